@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+
+int bh_json_load(const char *data, size_t size, size_t limit, json_t **ret_json,
+		 struct bh_diag *diag)
+{
+	json_error_t err;
+	json_t *json;
+
+	if (limit && size > limit) {
+		return bh_diag_set(diag, -EMSGSIZE, "JSON of %zu bytes is over the limit of %zu",
+				   size, limit);
+	}
+	json = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &err);
+	if (!json) {
+		return bh_diag_at(diag, -EBADMSG, NULL, err.line > 0 ? (unsigned int)err.line : 0,
+				  err.column > 0 ? (unsigned int)err.column : 0,
+				  "not valid JSON (line %d, column %d): %s", err.line, err.column,
+				  err.text);
+	}
+	*ret_json = json;
+	return 0;
+}
+
+static int member(const json_t *obj, const char *key, json_t **ret, struct bh_diag *diag)
+{
+	json_t *v = json_object_get(obj, key);
+
+	if (!v || json_is_null(v)) {
+		return bh_diag_set(diag, -ENOENT, "\"%s\" is missing", key);
+	}
+	*ret = v;
+	return 0;
+}
+
+int bh_json_str(const json_t *obj, const char *key, const char **ret, struct bh_diag *diag)
+{
+	json_t *v;
+	int r = member(obj, key, &v, diag);
+
+	if (r) {
+		return r;
+	}
+	if (!json_is_string(v)) {
+		return bh_diag_set(diag, -EINVAL, "\"%s\" must be a string", key);
+	}
+	*ret = json_string_value(v);
+	return 0;
+}
+
+int bh_json_u64(const json_t *obj, const char *key, uint64_t max, uint64_t *ret,
+		struct bh_diag *diag)
+{
+	json_t *v;
+	int r = member(obj, key, &v, diag);
+
+	if (r) {
+		return r;
+	}
+	if (!json_is_integer(v) || json_integer_value(v) < 0 ||
+	    (uint64_t)json_integer_value(v) > max) {
+		return bh_diag_set(diag, -EINVAL, "\"%s\" must be a whole number from 0 to %llu",
+				   key, (unsigned long long)max);
+	}
+	*ret = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
+int bh_json_bool(const json_t *obj, const char *key, bool *ret, struct bh_diag *diag)
+{
+	json_t *v;
+	int r = member(obj, key, &v, diag);
+
+	if (r) {
+		return r;
+	}
+	if (!json_is_boolean(v)) {
+		return bh_diag_set(diag, -EINVAL, "\"%s\" must be true or false", key);
+	}
+	*ret = json_is_true(v);
+	return 0;
+}
+
+int bh_json_array(const json_t *obj, const char *key, json_t **ret, struct bh_diag *diag)
+{
+	int r = member(obj, key, ret, diag);
+
+	if (!r && !json_is_array(*ret)) {
+		return bh_diag_set(diag, -EINVAL, "\"%s\" must be a list", key);
+	}
+	return r;
+}
+
+int bh_json_object(const json_t *obj, const char *key, json_t **ret, struct bh_diag *diag)
+{
+	int r = member(obj, key, ret, diag);
+
+	if (!r && !json_is_object(*ret)) {
+		return bh_diag_set(diag, -EINVAL, "\"%s\" must be an object", key);
+	}
+	return r;
+}
+
+const char *bh_json_str_or(const json_t *obj, const char *key, const char *dflt)
+{
+	const char *s = json_string_value(json_object_get(obj, key));
+
+	return s ? s : dflt;
+}
+
+uint64_t bh_json_u64_or(const json_t *obj, const char *key, uint64_t dflt)
+{
+	json_t *v = json_object_get(obj, key);
+
+	return json_is_integer(v) && json_integer_value(v) >= 0 ? (uint64_t)json_integer_value(v)
+								: dflt;
+}
+
+int bh_json_known(const json_t *obj, const char *const *keys, struct bh_diag *diag)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)obj, key, value) {
+		const char *const *k = keys;
+
+		while (*k && strcmp(*k, key)) {
+			k++;
+		}
+		if (!*k) {
+			return bh_diag_set(diag, -EINVAL, "unknown member \"%s\"", key);
+		}
+	}
+	return 0;
+}
+
+char *bh_json_dump(const json_t *json)
+{
+	char *s = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+	if (!s) {
+		abort();
+	}
+	return s;
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * The one header that both sides of a BPF map include: keys, values, limits, reasons.
+ *
+ * Theory of operation
+ *   Goal     Judge every frame at the tap of the VM that sends it and at the tap of the VM that receives
+ *            it, at a cost that does not grow with rules, VMs or networks.
+ *   Time     One word, bh_ctl.gen, says which generation of the policy packets see. Everything that a
+ *            commit may change has two slots, [gen & 1]. User space writes the other slot of what
+ *            changes, flips the word (one aligned store), waits until no program can still be looking
+ *            at the old slot, and copies the new slot over it. So packets see a commit as a whole, and
+ *            its cost is that of what changed. A program reads gen once and uses that value throughout.
+ *   Lookup   set (who is judged, in which direction) -> bit mask of the row shapes that exist in it ->
+ *            at most one hash lookup per shape that exists -> the row with the lowest rank wins.
+ *   State    One connection entry per network and tuple, shared by both directions and both taps. It
+ *            remembers the generation that judged it; a packet of an older generation judges it anew.
+ *   Marks    Inside the host's bridge a frame proves where it came from by skb->mark, whose upper 24
+ *            bits are a random number of this installation. A guest can't set marks; a port that is not
+ *            fed has no program that would; so what it sends is dropped at every other port.
+ *
+ * Addresses are 16 bytes; IPv4 is ::ffff:a.b.c.d. Ports, addresses and MACs are in network order unless
+ * a comment says "host order". Times are bpf_ktime_get_ns() (CLOCK_MONOTONIC).
+ *
+ * Changing a layout means raising BH_ABI_VERSION: it is part of the pin path.
+ */
+#ifndef BH_BPF_ABI_H
+#define BH_BPF_ABI_H
+
+#ifndef __bpf__
+#include <linux/bpf.h>
+#include <linux/types.h>
+#endif
+
+#define BH_ABI_VERSION 1
+
+/* Identities below BH_IDENTITY_FIRST are reserved. */
+enum bh_identity_reserved {
+	BH_IDENTITY_NONE = 0,
+	BH_IDENTITY_HOST = 1,	   /* an address of the hypervisor itself on that network */
+	BH_IDENTITY_WORLD = 2,	   /* no VM of this network, no host */
+	BH_IDENTITY_MULTICAST = 3, /* a multicast or broadcast destination */
+};
+#define BH_IDENTITY_FIRST 256
+
+enum bh_dir {
+	BH_DIR_EGRESS = 0,  /* what the VM sends */
+	BH_DIR_INGRESS = 1, /* what the VM receives */
+};
+
+/* A set is what is judged by one lookup: identity and direction in one number. */
+#define BH_SET(identity, dir) (((identity) << 1) | (dir))
+
+enum bh_action {
+	BH_ACTION_NONE = 0, /* slot is empty in this generation */
+	BH_ACTION_ALLOW = 1,
+	BH_ACTION_DENY = 2,
+	BH_ACTION_REJECT = 3, /* TCP RST, or ICMP administratively prohibited */
+};
+#define BH_ROW_LOG 1u /* report also what is allowed beyond the flow record, and never aggregate */
+
+/* The shape of a row: kind of remote x kind of service. The mask of a set has bit
+ * (remote_kind * 4 + service_kind) for each shape that it holds. */
+enum bh_remote_kind {
+	BH_REMOTE_ANY = 0,	/* remote = 0 */
+	BH_REMOTE_IDENTITY = 1, /* remote = identity, reserved ones included */
+	BH_REMOTE_CIDR = 2,	/* remote = class of the longest prefix, see bh_cidr_key */
+	BH_REMOTE_TENANT = 3,	/* remote = tenant number */
+};
+enum bh_service_kind {
+	BH_SERVICE_ANY = 0,   /* proto = 0, port = 0 */
+	BH_SERVICE_PROTO = 1, /* proto; port = 0 */
+	BH_SERVICE_PORT = 2,  /* proto; port exact (ICMP: type << 8 | code) */
+	BH_SERVICE_RANGE = 3, /* proto; port = class of the range, see bh_range_key */
+};
+#define BH_SHAPE_BIT(remote_kind, service_kind) (1u << ((remote_kind)*4 + (service_kind)))
+
+/* ---- control: array, one element, mmapable ------------------------------------------------------ */
+struct bh_ctl {
+	__u32 gen;	   /* the generation that packets see */
+	__u32 mark_nonce;  /* upper 24 bits used, never 0; chosen once per installation */
+	__u32 flags;	   /* BH_CTL_* */
+	__u32 ct_per_nic;  /* connections that one NIC may hold; 0 no limit */
+	__u32 timeout_s[16]; /* by enum bh_ct_timeout */
+	__u32 reject_pps;  /* RST/ICMP answers per NIC and second */
+	__u32 event_pps;   /* flow records per NIC and second; the rest is counted */
+};
+#define BH_CTL_FASTPATH 1u /* hand frames from tap to tap past the bridge where that is safe */
+
+enum bh_ct_timeout {
+	BH_TIMEOUT_TCP_SYN,	/* 60 */
+	BH_TIMEOUT_TCP_EST,	/* 28800 */
+	BH_TIMEOUT_TCP_FIN,	/* 60 */
+	BH_TIMEOUT_TCP_CLOSED,	/* 10 */
+	BH_TIMEOUT_UDP_NEW,	/* 30 */
+	BH_TIMEOUT_UDP_EST,	/* 180 */
+	BH_TIMEOUT_SCTP_NEW,	/* 60 */
+	BH_TIMEOUT_SCTP_EST,	/* 3600 */
+	BH_TIMEOUT_SCTP_CLOSED, /* 10 */
+	BH_TIMEOUT_ICMP,	/* 30 */
+	BH_TIMEOUT_OTHER,	/* 600 */
+	BH_TIMEOUT_COUNT
+};
+
+/* Mark: nonce in the upper 24 bits, what is known about the frame in the lower 8. */
+enum bh_mark_kind {
+	BH_MARK_UPLINK = 1, /* entered by an uplink port */
+	BH_MARK_HOST = 2,   /* sent by the host's own stack through the bridge device */
+	BH_MARK_NIC = 3,    /* entered by a fed NIC, judged for the sender */
+	BH_MARK_JUDGED = 4, /* as NIC, and judged for the receiver too: only its MAC is looked at */
+	BH_MARK_ANSWER = 5, /* our own RST or ICMP error */
+};
+
+/* ---- ports: hash, ifindex -> what is attached there ---------------------------------------------- */
+enum bh_port_kind { BH_PORT_NIC = 1, BH_PORT_UPLINK = 2, BH_PORT_BRIDGE = 3 };
+struct bh_port {
+	__u32 kind;
+	__u32 nic;    /* index into nics for BH_PORT_NIC */
+	__u32 bridge; /* ifindex of the bridge, 0 when routed */
+	__u32 net;
+};
+
+/* ---- NICs: array, index chosen by hostd; index 0 is never used ------------------------------------- */
+#define BH_NIC_DHCP_SERVER 0x01u /* may send DHCP/DHCPv6 server messages */
+#define BH_NIC_ROUTER	   0x02u /* may send router advertisements */
+#define BH_NIC_ANY_SOURCE  0x04u /* may send from addresses that are not its own (a router VM) */
+#define BH_NIC_LEARN_DHCP  0x08u /* addresses are learned from DHCP answers */
+#define BH_NIC_PICKUP	   0x10u /* TCP seen in the middle is judged as new instead of dropped */
+#define BH_NIC_FASTPATH	   0x20u /* port of a bridge where handing over past it is safe */
+#define BH_NIC_OPEN	   0x40u /* `birth: open`, not fed yet: pass, count */
+#define BH_NIC_ANY_VLAN	   0x80u /* may send tagged frames with any tag; else see nic_vlans */
+struct bh_nic_slot {
+	__u32 flags; /* 0 and identity 0: this NIC is closed in this generation */
+	__u32 identity;
+	__u32 tenant;
+	__u32 net;
+};
+struct bh_nic {
+	__u32 ifindex; /* host order; 0 when absent */
+	__u32 bridge;
+	__u8 mac[6];
+	__u16 pad;
+	struct bh_nic_slot slot[2];
+};
+/* Changed by programs; apart from bh_nic so that an update of the one never loses the other. */
+struct bh_nic_state {
+	__u64 bridge_refresh_ns; /* last frame that went by the bridge, so that its FDB stays warm */
+	__u64 bucket_ns;	 /* token buckets of answers and records */
+	__u32 answer_tokens;
+	__u32 event_tokens;
+	__u32 ct_count; /* connections charged to this NIC */
+	__u32 pad;
+};
+
+/* VLANs that a NIC may use: hash; vlan = outer << 16 | inner, host order, 0 means none. */
+struct bh_nic_vlan_key {
+	__u32 nic;
+	__u32 vlan;
+};
+
+/* ---- addresses ------------------------------------------------------------------------------------ */
+/* Own addresses of a NIC (source guard): hash. */
+struct bh_nic_addr_key {
+	__u32 nic;
+	__u8 addr[16];
+};
+#define BH_ADDR_LEARNED 1u /* by DHCP, in the kernel; expires */
+struct bh_nic_addr {
+	__u32 present[2];   /* by generation; learned ones set both */
+	__u32 flags;
+	__u32 pad;
+	__u64 expires_ns;   /* 0 never */
+};
+
+/* Who has an address in a network: hash. */
+struct bh_addr_key {
+	__u32 net;
+	__u32 vlan;
+	__u8 addr[16];
+};
+struct bh_addr_slot {
+	__u32 identity; /* 0: not in this generation */
+	__u32 tenant;
+};
+struct bh_addr {
+	struct bh_addr_slot slot[2];
+};
+
+/* Who has a MAC on this host: hash, for handing over and for "no sniffing". */
+struct bh_mac_key {
+	__u32 net;
+	__u8 mac[6];
+	__u16 pad;
+};
+
+/* ---- policy ----------------------------------------------------------------------------------------- */
+struct bh_set_slot {
+	__u32 default_rule;   /* rule number that answers when no row does */
+	__u32 scope;	      /* of the CIDR and range tries; 0 none. A changed list gets a new scope. */
+	__u16 mask;	      /* shapes that exist */
+	__u8 default_action;  /* BH_ACTION_NONE: the set does not exist in this generation */
+	__u8 default_flags;
+};
+struct bh_set {
+	struct bh_set_slot slot[2];
+}; /* hash: __u32 set -> bh_set */
+
+struct bh_row_key {
+	__u32 set;
+	__u32 remote;
+	__u16 port; /* host order */
+	__u8 proto;
+	__u8 shape; /* remote_kind * 4 + service_kind */
+};
+struct bh_row_slot {
+	__u32 rule;
+	__u32 rank; /* lower wins; ranks are unique within a set */
+	__u8 action;
+	__u8 flags;
+	__u16 pad;
+};
+struct bh_row {
+	struct bh_row_slot slot[2];
+};
+
+/* LPM tries. prefixlen counts from `scope` on, which is always whole (32 bits, any order). */
+struct bh_cidr_key {
+	__u32 prefixlen; /* 32 + bits of addr */
+	__u32 scope;
+	__u8 addr[16];
+}; /* -> __u32 class */
+struct bh_range_key {
+	__u32 prefixlen; /* 32 + 16 + bits of port */
+	__u32 scope;
+	__u8 proto;
+	__u8 pad;
+	__u16 port; /* network order: the trie matches from the first bit on */
+}; /* -> __u32 class */
+
+/* ---- connections ------------------------------------------------------------------------------------ */
+/* The tuple is ordered: (lo, lo_port) <= (hi, hi_port), compared as bytes in network order, so that
+ * both directions find one entry. ICMP echo: both ports hold the identifier; others: 0. */
+struct bh_ct4_key {
+	__u32 net;
+	__u32 vlan;
+	__u32 lo, hi;
+	__u16 lo_port, hi_port;
+	__u8 proto;
+	__u8 pad[3];
+};
+struct bh_ct6_key {
+	__u32 net;
+	__u32 vlan;
+	__u8 lo[16], hi[16];
+	__u16 lo_port, hi_port;
+	__u8 proto;
+	__u8 pad[3];
+};
+enum bh_ct_state {
+	BH_CT_NEW = 0, /* first packet seen, no answer */
+	BH_CT_TCP_SYN_RECV,
+	BH_CT_ESTABLISHED,
+	BH_CT_FIN, /* one side closed */
+	BH_CT_CLOSED, /* both sides closed, or RST */
+};
+#define BH_CT_ORIG_HI	 0x01u /* the opener is the hi side */
+#define BH_CT_EGRESS_OK	 0x02u /* judged at the opener's tap */
+#define BH_CT_INGRESS_OK 0x04u /* judged at the other side's tap */
+#define BH_CT_FIN_LO	 0x08u
+#define BH_CT_FIN_HI	 0x10u
+#define BH_CT_SEEN_REPLY 0x20u
+#define BH_CT_TIMER	 0x40u /* its timer runs */
+struct bh_ct {
+	struct bpf_timer timer; /* expires the entry in the kernel, also while hostd is away */
+	__u64 created_ns;
+	__u64 last_ns;
+	__u64 packets[2]; /* [0] by the lo side, [1] by the hi side */
+	__u64 bytes[2];
+	__u32 gen;	  /* that judged it last */
+	__u32 nic[2];	  /* NIC index of the lo and of the hi side, 0 when not on this host */
+	__u32 identity[2];
+	__u32 rule[2]; /* that allowed it: [BH_DIR_EGRESS], [BH_DIR_INGRESS] */
+	__u16 timeout_s;
+	__u8 state;
+	__u8 flags;
+};
+
+/* First fragments, so that later ones can be judged: LRU hash. */
+struct bh_frag_key {
+	__u32 net;
+	__u32 vlan;
+	__u8 src[16], dst[16];
+	__u32 id;
+	__u32 proto;
+};
+struct bh_frag {
+	__u64 seen_ns;
+	__u32 gen;
+	__u16 sport, dport; /* network order */
+};
+
+/* ---- counters --------------------------------------------------------------------------------------- */
+/* Every reason has a name, and a text for people in docs/operations.md. Order is ABI: append only. */
+#define BH_REASONS(X)                                                                              \
+	X(PASS, "pass")                                                                            \
+	X(PASS_FAST, "pass_fast")                                                                  \
+	X(DROP_POLICY, "drop_policy")                                                              \
+	X(DROP_REJECT, "drop_reject")                                                              \
+	X(DROP_CLOSED, "drop_closed")		  /* NIC not fed */                                \
+	X(DROP_UNMARKED, "drop_unmarked")	  /* came from a port that is not fed */           \
+	X(DROP_NOT_MINE, "drop_not_mine")	  /* unicast for another MAC */                    \
+	X(DROP_MALFORMED, "drop_malformed")	  /* headers truncated or lying */                 \
+	X(DROP_SPOOF_MAC, "drop_spoof_mac")                                                        \
+	X(DROP_SPOOF_IP4, "drop_spoof_ip4")                                                        \
+	X(DROP_SPOOF_IP6, "drop_spoof_ip6")                                                        \
+	X(DROP_SPOOF_ARP, "drop_spoof_arp")                                                        \
+	X(DROP_SPOOF_ND, "drop_spoof_nd")                                                          \
+	X(DROP_ROGUE_DHCP, "drop_rogue_dhcp")                                                      \
+	X(DROP_ROGUE_RA, "drop_rogue_ra")                                                          \
+	X(DROP_VLAN, "drop_vlan")                                                                  \
+	X(DROP_ETHERTYPE, "drop_ethertype")	  /* neither ARP nor IP */                         \
+	X(DROP_FRAGMENT, "drop_fragment")	  /* first one not seen, tiny or overlapping */    \
+	X(DROP_CT_FULL, "drop_ct_full")		  /* connection table full */                      \
+	X(DROP_CT_QUOTA, "drop_ct_quota")	  /* this NIC holds its share */                   \
+	X(DROP_CT_INVALID, "drop_ct_invalid")	  /* TCP without a connection */                   \
+	X(DROP_ICMP_UNRELATED, "drop_icmp_unrelated")                                              \
+	X(DROP_EXTHDR, "drop_exthdr")		  /* too many or forbidden IPv6 headers */         \
+	X(DROP_INTERNAL, "drop_internal")	  /* a helper failed */                            \
+	X(ANSWER_SENT, "answer_sent")		  /* RST or ICMP error made */                     \
+	X(ANSWER_LIMITED, "answer_limited")                                                        \
+	X(EVENT_LOST, "event_lost")		  /* ring buffer full */                           \
+	X(EVENT_LIMITED, "event_limited")	  /* over event_pps, aggregated */                 \
+	X(DHCP_LEARNED, "dhcp_learned")                                                            \
+	X(REJUDGED, "rejudged")			  /* connection judged anew after a commit */      \
+	X(CT_NEW, "ct_new")                                                                        \
+	X(CT_EXPIRED, "ct_expired")
+
+enum bh_reason {
+#define BH_REASON_ENUM(id, name) BH_REASON_##id,
+	BH_REASONS(BH_REASON_ENUM)
+#undef BH_REASON_ENUM
+	BH_REASON_COUNT
+};
+
+struct bh_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+/* per-CPU hash: (nic, reason) -> bh_counter; nic 0 for ports that are not NICs */
+struct bh_stat_key {
+	__u32 nic;
+	__u32 reason;
+};
+/* per-CPU hash: (rule, nic, dir) -> bh_counter; counts first packets and refused ones */
+struct bh_rule_stat_key {
+	__u32 rule;
+	__u32 nic;
+	__u32 dir;
+};
+
+/* ---- events: ring buffer ------------------------------------------------------------------------------ */
+enum bh_flow_type {
+	BH_FLOW_NEW = 1,
+	BH_FLOW_REFUSED = 2,
+	BH_FLOW_CLOSED = 3,
+	BH_FLOW_GUARD = 4, /* spoofing and the like: reason says what */
+	BH_FLOW_DHCP = 5,  /* address learned: dst is the address, duration_ns the lease */
+};
+struct bh_flow_event {
+	__u64 time_ns;
+	__u64 packets[2]; /* closed: [0] by the opener, [1] by the other side; else how many like this */
+	__u64 bytes[2];
+	__u64 duration_ns;
+	__u32 gen;
+	__u32 nic;	/* whose tap reports */
+	__u32 peer_nic; /* 0 when not on this host */
+	__u32 net;
+	__u32 vlan;
+	__u32 src_identity, dst_identity;
+	__u32 rule;	  /* that decided; 0 none (guard) */
+	__u32 other_rule; /* closed and new: the rule of the other direction, when judged here */
+	__u32 suppressed; /* records of this NIC left out before this one */
+	__u16 sport, dport; /* network order; ICMP: type and code in sport's bytes */
+	__u16 ethertype;    /* host order */
+	__u8 type;	    /* enum bh_flow_type */
+	__u8 reason;	    /* enum bh_reason */
+	__u8 dir;	    /* enum bh_dir of the judgement */
+	__u8 action;
+	__u8 proto;
+	__u8 tcp_state;	    /* enum bh_ct_state at the end */
+	__u8 src[16], dst[16];
+	__u8 src_mac[6], dst_mac[6];
+	__u8 pad[4];
+};
+
+#endif
