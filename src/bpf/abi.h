@@ -140,6 +140,7 @@ struct bh_nic {
 	__u8 mac[6];
 	__u16 pad;
 	struct bh_nic_slot slot[2];
+	__u8 vm[16]; /* UUID of the VM; for user space, which finds its names again after a crash */
 };
 /* Changed by programs; apart from bh_nic so that an update of the one never loses the other. */
 struct bh_nic_state {
@@ -156,6 +157,10 @@ struct bh_nic_vlan_key {
 	__u32 nic;
 	__u32 vlan;
 };
+struct bh_nic_vlan {
+	__u32 present[2]; /* by generation */
+	struct bpf_spin_lock lock; /* see bh_row */
+};
 
 /* ---- addresses ------------------------------------------------------------------------------------ */
 /* Own addresses of a NIC (source guard): hash. */
@@ -169,6 +174,8 @@ struct bh_nic_addr {
 	__u32 flags;
 	__u32 pad;
 	__u64 expires_ns;   /* 0 never */
+	struct bpf_spin_lock lock; /* see bh_row */
+	__u32 pad2;
 };
 
 /* Who has an address in a network: hash. */
@@ -183,6 +190,7 @@ struct bh_addr_slot {
 };
 struct bh_addr {
 	struct bh_addr_slot slot[2];
+	struct bpf_spin_lock lock; /* see bh_row */
 };
 
 /* Who has a MAC on this host: hash, for handing over and for "no sniffing". */
@@ -190,7 +198,7 @@ struct bh_mac_key {
 	__u32 net;
 	__u8 mac[6];
 	__u16 pad;
-};
+}; /* -> __u32 nic */
 
 /* ---- policy ----------------------------------------------------------------------------------------- */
 struct bh_set_slot {
@@ -202,6 +210,7 @@ struct bh_set_slot {
 };
 struct bh_set {
 	struct bh_set_slot slot[2];
+	struct bpf_spin_lock lock; /* see bh_row */
 }; /* hash: __u32 set -> bh_set */
 
 struct bh_row_key {
@@ -218,8 +227,13 @@ struct bh_row_slot {
 	__u8 flags;
 	__u16 pad;
 };
+/* Programs never take the lock and never copy the whole value. It is there because an update with
+ * BPF_F_LOCK writes the value where it lies. Without it the kernel puts a new element in its place and
+ * uses the old one for the next key at once, so that a program which had found the one key would read
+ * the verdict of another. */
 struct bh_row {
 	struct bh_row_slot slot[2];
+	struct bpf_spin_lock lock;
 };
 
 /* LPM tries. prefixlen counts from `scope` on, which is always whole (32 bits, any order). */
