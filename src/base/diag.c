@@ -5,29 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-int bh_diag_set(struct bh_diag *diag, int err, const char *fmt, ...)
+void bh_diag_put(struct bh_diag *diag, const char *file, unsigned int line, unsigned int column,
+		 const char *fmt, ...)
 {
 	va_list ap;
 
 	if (!diag) {
-		return err;
-	}
-	va_start(ap, fmt);
-	vsnprintf(diag->text, sizeof(diag->text), fmt, ap);
-	va_end(ap);
-	diag->file[0] = '\0';
-	diag->line = 0;
-	diag->column = 0;
-	return err;
-}
-
-int bh_diag_at(struct bh_diag *diag, int err, const char *file, unsigned int line,
-	       unsigned int column, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (!diag) {
-		return err;
+		return;
 	}
 	va_start(ap, fmt);
 	vsnprintf(diag->text, sizeof(diag->text), fmt, ap);
@@ -35,7 +19,6 @@ int bh_diag_at(struct bh_diag *diag, int err, const char *file, unsigned int lin
 	snprintf(diag->file, sizeof(diag->file), "%s", file ? file : "");
 	diag->line = line;
 	diag->column = column;
-	return err;
 }
 
 void bh_diag_prefix(struct bh_diag *diag, const char *fmt, ...)

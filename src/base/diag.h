@@ -10,6 +10,8 @@
 #ifndef BH_BASE_DIAG_H
 #define BH_BASE_DIAG_H
 
+#include <stddef.h>
+
 #define BH_DIAG_TEXT_SIZE 512
 #define BH_DIAG_FILE_SIZE 256
 
@@ -20,14 +22,25 @@ struct bh_diag {
 	unsigned int column;	      /* from 1; 0 unknown */
 };
 
-/* Sets the text (truncated to fit) and clears the place. Returns err, so that a failing function can
- * end with `return bh_diag_set(diag, -EINVAL, "...")`. */
-int bh_diag_set(struct bh_diag *diag, int err, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/* Sets the text (truncated to fit) and clears the place. Is err, so that a failing function can end with
+ * `return bh_diag_set(diag, -EINVAL, "...")`. A macro, so that the compiler sees the value. */
+#define bh_diag_set(diag, err, ...)                                                                \
+	({                                                                                         \
+		int diag_err_ = (err);                                                             \
+		bh_diag_put(diag, NULL, 0, 0, __VA_ARGS__);                                        \
+		diag_err_;                                                                         \
+	})
 
 /* As bh_diag_set, with a place in a document. file may be NULL. */
-int bh_diag_at(struct bh_diag *diag, int err, const char *file, unsigned int line,
-	       unsigned int column, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+#define bh_diag_at(diag, err, file, line, column, ...)                                             \
+	({                                                                                         \
+		int diag_err_ = (err);                                                             \
+		bh_diag_put(diag, file, line, column, __VA_ARGS__);                                \
+		diag_err_;                                                                         \
+	})
+
+void bh_diag_put(struct bh_diag *diag, const char *file, unsigned int line, unsigned int column,
+		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* Puts "what: " before the text that is there; for callers that know more than the callee did. */
 void bh_diag_prefix(struct bh_diag *diag, const char *fmt, ...)

@@ -69,7 +69,7 @@ void bh_vec_grow(void **items, size_t *capacity, size_t need, size_t item_size);
 		&(v)->items[(v)->count++];                                                         \
 	})
 #define bh_vec_foreach(p, v)                                                                       \
-	for (typeof(&(v)->items[0]) p = (v)->items; p && p < (v)->items + (v)->count; p++)
+	for (typeof(*(v)->items) *p = (v)->items; p && p < (v)->items + (v)->count; p++)
 /* Frees the storage, not what the items own. */
 #define bh_vec_done(v)                                                                             \
 	do {                                                                                       \
