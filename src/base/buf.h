@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cursors over bytes. Foreign bytes are read only through bh_rbuf: it never reads past its end, keeps
- * its first error (sticky) and returns zeros after it, so a parser checks once, at the end. bh_wbuf
- * writes the same shapes into memory that grows up to a limit. Integers are little-endian on the wire.
+ * Cursors over bytes. Foreign bytes are read only through bh_rbuf: it never reads past its end,
+ * keeps its first error (sticky) and returns zeros after it, so a parser checks once, at the end.
+ * bh_wbuf writes the same shapes into memory that grows up to a limit. Integers are little-endian
+ * on the wire.
  */
 #ifndef BH_BASE_BUF_H
 #define BH_BASE_BUF_H
@@ -48,7 +49,8 @@ void bh_wbuf_u64(struct bh_wbuf *w, uint64_t v);
 void bh_wbuf_put(struct bh_wbuf *w, const void *data, size_t size);
 void bh_wbuf_str(struct bh_wbuf *w, const char *s); /* without the final NUL */
 void bh_wbuf_printf(struct bh_wbuf *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The bytes with a NUL behind them (not counted in size), for text. Borrowed until the next write. */
+/* The bytes with a NUL behind them (not counted in size), for text. Borrowed until the next write.
+ */
 const char *bh_wbuf_cstr(struct bh_wbuf *w);
 
 #endif

@@ -31,9 +31,9 @@ json_t *bh_counter_dump(void)
 	json_t *all = json_object();
 
 	for (struct bh_prog_counter *c = counters; c; c = c->next) {
-		json_object_set_new(all, c->name,
-				    json_pack("{s:I, s:s}", "value", (json_int_t)c->value, "help",
-					      c->help));
+		json_object_set_new(
+			all, c->name,
+			json_pack("{s:I, s:s}", "value", (json_int_t)c->value, "help", c->help));
 	}
 	return all;
 }

@@ -296,7 +296,7 @@ static void op_ops(struct bh_ctl_request *req, const json_t *request, void *arg)
 	json_t *names = json_array();
 	struct op *op, *next;
 
-	HASH_ITER(hh, s->ops, op, next) {
+	HASH_ITER (hh, s->ops, op, next) {
 		json_array_append_new(names, json_string(op->name));
 	}
 	bh_ctl_reply(req, json_pack("{s:o}", "ops", names));
@@ -403,7 +403,7 @@ void bh_ctl_server_free(struct bh_ctl_server *s)
 	while (s->clients) {
 		client_close(s->clients);
 	}
-	HASH_ITER(hh, s->ops, op, next) {
+	HASH_ITER (hh, s->ops, op, next) {
 		HASH_DEL(s->ops, op);
 		free(op);
 	}

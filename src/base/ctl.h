@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The control socket of a program: a unix stream socket on which the CLI asks what is going on inside.
- * One request per line, `{"op": "name", ...}`; one line back, `{"ok": true, ...}` or `{"ok": false,
- * "error": "..."}`. Handlers run on the loop and may answer later. Built in: "ping", "version",
- * "counters", "log" (level, module), "ops". Access: the mode of the socket and, when asked for, root only
- * by SO_PEERCRED. Bounded: 64 clients, 64 KiB per request, 10 s for a client to send a line.
+ * The control socket of a program: a unix stream socket on which the CLI asks what is going on
+ * inside. One request per line, `{"op": "name", ...}`; one line back, `{"ok": true, ...}` or
+ * `{"ok": false, "error": "..."}`. Handlers run on the loop and may answer later. Built in: "ping",
+ * "version", "counters", "log" (level, module), "ops". Access: the mode of the socket and, when
+ * asked for, root only by SO_PEERCRED. Bounded: 64 clients, 64 KiB per request, 10 s for a client
+ * to send a line.
  */
 #ifndef BH_BASE_CTL_H
 #define BH_BASE_CTL_H
@@ -18,7 +19,8 @@
 struct bh_ctl_server;
 struct bh_ctl_request;
 
-/* request: the parsed object, borrowed until the reply. Every request must get exactly one reply. */
+/* request: the parsed object, borrowed until the reply. Every request must get exactly one reply.
+ */
 typedef void bh_ctl_op_fn(struct bh_ctl_request *req, const json_t *request, void *arg);
 
 struct bh_ctl_options {
@@ -40,9 +42,9 @@ void bh_ctl_reply(struct bh_ctl_request *req, json_t *body);
 void bh_ctl_reply_error(struct bh_ctl_request *req, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Blocking client for CLI and hook: sends, waits at most timeout_ms, returns the whole reply (owned).
- * -ECONNREFUSED / -ENOENT when nobody listens, -ETIMEDOUT, -EREMOTEIO with the program's own words in
- * diag when the reply is not ok. */
+/* Blocking client for CLI and hook: sends, waits at most timeout_ms, returns the whole reply
+ * (owned). -ECONNREFUSED / -ENOENT when nobody listens, -ETIMEDOUT, -EREMOTEIO with the program's
+ * own words in diag when the reply is not ok. */
 [[nodiscard]] int bh_ctl_call(const char *path, const json_t *request, int timeout_ms,
 			      json_t **ret_reply, struct bh_diag *diag);
 

@@ -3,9 +3,9 @@
  * What went wrong, in words for the person who can mend it.
  *
  * Errors travel in two tiers. The int that a function returns is for the program: 0 success, < 0 a
- * negative errno that is forwarded unchanged, > 0 a documented module error that the caller handles.
- * The text is for people and goes into the caller's struct bh_diag. Libraries fill it and never log.
- * A diag is plain memory owned by the caller; every function accepts NULL for it.
+ * negative errno that is forwarded unchanged, > 0 a documented module error that the caller
+ * handles. The text is for people and goes into the caller's struct bh_diag. Libraries fill it and
+ * never log. A diag is plain memory owned by the caller; every function accepts NULL for it.
  */
 #ifndef BH_BASE_DIAG_H
 #define BH_BASE_DIAG_H
@@ -16,14 +16,15 @@
 #define BH_DIAG_FILE_SIZE 256
 
 struct bh_diag {
-	char text[BH_DIAG_TEXT_SIZE]; /* one sentence without a final newline; "" when nothing is set */
+	char text[BH_DIAG_TEXT_SIZE]; /* one sentence without a final newline; "" when nothing is
+					 set */
 	char file[BH_DIAG_FILE_SIZE]; /* "" when the error has no place in a document */
 	unsigned int line;	      /* from 1; 0 unknown */
 	unsigned int column;	      /* from 1; 0 unknown */
 };
 
-/* Sets the text (truncated to fit) and clears the place. Is err, so that a failing function can end with
- * `return bh_diag_set(diag, -EINVAL, "...")`. A macro, so that the compiler sees the value. */
+/* Sets the text (truncated to fit) and clears the place. Is err, so that a failing function can end
+ * with `return bh_diag_set(diag, -EINVAL, "...")`. A macro, so that the compiler sees the value. */
 #define bh_diag_set(diag, err, ...)                                                                \
 	({                                                                                         \
 		int diag_err_ = (err);                                                             \

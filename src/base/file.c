@@ -34,8 +34,8 @@ int bh_file_read(const char *path, size_t limit, char **ret_data, size_t *ret_si
 		}
 		bh_wbuf_put(&w, chunk, (size_t)n);
 		if (w.err) {
-			r = bh_diag_at(diag, -EFBIG, path, 0, 0, "larger than the limit of %zu bytes",
-				       limit);
+			r = bh_diag_at(diag, -EFBIG, path, 0, 0,
+				       "larger than the limit of %zu bytes", limit);
 			break;
 		}
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole files: read with a limit, replace atomically, make folders. Blocking; not for the data path. */
+/* Whole files: read with a limit, replace atomically, make folders. Blocking; not for the data
+ * path. */
 #ifndef BH_BASE_FILE_H
 #define BH_BASE_FILE_H
 
@@ -8,7 +9,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Reads at most limit bytes; a NUL stands behind them. Owned by the caller. "-" is standard input. */
+/* Reads at most limit bytes; a NUL stands behind them. Owned by the caller. "-" is standard input.
+ */
 [[nodiscard]] int bh_file_read(const char *path, size_t limit, char **ret_data, size_t *ret_size,
 			       struct bh_diag *diag);
 

@@ -125,7 +125,7 @@ int bh_json_known(const json_t *obj, const char *const *keys, struct bh_diag *di
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)obj, key, value) {
+	json_object_foreach ((json_t *)(uintptr_t)obj, key, value) {
 		const char *const *k = keys;
 
 		while (*k && strcmp(*k, key)) {

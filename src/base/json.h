@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checked access to jansson values. A getter that fails says which member was wrong and what was
- * expected, so that callers need no text of their own. Ownership follows jansson: json_t returned by a
- * getter is borrowed, by a loader or builder owned.
+ * expected, so that callers need no text of their own. Ownership follows jansson: json_t returned
+ * by a getter is borrowed, by a loader or builder owned.
  */
 #ifndef BH_BASE_JSON_H
 #define BH_BASE_JSON_H
@@ -24,7 +24,8 @@ static inline void bh_cleanup_json_decref(json_t **p)
 [[nodiscard]] int bh_json_load(const char *data, size_t size, size_t limit, json_t **ret_json,
 			       struct bh_diag *diag);
 
-/* Members of an object. 0, -ENOENT when absent (diag set), -EINVAL when of the wrong kind or range. */
+/* Members of an object. 0, -ENOENT when absent (diag set), -EINVAL when of the wrong kind or range.
+ */
 [[nodiscard]] int bh_json_str(const json_t *obj, const char *key, const char **ret,
 			      struct bh_diag *diag);
 [[nodiscard]] int bh_json_u64(const json_t *obj, const char *key, uint64_t max, uint64_t *ret,

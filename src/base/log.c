@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <time.h>
 
-#define MODULES_MAX 64
+#define MODULES_MAX	64
 #define LIMIT_WINDOW_NS (10 * BH_NS_PER_S)
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The log of a program: one line per message on stderr (or syslog under a service manager), with time,
- * level and module. Programs log; libraries fill a bh_diag instead. The level of each module can be
- * changed at run time (`bulkhead debug log`). Configured once at start; calls are thread-safe.
+ * The log of a program: one line per message on stderr (or syslog under a service manager), with
+ * time, level and module. Programs log; libraries fill a bh_diag instead. The level of each module
+ * can be changed at run time (`bulkhead debug log`). Configured once at start; calls are
+ * thread-safe.
  *
- * A message that a peer can trigger must be rate-limited: bh_log_limited() passes `burst` messages per
- * ten seconds and call site and says afterwards how many were left out.
+ * A message that a peer can trigger must be rate-limited: bh_log_limited() passes `burst` messages
+ * per ten seconds and call site and says afterwards how many were left out.
  */
 #ifndef BH_BASE_LOG_H
 #define BH_BASE_LOG_H

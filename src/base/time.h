@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Clocks and their text form. Logic takes the time as a parameter; only loops and programs ask here. */
+/* Clocks and their text form. Logic takes the time as a parameter; only loops and programs ask
+ * here. */
 #ifndef BH_BASE_TIME_H
 #define BH_BASE_TIME_H
 
 #include <stdint.h>
 
-#define BH_NS_PER_S  1000000000ull
-#define BH_NS_PER_MS 1000000ull
+#define BH_NS_PER_S	  1000000000ull
+#define BH_NS_PER_MS	  1000000ull
 #define BH_TIME_TEXT_SIZE 32
 
 uint64_t bh_time_mono_ns(void); /* CLOCK_MONOTONIC, the clock of bpf_ktime_get_ns() */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BH_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define BH_ARRAY_SIZE(a)		   (sizeof(a) / sizeof((a)[0]))
 #define BH_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Control plane only: out of memory ends the process, which is crash-safe by design. Never NULL. */
@@ -49,11 +49,12 @@ static inline void bh_cleanup_fclosep(FILE **f)
 	}
 }
 #define BH_CLEANUP(fn) __attribute__((cleanup(fn)))
-#define BH_FREE BH_CLEANUP(bh_cleanup_freep)
-#define BH_CLOSE BH_CLEANUP(bh_cleanup_closep)
-#define BH_FCLOSE BH_CLEANUP(bh_cleanup_fclosep)
+#define BH_FREE	       BH_CLEANUP(bh_cleanup_freep)
+#define BH_CLOSE       BH_CLEANUP(bh_cleanup_closep)
+#define BH_FCLOSE      BH_CLEANUP(bh_cleanup_fclosep)
 
-/* A growing array: `BH_VEC(struct foo) v = {};` then bh_vec_push(&v) returns the new, zeroed slot. */
+/* A growing array: `BH_VEC(struct foo) v = {};` then bh_vec_push(&v) returns the new, zeroed slot.
+ */
 #define BH_VEC(type)                                                                               \
 	struct {                                                                                   \
 		type *items;                                                                       \

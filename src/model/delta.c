@@ -2,11 +2,10 @@
 /*
  * Deltas: what turns one image into another.
  *
- * A delta is a list of segments, each with the changes of its records in key order. An encoded delta names
- * deleted records by their key alone; the decoder can't know old values, bh_delta_apply() looks them up.
- * Wire form:
- *	"BHD1" from[32] to[32] u32 segments
- *	segment: u8 name_len, name, u8 gone, u32 deletes, u32 puts, delete keys, put records
+ * A delta is a list of segments, each with the changes of its records in key order. An encoded
+ *delta names deleted records by their key alone; the decoder can't know old values,
+ *bh_delta_apply() looks them up. Wire form: "BHD1" from[32] to[32] u32 segments segment: u8
+ *name_len, name, u8 gone, u32 deletes, u32 puts, delete keys, put records
  */
 #include "base/util.h"
 #include "model/image.h"
@@ -38,7 +37,7 @@ void bh_delta_free(struct bh_delta *delta)
 	if (!delta) {
 		return;
 	}
-	bh_vec_foreach(p, &delta->parts) {
+	bh_vec_foreach (p, &delta->parts) {
 		bh_vec_done(&p->changes);
 	}
 	bh_vec_done(&delta->parts);
@@ -158,8 +157,8 @@ void bh_delta_each(const struct bh_delta *delta, bh_delta_each_fn *fn, void *arg
 {
 	/* Deletes go first: a record may move from one segment to another. */
 	for (int puts = 0; puts <= 1; puts++) {
-		bh_vec_foreach(part, &delta->parts) {
-			bh_vec_foreach(c, &part->changes) {
+		bh_vec_foreach (part, &delta->parts) {
+			bh_vec_foreach (c, &part->changes) {
 				if (c->has_put == (bool)puts) {
 					fn(c->has_old ? &c->old : NULL, puts ? &c->put : NULL, arg);
 				}
@@ -176,11 +175,11 @@ void bh_delta_encode(const struct bh_delta *delta, struct bh_wbuf *w)
 	bh_wbuf_put(w, delta->from.bytes, BH_HASH_SIZE);
 	bh_wbuf_put(w, delta->to.bytes, BH_HASH_SIZE);
 	bh_wbuf_u32(w, (uint32_t)delta->parts.count);
-	bh_vec_foreach(part, &delta->parts) {
+	bh_vec_foreach (part, &delta->parts) {
 		uint32_t deletes = 0, puts = 0;
 		uint8_t key[BH_REC_KEY_MAX];
 
-		bh_vec_foreach(c, &part->changes) {
+		bh_vec_foreach (c, &part->changes) {
 			puts += c->has_put;
 			deletes += !c->has_put;
 		}
@@ -190,12 +189,12 @@ void bh_delta_encode(const struct bh_delta *delta, struct bh_wbuf *w)
 		bh_wbuf_u8(w, part->gone);
 		bh_wbuf_u32(w, deletes);
 		bh_wbuf_u32(w, puts);
-		bh_vec_foreach(d, &part->changes) {
+		bh_vec_foreach (d, &part->changes) {
 			if (!d->has_put && !part->gone) {
 				bh_wbuf_put(w, key, bh_rec_key(&d->old, key));
 			}
 		}
-		bh_vec_foreach(p, &part->changes) {
+		bh_vec_foreach (p, &part->changes) {
 			if (p->has_put) {
 				bh_rec_write(w, &p->put);
 			}
@@ -291,8 +290,9 @@ int bh_delta_decode(const void *data, size_t size, struct bh_delta **ret, struct
 
 /* ---- apply ---- */
 
-/* Merges a segment's records with the changes of one part, both in key order, and lets the changes learn
- * the old values. A delete of what is not there is an error: the hashes would not agree anyway. */
+/* Merges a segment's records with the changes of one part, both in key order, and lets the changes
+ * learn the old values. A delete of what is not there is an error: the hashes would not agree
+ * anyway. */
 static int merge(struct part *part, struct bh_segment *from, struct bh_segment *to)
 {
 	size_t i = 0, j = 0, nf = from ? from->recs.count : 0, nc = part->changes.count;

@@ -456,7 +456,7 @@ void bh_image_free(struct bh_image *image)
 	if (!image) {
 		return;
 	}
-	HASH_ITER(hh, image->entries, e, next) {
+	HASH_ITER (hh, image->entries, e, next) {
 		drop_entry(image, e);
 	}
 	free(image);
@@ -516,7 +516,7 @@ void bh_image_each(const struct bh_image *image, bh_image_each_fn *fn, void *arg
 	BH_FREE struct bh_segment **all = bh_alloc_array(count, sizeof(struct bh_segment *));
 	struct entry *e, *next;
 
-	HASH_ITER(hh, image->entries, e, next) {
+	HASH_ITER (hh, image->entries, e, next) {
 		all[i++] = e->seg;
 	}
 	qsort(all, count, sizeof(struct bh_segment *), compare_names);

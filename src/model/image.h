@@ -3,14 +3,14 @@
  * The desired state of a host's kernel, as a set of records that can be hashed, compared and sent.
  *
  * A record is a small key and a small value in a fixed layout (below). Records live in segments; a
- * segment is one unit that several hosts may share ("set:300.0" the compiled rules of identity 300 in one
- * direction, "net:7" the addresses of network 7, "nic:<uuid>" one VM's NICs). An image is what one host
- * holds: segments by name. Keys are unique within an image.
+ * segment is one unit that several hosts may share ("set:300.0" the compiled rules of identity 300
+ * in one direction, "net:7" the addresses of network 7, "nic:<uuid>" one VM's NICs). An image is
+ * what one host holds: segments by name. Keys are unique within an image.
  *
- * The hash of an image is the sum modulo 2^256 of SHA-256 over each record: it does not depend on order,
- * adding the hashes of the segments gives the hash of the image, and a change costs what it changes.
- * (Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing", 1997: AdHash.) It tells whether
- * two honest sides hold the same; deltas are authenticated by the bus, not by this.
+ * The hash of an image is the sum modulo 2^256 of SHA-256 over each record: it does not depend on
+ * order, adding the hashes of the segments gives the hash of the image, and a change costs what it
+ * changes. (Bellare and Micciancio, "A New Paradigm for Collision-Free Hashing", 1997: AdHash.) It
+ * tells whether two honest sides hold the same; deltas are authenticated by the bus, not by this.
  *
  * All integers on the wire are little-endian; addresses, MACs and UUIDs are bytes in network order.
  * Decoders treat their input as hostile: bounded, checked, nothing half applied.
@@ -37,11 +37,10 @@ enum bh_rec_type {
 	BH_REC_TYPE_MAX = 8,
 };
 
-/* Constants for kinds, actions, directions and flags are those of bpf/abi.h with the same names less
- * the prefix; policy and manager see only the numbers documented here.
- *   dir: 0 egress, 1 ingress.  set = identity << 1 | dir.
- *   action: 1 allow, 2 deny, 3 reject.  flags bit 0: log.
- *   shape = remote_kind * 4 + service_kind; remote_kind 0 any, 1 identity, 2 CIDR class, 3 tenant;
+/* Constants for kinds, actions, directions and flags are those of bpf/abi.h with the same names
+ * less the prefix; policy and manager see only the numbers documented here. dir: 0 egress, 1
+ * ingress.  set = identity << 1 | dir. action: 1 allow, 2 deny, 3 reject.  flags bit 0: log. shape
+ * = remote_kind * 4 + service_kind; remote_kind 0 any, 1 identity, 2 CIDR class, 3 tenant;
  *   service_kind 0 any, 1 protocol, 2 exact port, 3 range class.
  *   identities: 0 none, 1 host, 2 world, 3 multicast, VMs from 256 on. */
 struct bh_rec_nic { /* key: vm, mac */
@@ -172,7 +171,8 @@ typedef void bh_image_each_fn(struct bh_segment *seg, void *arg);
 void bh_image_each(const struct bh_image *image, bh_image_each_fn *fn, void *arg); /* by name */
 
 /* ---- deltas ---- */
-/* What turns one image into another: per segment, records to delete and to put, or the whole gone. */
+/* What turns one image into another: per segment, records to delete and to put, or the whole gone.
+ */
 struct bh_delta;
 struct bh_delta *bh_delta_between(const struct bh_image *from, const struct bh_image *to);
 void bh_delta_free(struct bh_delta *delta);
@@ -184,13 +184,14 @@ typedef void bh_delta_each_fn(const struct bh_rec *old, const struct bh_rec *put
 void bh_delta_each(const struct bh_delta *delta, bh_delta_each_fn *fn, void *arg);
 size_t bh_delta_count(const struct bh_delta *delta);
 
-/* Bytes: magic "BHD1", from, to, segments. A decoded delta knows no old values until it is applied. */
+/* Bytes: magic "BHD1", from, to, segments. A decoded delta knows no old values until it is applied.
+ */
 void bh_delta_encode(const struct bh_delta *delta, struct bh_wbuf *w);
 [[nodiscard]] int bh_delta_decode(const void *data, size_t size, struct bh_delta **ret,
 				  struct bh_diag *diag);
 #define BH_IMAGE_STALE 1 /* the image is not the one the delta starts from: ask for a whole one */
-/* Builds the image that the delta leads to; `image` is not touched. 0, BH_IMAGE_STALE, or -EBADMSG when
- * the result's hash is not the promised one. The delta learns the old values. */
+/* Builds the image that the delta leads to; `image` is not touched. 0, BH_IMAGE_STALE, or -EBADMSG
+ * when the result's hash is not the promised one. The delta learns the old values. */
 [[nodiscard]] int bh_delta_apply(struct bh_delta *delta, const struct bh_image *image,
 				 struct bh_image **ret_image, struct bh_diag *diag);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a fuzz target over its corpus in the ordinary test run: every file under the folders that are
- * named, and every truncation of the small ones. For finding new inputs build with -Dfuzz=true (clang).
+ * Runs a fuzz target over its corpus in the ordinary test run: every file under the folders that
+ * are named, and every truncation of the small ones. For finding new inputs build with -Dfuzz=true
+ * (clang).
  */
 #include "base/file.h"
 #include "base/util.h"

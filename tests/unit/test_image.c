@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Images, their hash and their deltas: every change leads where it says, hostile bytes lead nowhere. */
+/* Images, their hash and their deltas: every change leads where it says, hostile bytes lead
+ * nowhere. */
 #include "base/util.h"
 #include "model/image.h"
 
@@ -219,7 +220,8 @@ static void stale_image_is_told_apart(void **state)
 	bh_image_free(b);
 }
 
-/* Each truncation fails; each flipped byte fails to decode or to apply: the hash covers all of it. */
+/* Each truncation fails; each flipped byte fails to decode or to apply: the hash covers all of it.
+ */
 static void hostile_bytes_lead_nowhere(void **state)
 {
 	struct bh_image *a = image_of("s", 1, 12), *b = image_of("s", 2, 9), *result;
