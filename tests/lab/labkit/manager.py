@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bulkhead in the lab: the management machine, and the programs on it and on the hosts."""
+import json
+import os
+import shutil
+
+from . import util
+from .node import Node
+
+PROGRAMS = {"bulkheadd": "src/manager/bulkheadd", "bulkhead-hostd": "src/host/bulkhead-hostd",
+            "bulkhead-hook": "src/host/bulkhead-hook", "bulkhead": "src/cli/bulkhead"}
+
+
+def build_dir():
+    return os.environ.get("BULKHEAD_BUILD", f"{util.ROOT}/build")
+
+
+def program(name):
+    path = f"{build_dir()}/{PROGRAMS[name]}"
+    if not os.access(path, os.X_OK):
+        raise util.LabError(f"{path} is not built: ninja -C {build_dir()}")
+    return os.path.realpath(path)
+
+
+class Daemon:
+    """One of our daemons on a node: start, stop, kill, its log and state."""
+
+    def __init__(self, node, name, config):
+        self.node, self.name, self.config = node, name, config
+        self.log = f"{node.dir}/{name}.log"
+        self.process = None
+
+    def pids(self):
+        return self.node.pids_of(program(self.name))
+
+    def start(self, *args):
+        self.process = self.node.start(program(self.name), "-c", self.config, *args, log=self.log)
+        return self
+
+    def signal(self, name):
+        for pid in self.pids():
+            self.node.run("kill", f"-{name}", pid, check=False)
+
+    def stop(self, name="TERM", timeout=20):
+        self.signal(name)
+        util.wait_until(f"the end of {self.name}\n{util.tail(self.log)}", lambda: not self.pids(), timeout)
+        if self.process:
+            self.process.wait(timeout=5)
+            self.process = None
+
+    def kill(self):
+        self.stop("KILL", timeout=5)
+
+    def wait_socket(self, path, timeout=30):
+        """Until a control socket answers; an early death is reported with the last lines of the log."""
+        def there():
+            if self.process and self.process.poll() is not None:
+                raise util.LabError(f"{self.name} on {self.node.name} ended with {self.process.returncode}\n"
+                                    f"{util.tail(self.log)}")
+            return os.path.exists(f"{self.node.dir}{path}")
+        util.wait_until(f"{path} of {self.name}\n{util.tail(self.log)}", there, timeout)
+
+
+class Manager(Node):
+    """The machine 10.77.0.254 with bulkheadd, its private nats-server and the command line."""
+
+    def __init__(self, lab):
+        super().__init__(lab.name, "mgr", f"{lab.dir}/mgr")
+        self.lab = lab
+        self.mounts += [("etc-bulkhead", "/etc/bulkhead"), ("lib-bulkhead", "/var/lib/bulkhead")]
+        self.daemon = Daemon(self, "bulkheadd", "/etc/bulkhead/manager.yaml")
+        self.hostds = {}
+
+    def configure(self, **settings):
+        """Keys of manager.yaml, over those that the lab needs."""
+        have = {"listen": "0.0.0.0:7443", **settings}
+        util.write(f"{self.dir}/etc-bulkhead/manager.yaml",
+                   "".join(f"{k}: {json.dumps(v)}\n" for k, v in have.items()))
+
+    def start_manager(self, timeout=30):
+        if not os.path.exists(f"{self.dir}/etc-bulkhead/manager.yaml"):
+            self.configure()
+        self.daemon.start()
+        self.daemon.wait_socket("/run/bulkhead/api.sock", timeout)
+        util.wait_until(f"the API\n{util.tail(self.daemon.log)}",
+                        lambda: self.cli("status", check=False).returncode == 0, timeout, 0.1)
+        return self
+
+    # ---- command line -----------------------------------------------------------------------------
+    def cli(self, *args, check=True, timeout=60):
+        return self.run(program("bulkhead"), *args, check=check, timeout=timeout)
+
+    def json(self, *args, timeout=60):
+        out = self.cli(*args, "--json", timeout=timeout).stdout
+        return json.loads(out)
+
+    # ---- hosts ------------------------------------------------------------------------------------
+    def install_host(self, host):
+        """What `meson install` does on a real host: configuration and hooks."""
+        util.write(f"{host.dir}/etc-bulkhead/hostd.yaml", 'uplinks: ["dl*"]\n')
+        for driver in ("qemu", "lxc"):
+            link = f"{host.dir}/etc-libvirt/hooks/{driver}.d/10-bulkhead"
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            if os.path.lexists(link):
+                os.unlink(link)
+            os.symlink(program("bulkhead-hook"), link)
+
+    def enrol(self, host):
+        """A token from the manager, then `bulkhead host enroll` on the host itself."""
+        token = json.loads(self.cli("host", "token", host.name, "--json").stdout)
+        text = token["token"] if isinstance(token, dict) else token
+        host.run(program("bulkhead"), "host", "enroll", "--token", text, "https://10.77.0.254:7443")
+
+    def hostd(self, host):
+        if host.name not in self.hostds:
+            self.hostds[host.name] = Daemon(host, "bulkhead-hostd", "/etc/bulkhead/hostd.yaml")
+        return self.hostds[host.name]
+
+    def start_hostd(self, host, timeout=30):
+        daemon = self.hostd(host).start()
+        daemon.wait_socket("/run/bulkhead/hostd.sock", timeout)
+        return daemon
+
+    def host_online(self, name):
+        for host in rows(self.json("host", "list"), "hosts"):
+            if host.get("name") == name:
+                return bool(host.get("online") or host.get("state") == "online")
+        return False
+
+    def save_logs(self, target):
+        """Copies logs out before the lab goes."""
+        os.makedirs(target, exist_ok=True)
+        for node in self.lab.nodes():
+            for name in os.listdir(node.dir) if os.path.isdir(node.dir) else []:
+                if name.endswith(".log"):
+                    shutil.copy(f"{node.dir}/{name}", f"{target}/{node.name}-{name}")
+
+
+def rows(answer, key):
+    """A list that the API gives bare or as {key: [...]}."""
+    return answer if isinstance(answer, list) else answer.get(key, [])
