@@ -27,6 +27,7 @@ namespaces = [ ]
 LXC_CONF = 'security_driver = "none"\n'
 USERS = [("libvirt-qemu", 64055), ("libvirt-dnsmasq", 64056)]
 NAT_NETWORK = """<network><name>default</name><forward mode='nat'/><bridge name='virbr0' stp='off' delay='0'/>
+<dns><host ip='192.168.122.1'><hostname>gateway.lab</hostname></host></dns>
 <ip address='192.168.122.1' netmask='255.255.255.0'><dhcp><range start='192.168.122.100' end='192.168.122.200'/></dhcp></ip>
 </network>"""
 

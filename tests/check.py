@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test and adds up. Started by ./check, which installs the packages first.
+
+  --fast         leave out what takes minutes: the second compiler and the tests with hosts and guests
+  --suite NAME   only this: a suite of meson (unit, fuzz, bpf, ...), or clang, lint, e2e; may be repeated
+  --e2e ARGS     more arguments for pytest, e.g. --e2e "-k spoof"
+
+Prints what was skipped and why; the last line is `N passed, N failed, N skipped`.
+"""
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD, BUILD_CLANG = f"{ROOT}/build", f"{ROOT}/build-clang"
+NEEDS_ROOT = {"bpf", "system", "e2e"}
+START = time.monotonic()
+
+
+class Tally:
+    def __init__(self):
+        self.passed = 0
+        self.failures = []
+        self.skips = []
+
+    def fail(self, name, why=""):
+        self.failures.append((name, why))
+
+    def skip(self, name, why):
+        self.skips.append((name, why))
+
+
+def say(text):
+    print(f"[{time.monotonic() - START:6.1f} s] {text}", flush=True)
+
+
+def run(*argv, timeout=1800, env=None):
+    """Output goes straight through; returns the exit code, 124 after the timeout."""
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True,
+                          env={**os.environ, **(env or {})}) as process:
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+            return 124
+
+
+def build(tally, folder, compiler):
+    say(f"build with {compiler}")
+    if not os.path.exists(f"{folder}/build.ninja"):
+        shutil.rmtree(folder, ignore_errors=True)
+        if run("meson", "setup", folder, ROOT, env={"CC": compiler}):
+            tally.fail(f"meson setup with {compiler}")
+            return False
+    if run("ninja", "-C", folder, "-k", "0"):
+        tally.fail(f"build with {compiler}", "see above")
+        return False
+    tally.passed += 1
+    return True
+
+
+def cmocka_counts(text):
+    """(passed, skipped) cases of a cmocka program, None when it is not one."""
+    passed = re.findall(r"^\[  PASSED  \] (\d+) test", text, re.M)
+    skipped = re.findall(r"^\[  SKIPPED \] (\d+) test", text, re.M)
+    if not passed:
+        return None
+    return sum(map(int, passed)), sum(map(int, skipped))
+
+
+def add_meson_result(tally, record):
+    name = re.sub(r"^bulkhead:", "", record["name"])
+    text = (record.get("stdout") or "") + (record.get("stderr") or "")
+    result = record["result"]
+    if result == "SKIP":
+        reason = [line for line in text.splitlines() if re.search("skip", line, re.I)]
+        tally.skip(name, reason[-1].strip() if reason else "the test says so")
+    elif result in ("OK", "EXPECTEDFAIL"):
+        counts = cmocka_counts(text)
+        tally.passed += counts[0] if counts else 1
+        for case in re.findall(r"^\[  SKIPPED \] ([A-Za-z_]\w*)$", text, re.M):
+            why = re.findall(r"^skip(?:ped)?[: ].*", text, re.M | re.I)
+            tally.skip(f"{name}/{case}", why[-1] if why else "the test says so")
+    else:
+        tally.fail(name, result)
+
+
+def meson_tests(tally, suites, is_root):
+    argv = ["meson", "test", "-C", BUILD, "--no-rebuild", "--print-errorlogs"]
+    for suite in suites:
+        argv += ["--suite", suite]
+    if not is_root:
+        for suite in sorted(NEEDS_ROOT):
+            argv += ["--no-suite", suite]
+            tally.skip(f"suite {suite}", "not root")
+    log = f"{BUILD}/meson-logs/testlog.json"
+    if os.path.exists(log):
+        os.unlink(log)
+    say("meson test " + " ".join(suites))
+    code = run(*argv)
+    results = 0
+    if os.path.exists(log):
+        with open(log, encoding="utf-8") as file:
+            for line in file:
+                add_meson_result(tally, json.loads(line))
+                results += 1
+    if code and (not results or code == 124):
+        tally.fail("meson test", f"exit {code}")
+
+
+def lint(tally):
+    say("lint")
+    code = run("tools/lint", "--build", BUILD, timeout=900)
+    if code:
+        tally.fail("lint", f"exit {code}")
+    else:
+        tally.passed += 1
+
+
+def add_pytest_results(tally, path):
+    for case in ElementTree.parse(path).iter("testcase"):
+        name = f"{case.get('classname', '').split('.')[-1]}::{case.get('name')}"
+        bad = [c for c in case if c.tag in ("failure", "error")]
+        skipped = case.find("skipped")
+        if bad:
+            tally.fail(name, (bad[0].get("message") or "").splitlines()[0][:200] if bad[0].get("message") else "")
+        elif skipped is not None:
+            tally.skip(name, skipped.get("message") or "")
+        else:
+            tally.passed += 1
+
+
+def e2e(tally, is_root, more, fast):
+    if not is_root:
+        tally.skip("e2e", "not root: the lab makes namespaces")
+        return
+    if subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode:
+        tally.skip("e2e", "this machine lets nobody make namespaces")
+        return
+    say("e2e: hosts, guests, attacks")
+    report = f"{BUILD}/e2e.xml"
+    if os.path.exists(report):
+        os.unlink(report)
+    argv = ["/usr/bin/python3", "-u", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short",
+            f"--junitxml={report}", *(["-m", "not slow"] if fast else []), *shlex.split(more), "tests/e2e"]
+    code = run(*argv, timeout=3600, env={"BULKHEAD_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1"})
+    if os.path.exists(report):
+        add_pytest_results(tally, report)
+    elif code != 5:
+        tally.fail("e2e", f"pytest ended with {code} and no report")
+
+
+def finish(tally):
+    print()
+    for name, why in tally.skips:
+        print(f"skipped: {name}: {why}")
+    for name, why in tally.failures:
+        print(f"FAILED: {name}{': ' + why if why else ''}")
+    minutes, seconds = divmod(int(time.monotonic() - START), 60)
+    print(f"took {minutes} min {seconds} s")
+    print(f"{tally.passed} passed, {len(tally.failures)} failed, {len(tally.skips)} skipped", flush=True)
+    return 1 if tally.failures or not tally.passed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--suite", action="append", default=[])
+    parser.add_argument("--e2e", default="")
+    args = parser.parse_args()
+    tally, is_root = Tally(), os.geteuid() == 0
+    own = {"clang", "lint", "e2e"}
+    suites = [s for s in args.suite if s not in own]
+
+    def wanted(part):
+        return part in args.suite if args.suite else not (args.fast and part in ("clang", "e2e"))
+
+    built = build(tally, BUILD, "gcc")
+    if built and (suites or not args.suite):
+        meson_tests(tally, suites, is_root)
+    if wanted("clang"):
+        build(tally, BUILD_CLANG, "clang")
+    if wanted("lint"):
+        lint(tally)
+    if wanted("e2e"):
+        if built:
+            e2e(tally, is_root, args.e2e, args.fast)
+        else:
+            tally.skip("e2e", "the build failed")
+    if args.fast and not args.suite:
+        tally.skip("clang", "--fast")
+        tally.skip("e2e", "--fast")
+    return finish(tally)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
