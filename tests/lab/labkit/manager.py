@@ -91,13 +91,60 @@ class Manager(Node):
         return self.run(program("bulkhead"), *args, check=check, timeout=timeout)
 
     def json(self, *args, timeout=60):
-        out = self.cli(*args, "--json", timeout=timeout).stdout
-        return json.loads(out)
+        return json.loads(self.cli(*args, "--json", timeout=timeout).stdout)
+
+    def apply(self, text, wait=30):
+        """Policy documents as text; returns when every host has them."""
+        path = f"{self.dir}/documents.yaml"
+        util.write(path, text)
+        return self.json("policy", "apply", path, f"--wait={wait}", timeout=wait + 30)
+
+    def status(self):
+        return self.json("status")
+
+    def wait_in_sync(self, timeout=30):
+        """Until every enrolled host is online and holds what is intended."""
+        last = {}
+
+        def in_sync():
+            done = self.cli("status", "--json", check=False)
+            last.update(json.loads(done.stdout) if done.returncode == 0 and done.stdout else {})
+            return last.get("in_sync") and last["hosts"]["total"] == last["hosts"]["online"]
+        try:
+            return util.wait_until("hosts in sync", in_sync, timeout, 0.1)
+        except util.LabError as error:
+            raise util.LabError(f"{error}\n{json.dumps(last.get('host_list'), indent=1)}\n{self.logs()}") from None
+
+    def flows(self, *filters, limit=10000):
+        return self.json("flow", "--limit", str(limit), *filters)["items"]
+
+    def events(self, *filters, limit=10000):
+        return self.json("event", "list", "--limit", str(limit), *filters)["items"]
+
+    def last_event(self):
+        return self.status()["events"].get("last_id", 0)
+
+    def wait_event(self, predicate, filters=(), timeout=15, what="an event"):
+        """The first event that matches; on failure the newest ones are shown."""
+        seen = []
+
+        def found():
+            seen[:] = self.events(*filters)
+            return next((e for e in seen if predicate(e)), None)
+        try:
+            return util.wait_until(what, found, timeout, 0.2)
+        except util.LabError as error:
+            newest = "\n".join(json.dumps(e) for e in seen[-12:])
+            raise util.LabError(f"{error}; the newest of {len(seen)} events:\n{newest}") from None
+
+    def vm(self, name):
+        return self.json("vm", "show", name)
 
     # ---- hosts ------------------------------------------------------------------------------------
-    def install_host(self, host):
+    def install_host(self, host, **settings):
         """What `meson install` does on a real host: configuration and hooks."""
-        util.write(f"{host.dir}/etc-bulkhead/hostd.yaml", 'uplinks: ["dl*"]\n')
+        have = {"uplinks": ["dl*"], **settings}
+        util.write(f"{host.dir}/etc-bulkhead/hostd.yaml", "".join(f"{k}: {json.dumps(v)}\n" for k, v in have.items()))
         for driver in ("qemu", "lxc"):
             link = f"{host.dir}/etc-libvirt/hooks/{driver}.d/10-bulkhead"
             os.makedirs(os.path.dirname(link), exist_ok=True)
@@ -107,9 +154,9 @@ class Manager(Node):
 
     def enrol(self, host):
         """A token from the manager, then `bulkhead host enroll` on the host itself."""
-        token = json.loads(self.cli("host", "token", host.name, "--json").stdout)
-        text = token["token"] if isinstance(token, dict) else token
-        host.run(program("bulkhead"), "host", "enroll", "--token", text, "https://10.77.0.254:7443")
+        token = self.json("host", "token", "--name", host.name)["token"]
+        host.run(program("bulkhead"), "host", "enroll", "--manager", "https://10.77.0.254:7443",
+                 "--token", token, "--name", host.name)
 
     def hostd(self, host):
         if host.name not in self.hostds:
@@ -121,11 +168,22 @@ class Manager(Node):
         daemon.wait_socket("/run/bulkhead/hostd.sock", timeout)
         return daemon
 
-    def host_online(self, name):
-        for host in rows(self.json("host", "list"), "hosts"):
-            if host.get("name") == name:
-                return bool(host.get("online") or host.get("state") == "online")
-        return False
+    def start_all(self):
+        """Manager, hosts enrolled and in sync. Guests come afterwards: their birth needs hostd."""
+        for host in self.lab.hosts:
+            self.install_host(host)
+        self.start_manager()
+        for host in self.lab.hosts:
+            self.enrol(host)
+            self.start_hostd(host)
+        self.wait_in_sync(40)
+        return self
+
+    # ---- logs -------------------------------------------------------------------------------------
+    def logs(self, lines=15):
+        """The last lines of every daemon, for error messages."""
+        daemons = [self.daemon, *self.hostds.values()]
+        return "\n".join(f"--- {d.name} on {d.node.name}:\n{util.tail(d.log, lines)}" for d in daemons)
 
     def save_logs(self, target):
         """Copies logs out before the lab goes."""
@@ -134,8 +192,3 @@ class Manager(Node):
             for name in os.listdir(node.dir) if os.path.isdir(node.dir) else []:
                 if name.endswith(".log"):
                     shutil.copy(f"{node.dir}/{name}", f"{target}/{node.name}-{name}")
-
-
-def rows(answer, key):
-    """A list that the API gives bare or as {key: [...]}."""
-    return answer if isinstance(answer, list) else answer.get(key, [])

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""demo [start]       build everything, show what the policy allows and refuses, leave it running
+demo stop          remove every trace (the cache of the guest kernel in /var/cache/bulkhead-lab stays)
+demo status        what runs
+demo sh NODE [CMD] a shell in a guest (web, web2, db, admin, attacker) or on a machine (h1, h2, mgr, sw)
+demo bulkhead ...  the command line on the management machine, e.g. demo bulkhead flow
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+from labkit import image, manager, util  # noqa: E402
+from labkit.agent import Agent  # noqa: E402
+from labkit.lab import Lab  # noqa: E402
+
+NAME = "demo"
+START = float(os.environ.get("DEMO_STARTED") or time.time())
+POLICY = f"{util.ROOT}/examples/shop.yaml"
+
+#         name        host  address          tenant   labels
+GUESTS = [("web", 1, "10.78.0.11", "shop", {"role": "web"}),
+          ("web2", 2, "10.78.0.12", "shop", {"role": "web"}),
+          ("db", 2, "10.78.0.13", "shop", {"role": "db"}),
+          ("admin", 1, "10.78.0.14", "shop", {"role": "admin"}),
+          ("attacker", 1, "10.78.0.66", "rival", {"role": "web"})]
+
+#            from        to      protocol, port   what examples/shop.yaml says about it
+ATTEMPTS = [("web", "db", "tcp", 3306, "allow"),
+            ("web2", "db", "tcp", 3306, "allow"),
+            ("admin", "db", "tcp", 22, "allow"),
+            ("admin", "web", "tcp", 22, "allow"),
+            ("attacker", "web", "tcp", 80, "allow"),
+            ("web", "db", "tcp", 22, "refuse"),
+            ("web", "web2", "tcp", 22, "refuse"),
+            ("db", "web", "tcp", 80, "refuse"),
+            ("attacker", "db", "tcp", 3306, "refuse"),
+            ("attacker", "db", "tcp", 22, "refuse"),
+            ("attacker", "web", "tcp", 22, "refuse"),
+            ("attacker", "admin", "icmp", 0, "refuse")]
+PORTS = (22, 80, 3306)
+
+
+def step(text):
+    print(f"[{time.time() - START:5.1f} s] {text}", flush=True)
+
+
+def build():
+    folder = manager.build_dir()
+    if not os.path.exists(f"{folder}/build.ninja"):
+        util.run("meson", "setup", folder, util.ROOT, timeout=300)
+    targets = list(manager.PROGRAMS.values())
+    with subprocess.Popen(["ninja", "-C", folder, *targets], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as ninja:
+        lines, shown = [], time.time()
+        for line in ninja.stdout:
+            lines.append(line)
+            if time.time() - shown > 5:
+                step(f"  {line.split(']')[0].lstrip('[')} files")
+                shown = time.time()
+    if ninja.returncode:
+        raise util.LabError("the build failed:\n" + "".join(lines[-40:]))
+
+
+def start_world():
+    step("guest kernel and initrd")
+    kvm = image.probe_kvm()
+    image.initrd()
+    step(f"two hypervisor hosts, a libvirtd each (guests by {'KVM' if kvm else 'emulation: no usable KVM here'})")
+    lab = Lab(NAME, hosts=2).up()
+    if lab.nat_missing:
+        step(f"  without libvirt's NAT network: {lab.nat_missing}")
+    step("bulkheadd with its nats-server; both hosts enrol")
+    lab.manager.start_all()
+    step(f"policy {os.path.relpath(POLICY, util.ROOT)}")
+    lab.manager.cli("policy", "apply", POLICY, "--wait=20")
+    step("guests: " + ", ".join(f"{name} on h{host}" for name, host, *_ in GUESTS))
+    guests = [lab.host(host).guest(name, address=f"{address}/24", tenant=tenant, labels=labels)
+              for name, host, address, tenant, labels in GUESTS]
+    lab.start_guests(*guests)
+    lab.manager.wait_in_sync()
+    for guest in guests:
+        for port in PORTS:
+            guest.serve(port, mode="http" if port == 80 else "echo")
+    return lab
+
+
+def attempt(lab, source, target, proto, port):
+    guest, address = lab.guests[source], lab.guests[target].address
+    if proto == "icmp":
+        return "connected" if guest.ping(address) else "timeout"
+    return guest.tcp(address, port, send="hello\n" if port != 80 else "GET / HTTP/1.0\r\n\r\n", timeout_ms=1200)
+
+
+def spoof(lab):
+    """The attacker claims to be web: with its IP address, and with its name in an ARP reply."""
+    from scapy.all import ARP, Ether, IP, TCP  # pylint: disable=import-outside-toplevel
+    evil, web, db = (lab.guests[n] for n in ("attacker", "web", "db"))
+    evil.send(Ether(src=evil.mac, dst=db.mac) / IP(src=web.address, dst=db.address) / TCP(dport=3306),
+              Ether(src=evil.mac, dst=db.mac) / ARP(op=2, hwsrc=evil.mac, psrc=web.address, pdst=db.address))
+
+
+def matches(flow, lab, source, target, proto, port):
+    return (flow.get("src") == lab.guests[source].address and flow.get("dst") == lab.guests[target].address and
+            str(flow.get("proto")).lower() in (proto, {"tcp": "6", "icmp": "1"}[proto]) and
+            (proto == "icmp" or flow.get("dport") == port) and
+            str(flow.get("type", "")) in ("flow.new", "flow.refused"))
+
+
+def find_flows(lab, attempts, timeout=10):
+    """One record per attempt: a refusal where there is one."""
+    def look():
+        flows = lab.manager.flows("--since", "600s")
+        found = []
+        for one in attempts:
+            mine = [f for f in flows if matches(f, lab, *one[:4])]
+            mine.sort(key=lambda f: f["type"] == "flow.refused")
+            found.append(mine[-1] if mine else None)
+        look.found = found
+        return all(found)
+    try:
+        util.wait_until("flow records", look, timeout, 0.3)
+    except util.LabError:
+        pass
+    return look.found
+
+
+def verdict_of(flow):
+    if not flow:
+        return "no record"
+    return "refuse" if flow["type"] == "flow.refused" else "allow"
+
+
+def traffic(lab):
+    step("traffic")
+    results = [attempt(lab, *one[:4]) for one in ATTEMPTS]
+    spoof(lab)
+    flows = find_flows(lab, ATTEMPTS)
+    wrong = 0
+    print(f"\n  {'FROM':9} {'TO':9} {'SERVICE':10} {'EXPECTED':9} {'HAPPENED':12} {'RECORDED':10} RULE")
+    for one, result, flow in zip(ATTEMPTS, results, flows):
+        source, target, proto, port, expected = one
+        happened = "allow" if result == "connected" else "refuse"
+        good = happened == expected == verdict_of(flow)
+        wrong += not good
+        service = proto if proto == "icmp" else f"{proto}/{port}"
+        rule = (flow or {}).get("rule_text") or f"rule {(flow or {}).get('rule', '?')}"
+        print(f"{' ' if good else '!'} {source:9} {target:9} {service:10} {expected:9} {result:12} "
+              f"{verdict_of(flow):10} {rule}")
+    return wrong + spoof_table(lab)
+
+
+def spoof_table(lab):
+    def is_mine(event):
+        return str(event.get("type", "")).startswith("guard.") and event.get("vm_name") == "attacker"
+    try:
+        util.wait_until("guard events", lambda: len({e["type"] for e in lab.manager.events("--since", "600s")
+                                                     if is_mine(e)}) >= 2, 10, 0.3)
+    except util.LabError:
+        pass
+    events = {e["type"]: e for e in lab.manager.events("--since", "600s") if is_mine(e)}
+    print("\n  the attacker also pretended to be web; stopped at its own tap:")
+    for kind, event in sorted(events.items()):
+        print(f"    {kind:20} {event['vm_name']} on {event['host']}, NIC {event.get('nic')}")
+    print()
+    if len(events) < 2:
+        print("! expected two guard events (IP and ARP)")
+        return 1
+    return 0
+
+
+def start():
+    if os.path.isdir(f"{util.LAB_DIR}/{NAME}"):
+        step("a demo is there already; it is replaced")
+        Lab(NAME).down()
+    step("build")
+    build()
+    lab = start_world()
+    wrong = traffic(lab)
+    if wrong:
+        print(f"demo: {wrong} lines with ! are not as the policy says. It stays up for a look; ./demo stop ends it.\n"
+              f"{lab.manager.logs()}")
+        return 1
+    step("done: everything went as the policy says, and it keeps running")
+    print("""
+Three things to try:
+  ./demo bulkhead status                              every host holds what is intended
+  ./demo bulkhead policy explain --from attacker --to db --port tcp/3306
+                                                      the rule that decides, and its line
+  ./demo sh attacker 'nc -w 2 10.78.0.13 3306 </dev/null'
+                                                      then: ./demo bulkhead flow
+Remove every trace: sudo ./demo stop""")
+    return 0
+
+
+def status():
+    if not os.path.isdir(f"{util.LAB_DIR}/{NAME}"):
+        print("no demo runs")
+        return 1
+    lab = Lab.attach(NAME)
+    for node in lab.nodes():
+        print(f"{node.name:5} {'up' if node.alive() else 'DOWN'}")
+    for host in lab.hosts:
+        print(host.virsh("list", check=False).stdout.rstrip())
+    print(lab.manager.cli("status", check=False).stdout)
+    return 0
+
+
+def guest_shell(name, words):
+    hosts = {g[0]: g[1] for g in GUESTS}
+    agent = Agent(
+        f"{util.LAB_DIR}/{NAME}/h{hosts[name]}/agents/{name}")
+    if words:
+        reply = agent.call("sh", cmd=" ".join(words) + " 2>&1", timeout=65)
+        sys.stdout.write(reply["out"])
+        return reply["rc"]
+    while True:
+        try:
+            line = input(f"{name}# ")
+        except EOFError:
+            print()
+            return 0
+        if line.strip() in ("exit", "quit"):
+            return 0
+        if line.strip():
+            sys.stdout.write(agent.call("sh", cmd=line + " 2>&1", timeout=65)["out"])
+
+
+def shell(args):
+    if args and args[0] in {g[0] for g in GUESTS}:
+        return guest_shell(args[0], args[1:])
+    for node in Lab.attach(NAME).nodes():
+        if args and node.name == args[0]:
+            return subprocess.call(node.argv(*(args[1:] or ["bash"])))
+    print("demo sh: web, web2, db, admin, attacker, or h1, h2, mgr, sw", file=sys.stderr)
+    return 2
+
+
+def main(argv):
+    verb, args = (argv[1] if len(argv) > 1 else "start"), argv[2:]
+    if verb in ("-h", "--help", "help"):
+        print(__doc__)
+        return 0
+    if verb not in ("start", "stop", "status", "sh", "bulkhead"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    if os.geteuid():
+        raise util.LabError(f"needs root: sudo ./demo {verb}")
+    if verb == "start":
+        return start()
+    if verb == "stop":
+        Lab(NAME).down()
+        print("demo: stopped, nothing is left")
+        return 0
+    if verb == "status":
+        return status()
+    if verb == "sh":
+        return shell(args)
+    done = subprocess.run(Lab.attach(NAME).manager.argv(manager.program("bulkhead"), *args), check=False)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv))
+    except (util.LabError, subprocess.TimeoutExpired, json.JSONDecodeError) as problem:
+        print(f"demo: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
