@@ -149,7 +149,7 @@ struct bh_nic_state {
 	__u32 answer_tokens;
 	__u32 event_tokens;
 	__u32 ct_count; /* connections charged to this NIC */
-	__u32 pad;
+	__u32 suppressed; /* records left out since the last one that went out */
 };
 
 /* VLANs that a NIC may use: hash; vlan = outer << 16 | inner, host order, 0 means none. */
@@ -296,6 +296,10 @@ struct bh_ct {
 	__u16 timeout_s;
 	__u8 state;
 	__u8 flags;
+	__u32 charged;	   /* NIC index whose quota holds it, 0 nobody's */
+	__u16 policy_port; /* host order: what policy was asked, ICMP: type << 8 | code */
+	__u8 row_flags;	   /* BH_ROW_* of the rows that allowed it */
+	__u8 pad;
 };
 
 /* First fragments, so that later ones can be judged: LRU hash. */
@@ -310,6 +314,9 @@ struct bh_frag {
 	__u64 seen_ns;
 	__u32 gen;
 	__u16 sport, dport; /* network order */
+	__u32 end;	    /* of the first fragment's data: later ones begin there or after */
+	__u8 proto;	    /* of the transport header that the first one carries */
+	__u8 pad[3];
 };
 
 /* ---- counters --------------------------------------------------------------------------------------- */

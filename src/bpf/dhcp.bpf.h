@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Purpose   Learns a NIC's address from the DHCPACK that is delivered to it.
+ * Ownership Entries made here have BH_ADDR_LEARNED and a time to end; user space sweeps them.
+ * Threads   See maps.bpf.h.
+ *
+ * The answer was let through because its sender may be a server. It is learned before it is delivered,
+ * so that the first packet from the new address is already the NIC's own. An address that another
+ * identity holds in this network is not learned: a server outside could else give it away.
+ */
+#ifndef BH_BPF_DHCP_H
+#define BH_BPF_DHCP_H
+
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "policy.bpf.h"
+#include "events.bpf.h"
+
+#define BH_DHCP_OPTIONS	 64
+#define BH_DHCP_COOKIE	 0x63825363
+#define BH_DHCP_FIXED	 240
+#define BH_DHCP_TYPE	 53
+#define BH_DHCP_LEASE	 51
+#define BH_DHCP_ACK	 5
+#define BH_DHCP_END	 255
+
+struct bh_dhcp {
+	__u8 op, htype, hlen, hops;
+	__u32 xid;
+	__u16 secs, flags;
+	__u32 ciaddr, yiaddr, siaddr, giaddr;
+	__u8 chaddr[16];
+};
+
+struct bh_dhcp_walk {
+	struct __sk_buff *skb;
+	__u32 off, end;
+	__u32 lease_s;
+	__u32 ack;
+};
+
+static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
+{
+	__u8 o[6] = {};
+
+	if (w->off >= w->end || bpf_skb_load_bytes(w->skb, w->off, o, 1) || o[0] == BH_DHCP_END) {
+		return 1;
+	}
+	if (o[0] == 0) {
+		w->off++;
+		return 0;
+	}
+	if (w->off + 2 > w->end || bpf_skb_load_bytes(w->skb, w->off, o, 2)) {
+		return 1;
+	}
+	if (w->off + 2 + o[1] > w->end) {
+		w->ack = 0; /* an option that ends behind the packet: believe nothing */
+		return 1;
+	}
+	if (o[0] == BH_DHCP_TYPE && o[1] == 1 && !bpf_skb_load_bytes(w->skb, w->off, o, 3)) {
+		w->ack = o[2] == BH_DHCP_ACK;
+	} else if (o[0] == BH_DHCP_LEASE && o[1] == 4 && !bpf_skb_load_bytes(w->skb, w->off, o, 6)) {
+		w->lease_s = (__u32)o[2] << 24 | o[3] << 16 | o[4] << 8 | o[5];
+	}
+	w->off += 2 + o[1];
+	return 0;
+}
+
+/* Writes both maps. Returns the action for the event: DENY when somebody else holds the address. */
+static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32 lease_s)
+{
+	struct bh_nic_addr own = { .present = { 1, 1 }, .flags = BH_ADDR_LEARNED }, *had;
+	struct bh_addr_key akey = { .net = p->net, .vlan = p->vlan };
+	struct bh_nic_addr_key nkey = { .nic = p->nic };
+	struct bh_nic *n = bh_nic_get(p->nic);
+	struct bh_addr addr = {};
+	struct bh_who who;
+
+	if (!n) {
+		return BH_ACTION_DENY;
+	}
+	bh_ip_from4(&p->ask_addr, yiaddr);
+	who = bh_policy_who(p, &p->ask_addr);
+	if (who.identity != BH_IDENTITY_WORLD && who.identity != p->identity) {
+		return BH_ACTION_DENY;
+	}
+	__builtin_memcpy(nkey.addr, p->ask_addr.b, 16);
+	__builtin_memcpy(akey.addr, p->ask_addr.b, 16);
+	had = bpf_map_lookup_elem(&bh_nic_addrs, &nkey);
+	if (had && !(had->flags & BH_ADDR_LEARNED) && had->present[p->slot & 1]) {
+		return BH_ACTION_ALLOW; /* configured: it stays as it is */
+	}
+	if (lease_s != 0xffffffff) {
+		own.expires_ns = p->now + (__u64)lease_s * BH_SECOND_NS;
+	}
+	for (int i = 0; i < 2; i++) {
+		addr.slot[i].identity = n->slot[i].identity;
+		addr.slot[i].tenant = n->slot[i].tenant;
+	}
+	if (bpf_map_update_elem(&bh_nic_addrs, &nkey, &own, BPF_ANY) ||
+	    bpf_map_update_elem(&bh_addrs, &akey, &addr, BPF_ANY)) {
+		return BH_ACTION_DENY;
+	}
+	return BH_ACTION_ALLOW;
+}
+
+static __always_inline void bh_dhcp_report(struct bh_pkt *p, __u32 lease_s, __u8 action)
+{
+	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
+
+	if (!e) {
+		bh_stat_add(p->nic, BH_REASON_EVENT_LOST, 0);
+		return;
+	}
+	bh_event_packet(e, p);
+	e->type = BH_FLOW_DHCP;
+	e->reason = BH_REASON_DHCP_LEARNED;
+	e->dir = BH_DIR_INGRESS;
+	e->nic = p->nic;
+	e->action = action;
+	e->dst_identity = p->identity;
+	e->duration_ns = (__u64)lease_s * BH_SECOND_NS;
+	__builtin_memcpy(e->dst, p->ask_addr.b, 16);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* An answer of a DHCP server (IPv4) at the tap of the NIC that it is for. */
+__weak int bh_dhcp_learn(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	struct bh_dhcp_walk walk = { .skb = skb };
+	struct bh_dhcp dhcp;
+	__u32 cookie, base;
+	struct bh_nic *n;
+	int action;
+
+	if (!p || p->w.frag_seen) {
+		return 0;
+	}
+	n = bh_nic_get(p->nic);
+	base = p->l4 + 8;
+	if (!n || base + BH_DHCP_FIXED > p->w.end ||
+	    bpf_skb_load_bytes(skb, base, &dhcp, sizeof(dhcp)) ||
+	    bpf_skb_load_bytes(skb, base + BH_DHCP_FIXED - 4, &cookie, sizeof(cookie))) {
+		return 0;
+	}
+	if (dhcp.op != 2 || dhcp.htype != 1 || dhcp.hlen != 6 || cookie != bpf_htonl(BH_DHCP_COOKIE) ||
+	    !bh_mac_same(dhcp.chaddr, n->mac) || !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff) {
+		return 0;
+	}
+	walk.off = base + BH_DHCP_FIXED;
+	walk.end = p->w.end;
+	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp_option, &walk, 0);
+	if (!walk.ack || !walk.lease_s) {
+		return 0;
+	}
+	action = bh_dhcp_install(p, dhcp.yiaddr, walk.lease_s);
+	if (action == BH_ACTION_ALLOW) {
+		bh_stat_add(p->nic, BH_REASON_DHCP_LEARNED, p->len);
+	}
+	bh_dhcp_report(p, walk.lease_s, action);
+	return 0;
+}
+
+#endif
