@@ -87,6 +87,7 @@ class Guest:
 <features><acpi/><apic/>{tcg}</features>{cpu}
 <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
+{"<controller type='pci' model='pcie-root-port'/>" * 8}
 {''.join(n.xml() for n in self.nics)}
 <serial type='file'><source path='/var/log/libvirt/{self.name}-console.log'/></serial>
 <channel type='unix'><source mode='bind' path='{self.agent.path}'/><target type='virtio' name='org.bulkhead.lab'/></channel>

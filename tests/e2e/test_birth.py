@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No NIC passes a packet before it is fed, whichever way it came to be."""
+import json
+
+from conftest import add_guest
+from helpers import magic, quiet, wait_stat
+from labkit import util
+from labkit.sniff import Sniffer
+
+SEND = """
+import socket, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0))
+for _ in range(5):
+    for f in sys.argv[2:]:
+        s.send(bytes.fromhex(f))
+    time.sleep(0.05)
+"""
+
+
+def test_no_start_without_hostd(world):
+    host = world.host(1)
+    guest = add_guest(world, "unborn", 1, 31, "shop", "web")
+    daemon = world.manager.hostd(host)
+    daemon.stop()
+    try:
+        done = host.virsh("start", "unborn", check=False)
+        assert done.returncode, "a VM started although nobody could protect it"
+        text = done.stderr.lower()
+        assert "hostd" in text and "birth" in text, f"the error does not say what to do: {done.stderr}"
+        assert not guest.running()
+    finally:
+        world.manager.start_hostd(host)
+        world.manager.wait_in_sync()
+    guest.start()
+    assert guest.ping(world.guests["db"].address) or guest.tcp(world.guests["db"].address, 3306) == "connected"
+    guest.remove()
+
+
+def test_no_start_with_a_manager_that_is_away_and_a_new_vm(world):
+    """hostd needs the VM's state; without the manager it has none for a VM it never saw."""
+    host = world.host(1)
+    guest = add_guest(world, "stranger", 1, 33, "shop", "stranger")
+    world.manager.daemon.signal("STOP")
+    try:
+        done = host.virsh("start", "stranger", check=False, timeout=120)
+        assert done.returncode and not guest.running(), done.stdout
+    finally:
+        world.manager.daemon.signal("CONT")
+        world.manager.wait_in_sync()
+        guest.remove()
+
+
+def test_birth_open_starts_without_hostd_and_is_protected_later(world):
+    host, db = world.host(1), world.guests["db"]
+    guest = add_guest(world, "early", 1, 32, "rival", "web", birth="open")
+    world.manager.hostd(host).stop()
+    try:
+        guest.start()
+    finally:
+        world.manager.start_hostd(host)
+        world.manager.wait_in_sync()
+    util.wait_until("protection of early", lambda: all(n["protected"] for n in world.manager.vm("early")["nics"]), 15)
+    assert guest.tcp(db.address, 3306, timeout_ms=800) == "timeout"
+    assert guest.tcp(world.guests["web"].address, 80) == "connected"
+    guest.remove()
+
+
+def test_running_vms_do_not_notice_that_hostd_is_away(world):
+    web, db, evil = (world.guests[n] for n in ("web", "db", "evil"))
+    world.manager.hostd(world.host(1)).stop()
+    try:
+        assert web.tcp(db.address, 3306) == "connected"
+        assert evil.tcp(db.address, 3306, timeout_ms=800) == "timeout"
+    finally:
+        world.manager.start_hostd(world.host(1))
+        world.manager.wait_in_sync()
+
+
+def plug(guest, mac):
+    guest.host.virsh("attach-interface", guest.name, "bridge", "br0", "--mac", mac, "--model", "virtio", "--live")
+    util.wait_until("eth1 in the guest", lambda: "eth1" in guest.sh("ls /sys/class/net"), 15)
+    guest.sh("ip link set eth1 up")
+
+
+def test_hot_plugged_nic_is_closed_until_fed(world):
+    """With hostd stopped in its tracks nobody feeds the new NIC, and nothing it sends arrives."""
+    web, web2, db, mac = world.guests["web"], world.guests["evil"], world.guests["db"], "52:54:00:aa:00:01"
+    daemon, mark = world.manager.hostd(world.host(1)), magic()
+    from scapy.all import ARP, Ether, IP, UDP
+    frames = [Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(psrc="10.78.0.90", pdst=db.address, hwsrc=mac) / mark,
+              Ether(src=mac, dst=db.mac) / IP(src="10.78.0.90", dst=db.address) / UDP(dport=53) / mark,
+              Ether(src=mac, dst=web2.mac) / IP(src="10.78.0.90", dst=web2.address) / UDP(dport=80) / mark]
+    db.capture("plug", match=mark)
+    web2.capture("plug", match=mark)
+    daemon.signal("STOP")
+    try:
+        plug(web, mac)
+        with Sniffer(world.switch, "lan-h1", mark) as uplink:
+            web.send(*frames, dev="eth1", count=5, interval_us=20000)
+            quiet()
+        assert not uplink.frames and not db.stop("plug")["matched"] and not web2.stop("plug")["matched"]
+    finally:
+        daemon.signal("CONT")
+    util.wait_until("the new NIC in the inventory", lambda: [
+        n for n in world.manager.vm("web")["nics"] if n["mac"] == mac and n["protected"]], 20, 0.3)
+    world.manager.cli("vm", "addresses", "web", mac, "10.78.0.90", check=False)
+    web.host.virsh("detach-interface", "web", "bridge", "--mac", mac, "--live")
+    util.wait_until("the NIC to go", lambda: "eth1" not in web.sh("ls /sys/class/net"), 15)
+    assert web.tcp(db.address, 3306) == "connected"
+
+
+def test_veth_by_hand_passes_nothing(world):
+    """To a VM on the same host, to one on the other, to the host, to the network."""
+    host, evil, db = world.host(1), world.guests["evil"], world.guests["db"]
+    mark, mac = magic(), "52:54:00:aa:00:02"
+    from scapy.all import Ether, IP, UDP
+    bridge_mac = host.sh("cat /sys/class/net/br0/address").strip()
+    frames = [bytes(Ether(src=mac, dst=d) / IP(src="10.78.0.91", dst=a) / UDP(dport=9999) / mark).hex()
+              for d, a in (("ff:ff:ff:ff:ff:ff", "10.78.0.255"), (evil.mac, evil.address), (db.mac, db.address),
+                           (bridge_mac, "10.78.0.201"))]
+    listener = ("import socket,json; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',9999));"
+                "s.settimeout(3); print('ready',flush=True)\n"
+                "try: print(json.dumps(s.recv(2000).hex()))\nexcept TimeoutError: print(json.dumps(''))")
+    path = f"{host.dir}/listen.py"
+    util.write(path, listener)
+    util.write(f"{host.dir}/send.py", SEND)
+    evil.capture("hand", match=mark)
+    db.capture("hand", match=mark)
+    host.sh("ip link add hand0 type veth peer name hand1; ip link set hand0 master br0 up; ip link set hand1 up")
+    out = f"{host.dir}/listen.out"
+    try:
+        waiting = host.start("/usr/bin/python3", path, log=out)
+        util.wait_until("the listener", lambda: "ready" in util.read(out), 10)
+        with Sniffer(world.switch, "lan-h1", mark) as uplink:
+            host.run("/usr/bin/python3", f"{host.dir}/send.py", "hand1", *frames)
+            quiet()
+        waiting.wait(10)
+    finally:
+        host.sh("ip link del hand0", check=False)
+    assert json.loads(util.read(out).splitlines()[-1]) == "", "the host's own stack got a frame"
+    assert not uplink.frames, "it left by the uplink"
+    assert not evil.stop("hand")["matched"] and not db.stop("hand")["matched"]
+
+
+def test_restarted_guest_keeps_its_rules(world):
+    web2, db = world.guests["web2"], world.guests["db"]
+    web2.destroy()
+    web2.start()
+    web2.serve(80, mode="http")
+    assert web2.tcp(db.address, 3306) == "connected"
+    assert db.tcp(web2.address, 22, timeout_ms=800) == "timeout"
+    db.flow("again", web2.address, 80, wait=False)
+    wait_stat(db, "again", lambda s: s["done"] or s["ready"])
+    db.stop("again")
