@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The user side of the kernel dataplane: loads or adopts the BPF programs and maps, attaches them to ports,
- * installs desired state as whole commits, reads back what the kernel holds.
+ * The user side of the kernel dataplane: loads or adopts the BPF programs and maps, attaches them
+ * to ports, installs desired state as whole commits, reads back what the kernel holds.
  *
  * Theory of operation
- *   Truth    The kernel's maps are the state; this module keeps only what can't be asked cheaply (which NIC has
- *            which index, prefix lists, counts, the hash) and builds all of it from the maps at open. So a process
- *            that is killed at any instruction leaves nothing behind that the next one doesn't understand.
- *   Commit   read the touched keys -> check capacity -> write the slot that packets don't see -> read back ->
- *            flip bh_ctl.gen -> answer. Later (hostd_dp_settle, at latest before the next commit): wait for a
- *            grace period, copy the new slot over the old one, delete what is dead, wait again.
- *   Local    Ports, devices, MAC table, host addresses and learned addresses belong to this host alone; they are
- *            not part of the hash.
+ *   Truth    The kernel's maps are the state; this module keeps only what can't be asked cheaply
+ * (which NIC has which index, prefix lists, counts, the hash) and builds all of it from the maps at
+ * open. So a process that is killed at any instruction leaves nothing behind that the next one
+ * doesn't understand. Commit   read the touched keys -> check capacity -> write the slot that
+ * packets don't see -> read back -> flip bh_ctl.gen -> answer. Later (hostd_dp_settle, at latest
+ * before the next commit): wait for a grace period, copy the new slot over the old one, delete what
+ * is dead, wait again. Local    Ports, devices, MAC table, host addresses and learned addresses
+ * belong to this host alone; they are not part of the hash.
  *
- * Ownership: one struct hostd_dp per pin folder (guarded by a lock file). Thread rule: one thread. Calls block, but
- * boundedly: a commit costs about 3 us per changed record, settling up to two grace periods (10-50 ms each).
+ * Ownership: one struct hostd_dp per pin folder (guarded by a lock file). Thread rule: one thread.
+ * Calls block, but boundedly: a commit costs about 3 us per changed record, settling up to two
+ * grace periods (10-50 ms each).
  */
 #ifndef HOSTD_DATAPLANE_H
 #define HOSTD_DATAPLANE_H
@@ -31,9 +32,10 @@ struct hostd_dp;
 
 /* > 0: errors that the caller handles. */
 enum hostd_dp_error {
-	HOSTD_DP_FULL = 1,    /* does not fit; see hostd_dp_report.need; nothing changed */
-	HOSTD_DP_BUSY = 2,    /* another process holds this pin folder */
-	HOSTD_DP_INVALID = 3, /* the records contradict each other (diag says how); nothing changed */
+	HOSTD_DP_FULL = 1, /* does not fit; see hostd_dp_report.need; nothing changed */
+	HOSTD_DP_BUSY = 2, /* another process holds this pin folder */
+	HOSTD_DP_INVALID =
+		3, /* the records contradict each other (diag says how); nothing changed */
 };
 
 enum hostd_dp_attach { HOSTD_DP_ATTACH_AUTO, HOSTD_DP_ATTACH_TCX, HOSTD_DP_ATTACH_CLSACT };
@@ -59,7 +61,8 @@ enum hostd_dp_table {
 const char *hostd_dp_table_name(enum hostd_dp_table table); /* "nics", ... */
 
 struct hostd_dp_options {
-	const char *pin_dir; /* e.g. /sys/fs/bpf/bulkhead/v1; created; a bpffs is mounted when there is none */
+	const char *pin_dir; /* e.g. /sys/fs/bpf/bulkhead/v1; created; a bpffs is mounted when there
+				is none */
 	enum hostd_dp_attach attach;
 	uint32_t size[HOSTD_DP_TABLE_COUNT]; /* used on first start only */
 	/* Control word, written at every open (gen and mark nonce are kept for ever). */
@@ -72,15 +75,16 @@ struct hostd_dp_options {
 void hostd_dp_options_init(struct hostd_dp_options *ret_options); /* defaults */
 
 struct hostd_dp_open_info {
-	bool adopted;	    /* maps were found pinned */
-	bool tcx;	    /* attach mode in use */
-	bool recovered;	    /* an interrupted commit was finished or undone */
+	bool adopted;	       /* maps were found pinned */
+	bool tcx;	       /* attach mode in use */
+	bool recovered;	       /* an interrupted commit was finished or undone */
 	unsigned int replaced; /* ports whose programs were replaced by ours */
-	unsigned int gone;  /* ports whose device is gone; forgotten */
-	char notice[512];   /* for the log: sizes that differ from the options, "" when none */
+	unsigned int gone;     /* ports whose device is gone; forgotten */
+	char notice[512];      /* for the log: sizes that differ from the options, "" when none */
 };
 
-/* Loads or adopts. 0, HOSTD_DP_BUSY, or < 0. On error nothing that ran before has changed. ret_info may be NULL. */
+/* Loads or adopts. 0, HOSTD_DP_BUSY, or < 0. On error nothing that ran before has changed. ret_info
+ * may be NULL. */
 [[nodiscard]] int hostd_dp_open(const struct hostd_dp_options *options, struct hostd_dp **ret_dp,
 				struct hostd_dp_open_info *ret_info, struct bh_diag *diag);
 /* Leaves everything running in the kernel. NULL is fine. Settles first when a commit is pending. */
@@ -88,35 +92,40 @@ void hostd_dp_close(struct hostd_dp *dp);
 /* Detaches all ports, unpins all maps and frees dp: the host is as if we had never been there. */
 [[nodiscard]] int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag);
 
-/* ---- desired state ------------------------------------------------------------------------------------ */
+/* ---- desired state
+ * ------------------------------------------------------------------------------------ */
 struct hostd_dp_usage {
 	uint32_t used;
 	uint32_t size;
 };
 struct hostd_dp_report {
-	struct bh_hash hash;  /* of what the kernel holds now */
-	uint32_t gen;	      /* generation that packets see */
-	uint64_t install_ns;  /* from the call to the flip */
-	size_t changed;	      /* records that really differed */
+	struct bh_hash hash;		     /* of what the kernel holds now */
+	uint32_t gen;			     /* generation that packets see */
+	uint64_t install_ns;		     /* from the call to the flip */
+	size_t changed;			     /* records that really differed */
 	uint32_t need[HOSTD_DP_TABLE_COUNT]; /* HOSTD_DP_FULL: entries needed, 0 where it fits */
 };
-/* Installs a delta as one commit; records that are there already cost a look only. 0, HOSTD_DP_FULL,
- * HOSTD_DP_INVALID or < 0 (packets stay on the old generation). ret_report may be NULL; hash and gen are set always. */
+/* Installs a delta as one commit; records that are there already cost a look only. 0,
+ * HOSTD_DP_FULL, HOSTD_DP_INVALID or < 0 (packets stay on the old generation). ret_report may be
+ * NULL; hash and gen are set always. */
 [[nodiscard]] int hostd_dp_apply(struct hostd_dp *dp, const struct bh_delta *delta,
 				 struct hostd_dp_report *ret_report, struct bh_diag *diag);
-/* Makes the kernel hold exactly this image, whatever it holds now, touching only what differs. For adoption and for
- * repair. Reads every table (about 0.3 s for 100,000 records). */
+/* Makes the kernel hold exactly this image, whatever it holds now, touching only what differs. For
+ * adoption and for repair. Reads every table (about 0.3 s for 100,000 records). */
 [[nodiscard]] int hostd_dp_sync(struct hostd_dp *dp, const struct bh_image *image,
 				struct hostd_dp_report *ret_report, struct bh_diag *diag);
-/* Finishes the last commit: call it when the answer is out. Does nothing when nothing is pending. */
+/* Finishes the last commit: call it when the answer is out. Does nothing when nothing is pending.
+ */
 [[nodiscard]] int hostd_dp_settle(struct hostd_dp *dp, struct bh_diag *diag);
 bool hostd_dp_pending(const struct hostd_dp *dp);
 /* Hash of the image records in the kernel, as read at open and kept with every commit. Borrowed. */
 const struct bh_hash *hostd_dp_hash(const struct hostd_dp *dp);
 uint32_t hostd_dp_gen(const struct hostd_dp *dp);
-void hostd_dp_usage(const struct hostd_dp *dp, struct hostd_dp_usage ret_usage[HOSTD_DP_TABLE_COUNT]);
+void hostd_dp_usage(const struct hostd_dp *dp,
+		    struct hostd_dp_usage ret_usage[HOSTD_DP_TABLE_COUNT]);
 
-/* ---- ports ---------------------------------------------------------------------------------------------- */
+/* ---- ports
+ * ---------------------------------------------------------------------------------------------- */
 struct hostd_dp_nic_key {
 	uint8_t vm[16];
 	uint8_t mac[6];
@@ -126,48 +135,54 @@ struct hostd_dp_device {
 	uint32_t bridge;     /* ifindex of its bridge; 0: routed */
 	uint32_t host_flags; /* BH_NIC_FASTPATH or 0 */
 };
-/* Binds a NIC to its tap or veth. Both programs are attached before it can be fed; until a BH_REC_NIC for this key is
- * installed the device passes nothing (or everything, see set_open); when one is there already it is fed at once.
- * Repeating a binding is cheap and repairs what is missing of it; another device for the same NIC replaces the old
- * one. -EBUSY when the device belongs to another NIC, -ENODEV when it does not exist. */
+/* Binds a NIC to its tap or veth. Both programs are attached before it can be fed; until a
+ * BH_REC_NIC for this key is installed the device passes nothing (or everything, see set_open);
+ * when one is there already it is fed at once. Repeating a binding is cheap and repairs what is
+ * missing of it; another device for the same NIC replaces the old one. -EBUSY when the device
+ * belongs to another NIC, -ENODEV when it does not exist. */
 [[nodiscard]] int hostd_dp_bind(struct hostd_dp *dp, const struct hostd_dp_nic_key *nic,
 				const struct hostd_dp_device *device, struct bh_diag *diag);
-/* Detaches and forgets the device (which may be gone already); the NIC's records stay. 0 when it was not bound. A
- * device that lives on is no longer fed: what it sends is dropped at every other port. */
+/* Detaches and forgets the device (which may be gone already); the NIC's records stay. 0 when it
+ * was not bound. A device that lives on is no longer fed: what it sends is dropped at every other
+ * port. */
 [[nodiscard]] int hostd_dp_unbind(struct hostd_dp *dp, const struct hostd_dp_nic_key *nic,
 				  struct bh_diag *diag);
-/* A port of a protected bridge that leads outside (bridge = ifindex of the bridge), or a routed uplink (0). */
+/* A port of a protected bridge that leads outside (bridge = ifindex of the bridge), or a routed
+ * uplink (0). */
 [[nodiscard]] int hostd_dp_bind_uplink(struct hostd_dp *dp, uint32_t ifindex, uint32_t bridge,
 				       struct bh_diag *diag);
 /* The bridge device itself: the host's own stack on that bridge. */
 [[nodiscard]] int hostd_dp_bind_bridge(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag);
 /* Detaches whatever stands on that device. 0 when nothing does. */
 [[nodiscard]] int hostd_dp_unbind_port(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag);
-/* `birth: open`: while no record feeds it, the NIC passes everything (counted). Off again when it is fed. */
-[[nodiscard]] int hostd_dp_set_open(struct hostd_dp *dp, const struct hostd_dp_nic_key *nic, bool open,
-				    struct bh_diag *diag);
+/* `birth: open`: while no record feeds it, the NIC passes everything (counted). Off again when it
+ * is fed. */
+[[nodiscard]] int hostd_dp_set_open(struct hostd_dp *dp, const struct hostd_dp_nic_key *nic,
+				    bool open, struct bh_diag *diag);
 /* Forgets bindings whose device is gone. Returns how many, or < 0. */
 [[nodiscard]] int hostd_dp_reap(struct hostd_dp *dp, struct bh_diag *diag);
 
 struct hostd_dp_nic_status {
-	uint32_t index;	      /* 0: unknown NIC */
-	uint32_t ifindex;     /* 0: not bound */
+	uint32_t index;	  /* 0: unknown NIC */
+	uint32_t ifindex; /* 0: not bound */
 	uint32_t bridge;
 	uint32_t net;
 	uint32_t identity;
-	uint32_t flags;	      /* of the slot that packets see */
-	bool attached;	      /* both programs stand on the device, asked from the kernel just now */
-	bool fed;	      /* identity is set in the generation that packets see */
+	uint32_t flags; /* of the slot that packets see */
+	bool attached;	/* both programs stand on the device, asked from the kernel just now */
+	bool fed;	/* identity is set in the generation that packets see */
 	bool open;
 };
 /* Everything in it is read from the kernel. A NIC is protected when attached && fed. */
 [[nodiscard]] int hostd_dp_nic_status(struct hostd_dp *dp, const struct hostd_dp_nic_key *nic,
 				      struct hostd_dp_nic_status *ret_status, struct bh_diag *diag);
 /* The NIC that an index in events and counters means; false when unknown. */
-bool hostd_dp_nic_of_index(const struct hostd_dp *dp, uint32_t index, struct hostd_dp_nic_key *ret_nic);
-/* Every NIC with a record or a device; what the module knows, without asking the kernel about programs. */
-typedef void hostd_dp_nic_fn(const struct hostd_dp_nic_key *nic, const struct hostd_dp_nic_status *status,
-			     void *arg);
+bool hostd_dp_nic_of_index(const struct hostd_dp *dp, uint32_t index,
+			   struct hostd_dp_nic_key *ret_nic);
+/* Every NIC with a record or a device; what the module knows, without asking the kernel about
+ * programs. */
+typedef void hostd_dp_nic_fn(const struct hostd_dp_nic_key *nic,
+			     const struct hostd_dp_nic_status *status, void *arg);
 void hostd_dp_each_nic(const struct hostd_dp *dp, hostd_dp_nic_fn *fn, void *arg);
 struct hostd_dp_port {
 	uint32_t ifindex;
@@ -176,12 +191,16 @@ struct hostd_dp_port {
 typedef void hostd_dp_port_fn(const struct hostd_dp_port *port, void *arg);
 void hostd_dp_each_port(const struct hostd_dp *dp, hostd_dp_port_fn *fn, void *arg);
 
-/* The host's own addresses on a network get identity HOST there. Replaces the list of that network; not part of the
- * hash. An image record for the same address is kept aside while the host has it. */
-[[nodiscard]] int hostd_dp_set_host_addrs(struct hostd_dp *dp, uint32_t net, const uint8_t (*addrs)[16],
-					  size_t count, struct bh_diag *diag);
+/* The host's own addresses on a network get identity HOST there. Replaces the list of that network;
+ * not part of the hash. An image record for the same address is kept aside while the host has it.
+ */
+[[nodiscard]] int hostd_dp_set_host_addrs(struct hostd_dp *dp, uint32_t net,
+					  const uint8_t (*addrs)[16], size_t count,
+					  struct bh_diag *diag);
 
-/* ---- looking ----------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * -----------------------------------------------------------------------------------------------
+ */
 enum hostd_dp_drift_kind {
 	HOSTD_DP_DRIFT_MISSING, /* a record of the image is not in the kernel */
 	HOSTD_DP_DRIFT_CHANGED, /* ... has another value there */
@@ -196,9 +215,9 @@ struct hostd_dp_drift {
 	uint32_t ifindex;  /* PORT */
 };
 typedef void hostd_dp_drift_fn(const struct hostd_dp_drift *drift, void *arg);
-/* One slice of a full read-back: looks at about `budget` entries, goes on where the last slice ended and starts anew
- * after a commit. 0: a round is complete and the kernel holds what it should; 1: call again; 2: a round is complete and it
- * does not: see compare. */
+/* One slice of a full read-back: looks at about `budget` entries, goes on where the last slice
+ * ended and starts anew after a commit. 0: a round is complete and the kernel holds what it should;
+ * 1: call again; 2: a round is complete and it does not: see compare. */
 [[nodiscard]] int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag);
 /* Compares everything with the image and names each difference. Returns their number, or < 0. */
 [[nodiscard]] int hostd_dp_compare(struct hostd_dp *dp, const struct bh_image *image,
@@ -216,16 +235,16 @@ const char *hostd_dp_reason_name(unsigned int reason); /* "pass", ...; "unknown"
 
 typedef void hostd_dp_rule_counter_fn(const struct bh_rule_stat_key *key,
 				      const struct bh_counter *value, void *arg);
-[[nodiscard]] int hostd_dp_rule_counters(struct hostd_dp *dp, hostd_dp_rule_counter_fn *fn, void *arg,
-					 struct bh_diag *diag);
+[[nodiscard]] int hostd_dp_rule_counters(struct hostd_dp *dp, hostd_dp_rule_counter_fn *fn,
+					 void *arg, struct bh_diag *diag);
 
 struct hostd_dp_connection {
 	uint32_t net, vlan;
 	uint8_t src[16], dst[16]; /* src opened it */
 	uint16_t sport, dport;	  /* host order; ICMP echo: the identifier */
 	uint8_t proto;
-	uint8_t state; /* enum bh_ct_state */
-	uint8_t flags; /* BH_CT_* */
+	uint8_t state;		   /* enum bh_ct_state */
+	uint8_t flags;		   /* BH_CT_* */
 	uint32_t src_nic, dst_nic; /* index, 0 not on this host */
 	uint32_t src_identity, dst_identity;
 	uint32_t rule[2]; /* by enum bh_dir */
@@ -236,16 +255,17 @@ struct hostd_dp_connection {
 };
 /* Zero members match everything. */
 struct hostd_dp_connection_filter {
-	uint32_t nic;  /* either side */
+	uint32_t nic; /* either side */
 	uint32_t net;
 	uint8_t addr[16]; /* either side */
 	uint16_t port;	  /* either side, host order */
 	uint8_t proto;
-	size_t limit;  /* 0: none */
+	size_t limit; /* 0: none */
 };
 typedef void hostd_dp_connection_fn(const struct hostd_dp_connection *connection, void *arg);
 /* Returns how many matched and were handed over (at most limit), or < 0. */
-[[nodiscard]] int hostd_dp_connections(struct hostd_dp *dp, const struct hostd_dp_connection_filter *filter,
+[[nodiscard]] int hostd_dp_connections(struct hostd_dp *dp,
+				       const struct hostd_dp_connection_filter *filter,
 				       hostd_dp_connection_fn *fn, void *arg, struct bh_diag *diag);
 
 /* Readable (epoll) when flow records wait. Owned by dp. */

@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything from the kernel: the model at adoption, what an interrupted commit left, verify,
+ * compare, sync.
+ *
+ * A commit that was cut short left one of two things. Not flipped: other slots and prefix lists
+ * that nobody asked for. Flipped: other slots that are old, entries that are dead, lists that no
+ * set names. Both are mended alike: the slot that packets see is the truth, the other one becomes
+ * its copy, and what it does not name goes.
+ */
+#include "host/dataplane/internal.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+
+static const enum dp_map slotted[] = {
+	DP_MAP_NICS, DP_MAP_NIC_ADDRS, DP_MAP_NIC_VLANS, DP_MAP_ADDRS, DP_MAP_SETS, DP_MAP_ROWS,
+};
+
+/* One entry to mend. */
+struct fix {
+	enum dp_map map;
+	uint8_t key[DP_KEY_MAX];
+	uint8_t value[DP_VALUE_MAX];
+	bool dead;
+};
+
+struct scan {
+	struct hostd_dp *dp;
+	uint32_t gen;
+	BH_VEC(struct fix) fixes;
+	struct dp_lists **by_scope; /* sorted */
+	size_t by_scope_count;
+	struct bh_diag *diag;
+};
+
+static void add_fix(struct scan *s, enum dp_map map, const void *key, const void *value, bool dead)
+{
+	struct fix *f = bh_vec_push(&s->fixes);
+	const struct dp_map_desc *d = &dp_map_descs[map];
+
+	f->map = map;
+	f->dead = dead;
+	memcpy(f->key, key, d->key_size);
+	memcpy(f->value, value, d->value_size);
+	if (d->slot_size && !dead) {
+		memcpy(dp_slot(map, f->value, s->gen + 1), dp_slot(map, f->value, s->gen),
+		       d->slot_size);
+	}
+}
+
+static bool slots_differ(enum dp_map map, void *value)
+{
+	return memcmp(dp_slot(map, value, 0), dp_slot(map, value, 1), dp_map_descs[map].slot_size);
+}
+
+static void adopt_nic(struct scan *s, uint32_t index, const void *value)
+{
+	struct bh_nic entry;
+	struct dp_nic *nic;
+
+	memcpy(&entry, value, sizeof(entry));
+	if (!index || (dp_zero(entry.vm, 16) && dp_zero(entry.mac, 6))) {
+		return;
+	}
+	nic = dp_nic_find(s->dp, entry.vm, entry.mac);
+	if (nic) { /* can't be written by us twice */
+		add_fix(s, DP_MAP_NICS, &index, &(struct bh_nic){}, false);
+		return;
+	}
+	nic = dp_nic_adopt(s->dp, index, &entry);
+	nic->open = entry.slot[s->gen & 1].flags & BH_NIC_OPEN;
+	nic->device.host_flags = entry.slot[s->gen & 1].flags & BH_NIC_FASTPATH;
+}
+
+static void adopt_scope(struct scan *s, const void *value, uint32_t set)
+{
+	struct bh_set v;
+	struct dp_lists *l;
+
+	memcpy(&v, value, sizeof(v));
+	if (!v.slot[s->gen & 1].scope) {
+		return;
+	}
+	l = dp_lists_clone(NULL, set);
+	l->scope = v.slot[s->gen & 1].scope;
+	HASH_ADD(hh, s->dp->lists, set, sizeof(l->set), l);
+}
+
+static void adopt_rec(struct scan *s, const struct bh_rec *rec, const void *value)
+{
+	struct dp_nic *nic;
+
+	dp_hash_account(&s->dp->hash, NULL, rec);
+	switch (rec->type) {
+	case BH_REC_NIC:
+		nic = dp_nic_find(s->dp, rec->nic.vm, rec->nic.mac);
+		nic->has_rec = true;
+		nic->rec = rec->nic;
+		break;
+	case BH_REC_NIC_ADDR:
+	case BH_REC_NIC_VLAN:
+		dp_nic_find(s->dp, rec->nic.vm, rec->nic.mac)->refs++;
+		break;
+	case BH_REC_SET:
+		adopt_scope(s, value, rec->set.set);
+		break;
+	default:
+		break;
+	}
+}
+
+/* A learned address belongs to the kernel; all that is asked of it is a NIC. */
+static bool learned_and_owned(const struct hostd_dp *dp, enum dp_map map, const void *key,
+			      const void *value)
+{
+	struct bh_nic_addr_key k;
+	struct bh_nic_addr v;
+
+	if (map != DP_MAP_NIC_ADDRS) {
+		return false;
+	}
+	memcpy(&k, key, sizeof(k));
+	memcpy(&v, value, sizeof(v));
+	return v.flags & BH_ADDR_LEARNED && k.nic < dp->map_size[DP_MAP_NICS] &&
+	       dp->by_index[k.nic];
+}
+
+static void adopt_entry(struct scan *s, enum dp_map map, const void *key, void *value)
+{
+	const struct dp_map_desc *d = &dp_map_descs[map];
+	bool alive = !dp_zero(dp_slot(map, value, s->gen), d->slot_size);
+	struct bh_rec rec;
+
+	if (map == DP_MAP_NICS) {
+		uint32_t index;
+
+		memcpy(&index, key, sizeof(index));
+		adopt_nic(s, index, value);
+		if (index && !s->dp->by_index[index]) {
+			return;
+		}
+		alive = true; /* an array's entry stays */
+	} else if (learned_and_owned(s->dp, map, key, value)) {
+		return;
+	}
+	if (dp_rec_decode(s->dp, map, key, value, s->gen, &rec)) {
+		adopt_rec(s, &rec, value);
+	} else if (map == DP_MAP_NIC_ADDRS || map == DP_MAP_NIC_VLANS) {
+		alive = false; /* its NIC is unknown, or it is gone in this generation */
+	}
+	s->dp->used[map]++;
+	if (!alive || slots_differ(map, value)) {
+		add_fix(s, map, key, value, !alive);
+	}
+}
+
+static int compare_scope(const void *a, const void *b)
+{
+	const struct dp_lists *la = *(struct dp_lists *const *)a,
+			      *lb = *(struct dp_lists *const *)b;
+
+	return (la->scope > lb->scope) - (la->scope < lb->scope);
+}
+
+/* Scope numbers to lists, for the walk over the tries. */
+static struct dp_lists **index_scopes(const struct hostd_dp *dp, size_t *ret_count)
+{
+	struct dp_lists **index = bh_alloc_array(HASH_COUNT(dp->lists) + 1, sizeof(*index));
+	struct dp_lists *l, *tmp;
+	size_t n = 0;
+
+	HASH_ITER(hh, dp->lists, l, tmp) {
+		index[n++] = l;
+	}
+	qsort(index, n, sizeof(*index), compare_scope);
+	*ret_count = n;
+	return index;
+}
+
+static struct dp_lists *by_scope(struct dp_lists **index, size_t count, uint32_t scope)
+{
+	struct dp_lists wanted = {.scope = scope}, *p = &wanted, **found;
+
+	found = bsearch(&p, index, count, sizeof(*index), compare_scope);
+	return found ? *found : NULL;
+}
+
+/* The record of a trie's entry; false when no set names its scope. */
+static bool decode_prefix(enum dp_map map, const struct dp_lists *l, const void *key,
+			  const void *value, struct bh_rec *ret_rec)
+{
+	struct dp_cidr c = {};
+	struct dp_range r = {};
+	struct bh_range_key rk;
+	struct bh_cidr_key ck;
+
+	if (!l) {
+		return false;
+	}
+	if (map == DP_MAP_CIDRS) {
+		memcpy(&ck, key, sizeof(ck));
+		memcpy(&c.class_id, value, sizeof(c.class_id));
+		memcpy(c.addr, ck.addr, 16);
+		c.prefix_bits = (uint8_t)(ck.prefixlen - 32);
+		dp_cidr_rec(&c, l->set, ret_rec);
+	} else {
+		memcpy(&rk, key, sizeof(rk));
+		memcpy(&r.class_id, value, sizeof(r.class_id));
+		r.proto = rk.proto;
+		r.port = (uint16_t)(rk.port >> 8 | rk.port << 8);
+		r.prefix_bits = (uint8_t)(rk.prefixlen - 48);
+		dp_range_rec(&r, l->set, ret_rec);
+	}
+	return true;
+}
+
+static uint32_t prefix_scope(const void *key)
+{
+	uint32_t scope;
+
+	memcpy(&scope, (const uint8_t *)key + offsetof(struct bh_cidr_key, scope), sizeof(scope));
+	return scope;
+}
+
+static void adopt_prefix(struct scan *s, enum dp_map map, const void *key, const void *value)
+{
+	struct dp_lists *l = by_scope(s->by_scope, s->by_scope_count, prefix_scope(key));
+	struct bh_rec rec;
+	size_t changed = 0;
+
+	if (prefix_scope(key) > s->dp->scope_next) {
+		s->dp->scope_next = prefix_scope(key);
+	}
+	s->dp->used[map]++;
+	if (decode_prefix(map, l, key, value, &rec)) {
+		dp_lists_change(l, &rec, true, &s->dp->hash, &changed);
+	} else {
+		add_fix(s, map, key, value, true);
+	}
+}
+
+typedef void entry_fn(struct scan *s, enum dp_map map, const void *key, void *value);
+
+static int each_entry(struct scan *s, enum dp_map map, entry_fn *fn)
+{
+	struct dp_iter it;
+	int n;
+
+	dp_iter_init(&it, s->dp, map);
+	while ((n = dp_iter_next(&it)) > 0) {
+		for (int i = 0; i < n; i++) {
+			fn(s, map, dp_iter_key(&it, i), dp_iter_value(&it, i));
+		}
+	}
+	dp_iter_done(&it);
+	return n ? bh_diag_set(s->diag, n, "cannot read %s: %s", dp_map_descs[map].name,
+			       strerror(-n))
+		 : 0;
+}
+
+static void adopt_prefix_entry(struct scan *s, enum dp_map map, const void *key, void *value)
+{
+	adopt_prefix(s, map, key, value);
+}
+
+static int mend(struct scan *s)
+{
+	int r = s->fixes.count ? dp_grace(s->dp, s->diag) : 0;
+
+	bh_vec_foreach(f, &s->fixes) {
+		if (r) {
+			return r;
+		}
+		r = f->dead ? dp_map_del(s->dp, f->map, f->key)
+			    : dp_map_put(s->dp, f->map, f->key, f->value);
+		if (r) {
+			return bh_diag_set(s->diag, r, "cannot mend %s: %s",
+					   dp_map_descs[f->map].name, strerror(-r));
+		}
+		s->dp->used[f->map] -= f->dead;
+	}
+	return s->fixes.count && !r ? dp_grace(s->dp, s->diag) : r;
+}
+
+int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag)
+{
+	struct scan s = {.dp = dp, .gen = dp->ctl->gen, .diag = diag};
+	int r = 0;
+
+	memset(&dp->hash, 0, sizeof(dp->hash));
+	memset(dp->used, 0, sizeof(dp->used));
+	for (size_t i = 0; !r && i < BH_ARRAY_SIZE(slotted); i++) {
+		r = each_entry(&s, slotted[i], adopt_entry);
+	}
+	s.by_scope = index_scopes(dp, &s.by_scope_count);
+	if (s.by_scope_count) {
+		dp->scope_next = s.by_scope[s.by_scope_count - 1]->scope;
+	}
+	r = r ? r : each_entry(&s, DP_MAP_CIDRS, adopt_prefix_entry);
+	r = r ? r : each_entry(&s, DP_MAP_RANGES, adopt_prefix_entry);
+	free(s.by_scope);
+	r = r ? r : mend(&s);
+	*ret_recovered = s.fixes.count > 0;
+	bh_vec_done(&s.fixes);
+	return r ? r : dp_ports_scan(dp, diag);
+}
+
+/* ---- verify ---- */
+
+struct dp_verify {
+	struct dp_iter it;
+	size_t stage; /* slotted maps, then tries, then ports */
+	bool walking;
+	bool drift;
+	struct bh_hash sum;
+	struct dp_lists **by_scope;
+	size_t by_scope_count;
+};
+
+static const enum dp_map stages[] = {
+	DP_MAP_NICS, DP_MAP_NIC_ADDRS, DP_MAP_NIC_VLANS, DP_MAP_ADDRS,
+	DP_MAP_SETS, DP_MAP_ROWS,      DP_MAP_CIDRS,	 DP_MAP_RANGES,
+};
+
+void dp_verify_done(struct hostd_dp *dp)
+{
+	if (dp->verify) {
+		dp_iter_done(&dp->verify->it);
+		free(dp->verify->by_scope);
+		free(dp->verify);
+		dp->verify = NULL;
+	}
+}
+
+void dp_verify_restart(struct hostd_dp *dp)
+{
+	dp_verify_done(dp);
+}
+
+/* What one entry says. ret_differ: its slots are not the same. */
+static bool read_entry(const struct hostd_dp *dp, enum dp_map map, const void *key, void *value,
+		       struct dp_lists *l, struct bh_rec *ret_rec, bool *ret_differ)
+{
+	*ret_differ = false;
+	if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
+		*ret_differ = !l;
+		return decode_prefix(map, l, key, value, ret_rec);
+	}
+	*ret_differ = slots_differ(map, value);
+	return dp_rec_decode(dp, map, key, value, dp->ctl->gen, ret_rec);
+}
+
+static int verify_chunk(struct hostd_dp *dp, struct dp_verify *v)
+{
+	enum dp_map map = stages[v->stage];
+	int n;
+
+	if (!v->walking) {
+		dp_iter_init(&v->it, dp, map);
+		v->walking = true;
+	}
+	n = dp_iter_next(&v->it);
+	for (int i = 0; i < n; i++) {
+		const void *key = dp_iter_key(&v->it, i);
+		struct dp_lists *l = NULL;
+		struct bh_rec rec;
+		bool differ;
+
+		if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
+			l = by_scope(v->by_scope, v->by_scope_count, prefix_scope(key));
+		}
+		if (read_entry(dp, map, key, dp_iter_value(&v->it, i), l, &rec, &differ)) {
+			dp_hash_account(&v->sum, NULL, &rec);
+		}
+		v->drift = v->drift || differ;
+	}
+	if (n == 0) {
+		dp_iter_done(&v->it);
+		v->walking = false;
+		v->stage++;
+	}
+	return n;
+}
+
+static void add_shadowed(const struct hostd_dp *dp, struct bh_hash *sum)
+{
+	struct dp_host_addr *a, *tmp;
+
+	HASH_ITER(hh, dp->host_addrs, a, tmp) {
+		if (a->shadows) {
+			dp_hash_account(sum, NULL, &a->shadowed);
+		}
+	}
+}
+
+static bool ports_drifted(const struct hostd_dp *dp)
+{
+	struct dp_port *p, *tmp;
+
+	HASH_ITER(hh, dp->ports, p, tmp) {
+		struct bh_port got;
+
+		if (dp_map_get(dp, DP_MAP_PORTS, &p->ifindex, &got) ||
+		    memcmp(&got, &p->port, sizeof(got)) ||
+		    dp_attached(dp, p->ifindex, (enum bh_port_kind)p->port.kind) != 1) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
+{
+	size_t seen = 0;
+	struct dp_verify *v;
+	int r = hostd_dp_settle(dp, diag);
+
+	if (!r && !dp->verify) {
+		dp->verify = bh_alloc(sizeof(*dp->verify));
+		dp->verify->by_scope = index_scopes(dp, &dp->verify->by_scope_count);
+	}
+	v = dp->verify;
+	while (!r && v->stage < BH_ARRAY_SIZE(stages) && seen <= budget) {
+		int n = verify_chunk(dp, v);
+
+		if (n < 0) {
+			r = bh_diag_set(diag, n, "cannot read back: %s", strerror(-n));
+		}
+		seen += n > 0 ? (size_t)n : 0;
+	}
+	if (!r && v->stage < BH_ARRAY_SIZE(stages)) {
+		return 1;
+	}
+	if (!r) {
+		add_shadowed(dp, &v->sum);
+		if (v->drift || !bh_hash_equal(&v->sum, &dp->hash) || ports_drifted(dp) ||
+		    dp_ctl_drifted(dp)) {
+			r = 2;
+		}
+	}
+	dp_verify_done(dp);
+	return r;
+}
+
+/* ---- compare ---- */
+
+struct wanted {
+	uint64_t print;
+	const struct bh_rec *rec;
+	bool seen;
+};
+
+struct compare {
+	struct hostd_dp *dp;
+	BH_VEC(struct wanted) wanted;
+	hostd_dp_drift_fn *fn;
+	void *arg;
+	int count;
+};
+
+static uint64_t fingerprint(const struct bh_rec *rec)
+{
+	uint8_t key[BH_REC_KEY_MAX];
+	size_t size = bh_rec_key(rec, key);
+	uint64_t h = 14695981039346656037ull; /* FNV-1a: spreads, needs no secret: a clash costs
+						 time only */
+
+	for (size_t i = 0; i < size; i++) {
+		h = (h ^ key[i]) * 1099511628211ull;
+	}
+	return h;
+}
+
+static int compare_wanted(const void *a, const void *b)
+{
+	const struct wanted *wa = a, *wb = b;
+
+	return (wa->print > wb->print) - (wa->print < wb->print);
+}
+
+static void want_segment(struct bh_segment *seg, void *arg)
+{
+	struct compare *c = arg;
+
+	for (size_t i = 0; i < bh_segment_count(seg); i++) {
+		struct wanted *w = bh_vec_push(&c->wanted);
+
+		w->rec = bh_segment_at(seg, i);
+		w->print = fingerprint(w->rec);
+	}
+}
+
+static bool same_bytes(const struct bh_rec *a, const struct bh_rec *b, bool value)
+{
+	uint8_t ba[BH_REC_KEY_MAX] = {}, bb[BH_REC_KEY_MAX] = {};
+
+	if (value) {
+		bh_rec_value(a, ba);
+		bh_rec_value(b, bb);
+	} else {
+		bh_rec_key(a, ba);
+		bh_rec_key(b, bb);
+	}
+	return !memcmp(ba, bb, sizeof(ba));
+}
+
+static struct wanted *find_wanted(struct compare *c, const struct bh_rec *rec)
+{
+	struct wanted probe = {.print = fingerprint(rec)};
+	size_t lo = 0, hi = c->wanted.count;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (c->wanted.items[mid].print < probe.print) {
+			lo = mid + 1;
+		} else {
+			hi = mid;
+		}
+	}
+	for (; lo < c->wanted.count && c->wanted.items[lo].print == probe.print; lo++) {
+		if (same_bytes(c->wanted.items[lo].rec, rec, false)) {
+			return &c->wanted.items[lo];
+		}
+	}
+	return NULL;
+}
+
+static void report(struct compare *c, enum hostd_dp_drift_kind kind, const struct bh_rec *rec,
+		   uint32_t ifindex)
+{
+	struct hostd_dp_drift drift = {.kind = kind, .ifindex = ifindex};
+
+	if (rec) {
+		drift.rec = *rec;
+	}
+	c->count++;
+	c->fn(&drift, c->arg);
+}
+
+static void compare_rec(struct compare *c, const struct bh_rec *rec)
+{
+	struct wanted *w = find_wanted(c, rec);
+
+	if (!w) {
+		report(c, HOSTD_DP_DRIFT_EXTRA, rec, 0);
+		return;
+	}
+	w->seen = true;
+	if (!same_bytes(w->rec, rec, true)) {
+		report(c, HOSTD_DP_DRIFT_CHANGED, w->rec, 0);
+	}
+}
+
+static int compare_map(struct compare *c, enum dp_map map, struct dp_lists **index, size_t count)
+{
+	struct dp_iter it;
+	int n;
+
+	dp_iter_init(&it, c->dp, map);
+	while ((n = dp_iter_next(&it)) > 0) {
+		for (int i = 0; i < n; i++) {
+			const void *key = dp_iter_key(&it, i);
+			struct dp_lists *l = NULL;
+			struct bh_rec rec = {};
+			bool differ;
+
+			if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
+				l = by_scope(index, count, prefix_scope(key));
+			}
+			if (read_entry(c->dp, map, key, dp_iter_value(&it, i), l, &rec, &differ)) {
+				compare_rec(c, &rec);
+			}
+			if (differ) {
+				report(c, HOSTD_DP_DRIFT_SLOTS, &rec, 0);
+			}
+		}
+	}
+	dp_iter_done(&it);
+	return n;
+}
+
+static void compare_local(struct compare *c)
+{
+	struct dp_host_addr *a, *atmp;
+	struct dp_port *p, *ptmp;
+
+	HASH_ITER(hh, c->dp->host_addrs, a, atmp) {
+		if (a->shadows) {
+			compare_rec(c, &a->shadowed);
+		}
+	}
+	HASH_ITER(hh, c->dp->ports, p, ptmp) {
+		if (dp_attached(c->dp, p->ifindex, (enum bh_port_kind)p->port.kind) != 1) {
+			report(c, HOSTD_DP_DRIFT_PORT, NULL, p->ifindex);
+		}
+	}
+	if (dp_ctl_drifted(c->dp)) {
+		report(c, HOSTD_DP_DRIFT_CTL, NULL, 0);
+	}
+	bh_vec_foreach(w, &c->wanted) {
+		if (!w->seen) {
+			report(c, HOSTD_DP_DRIFT_MISSING, w->rec, 0);
+		}
+	}
+}
+
+int hostd_dp_compare(struct hostd_dp *dp, const struct bh_image *image, hostd_dp_drift_fn *fn,
+		     void *arg, struct bh_diag *diag)
+{
+	struct compare c = {.dp = dp, .fn = fn, .arg = arg};
+	struct dp_lists **index;
+	size_t count;
+	int r = hostd_dp_settle(dp, diag);
+
+	if (r) {
+		return r;
+	}
+	bh_image_each(image, want_segment, &c);
+	if (c.wanted.count) {
+		qsort(c.wanted.items, c.wanted.count, sizeof(*c.wanted.items), compare_wanted);
+	}
+	index = index_scopes(dp, &count);
+	for (size_t i = 0; r >= 0 && i < BH_ARRAY_SIZE(stages); i++) {
+		r = compare_map(&c, stages[i], index, count);
+	}
+	free(index);
+	if (r >= 0) {
+		compare_local(&c);
+	}
+	bh_vec_done(&c.wanted);
+	return r < 0 ? bh_diag_set(diag, r, "cannot read back: %s", strerror(-r)) : c.count;
+}
+
+/* ---- sync ---- */
+
+static void collect(const struct hostd_dp_drift *drift, void *arg)
+{
+	switch (drift->kind) {
+	case HOSTD_DP_DRIFT_MISSING:
+	case HOSTD_DP_DRIFT_CHANGED:
+		dp_changes_add(arg, &drift->rec, true);
+		break;
+	case HOSTD_DP_DRIFT_EXTRA:
+		dp_changes_add(arg, &drift->rec, false);
+		break;
+	default:
+		break; /* reloading and repairing ports take care of these */
+	}
+}
+
+/* The kernel may hold something else than we think; so think anew. */
+static int reload(struct hostd_dp *dp, struct bh_diag *diag)
+{
+	struct dp_nic *before = dp->nics, *nic, *tmp;
+	bool recovered;
+	int r;
+
+	dp_verify_done(dp);
+	dp_lists_done(dp);
+	dp_ports_done(dp);
+	dp->nics = NULL;
+	dp->nic_count = 0;
+	memset(dp->by_index, 0, dp->map_size[DP_MAP_NICS] * sizeof(struct dp_nic *));
+	r = dp_scan_adopt(dp, &recovered, diag);
+	HASH_ITER(hh, before, nic, tmp) {
+		struct dp_nic *now = dp_nic_find(dp, nic->key.vm, nic->key.mac);
+
+		/* Not in the kernel while the NIC is not fed. */
+		if (now && now->device.ifindex == nic->device.ifindex) {
+			now->device.host_flags = nic->device.host_flags;
+			now->in_macs = nic->in_macs;
+			now->macs_net = nic->macs_net;
+		}
+		HASH_DEL(before, nic);
+		free(nic);
+	}
+	return r;
+}
+
+int hostd_dp_sync(struct hostd_dp *dp, const struct bh_image *image,
+		  struct hostd_dp_report *ret_report, struct bh_diag *diag)
+{
+	struct dp_changes changes = {};
+	int r = hostd_dp_settle(dp, diag);
+
+	if (ret_report) {
+		*ret_report = (struct hostd_dp_report){.hash = dp->hash, .gen = dp->ctl->gen};
+	}
+	r = r ? r : reload(dp, diag);
+	dp_ctl_write(dp);
+	r = r ? r : dp_ports_repair(dp, diag);
+	if (!r) {
+		r = hostd_dp_compare(dp, image, collect, &changes, diag);
+		r = r > 0 ? 0 : r;
+	}
+	r = r ? r : dp_commit_changes(dp, &changes, ret_report, diag);
+	bh_vec_done(&changes.list);
+	return r;
+}
