@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/changes.h"
+
+#include "base/json.h"
+#include "base/util.h"
+#include "cli/cmd.h"
+#include "cli/text.h"
+
+#include <string.h>
+
+static const struct change_kind {
+	const char *change;
+	const char *sign;
+	enum cli_colour colour;
+} kinds[] = {
+	{"added", "+", CLI_COLOUR_GOOD},
+	{"removed", "-", CLI_COLOUR_BAD},
+	{"changed", "~", CLI_COLOUR_WARN},
+};
+
+static const struct change_kind *kind_of(const json_t *change)
+{
+	const char *word = bh_json_str_or(change, "change", "");
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(kinds); i++) {
+		if (!strcmp(kinds[i].change, word)) {
+			return &kinds[i];
+		}
+	}
+	return NULL;
+}
+
+char *cli_changes_text(const json_t *changes)
+{
+	struct bh_wbuf w;
+	char *text;
+
+	bh_wbuf_init(&w, 0);
+	for (size_t i = 0; i < json_array_size(changes); i++) {
+		const json_t *change = json_array_get(changes, i);
+		const struct change_kind *kind = kind_of(change);
+
+		if (kind) {
+			bh_wbuf_printf(&w, "%s%s%s/%s", w.size ? " " : "", kind->sign,
+				       bh_json_str_or(change, "tenant", "?"),
+				       bh_json_str_or(change, "name", "?"));
+		}
+	}
+	text = bh_strdup(bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+	return text;
+}
+
+/* Each line of a text, indented; diff lines in their colours. */
+static void put_lines(const struct cli_output *out, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		BH_FREE char *line = strndup(text, len);
+		BH_FREE char *clean = cli_text_clean(line ? line : "");
+		enum cli_colour colour = clean[0] == '+'   ? CLI_COLOUR_GOOD
+					 : clean[0] == '-' ? CLI_COLOUR_BAD
+							   : CLI_COLOUR_NONE;
+
+		fprintf(out->file, "    %s%s%s\n", cli_colour_begin(out, colour), clean,
+			cli_colour_end(out, colour));
+		text += len + (text[len] == '\n');
+	}
+}
+
+static void put_changes(const struct cli_output *out, const json_t *changes, bool with_text)
+{
+	for (size_t i = 0; i < json_array_size(changes); i++) {
+		const json_t *change = json_array_get(changes, i);
+		const struct change_kind *kind = kind_of(change);
+		BH_FREE char *name = NULL;
+		BH_FREE char *clean = NULL;
+
+		if (!kind) {
+			continue;
+		}
+		name = bh_asprintf("%s/%s", bh_json_str_or(change, "tenant", "?"),
+				   bh_json_str_or(change, "name", "?"));
+		clean = cli_text_clean(name);
+		fprintf(out->file, "%s%s %s %s%s\n", cli_colour_begin(out, kind->colour), kind->sign,
+			kind->change, clean, cli_colour_end(out, kind->colour));
+		if (with_text) {
+			put_lines(out, bh_json_str_or(change, "text", ""));
+		}
+	}
+}
+
+void cli_show_diff(struct cli *cli, const json_t *diff)
+{
+	static const struct cli_column columns[] = {
+		{.title = "HOST", .key = "host"},
+		{.title = "RECORDS TO CHANGE", .key = "records", .flags = CLI_COL_RIGHT},
+	};
+	const json_t *hosts = json_object_get(diff, "hosts");
+
+	if (cli->out.format == CLI_FORMAT_JSON) {
+		cli_show_json(&cli->out, diff, false);
+		return;
+	}
+	if (!json_is_true(json_object_get(diff, "changed"))) {
+		fprintf(cli->out.file, "Nothing would change.\n");
+		return;
+	}
+	put_changes(&cli->out, json_object_get(diff, "changes"), true);
+	fputc('\n', cli->out.file);
+	cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
+		      "No host's desired state would change.");
+}
+
+static void cell_has(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	bool good = json_is_true(json_object_get(host, "in_sync"));
+	bool offline = json_is_false(json_object_get(host, "online"));
+
+	cli_cell_printf(cell, "%s", good ? CLI_OK " yes" : offline ? CLI_BAD " offline" : CLI_BAD " not yet");
+	cell->colour = good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
+}
+
+static void cell_sync_time(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	const json_t *us = json_object_get(host, "sync_us");
+
+	if (json_is_integer(us) && json_is_true(json_object_get(host, "in_sync"))) {
+		cli_cell_printf(cell, "%.1f ms", (double)json_integer_value(us) / 1000);
+	}
+}
+
+int cli_show_applied(struct cli *cli, const json_t *applied, bool waited)
+{
+	static const struct cli_column columns[] = {
+		{.title = "HOST", .key = "host"},
+		{.title = "ENFORCES IT", .fn = cell_has},
+		{.title = "AFTER", .fn = cell_sync_time, .flags = CLI_COL_RIGHT},
+		{.title = "PROBLEM", .key = "problem", .flags = CLI_COL_CUT},
+	};
+	const json_t *hosts = json_object_get(applied, "hosts");
+	bool complete = json_is_true(json_object_get(applied, "complete"));
+	int code = waited && !complete ? CLI_EXIT_NO : CLI_EXIT_OK;
+
+	if (cli->out.format == CLI_FORMAT_JSON) {
+		cli_show_json(&cli->out, applied, false);
+		return code;
+	}
+	if (json_is_true(json_object_get(applied, "changed"))) {
+		fprintf(cli->out.file, "Revision %llu\n",
+			(unsigned long long)bh_json_u64_or(applied, "revision", 0));
+	} else {
+		fprintf(cli->out.file, "Nothing to change; revision %llu stays.\n",
+			(unsigned long long)bh_json_u64_or(applied, "revision", 0));
+	}
+	put_changes(&cli->out, json_object_get(applied, "changes"), false);
+	if (waited) {
+		cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
+			      "No host is in scope.");
+	} else if (json_array_size(hosts)) {
+		fprintf(cli->out.file, "On its way to %zu host%s; `bulkhead status` shows when it is there.\n",
+			json_array_size(hosts), json_array_size(hosts) == 1 ? "" : "s");
+	}
+	if (code) {
+		(void)cli_fail(cli, code, "not every host enforces it yet; see `bulkhead status`");
+	}
+	return code;
+}
+
+static void put_judged(const struct cli_output *out, const char *where, const json_t *judged)
+{
+	const char *action = bh_json_str_or(judged, "action", "?");
+	bool good = !strcmp(action, "allow");
+	const char *policy = bh_json_str_or(judged, "policy", "");
+	const char *file = bh_json_str_or(judged, "file", "");
+	uint64_t line = bh_json_u64_or(judged, "line", 0);
+	BH_FREE char *text = cli_text_clean(bh_json_str_or(judged, "text", "?"));
+	BH_FREE char *place = line && *file ? bh_asprintf("%s:%llu", file, (unsigned long long)line)
+					    : bh_strdup("");
+	BH_FREE char *clean_place = cli_text_clean(place);
+
+	if (!json_is_object(judged)) {
+		fprintf(out->file, "  %s  not judged: no VM there\n", where);
+		return;
+	}
+	fprintf(out->file, "  %s  %s%s %s%s  %s", where,
+		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD), good ? CLI_OK : CLI_BAD,
+		action, cli_colour_end(out, CLI_COLOUR_GOOD), text);
+	/* The text names policy and place already when it comes from a document. */
+	if (*policy && !strstr(text, policy)) {
+		fprintf(out->file, "  [%s]", policy);
+	}
+	if (*clean_place && !strstr(text, clean_place)) {
+		fprintf(out->file, "  (%s)", clean_place);
+	}
+	fputc('\n', out->file);
+}
+
+void cli_show_explained(struct cli *cli, const json_t *explained)
+{
+	const struct cli_output *out = &cli->out;
+	const char *verdict = bh_json_str_or(explained, "verdict", "?");
+	bool good = !strcmp(verdict, "allow");
+	BH_FREE char *from = cli_text_clean(bh_json_str_or(explained, "from", "?"));
+	BH_FREE char *to = cli_text_clean(bh_json_str_or(explained, "to", "?"));
+	BH_FREE char *port = cli_text_clean(bh_json_str_or(explained, "port", "any service"));
+
+	if (out->format == CLI_FORMAT_JSON) {
+		cli_show_json(out, explained, false);
+		return;
+	}
+	fprintf(out->file, "%s%s %s%s: %s → %s, %s\n",
+		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD), good ? CLI_OK : CLI_BAD,
+		good ? "allowed" : "refused", cli_colour_end(out, CLI_COLOUR_GOOD), from, to, port);
+	put_judged(out, "where it leaves: ", json_object_get(explained, "egress"));
+	put_judged(out, "where it arrives:", json_object_get(explained, "ingress"));
+}

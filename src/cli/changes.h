@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How changes of policies and explanations look. */
+#ifndef BH_CLI_CHANGES_H
+#define BH_CLI_CHANGES_H
+
+#include "cli/cli.h"
+
+/* "+shop/db ~shop/web -shop/old" of a list of Change. Owned. */
+char *cli_changes_text(const json_t *changes);
+void cli_show_diff(struct cli *cli, const json_t *diff);
+void cli_show_explained(struct cli *cli, const json_t *explained);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The branches of the command tree; main.c puts them together. Each table ends with a NULL name and lives
+ * in the cmd_*.c of its noun.
+ */
+#ifndef BH_CLI_CMD_H
+#define BH_CLI_CMD_H
+
+#include "cli/cli.h"
+
+extern const struct cli_command cli_host_commands[];
+extern const struct cli_command cli_host_token_commands[];
+extern const struct cli_command cli_vm_commands[];
+extern const struct cli_command cli_label_commands[];
+extern const struct cli_command cli_tenant_commands[];
+extern const struct cli_command cli_network_commands[];
+extern const struct cli_command cli_identity_commands[];
+extern const struct cli_command cli_policy_commands[];
+extern const struct cli_command cli_flow_commands[];
+extern const struct cli_command cli_event_commands[];
+extern const struct cli_command cli_debug_commands[];
+extern const struct cli_option cli_flow_options[];
+extern const struct cli_option cli_status_options[];
+extern const struct cli_option cli_enroll_options[];
+
+cli_run_fn cli_cmd_flow;
+cli_run_fn cli_cmd_status;
+cli_run_fn cli_cmd_version;
+cli_run_fn cli_cmd_complete;
+cli_run_fn cli_cmd_enroll;
+cli_run_fn cli_cmd_policy_check;
+cli_run_fn cli_cmd_policy_format;
+cli_run_fn cli_cmd_vm_tree;
+
+/* ---- shared between commands ---- */
+/* "[tenant/]name" of a VM, policy, ... as the API wants it. */
+struct cli_ref {
+	char tenant[64];
+	char name[64];
+};
+/* Splits; tenant is "" when the text names none. CLI_EXIT_USAGE (reported) when it is too long. */
+[[nodiscard]] int cli_ref_parse(const struct cli *cli, const char *text, struct cli_ref *ret);
+
+/* "--wait[=SECONDS]" of a call: 0 when not given, else 1..60; CLI_EXIT_USAGE when it is no number. */
+[[nodiscard]] int cli_wait_of(const struct cli *cli, const struct cli_call *call,
+			      unsigned int *ret_seconds);
+/* Shows an `Applied` of the API: what changed and which hosts have it. */
+[[nodiscard]] int cli_show_applied(struct cli *cli, const json_t *applied, bool waited);
+
+/* Columns of hosts, NICs. */
+#define CLI_OK	"✓"
+#define CLI_BAD "✗"
+
+#endif

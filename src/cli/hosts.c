@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/hosts.h"
+
+#include "base/json.h"
+#include "base/util.h"
+#include "cli/cmd.h"
+#include "cli/text.h"
+
+#include <string.h>
+
+static void cell_state(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	const char *state = bh_json_str_or(host, "state", "?");
+	bool good = !strcmp(state, "in-sync");
+
+	cell->colour = good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
+	if (!strcmp(state, "syncing")) {
+		cell->colour = CLI_COLOUR_WARN;
+	}
+	cli_cell_printf(cell, "%s %s", good ? CLI_OK : CLI_BAD, state);
+}
+
+static void cell_seen(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	cli_cell_age(out, json_object_get(host, "last_seen"), cell);
+}
+
+static void cell_installed_age(const struct cli_output *out, const json_t *host,
+			       struct cli_cell *cell)
+{
+	cli_cell_age(out, json_object_get(host, "installed_at"), cell);
+}
+
+static void cell_intended(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	cli_cell_hash(json_object_get(host, "intended"), cell);
+}
+
+static void cell_installed(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	cli_cell_hash(json_object_get(host, "installed"), cell);
+	cell->colour = json_is_true(json_object_get(host, "in_sync")) ? CLI_COLOUR_GOOD
+								       : CLI_COLOUR_BAD;
+}
+
+static void cell_unprotected(const struct cli_output *out, const json_t *host,
+			     struct cli_cell *cell)
+{
+	uint64_t count = bh_json_u64_or(host, "nics_unprotected", 0);
+
+	cli_cell_printf(cell, "%llu", (unsigned long long)count);
+	cell->colour = count ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
+}
+
+/* The fullest table: "rows 12/65536". */
+static void cell_fullest(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	json_t *capacity = json_object_get(host, "capacity");
+	const json_t *used = json_object_get(host, "used");
+	const char *table;
+	json_t *limit;
+	double fullest = -1;
+
+	json_object_foreach(capacity, table, limit) {
+		double max = json_number_value(limit);
+		double now = (double)bh_json_u64_or(used, table, 0);
+
+		if (max > 0 && now / max > fullest) {
+			fullest = now / max;
+			cli_cell_printf(cell, "%s %.0f%%", table, 100 * fullest);
+			cell->colour = fullest > 0.9   ? CLI_COLOUR_BAD
+				       : fullest > 0.7 ? CLI_COLOUR_WARN
+						       : CLI_COLOUR_NONE;
+		}
+	}
+}
+
+static void cell_capacity(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	json_t *capacity = json_object_get(host, "capacity");
+	const json_t *used = json_object_get(host, "used");
+	struct bh_wbuf w;
+	const char *table;
+	json_t *limit;
+
+	bh_wbuf_init(&w, 0);
+	json_object_foreach(capacity, table, limit) {
+		bh_wbuf_printf(&w, "%s%s %llu/%llu", w.size ? ", " : "", table,
+			       (unsigned long long)bh_json_u64_or(used, table, 0),
+			       (unsigned long long)json_integer_value(limit));
+	}
+	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+}
+
+static void format_us(const json_t *us, struct cli_cell *cell)
+{
+	if (json_is_integer(us)) {
+		cli_cell_printf(cell, "%.1f ms", (double)json_integer_value(us) / 1000);
+	}
+}
+
+static void cell_install_time(const struct cli_output *out, const json_t *host,
+			      struct cli_cell *cell)
+{
+	format_us(json_object_get(host, "install_us"), cell);
+}
+
+static void cell_sync_time(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	format_us(json_object_get(host, "sync_us"), cell);
+}
+
+void cli_show_hosts(const struct cli_output *out, const json_t *hosts, const json_t *whole)
+{
+	static const struct cli_column columns[] = {
+		{.title = "HOST", .key = "name"},
+		{.title = "STATE", .fn = cell_state},
+		{.title = "VMS", .key = "vms", .flags = CLI_COL_RIGHT},
+		{.title = "NICS", .key = "nics", .flags = CLI_COL_RIGHT},
+		{.title = "UNPROTECTED", .fn = cell_unprotected, .flags = CLI_COL_RIGHT},
+		{.title = "REVISION", .key = "revision", .flags = CLI_COL_RIGHT},
+		{.title = "SEEN", .fn = cell_seen, .flags = CLI_COL_RIGHT},
+		{.title = "PROBLEM", .key = "problem", .flags = CLI_COL_CUT},
+		{.title = "VERSION", .key = "version", .flags = CLI_COL_WIDE},
+		{.title = "FULLEST", .fn = cell_fullest, .flags = CLI_COL_WIDE},
+	};
+
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), hosts, whole,
+		      "No hosts yet. `bulkhead host token` makes a token to enrol one.");
+}
+
+void cli_show_host(const struct cli_output *out, const json_t *host)
+{
+	static const struct cli_column columns[] = {
+		{.title = "name", .key = "name"},
+		{.title = "state", .fn = cell_state},
+		{.title = "problem", .key = "problem"},
+		{.title = "last seen", .fn = cell_seen},
+		{.title = "intended", .key = "intended"},
+		{.title = "installed", .key = "installed"},
+		{.title = "revision", .key = "revision"},
+		{.title = "installed since", .fn = cell_installed_age},
+		{.title = "install took", .fn = cell_install_time},
+		{.title = "commit to answer", .fn = cell_sync_time},
+		{.title = "capacity", .fn = cell_capacity},
+		{.title = "version", .key = "version"},
+		{.title = "kernel ABI", .key = "abi"},
+		{.title = "enrolled", .key = "enrolled_at"},
+		{.title = "VMs", .key = "vms"},
+		{.title = "NICs", .key = "nics"},
+		{.title = "unprotected NICs", .fn = cell_unprotected},
+	};
+
+	cli_show_record(out, columns, BH_ARRAY_SIZE(columns), host);
+}
+
+void cli_show_sync(const struct cli_output *out, const json_t *hosts)
+{
+	static const struct cli_column columns[] = {
+		{.title = "HOST", .key = "name"},
+		{.title = "STATE", .fn = cell_state},
+		{.title = "INTENDED", .fn = cell_intended},
+		{.title = "INSTALLED", .fn = cell_installed},
+		{.title = "SINCE", .fn = cell_installed_age, .flags = CLI_COL_RIGHT},
+		{.title = "SYNC TOOK", .fn = cell_sync_time, .flags = CLI_COL_RIGHT},
+		{.title = "VMS", .key = "vms", .flags = CLI_COL_RIGHT},
+		{.title = "FULLEST", .fn = cell_fullest},
+		{.title = "SEEN", .fn = cell_seen, .flags = CLI_COL_RIGHT},
+		{.title = "PROBLEM", .key = "problem", .flags = CLI_COL_CUT},
+	};
+
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
+		      "No hosts yet. `bulkhead host token` makes a token to enrol one.");
+}
+
+void cli_cell_protected(const json_t *nics, struct cli_cell *cell)
+{
+	size_t count = json_array_size(nics);
+	size_t good = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		good += json_is_true(json_object_get(json_array_get(nics, i), "protected"));
+	}
+	if (!count) {
+		cli_cell_printf(cell, "no NICs");
+		cell->colour = CLI_COLOUR_DIM;
+	} else if (good == count) {
+		cli_cell_printf(cell, CLI_OK);
+		cell->colour = CLI_COLOUR_GOOD;
+	} else {
+		cli_cell_printf(cell, CLI_BAD " %zu of %zu", good, count);
+		cell->colour = CLI_COLOUR_BAD;
+	}
+}
