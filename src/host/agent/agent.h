@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The access engine of one host: follows the platforms and the host's network, keeps the kernel
+ * dataplane bound to what is there and fed with what the manager wants, and reports.
+ *
+ * Theory of operation
+ *   Follow   platform lists and link news make the agent "dirty"; a short while later ports.c compares
+ *            what should be bound with what is bound, and session.c tells the manager what changed.
+ *   Feed     only `apply` from the manager (or, at start, the image on disk) changes the desired state;
+ *            state.c installs it as one commit and keeps it on disk.
+ *   Enforce  nothing is bound before this host was told anything for the first time: until then frames
+ *            pass as they did before Bulkhead came. From then on a NIC that is not fed is closed.
+ *   Births   births.c holds a start until the VM's NICs read back as fed from the kernel.
+ *
+ * One struct, one loop, one thread. Each file of this folder owns the members named for it; the others
+ * only read them. Nothing here calls libvirt.
+ */
+#ifndef BH_HOST_AGENT_AGENT_H
+#define BH_HOST_AGENT_AGENT_H
+
+#include "base/ctl.h"
+#include "bus/client.h"
+#include "bus/events.h"
+#include "host/agent/inventory.h"
+#include "host/config.h"
+#include "host/dataplane/dataplane.h"
+#include "host/platform/platform.h"
+#include "model/event.h"
+
+struct hostd_state;
+struct hostd_births;
+struct hostd_session;
+struct hostd_ports;
+struct hostd_names;
+
+struct hostd_source {
+	struct hostd_platform *platform;
+	bool up;
+	char text[256];
+	uint64_t vms_at_ns; /* last list */
+};
+
+struct hostd_agent {
+	uv_loop_t *loop;
+	const struct hostd_config *config;
+	char name[BH_NAME_MAX + 1];
+	bool enrolled;
+	uint64_t started_ns;
+
+	struct hostd_dp *dp;
+	struct hostd_dp_open_info dp_info;
+	struct hostd_links *links;
+	struct hostd_inventory *inv;
+	struct hostd_source sources[HOSTD_URIS_MAX];
+	int source_count;
+
+	struct hostd_state *state;
+	struct hostd_ports *ports;
+	struct hostd_names *names;
+	struct hostd_births *births;
+	struct hostd_session *session;
+	struct bh_producer *producer;
+	struct bh_ctl_server *ctl;
+
+	uv_timer_t soon;   /* the debounced reconcile */
+	uv_timer_t tick;   /* every second */
+	uv_timer_t settle; /* finishes commits when the answer is out */
+	uv_poll_t records; /* flow records of the kernel */
+	bool records_open;
+
+	/* verify.c */
+	bool verifying;
+	uint64_t verified_ns, verify_rounds, drift_found;
+	/* agent.c: loop lag, the last whole repair, records that the kernel lost */
+	uint64_t tick_at_ns, lag_max_ns, lag_last_ns;
+	uint64_t whole_at_ns, lost_checked_ns, lost;
+	bool lost_known;
+};
+
+/* ---- agent.c ---- */
+[[nodiscard]] int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config,
+				  struct hostd_agent **ret, struct bh_diag *diag);
+/* Closes all handles; run the loop until it is empty, then hostd_agent_done(). The kernel goes on. */
+void hostd_agent_stop(struct hostd_agent *agent);
+void hostd_agent_done(struct hostd_agent *agent);
+/* What the dataplane is opened with; pin_dir is borrowed from the config. */
+void hostd_agent_dataplane_options(const struct hostd_config *config,
+				   struct hostd_dp_options *ret);
+/* Something changed: compare and report soon. */
+void hostd_agent_dirty(struct hostd_agent *agent);
+/* Makes bindings and reports current at once. */
+void hostd_agent_reconcile(struct hostd_agent *agent);
+/* Takes over event. */
+void hostd_agent_event(struct hostd_agent *agent, json_t *event);
+json_t *hostd_agent_event_new(const char *type, enum bh_severity severity);
+/* Adds vm, vm_name and, unless mac is NULL, nic. */
+void hostd_agent_event_vm(json_t *event, const uint8_t uuid[16], const char *name,
+			  const uint8_t *mac);
+
+/* ---- ports.c: what is attached where ---- */
+struct hostd_ports *hostd_ports_new(struct hostd_agent *agent);
+void hostd_ports_free(struct hostd_ports *ports);
+/* Binds and unbinds what differs; `whole` repeats every binding, which repairs it. */
+void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
+/* Binds the NICs of one VM now, also when the host does not enforce yet. 0, or < 0 for the first that
+ * could not be bound. NICs that can't be protected are skipped. */
+[[nodiscard]] int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
+				      struct bh_diag *diag);
+/* Reports ports that stayed unknown; call it every second. */
+void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns);
+json_t *hostd_ports_json(struct hostd_agent *agent);
+
+/* ---- state.c: what the manager wants ---- */
+struct hostd_state *hostd_state_new(struct hostd_agent *agent);
+void hostd_state_free(struct hostd_state *state);
+/* Reads the image from disk and makes the kernel hold it. Never fails the start: the kernel's state
+ * stands when there is nothing to put in its place. */
+void hostd_state_load(struct hostd_agent *agent);
+const struct bh_image *hostd_state_image(const struct hostd_agent *agent);
+bool hostd_state_told(const struct hostd_agent *agent); /* was ever told anything */
+/* True when the host has held this hash since it started, so holds it or a later one. */
+bool hostd_state_held(const struct hostd_agent *agent, const char *hash_hex);
+void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *req,
+			     const struct bh_bus_msg *msg);
+/* Installs the image again over whatever the kernel holds. */
+[[nodiscard]] int hostd_state_repair(struct hostd_agent *agent, struct bh_diag *diag);
+
+/* ---- names.c: what was told last, and what people call it ---- */
+struct hostd_names *hostd_names_new(struct hostd_agent *agent);
+void hostd_names_free(struct hostd_names *names);
+/* The VM as the manager sees it (docs/architecture.md); owned. */
+json_t *hostd_names_vm(struct hostd_agent *agent, const struct hostd_vm *vm);
+json_t *hostd_names_inventory(struct hostd_agent *agent); /* array of the above; owned */
+/* Reports starts, stops and protection that changed since the last call. */
+void hostd_names_changes(struct hostd_agent *agent, const json_t *vms);
+/* The manager has acknowledged these; they are what a birth without manager may rely on. */
+void hostd_names_acked(struct hostd_agent *agent, const json_t *vms);
+void hostd_names_acked_vm(struct hostd_agent *agent, const json_t *vm);
+/* The manager has seen this VM with this tenant and these labels. */
+bool hostd_names_known(struct hostd_agent *agent, const json_t *vm);
+
+/* ---- flows.c: flow records of the kernel -> events ---- */
+[[nodiscard]] int hostd_flows_start(struct hostd_agent *agent, struct bh_diag *diag);
+
+/* ---- births.c ---- */
+struct hostd_births *hostd_births_new(struct hostd_agent *agent);
+void hostd_births_free(struct hostd_births *births);
+void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void *arg);
+void hostd_births_ended(struct bh_ctl_request *req, const json_t *request, void *arg);
+/* Something that a birth may wait for has changed. */
+void hostd_births_poke(struct hostd_agent *agent);
+json_t *hostd_births_json(struct hostd_agent *agent);
+
+/* ---- session.c: the manager ---- */
+[[nodiscard]] int hostd_session_new(struct hostd_agent *agent, const char *urls,
+				    struct hostd_session **ret, struct bh_diag *diag);
+void hostd_session_free(struct hostd_session *session);
+bool hostd_session_up(const struct hostd_agent *agent); /* the manager has answered our hello */
+/* Sends a request with type, session and n added; takes over body. Without a bus fn gets -ENOTCONN. */
+void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *body,
+			   uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg);
+void hostd_session_inventory(struct hostd_agent *agent); /* soon, when it differs from the last one */
+void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event *event);
+void hostd_session_resync(struct hostd_agent *agent);
+void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns);
+json_t *hostd_session_json(struct hostd_agent *agent);
+
+/* ---- answers.c: the program's own tables, for the control socket and for `query` ---- */
+json_t *hostd_answers_status(struct hostd_agent *agent);
+json_t *hostd_answers_capacity(struct hostd_agent *agent);
+json_t *hostd_answers_nics(struct hostd_agent *agent);
+json_t *hostd_answers_vms(struct hostd_agent *agent);
+/* NULL with diag on failure. The request's members narrow the answer. */
+json_t *hostd_answers_counters(struct hostd_agent *agent, const json_t *request,
+			       struct bh_diag *diag);
+json_t *hostd_answers_connections(struct hostd_agent *agent, const json_t *request,
+				  struct bh_diag *diag);
+json_t *hostd_answers_rules(struct hostd_agent *agent, const json_t *request, struct bh_diag *diag);
+
+/* ---- control.c ---- */
+[[nodiscard]] int hostd_control_new(struct hostd_agent *agent, struct bh_diag *diag);
+
+/* ---- verify.c ---- */
+void hostd_verify_tick(struct hostd_agent *agent, uint64_t now_ns);
+/* Looks at everything now. Returns what differs (array, owned) or NULL with diag; repairs nothing. */
+json_t *hostd_verify_now(struct hostd_agent *agent, struct bh_diag *diag);
+
+#endif

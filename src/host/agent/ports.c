@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps the kernel's bindings equal to what is there: the NICs of running VMs, the bridges they are on,
+ * and the uplinks of those bridges. A port of a protected bridge that is none of these is closed without
+ * our doing: nothing of ours stands on it, so every other port drops what it sends.
+ */
+#include "host/agent/agent.h"
+
+#include "base/counter.h"
+#include "base/log.h"
+#include "base/time.h"
+
+#include <errno.h>
+
+#define CLOSED_AFTER_NS (3 * BH_NS_PER_S)
+
+BH_COUNTER(ports_bound, "NICs bound to a device");
+BH_COUNTER(ports_unbound, "NICs whose device was let go");
+BH_COUNTER(ports_failed, "devices that could not be bound");
+BH_COUNTER(ports_closed, "unknown ports found on protected bridges");
+
+struct closed_port {
+	uint32_t ifindex;
+	uint32_t bridge;
+	uint64_t since_ns;
+	bool reported, seen;
+	char name[IFNAMSIZ], bridge_name[IFNAMSIZ];
+	UT_hash_handle hh;
+};
+
+struct wanted_nic {
+	struct hostd_dp_nic_key key;
+	UT_hash_handle hh;
+};
+
+struct hostd_ports {
+	struct closed_port *closed;
+};
+
+struct hostd_ports *hostd_ports_new(struct hostd_agent *agent)
+{
+	return bh_alloc(sizeof(struct hostd_ports));
+}
+
+void hostd_ports_free(struct hostd_ports *ports)
+{
+	struct closed_port *c, *next;
+
+	if (!ports) {
+		return;
+	}
+	HASH_ITER(hh, ports->closed, c, next) {
+		HASH_DEL(ports->closed, c);
+		free(c);
+	}
+	free(ports);
+}
+
+static void fill_key(struct hostd_dp_nic_key *key, const struct hostd_vm *vm,
+		     const struct hostd_nic *nic)
+{
+	memset(key, 0, sizeof(*key));
+	memcpy(key->vm, vm->uuid, sizeof(key->vm));
+	memcpy(key->mac, nic->mac, sizeof(key->mac));
+}
+
+static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
+		    const struct hostd_nic *nic, const struct hostd_nic_place *place, bool whole,
+		    struct bh_diag *diag)
+{
+	struct hostd_dp_device device = {.ifindex = place->ifindex,
+					 .bridge = place->bridge_ifindex,
+					 .host_flags = place->host_flags};
+	struct hostd_dp_nic_status status = {};
+	struct hostd_dp_nic_key key;
+	int err;
+
+	fill_key(&key, vm, nic);
+	err = hostd_dp_nic_status(agent->dp, &key, &status, diag);
+	if (err < 0) {
+		return err;
+	}
+	if (whole || status.ifindex != device.ifindex || status.bridge != device.bridge ||
+	    !status.attached) {
+		err = hostd_dp_bind(agent->dp, &key, &device, diag);
+		if (err) {
+			bh_counter_add(&ports_failed, 1);
+			bh_diag_prefix(diag, "NIC %s of VM %s", nic->dev, vm->name);
+			return err;
+		}
+		if (status.ifindex != device.ifindex) {
+			bh_counter_add(&ports_bound, 1);
+			bh_log(BH_LOG_INFO, "ports", "VM %s: NIC on %s is under control", vm->name,
+			       nic->dev);
+		}
+	}
+	if (vm->birth_open != status.open) {
+		err = hostd_dp_set_open(agent->dp, &key, vm->birth_open, diag);
+	}
+	return err;
+}
+
+int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm, struct bh_diag *diag)
+{
+	bh_vec_foreach(nic, &vm->nics) {
+		struct hostd_nic_place place;
+		int err;
+
+		hostd_inventory_place(agent->inv, vm, nic, &place);
+		if (!place.protectable) {
+			continue;
+		}
+		if (!place.ifindex) {
+			return bh_diag_set(diag, -ENODEV, "%s", place.reason);
+		}
+		err = bind_nic(agent, vm, nic, &place, true, diag);
+		if (err) {
+			return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- the whole picture ---- */
+
+struct bridge {
+	char name[IFNAMSIZ];
+	uint32_t ifindex; /* 0: not there now */
+};
+
+struct picture {
+	struct hostd_agent *agent;
+	bool whole;
+	struct wanted_nic *nics;
+	BH_VEC(struct bridge) bridges;
+	BH_VEC(struct hostd_dp_nic_key) unbind_nics;
+	BH_VEC(uint32_t) unbind_ports;
+};
+
+static void want_bridge(struct picture *p, const char *name)
+{
+	struct hostd_link *l;
+	struct bridge *b;
+
+	if (!*name) {
+		return;
+	}
+	bh_vec_foreach(have, &p->bridges) {
+		if (!strcmp(have->name, name)) {
+			return;
+		}
+	}
+	l = hostd_links_find(p->agent->links, name);
+	if (!l || !hostd_link_is_bridge(l)) {
+		return;
+	}
+	b = bh_vec_push(&p->bridges);
+	snprintf(b->name, sizeof(b->name), "%s", name);
+	b->ifindex = l->ifindex;
+}
+
+static bool bridge_wanted(const struct picture *p, uint32_t ifindex)
+{
+	bh_vec_foreach(b, &p->bridges) {
+		if (b->ifindex == ifindex) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void want_network(const struct hostd_network *net, void *arg)
+{
+	if (net->active && !net->openvswitch) {
+		want_bridge(arg, net->bridge);
+	}
+}
+
+static void want_vm(const struct hostd_vm *vm, void *arg)
+{
+	struct picture *p = arg;
+
+	bh_vec_foreach(nic, &vm->nics) {
+		struct hostd_nic_place place;
+		struct wanted_nic *w;
+		struct bh_diag diag = {};
+		struct hostd_link *real;
+
+		hostd_inventory_place(p->agent->inv, vm, nic, &place);
+		if (!place.protectable) {
+			continue;
+		}
+		want_bridge(p, place.bridge);
+		real = place.bridge_ifindex ? hostd_links_get(p->agent->links, place.bridge_ifindex)
+					    : NULL;
+		if (real) {
+			want_bridge(p, real->name); /* also when it was moved by hand */
+		}
+		if (!place.ifindex) {
+			continue;
+		}
+		w = bh_alloc(sizeof(*w));
+		fill_key(&w->key, vm, nic);
+		HASH_ADD(hh, p->nics, key, sizeof(w->key), w);
+		if (bind_nic(p->agent, vm, nic, &place, p->whole, &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+		}
+	}
+}
+
+/* What stands at this port of a protected bridge. */
+static bool is_uplink(struct hostd_agent *agent, const struct hostd_link *l)
+{
+	return hostd_link_is_uplink_kind(l) || hostd_config_is_uplink(agent->config, l->name);
+}
+
+static void closed_see(struct hostd_agent *agent, const struct hostd_link *l, const char *bridge)
+{
+	struct closed_port *c;
+
+	HASH_FIND(hh, agent->ports->closed, &l->ifindex, sizeof(l->ifindex), c);
+	if (!c) {
+		c = bh_alloc(sizeof(*c));
+		c->ifindex = l->ifindex;
+		c->since_ns = bh_time_mono_ns();
+		HASH_ADD(hh, agent->ports->closed, ifindex, sizeof(c->ifindex), c);
+		/* likely the tap of a NIC that is being plugged in: ask who it is */
+		for (int i = 0; i < agent->source_count; i++) {
+			hostd_platform_refresh(agent->sources[i].platform);
+		}
+	}
+	c->bridge = l->master;
+	c->seen = true;
+	snprintf(c->name, sizeof(c->name), "%s", l->name);
+	snprintf(c->bridge_name, sizeof(c->bridge_name), "%s", bridge);
+}
+
+struct find_port {
+	uint32_t ifindex;
+	struct bh_port port;
+};
+
+static void find_port(const struct hostd_dp_port *port, void *arg)
+{
+	struct find_port *find = arg;
+
+	if (port->ifindex == find->ifindex) {
+		find->port = port->port;
+	}
+}
+
+static void bind_uplink(struct hostd_agent *agent, const struct hostd_link *l, bool whole)
+{
+	struct find_port find = {.ifindex = l->ifindex};
+	struct bh_diag diag = {};
+
+	hostd_dp_each_port(agent->dp, find_port, &find);
+	if (!whole && find.port.kind == BH_PORT_UPLINK && find.port.bridge == l->master) {
+		return;
+	}
+	if (hostd_dp_bind_uplink(agent->dp, l->ifindex, l->master, &diag) < 0) {
+		bh_counter_add(&ports_failed, 1);
+		bh_log_limited(BH_LOG_ERROR, "ports", 5, "uplink %s: %s", l->name, diag.text);
+	} else if (find.port.kind != BH_PORT_UPLINK) {
+		bh_log(BH_LOG_INFO, "ports", "%s is an uplink", l->name);
+	}
+}
+
+static void bind_bridge(struct hostd_agent *agent, const struct bridge *b, bool whole)
+{
+	struct find_port find = {.ifindex = b->ifindex};
+	struct bh_diag diag = {};
+
+	hostd_dp_each_port(agent->dp, find_port, &find);
+	if (!whole && find.port.kind == BH_PORT_BRIDGE) {
+		return;
+	}
+	if (hostd_dp_bind_bridge(agent->dp, b->ifindex, &diag) < 0) {
+		bh_counter_add(&ports_failed, 1);
+		bh_log_limited(BH_LOG_ERROR, "ports", 5, "bridge %s: %s", b->name, diag.text);
+	} else if (find.port.kind != BH_PORT_BRIDGE) {
+		bh_log(BH_LOG_INFO, "ports", "bridge %s is protected", b->name);
+	}
+}
+
+/* Uplinks first: a bridge whose uplinks are not marked yet would cut off what comes from outside. */
+static void bind_bridges(struct picture *p)
+{
+	struct hostd_agent *agent = p->agent;
+
+	bh_vec_foreach(b, &p->bridges) {
+		for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
+			if (l->master == b->ifindex && is_uplink(agent, l)) {
+				bind_uplink(agent, l, p->whole);
+			}
+		}
+		bind_bridge(agent, b, p->whole);
+	}
+}
+
+static void find_closed(struct picture *p)
+{
+	struct hostd_agent *agent = p->agent;
+	struct closed_port *c, *next;
+
+	HASH_ITER(hh, agent->ports->closed, c, next) {
+		c->seen = false;
+	}
+	bh_vec_foreach(b, &p->bridges) {
+		for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
+			struct find_port find = {.ifindex = l->ifindex};
+
+			if (l->master != b->ifindex || is_uplink(agent, l)) {
+				continue;
+			}
+			hostd_dp_each_port(agent->dp, find_port, &find);
+			if (find.port.kind != BH_PORT_NIC) {
+				closed_see(agent, l, b->name);
+			}
+		}
+	}
+	HASH_ITER(hh, agent->ports->closed, c, next) {
+		if (!c->seen) {
+			HASH_DEL(agent->ports->closed, c);
+			free(c);
+		}
+	}
+}
+
+static void check_nic(const struct hostd_dp_nic_key *key, const struct hostd_dp_nic_status *status,
+		      void *arg)
+{
+	struct picture *p = arg;
+	struct hostd_dp_nic_key look = {};
+	struct wanted_nic *w;
+
+	memcpy(look.vm, key->vm, sizeof(look.vm));
+	memcpy(look.mac, key->mac, sizeof(look.mac));
+	HASH_FIND(hh, p->nics, &look, sizeof(look), w);
+	if (!w && status->ifindex) {
+		*bh_vec_push(&p->unbind_nics) = look;
+	}
+}
+
+static void check_port(const struct hostd_dp_port *port, void *arg)
+{
+	struct picture *p = arg;
+	struct hostd_link *l = hostd_links_get(p->agent->links, port->ifindex);
+	bool wanted = true;
+
+	if (port->port.kind == BH_PORT_BRIDGE) {
+		wanted = bridge_wanted(p, port->ifindex);
+	} else if (port->port.kind == BH_PORT_UPLINK) {
+		wanted = l && bridge_wanted(p, l->master) && is_uplink(p->agent, l);
+	}
+	if (!wanted) {
+		*bh_vec_push(&p->unbind_ports) = port->ifindex;
+	}
+}
+
+static void unbind_rest(struct picture *p)
+{
+	struct hostd_agent *agent = p->agent;
+	struct bh_diag diag = {};
+
+	hostd_dp_each_nic(agent->dp, check_nic, p);
+	bh_vec_foreach(key, &p->unbind_nics) {
+		if (hostd_dp_unbind(agent->dp, key, &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+		} else {
+			bh_counter_add(&ports_unbound, 1);
+		}
+	}
+	hostd_dp_each_port(agent->dp, check_port, p);
+	bh_vec_foreach(ifindex, &p->unbind_ports) {
+		if (hostd_dp_unbind_port(agent->dp, *ifindex, &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+		}
+	}
+}
+
+/* The host's own addresses, per network number, as the NICs bound there name it. */
+struct net_bridge {
+	uint32_t net;
+	uint32_t bridge;
+};
+struct net_bridges {
+	BH_VEC(struct net_bridge) pairs;
+};
+
+static void collect_net(const struct hostd_dp_nic_key *key,
+			const struct hostd_dp_nic_status *status, void *arg)
+{
+	struct net_bridges *nets = arg;
+	struct net_bridge *pair;
+
+	if (!status->net || !status->bridge) {
+		return;
+	}
+	bh_vec_foreach(have, &nets->pairs) {
+		if (have->net == status->net) {
+			return;
+		}
+	}
+	pair = bh_vec_push(&nets->pairs);
+	pair->net = status->net;
+	pair->bridge = status->bridge;
+}
+
+static void set_host_addrs(struct hostd_agent *agent)
+{
+	struct net_bridges nets = {};
+
+	hostd_dp_each_nic(agent->dp, collect_net, &nets);
+	bh_vec_foreach(pair, &nets.pairs) {
+		struct hostd_link *l = hostd_links_get(agent->links, pair->bridge);
+		struct bh_diag diag = {};
+
+		/* a struct hostd_link_addr is 16 bytes and nothing else */
+		if (l && hostd_dp_set_host_addrs(agent->dp, pair->net,
+						 (const uint8_t(*)[16])l->addrs.items,
+						 l->addrs.count, &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "ports", 5, "addresses of %s: %s", l->name,
+				       diag.text);
+		}
+	}
+	bh_vec_done(&nets.pairs);
+}
+
+void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
+{
+	struct picture p = {.agent = agent, .whole = whole};
+	struct wanted_nic *w, *next;
+	struct bh_diag diag = {};
+
+	if (!hostd_state_told(agent)) {
+		return;
+	}
+	if (hostd_dp_reap(agent->dp, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+	}
+	hostd_inventory_each_network(agent->inv, want_network, &p);
+	bh_vec_foreach(net, &agent->config->networks) {
+		want_bridge(&p, net->bridge);
+	}
+	hostd_inventory_each(agent->inv, want_vm, &p);
+	if (hostd_inventory_complete(agent->inv)) {
+		bind_bridges(&p);
+		unbind_rest(&p);
+		find_closed(&p);
+	}
+	set_host_addrs(agent);
+	HASH_ITER(hh, p.nics, w, next) {
+		HASH_DEL(p.nics, w);
+		free(w);
+	}
+	bh_vec_done(&p.bridges);
+	bh_vec_done(&p.unbind_nics);
+	bh_vec_done(&p.unbind_ports);
+}
+
+void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns)
+{
+	struct closed_port *c, *next;
+
+	HASH_ITER(hh, agent->ports->closed, c, next) {
+		json_t *event;
+
+		if (c->reported || now_ns - c->since_ns < CLOSED_AFTER_NS) {
+			continue;
+		}
+		c->reported = true;
+		bh_counter_add(&ports_closed, 1);
+		bh_log(BH_LOG_WARN, "ports",
+		       "%s on bridge %s is neither a VM's NIC nor an uplink: it is closed", c->name,
+		       c->bridge_name);
+		event = hostd_agent_event_new("nic.closed", BH_SEVERITY_WARNING);
+		json_object_set_new(event, "dev", json_string(c->name));
+		json_object_set_new(event, "bridge", json_string(c->bridge_name));
+		json_object_set_new(
+			event, "reason",
+			json_string("a port of a protected bridge that is neither a known VM's NIC "
+				    "nor an uplink; name it in `uplinks` of hostd.yaml if it is "
+				    "one"));
+		hostd_agent_event(agent, event);
+	}
+}
+
+static void port_json(const struct hostd_dp_port *port, void *arg)
+{
+	static const char *const kinds[] = {
+		[BH_PORT_NIC] = "nic", [BH_PORT_UPLINK] = "uplink", [BH_PORT_BRIDGE] = "bridge"};
+	struct {
+		struct hostd_agent *agent;
+		json_t *list;
+	} *ctx = arg;
+	struct hostd_link *l = hostd_links_get(ctx->agent->links, port->ifindex);
+	struct hostd_link *br = hostd_links_get(ctx->agent->links, port->port.bridge);
+	uint32_t kind = port->port.kind;
+
+	json_array_append_new(
+		ctx->list,
+		json_pack("{s:s, s:i, s:s, s:s}", "dev", l ? l->name : "", "ifindex",
+			  (int)port->ifindex, "kind",
+			  kind < BH_ARRAY_SIZE(kinds) && kinds[kind] ? kinds[kind] : "unknown",
+			  "bridge", br ? br->name : ""));
+}
+
+json_t *hostd_ports_json(struct hostd_agent *agent)
+{
+	struct {
+		struct hostd_agent *agent;
+		json_t *list;
+	} ctx = {agent, json_array()};
+	struct closed_port *c, *next;
+
+	hostd_dp_each_port(agent->dp, port_json, &ctx);
+	HASH_ITER(hh, agent->ports->closed, c, next) {
+		json_array_append_new(ctx.list,
+				      json_pack("{s:s, s:i, s:s, s:s}", "dev", c->name, "ifindex",
+						(int)c->ifindex, "kind", "closed", "bridge",
+						c->bridge_name));
+	}
+	return ctx.list;
+}

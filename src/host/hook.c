@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvirt's hook for Bulkhead: holds a VM's start at `start begin`, when its taps exist and QEMU does not
+ * run yet, until hostd says that its NICs are protected. Fails closed: no answer, no start, except for a
+ * VM whose metadata says birth="open". At the other stages it only tells hostd to look again and never
+ * fails, because libvirt would stop a running VM for it.
+ *
+ * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it writes to
+ * standard error reaches whoever started the VM.
+ */
+#include "base/ctl.h"
+#include "base/file.h"
+#include "base/util.h"
+#include "host/config.h"
+#include "host/platform/domxml.h"
+#include "version.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+
+#define NOTIFY_MS 1000
+
+static void explain_absent(const struct hostd_vm *vm)
+{
+	fprintf(stderr,
+		"bulkhead: hostd is not running on this host, so VM %s can't be protected and does "
+		"not start; start it (systemctl start bulkhead-hostd) or let this VM start "
+		"unprotected: virsh metadata %s " HOSTD_XML_NS
+		" --key bulkhead --set '<vm birth=\"open\"/>' --config\n",
+		vm->name, vm->name);
+}
+
+static int hold(const char *sock, int timeout_ms, const char *xml, const struct hostd_vm *vm)
+{
+	BH_FREE char *reduced = NULL;
+	json_t *request, *reply = NULL;
+	struct bh_diag diag = {};
+	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
+
+	if (!err) {
+		request = json_pack("{s:s, s:s}", "op", "birth", "xml", reduced);
+		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
+		json_decref(request);
+		json_decref(reply);
+	}
+	if (!err) {
+		return 0;
+	}
+	if (vm->birth_open) {
+		fprintf(stderr, "bulkhead: VM %s starts unprotected (birth=open): %s\n", vm->name,
+			diag.text);
+		return 0;
+	}
+	if (err == -ECONNREFUSED || err == -ENOENT) {
+		explain_absent(vm);
+	} else if (err == -ETIMEDOUT) {
+		fprintf(stderr,
+			"bulkhead: hostd did not answer within %d s, so VM %s does not start; see "
+			"`bulkhead debug hostd status` and the log of bulkhead-hostd\n",
+			timeout_ms / 1000, vm->name);
+	} else {
+		fprintf(stderr,
+			"bulkhead: VM %s does not start: %s; to let it start unprotected: bulkhead "
+			"vm birth %s open\n",
+			vm->name, diag.text, vm->name);
+	}
+	return 1;
+}
+
+static void notify(const char *sock, const struct hostd_vm *vm, const char *event)
+{
+	char uuid[BH_UUID_TEXT_SIZE];
+	json_t *request, *reply = NULL;
+
+	bh_uuid_format(vm->uuid, uuid);
+	request = json_pack("{s:s, s:s, s:s}", "op", "hook", "uuid", uuid, "event", event);
+	if (bh_ctl_call(sock, request, NOTIFY_MS, &reply, NULL) == 0) {
+		json_decref(reply);
+	}
+	json_decref(request);
+}
+
+static int run(const char *config_path, const char *op, const char *sub)
+{
+	BH_FREE char *xml = NULL;
+	BH_FREE char *sock = NULL;
+	struct hostd_config config;
+	struct hostd_vm vm = {};
+	struct bh_diag diag = {};
+	size_t size = 0;
+	int result = 0, timeout_ms = 10000;
+	bool start = !strcmp(op, "start") && !strcmp(sub, "begin");
+
+	if (hostd_config_load(config_path, false, &config, &diag) == 0) {
+		sock = bh_asprintf("%s/hostd.sock", config.run_dir);
+		timeout_ms = (int)config.birth_timeout_s * 1000;
+	} else {
+		/* hostd doesn't start with that file either; what runs was started before */
+		sock = bh_strdup("/run/bulkhead/hostd.sock");
+	}
+	if (bh_file_read("-", HOSTD_XML_MAX, &xml, &size, &diag) < 0 ||
+	    hostd_domxml_parse(xml, size, &vm, &diag) < 0) {
+		if (start) {
+			fprintf(stderr, "bulkhead: the VM does not start: %s\n", diag.text);
+			result = 1;
+		}
+	} else if (start) {
+		result = hold(sock, timeout_ms, xml, &vm);
+	} else if (!strcmp(sub, "end") && (!strcmp(op, "stopped") || !strcmp(op, "release"))) {
+		notify(sock, &vm, "ended");
+	} else if (!strcmp(op, "started")) {
+		notify(sock, &vm, "started");
+	}
+	hostd_vm_done(&vm);
+	hostd_config_done(&config);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"help", no_argument, NULL, 'h'},
+						{"version", no_argument, NULL, 'V'},
+						{}};
+	const char *config = HOSTD_CONFIG_PATH;
+	int c;
+
+	signal(SIGPIPE, SIG_IGN);
+	while ((c = getopt_long(argc, argv, "+c:hV", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			config = optarg;
+			break;
+		case 'V':
+			puts("bulkhead-hook " BH_VERSION);
+			return 0;
+		default:
+			fprintf(stderr, "usage: bulkhead-hook [-c FILE] OBJECT OPERATION STAGE "
+					"EXTRA < XML\nCalled by libvirt, see bulkhead-hook(8).\n");
+			return c == 'h' ? 0 : 2;
+		}
+	}
+	if (argc - optind < 3) {
+		fprintf(stderr, "bulkhead-hook: expected OBJECT OPERATION STAGE, as libvirt gives "
+				"them\n");
+		return 2;
+	}
+	return run(config, argv[optind + 1], argv[optind + 2]);
+}

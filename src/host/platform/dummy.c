@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A platform made of XML files, for component tests without libvirt. */
+#include "host/platform/platform.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "host/platform/domxml.h"
+
+#include <dirent.h>
+
+struct dummy {
+	struct hostd_platform base;
+	struct hostd_platform_handlers handlers;
+	uv_timer_t timer;
+	char *dir;
+};
+
+typedef void each_file_fn(const char *xml, size_t size, void *arg);
+
+static void each_file(const char *dir, const char *sub, each_file_fn *fn, void *arg)
+{
+	BH_FREE char *path = bh_asprintf("%s/%s", dir, sub);
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		BH_FREE char *file = bh_asprintf("%s/%s", path, e->d_name);
+		BH_FREE char *data = NULL;
+		struct bh_diag diag = {};
+		size_t size = 0;
+
+		if (e->d_name[0] == '.') {
+			continue;
+		}
+		if (bh_file_read(file, HOSTD_XML_MAX, &data, &size, &diag) < 0) {
+			bh_log(BH_LOG_WARN, "dummy", "%s", diag.text);
+			continue;
+		}
+		fn(data, size, arg);
+	}
+	if (d) {
+		closedir(d);
+	}
+}
+
+static void add_network(const char *xml, size_t size, void *arg)
+{
+	struct hostd_network_list *list = arg;
+	struct hostd_network net;
+	struct bh_diag diag = {};
+
+	if (hostd_netxml_parse(xml, size, &net, &diag) < 0) {
+		bh_log(BH_LOG_WARN, "dummy", "%s", diag.text);
+		hostd_network_done(&net);
+		return;
+	}
+	net.active = true;
+	*bh_vec_push(&list->nets) = net;
+}
+
+static void add_vm(const char *xml, size_t size, struct hostd_vm_list *list, bool running)
+{
+	struct hostd_vm vm;
+	struct bh_diag diag = {};
+
+	if (hostd_domxml_parse(xml, size, &vm, &diag) < 0) {
+		bh_log(BH_LOG_WARN, "dummy", "%s", diag.text);
+		hostd_vm_done(&vm);
+		return;
+	}
+	vm.running = running;
+	snprintf(vm.state, sizeof(vm.state), "%s", running ? "running" : "shutoff");
+	*bh_vec_push(&list->vms) = vm;
+}
+
+static void add_running(const char *xml, size_t size, void *arg)
+{
+	add_vm(xml, size, arg, true);
+}
+
+static void add_defined(const char *xml, size_t size, void *arg)
+{
+	add_vm(xml, size, arg, false);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct dummy *d = timer->data;
+	struct hostd_network_list *nets = bh_alloc(sizeof(*nets));
+	struct hostd_vm_list *vms = bh_alloc(sizeof(*vms));
+
+	each_file(d->dir, "networks", add_network, nets);
+	each_file(d->dir, "domains", add_running, vms);
+	each_file(d->dir, "defined", add_defined, vms);
+	d->handlers.link(true, "dummy", d->handlers.source, d->handlers.arg);
+	d->handlers.networks(nets, d->handlers.source, d->handlers.arg);
+	d->handlers.vms(vms, d->handlers.source, d->handlers.arg);
+}
+
+static void dummy_refresh(struct hostd_platform *platform)
+{
+	struct dummy *d = BH_CONTAINER_OF(platform, struct dummy, base);
+
+	uv_timer_start(&d->timer, on_timer, 0, 60000);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct dummy *d = handle->data;
+
+	free(d->dir);
+	free(d);
+}
+
+static void dummy_free(struct hostd_platform *platform)
+{
+	struct dummy *d = BH_CONTAINER_OF(platform, struct dummy, base);
+
+	uv_close((uv_handle_t *)&d->timer, on_closed);
+}
+
+struct hostd_platform *hostd_dummy_new(uv_loop_t *loop, const char *dir,
+				       const struct hostd_platform_handlers *handlers)
+{
+	static const struct hostd_platform_ops ops = {.refresh = dummy_refresh, .free = dummy_free};
+	struct dummy *d = bh_alloc(sizeof(*d));
+
+	d->base.ops = &ops;
+	d->base.uri = "dummy";
+	d->handlers = *handlers;
+	d->dir = bh_strdup(dir);
+	if (uv_timer_init(loop, &d->timer)) {
+		abort(); /* cannot fail: it only fills memory */
+	}
+	d->timer.data = d;
+	uv_timer_start(&d->timer, on_timer, 0, 60000);
+	return &d->base;
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libvirt as a platform. libvirt's calls block (a domain that is starting holds its lock while our own
+ * hook waits for this very program), so each connection has a worker thread. The worker lists networks
+ * first and hands them over before it asks about domains: a birth may need a network while the domain
+ * list is blocked by that birth. libvirt's event loop runs on one more thread and only sets a flag.
+ */
+#include "host/platform/platform.h"
+
+#include "base/counter.h"
+#include "base/log.h"
+#include "host/platform/domxml.h"
+
+#include <errno.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <time.h>
+
+#define RECONCILE_S   60
+#define BACKOFF_MAX_S 8
+#define DEBOUNCE_NS   20000000L
+#define DOMAINS_MAX   4096
+
+BH_COUNTER(libvirt_connects, "connections to libvirt that were opened");
+BH_COUNTER(libvirt_lost, "connections to libvirt that broke or could not be opened");
+BH_COUNTER(libvirt_events, "events that libvirt sent");
+BH_COUNTER(libvirt_reconciles, "times that all domains were listed");
+BH_COUNTER(libvirt_bad_xml, "domains or networks whose XML could not be read");
+
+enum { LINK_SAME, LINK_UP, LINK_DOWN };
+
+struct lv {
+	struct hostd_platform base;
+	struct hostd_platform_handlers handlers;
+	uv_async_t async;
+	pthread_t thread;
+	virConnectPtr conn; /* the worker's */
+	bool up;	    /* the worker's: what was told last */
+
+	pthread_mutex_t lock; /* of everything below */
+	pthread_cond_t cond;
+	bool stop, dirty, lost;
+	struct hostd_network_list *nets;
+	struct hostd_vm_list *vms;
+	int link;
+	char link_text[256];
+};
+
+static void wake(struct lv *lv, bool lost)
+{
+	pthread_mutex_lock(&lv->lock);
+	lv->dirty = true;
+	lv->lost |= lost;
+	pthread_cond_signal(&lv->cond);
+	pthread_mutex_unlock(&lv->lock);
+}
+
+/* ---- events, on libvirt's thread ---- */
+
+static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, void *arg)
+{
+	bh_counter_add(&libvirt_events, 1);
+	wake(arg, false);
+	return 0;
+}
+
+static void on_device(virConnectPtr c, virDomainPtr d, const char *alias, void *arg)
+{
+	bh_counter_add(&libvirt_events, 1);
+	wake(arg, false);
+}
+
+static void on_metadata(virConnectPtr c, virDomainPtr d, int type, const char *uri, void *arg)
+{
+	bh_counter_add(&libvirt_events, 1);
+	wake(arg, false);
+}
+
+static void on_network(virConnectPtr c, virNetworkPtr n, int event, int detail, void *arg)
+{
+	bh_counter_add(&libvirt_events, 1);
+	wake(arg, false);
+}
+
+static void on_close(virConnectPtr c, int reason, void *arg)
+{
+	wake(arg, true);
+}
+
+static void register_events(struct lv *lv)
+{
+	static const int device_events[] = {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+					    VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED};
+
+	/* A driver without one of these (LXC has no device events) is covered by the reconcile. */
+	virConnectDomainEventRegisterAny(lv->conn, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+					 VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), lv, NULL);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(device_events); i++) {
+		virConnectDomainEventRegisterAny(lv->conn, NULL, device_events[i],
+						 VIR_DOMAIN_EVENT_CALLBACK(on_device), lv, NULL);
+	}
+	virConnectDomainEventRegisterAny(lv->conn, NULL, VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+					 VIR_DOMAIN_EVENT_CALLBACK(on_metadata), lv, NULL);
+	virConnectNetworkEventRegisterAny(lv->conn, NULL, VIR_NETWORK_EVENT_ID_LIFECYCLE,
+					  VIR_NETWORK_EVENT_CALLBACK(on_network), lv, NULL);
+	virConnectRegisterCloseCallback(lv->conn, on_close, lv, NULL);
+	virConnectSetKeepAlive(lv->conn, 5, 3);
+}
+
+/* ---- the worker ---- */
+
+static void tell_link(struct lv *lv, bool up, const char *text)
+{
+	if (lv->up == up && lv->link_text[0]) {
+		return;
+	}
+	lv->up = up;
+	pthread_mutex_lock(&lv->lock);
+	lv->link = up ? LINK_UP : LINK_DOWN;
+	snprintf(lv->link_text, sizeof(lv->link_text), "%s", text);
+	pthread_mutex_unlock(&lv->lock);
+	uv_async_send(&lv->async);
+}
+
+static const char *last_error(void)
+{
+	const virError *e = virGetLastError();
+
+	return e && e->message ? e->message : "no reason given";
+}
+
+static bool open_connection(struct lv *lv)
+{
+	lv->conn = virConnectOpen(lv->base.uri);
+	if (!lv->conn) {
+		bh_counter_add(&libvirt_lost, 1);
+		tell_link(lv, false, last_error());
+		return false;
+	}
+	bh_counter_add(&libvirt_connects, 1);
+	pthread_mutex_lock(&lv->lock);
+	lv->lost = false;
+	pthread_mutex_unlock(&lv->lock);
+	register_events(lv);
+	tell_link(lv, true, "connected");
+	return true;
+}
+
+static void close_connection(struct lv *lv, const char *why)
+{
+	bh_counter_add(&libvirt_lost, 1);
+	virConnectUnregisterCloseCallback(lv->conn, on_close);
+	virConnectClose(lv->conn);
+	lv->conn = NULL;
+	tell_link(lv, false, why);
+}
+
+static bool list_networks(struct lv *lv)
+{
+	virNetworkPtr *nets = NULL;
+	struct hostd_network_list *list;
+	int n = virConnectListAllNetworks(lv->conn, &nets, 0);
+
+	if (n < 0) {
+		const virError *e = virGetLastError();
+
+		/* a driver without networks (lxc://) is fine */
+		return e && e->code == VIR_ERR_NO_SUPPORT;
+	}
+	list = bh_alloc(sizeof(*list));
+	for (int i = 0; i < n; i++) {
+		BH_FREE char *xml = virNetworkGetXMLDesc(nets[i], 0);
+		struct hostd_network net;
+		struct bh_diag diag = {};
+
+		if (!xml) {
+			goto next;
+		}
+		if (hostd_netxml_parse(xml, strlen(xml), &net, &diag) < 0) {
+			bh_counter_add(&libvirt_bad_xml, 1);
+			bh_log_limited(BH_LOG_WARN, "libvirt", 5, "network left out: %s",
+				       diag.text);
+			hostd_network_done(&net);
+			goto next;
+		}
+		net.active = virNetworkIsActive(nets[i]) == 1;
+		*bh_vec_push(&list->nets) = net;
+	next:
+		virNetworkFree(nets[i]);
+	}
+	free(nets);
+	pthread_mutex_lock(&lv->lock);
+	hostd_network_list_free(lv->nets);
+	lv->nets = list;
+	pthread_mutex_unlock(&lv->lock);
+	uv_async_send(&lv->async);
+	return true;
+}
+
+static const char *state_name(int state)
+{
+	switch (state) {
+	case VIR_DOMAIN_RUNNING:
+	case VIR_DOMAIN_BLOCKED:
+		return "running";
+	case VIR_DOMAIN_PAUSED:
+		return "paused";
+	case VIR_DOMAIN_SHUTDOWN:
+		return "stopping";
+	case VIR_DOMAIN_CRASHED:
+		return "crashed";
+	case VIR_DOMAIN_PMSUSPENDED:
+		return "suspended";
+	default:
+		return "shutoff";
+	}
+}
+
+static void read_domain(virDomainPtr domain, struct hostd_vm_list *list)
+{
+	BH_FREE char *xml = NULL;
+	struct hostd_vm vm;
+	struct bh_diag diag = {};
+	int state, reason;
+
+	if (virDomainGetState(domain, &state, &reason, 0) < 0) {
+		return; /* it went away meanwhile */
+	}
+	xml = virDomainGetXMLDesc(domain, 0);
+	if (!xml) {
+		return;
+	}
+	if (hostd_domxml_parse(xml, strlen(xml), &vm, &diag) < 0) {
+		bh_counter_add(&libvirt_bad_xml, 1);
+		bh_log_limited(BH_LOG_WARN, "libvirt", 5, "domain %s left out: %s",
+			       virDomainGetName(domain), diag.text);
+		hostd_vm_done(&vm);
+		return;
+	}
+	snprintf(vm.state, sizeof(vm.state), "%s", state_name(state));
+	vm.running = state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_NOSTATE &&
+		     state != VIR_DOMAIN_CRASHED;
+	*bh_vec_push(&list->vms) = vm;
+}
+
+static bool list_domains(struct lv *lv)
+{
+	virDomainPtr *domains = NULL;
+	struct hostd_vm_list *list;
+	int n = virConnectListAllDomains(lv->conn, &domains, 0);
+
+	if (n < 0) {
+		return false;
+	}
+	list = bh_alloc(sizeof(*list));
+	for (int i = 0; i < n; i++) {
+		if (i < DOMAINS_MAX) {
+			read_domain(domains[i], list);
+		}
+		virDomainFree(domains[i]);
+	}
+	free(domains);
+	if (virConnectIsAlive(lv->conn) != 1) {
+		/* broke on the way: a list with holes must not look like domains that went away */
+		hostd_vm_list_free(list);
+		return false;
+	}
+	bh_counter_add(&libvirt_reconciles, 1);
+	pthread_mutex_lock(&lv->lock);
+	hostd_vm_list_free(lv->vms);
+	lv->vms = list;
+	pthread_mutex_unlock(&lv->lock);
+	uv_async_send(&lv->async);
+	return true;
+}
+
+/* Waits until somebody wants a reconcile, at most `seconds`. False: stop. */
+static bool wait_for_work(struct lv *lv, unsigned int seconds, bool until_dirty)
+{
+	struct timespec until;
+	bool stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += seconds;
+	pthread_mutex_lock(&lv->lock);
+	while (!lv->stop && !(until_dirty && lv->dirty) &&
+	       pthread_cond_timedwait(&lv->cond, &lv->lock, &until) == 0) {
+	}
+	stop = lv->stop;
+	pthread_mutex_unlock(&lv->lock);
+	return !stop;
+}
+
+static void *worker(void *arg)
+{
+	static const struct timespec debounce = {.tv_nsec = DEBOUNCE_NS};
+	struct lv *lv = arg;
+	unsigned int backoff_s = 1;
+	bool lost;
+
+	for (;;) {
+		if (!lv->conn && !open_connection(lv)) {
+			if (!wait_for_work(lv, backoff_s, false)) {
+				return NULL;
+			}
+			backoff_s = backoff_s < BACKOFF_MAX_S ? backoff_s * 2 : BACKOFF_MAX_S;
+			continue;
+		}
+		backoff_s = 1;
+		pthread_mutex_lock(&lv->lock);
+		lv->dirty = false;
+		lost = lv->lost;
+		pthread_mutex_unlock(&lv->lock);
+		if (lost || !list_networks(lv) || !list_domains(lv)) {
+			close_connection(lv, lost ? "libvirt closed the connection" : last_error());
+			continue;
+		}
+		if (!wait_for_work(lv, RECONCILE_S, true)) {
+			virConnectClose(lv->conn);
+			return NULL;
+		}
+		nanosleep(&debounce, NULL); /* events come in groups */
+	}
+}
+
+/* ---- the loop's side ---- */
+
+static void on_async(uv_async_t *async)
+{
+	struct lv *lv = async->data;
+	struct hostd_network_list *nets;
+	struct hostd_vm_list *vms;
+	char text[sizeof(lv->link_text)];
+	int link;
+
+	pthread_mutex_lock(&lv->lock);
+	nets = bh_steal(&lv->nets);
+	vms = bh_steal(&lv->vms);
+	link = lv->link;
+	lv->link = LINK_SAME;
+	memcpy(text, lv->link_text, sizeof(text));
+	pthread_mutex_unlock(&lv->lock);
+	if (link != LINK_SAME) {
+		lv->handlers.link(link == LINK_UP, text, lv->handlers.source, lv->handlers.arg);
+	}
+	if (nets) {
+		lv->handlers.networks(nets, lv->handlers.source, lv->handlers.arg);
+	}
+	if (vms) {
+		lv->handlers.vms(vms, lv->handlers.source, lv->handlers.arg);
+	}
+}
+
+static void lv_refresh(struct hostd_platform *platform)
+{
+	wake(BH_CONTAINER_OF(platform, struct lv, base), false);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct lv *lv = handle->data;
+
+	hostd_network_list_free(lv->nets);
+	hostd_vm_list_free(lv->vms);
+	pthread_cond_destroy(&lv->cond);
+	pthread_mutex_destroy(&lv->lock);
+	free(lv);
+}
+
+static void lv_free(struct hostd_platform *platform)
+{
+	struct lv *lv = BH_CONTAINER_OF(platform, struct lv, base);
+	struct timespec until;
+
+	pthread_mutex_lock(&lv->lock);
+	lv->stop = true;
+	pthread_cond_signal(&lv->cond);
+	pthread_mutex_unlock(&lv->lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 2;
+	if (pthread_timedjoin_np(lv->thread, NULL, &until) != 0) {
+		/* blocked inside libvirt: it ends with the process and keeps its memory until then */
+		pthread_detach(lv->thread);
+		uv_close((uv_handle_t *)&lv->async, NULL);
+		return;
+	}
+	uv_close((uv_handle_t *)&lv->async, on_closed);
+}
+
+static void *event_loop(void *arg)
+{
+	for (;;) {
+		if (virEventRunDefaultImpl() < 0) {
+			bh_log_limited(BH_LOG_ERROR, "libvirt", 1, "event loop: %s", last_error());
+			sleep(1);
+		}
+	}
+	return NULL;
+}
+
+static void on_libvirt_error(void *arg, virErrorPtr error)
+{
+	/* each caller looks at the result; libvirt's own printing to stderr is not wanted */
+}
+
+int hostd_libvirt_init(struct bh_diag *diag)
+{
+	pthread_t thread;
+
+	virSetErrorFunc(NULL, on_libvirt_error);
+	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0) {
+		return bh_diag_set(diag, -EIO, "libvirt does not start: %s", last_error());
+	}
+	if (pthread_create(&thread, NULL, event_loop, NULL) != 0) {
+		return bh_diag_set(diag, -EAGAIN, "no thread for libvirt's events");
+	}
+	pthread_detach(thread);
+	return 0;
+}
+
+int hostd_libvirt_new(uv_loop_t *loop, const char *uri,
+		      const struct hostd_platform_handlers *handlers, struct hostd_platform **ret,
+		      struct bh_diag *diag)
+{
+	static const struct hostd_platform_ops ops = {.refresh = lv_refresh, .free = lv_free};
+	struct lv *lv = bh_alloc(sizeof(*lv));
+	pthread_condattr_t attr;
+	int err;
+
+	lv->base.ops = &ops;
+	lv->base.uri = uri;
+	lv->handlers = *handlers;
+	pthread_mutex_init(&lv->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&lv->cond, &attr);
+	pthread_condattr_destroy(&attr);
+	err = uv_async_init(loop, &lv->async, on_async);
+	if (err) {
+		free(lv);
+		return bh_diag_set(diag, err, "no handle for libvirt: %s", uv_strerror(err));
+	}
+	lv->async.data = lv;
+	if (pthread_create(&lv->thread, NULL, worker, lv) != 0) {
+		uv_close((uv_handle_t *)&lv->async, on_closed);
+		return bh_diag_set(diag, -EAGAIN, "no thread for libvirt");
+	}
+	*ret = &lv->base;
+	return 0;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Domain and network XML, as libvirt and the hook hand it over. */
+#include "host/platform/domxml.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct hostd_vm vm;
+	struct hostd_network net;
+	struct bh_diag diag = {};
+	char *reduced = NULL;
+	int err;
+
+	err = hostd_domxml_parse((const char *)data, size, &vm, &diag);
+	hostd_vm_done(&vm);
+	if (err == 0 && hostd_domxml_reduce((const char *)data, size, &reduced, &diag) == 0) {
+		/* what the hook sends on must be readable again */
+		if (hostd_domxml_parse(reduced, strlen(reduced), &vm, &diag) != 0) {
+			abort();
+		}
+		hostd_vm_done(&vm);
+	}
+	free(reduced);
+	if (hostd_netxml_parse((const char *)data, size, &net, &diag) == 0 && !*net.name) {
+		abort();
+	}
+	hostd_network_done(&net);
+	return 0;
+}
