@@ -2,7 +2,7 @@
 /*
  * Keys and certificates: the manager's CA, the certificates it issues, and a host's key and request.
  * Everything is EC P-256 and SHA-256. Keys have mode 0600, certificates 0644; files are replaced as a
- * whole. The name of a certificate is its CN and its first DNS SAN: "manager", "host.<name>",
+ * whole. The name of a certificate is its first DNS SAN (and its CN): "manager", "host.<name>",
  * "bus.bulkhead". Blocking; all functions are independent of any loop.
  */
 #ifndef BH_BUS_PKI_H
@@ -21,8 +21,9 @@
 
 struct bh_pki_ca;
 
-/* Opens dir/ca.crt and dir/ca.key; makes dir and both when neither is there. One without the other is
- * -ENOENT with words: a CA is never replaced silently. */
+/* Opens dir/ca.crt and dir/ca.key; makes dir and both when neither is there. A certificate without its
+ * key is -ENOENT with words: a CA is never replaced silently. A key alone gets a new certificate of the
+ * same name, under which everything it issued stays valid. */
 [[nodiscard]] int bh_pki_ca_open(const char *dir, struct bh_pki_ca **ret, struct bh_diag *diag);
 void bh_pki_ca_free(struct bh_pki_ca *ca); /* NULL is fine */
 const char *bh_pki_ca_pem(const struct bh_pki_ca *ca);	       /* the certificate, borrowed */

@@ -69,7 +69,7 @@ struct bh_spool_batch {
 				struct bh_spool_batch *ret, struct bh_diag *diag);
 void bh_spool_batch_done(struct bh_spool_batch *batch);
 /* Everything up to the end of batch need not be kept. */
-void bh_spool_ack(struct bh_spool *spool, const struct bh_spool_batch *batch);
+void bh_spool_ack(struct bh_spool *spool, const struct bh_spool_batch *batch, uint64_t wall_ns);
 
 /* Descriptors whose data is not on the disk yet, to be given to fdatasync() and close() by any thread.
  * Returns how many were stored; 0: all is synced or handed out. */
