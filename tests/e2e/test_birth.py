@@ -88,8 +88,8 @@ def test_hot_plugged_nic_is_closed_until_fed(world):
     daemon, mark = world.manager.hostd(world.host(1)), magic()
     from scapy.all import ARP, Ether, IP, UDP
     frames = [Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(psrc="10.78.0.90", pdst=db.address, hwsrc=mac) / mark,
-              Ether(src=mac, dst=db.mac) / IP(src="10.78.0.90", dst=db.address) / UDP(dport=53) / mark,
-              Ether(src=mac, dst=web2.mac) / IP(src="10.78.0.90", dst=web2.address) / UDP(dport=80) / mark]
+              Ether(src=mac, dst=db.mac) / IP(src="10.78.0.90", dst=db.address) / UDP(sport=999, dport=53) / mark,
+              Ether(src=mac, dst=web2.mac) / IP(src="10.78.0.90", dst=web2.address) / UDP(sport=999, dport=80) / mark]
     db.capture("plug", match=mark)
     web2.capture("plug", match=mark)
     daemon.signal("STOP")
@@ -115,7 +115,7 @@ def test_veth_by_hand_passes_nothing(world):
     mark, mac = magic(), "52:54:00:aa:00:02"
     from scapy.all import Ether, IP, UDP
     bridge_mac = host.sh("cat /sys/class/net/br0/address").strip()
-    frames = [bytes(Ether(src=mac, dst=d) / IP(src="10.78.0.91", dst=a) / UDP(dport=9999) / mark).hex()
+    frames = [bytes(Ether(src=mac, dst=d) / IP(src="10.78.0.91", dst=a) / UDP(sport=999, dport=9999) / mark).hex()
               for d, a in (("ff:ff:ff:ff:ff:ff", "10.78.0.255"), (evil.mac, evil.address), (db.mac, db.address),
                            (bridge_mac, "10.78.0.201"))]
     listener = ("import socket,json; s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(('',9999));"

@@ -17,9 +17,9 @@ def spoofs(evil, web, db, mark):
     dhcp = BOOTP(op=2, yiaddr="10.78.0.99", siaddr=evil.address) / DHCP(options=[("message-type", "offer"), "end"])
     all_nodes = Ether(src=evil.mac, dst="33:33:00:00:00:01")
     return {
-        "mac": (r"spoof.mac", Ether(src=web.mac, dst=db.mac) / own4 / UDP(dport=53) / tail),
-        "ipv4": (r"spoof.ip4", Ether(src=evil.mac, dst=db.mac) / IP(src=web.address, dst=db.address) / UDP(dport=53) / tail),
-        "ipv6": (r"spoof.ip6", Ether(src=evil.mac, dst=db.mac) / IPv6(src=web.address6, dst=db.address6) / UDP(dport=53) / tail),
+        "mac": (r"spoof.mac", Ether(src=web.mac, dst=db.mac) / own4 / UDP(sport=999, dport=53) / tail),
+        "ipv4": (r"spoof.ip4", Ether(src=evil.mac, dst=db.mac) / IP(src=web.address, dst=db.address) / UDP(sport=999, dport=53) / tail),
+        "ipv6": (r"spoof.ip6", Ether(src=evil.mac, dst=db.mac) / IPv6(src=web.address6, dst=db.address6) / UDP(sport=999, dport=53) / tail),
         "arp-reply": (r"spoof.arp", Ether(src=evil.mac, dst=db.mac) /
                       ARP(op=2, hwsrc=evil.mac, psrc=web.address, hwdst=db.mac, pdst=db.address) / tail),
         "arp-gratuitous": (r"spoof.arp", Ether(src=evil.mac, dst=ALL) /
@@ -36,9 +36,9 @@ def spoofs(evil, web, db, mark):
                           DHCP6_Advertise() / tail),
         "router-advertisement": (r"rogue.ra", all_nodes / IPv6(src=evil.address6, dst="ff02::1", hlim=255) /
                                  ICMPv6ND_RA() / ICMPv6NDOptPrefixInfo(prefix="fd99::", prefixlen=64)),
-        "vlan": (r"vlan", Ether(src=evil.mac, dst=db.mac) / Dot1Q(vlan=7) / own4 / UDP(dport=53) / tail),
+        "vlan": (r"vlan", Ether(src=evil.mac, dst=db.mac) / Dot1Q(vlan=7) / own4 / UDP(sport=999, dport=53) / tail),
         "vlan-twice": (r"vlan", Ether(src=evil.mac, dst=db.mac) / Dot1Q(vlan=7, type=0x8100) / Dot1Q(vlan=8) / own4 /
-                       UDP(dport=53) / tail),
+                       UDP(sport=999, dport=53) / tail),
     }
 
 
@@ -95,11 +95,11 @@ def test_malformed_frames_are_dropped(world):
     """Every truncation of a good frame, and lying lengths: nothing arrives but what is whole."""
     evil, web = world.guests["evil"], world.guests["web"]
     mark = magic()
-    good = bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, flags="DF") / UDP(dport=80) / Raw(mark))
+    good = bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, flags="DF") / UDP(sport=999, dport=80) / Raw(mark))
     web.capture("broken", match=mark)
-    lying = [bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, len=n) / UDP(dport=80) / Raw(mark))
+    lying = [bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, len=n) / UDP(sport=999, dport=80) / Raw(mark))
              for n in (0, 19, 4000)]
-    lying.append(bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, ihl=4) / UDP(dport=80) / Raw(mark)))
+    lying.append(bytes(Ether(src=evil.mac, dst=web.mac) / IP(src=evil.address, dst=web.address, ihl=4) / UDP(sport=999, dport=80) / Raw(mark)))
     evil.send(*[good[:n] for n in range(14, len(good))], *lying, interval_us=500)
     quiet()
     assert web.stop("broken")["matched"] == 0

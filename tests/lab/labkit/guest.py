@@ -8,6 +8,9 @@ from . import image, util
 from .agent import Agent
 
 XML_NAMESPACE = "https://bulkhead.dev/xml/1"
+# spare ports, so that NICs can be plugged in
+PCI = "<controller type='pci' index='0' model='pcie-root'/>" + "".join(
+    f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in range(1, 8))
 CMDLINE = ("console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
            "random.trust_cpu=on")
 
@@ -87,7 +90,7 @@ class Guest:
 <features><acpi/><apic/>{tcg}</features>{cpu}
 <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
-{"<controller type='pci' model='pcie-root-port'/>" * 8}
+{PCI}
 {''.join(n.xml() for n in self.nics)}
 <serial type='file'><source path='/var/log/libvirt/{self.name}-console.log'/></serial>
 <channel type='unix'><source mode='bind' path='{self.agent.path}'/><target type='virtio' name='org.bulkhead.lab'/></channel>
