@@ -25,21 +25,22 @@ GUESTS = [("web", 1, "10.78.0.11", "shop", {"role": "web"}),
           ("web2", 2, "10.78.0.12", "shop", {"role": "web"}),
           ("db", 2, "10.78.0.13", "shop", {"role": "db"}),
           ("admin", 1, "10.78.0.14", "shop", {"role": "admin"}),
-          ("attacker", 1, "10.78.0.66", "rival", {"role": "web"})]
+          ("attacker", 1, "10.78.0.66", "rival", {"role": "attacker"})]
 
-#            from        to      protocol, port   what examples/shop.yaml says about it
-ATTEMPTS = [("web", "db", "tcp", 3306, "allow"),
-            ("web2", "db", "tcp", 3306, "allow"),
-            ("admin", "db", "tcp", 22, "allow"),
-            ("admin", "web", "tcp", 22, "allow"),
-            ("attacker", "web", "tcp", 80, "allow"),
-            ("web", "db", "tcp", 22, "refuse"),
-            ("web", "web2", "tcp", 22, "refuse"),
-            ("db", "web", "tcp", 80, "refuse"),
-            ("attacker", "db", "tcp", 3306, "refuse"),
-            ("attacker", "db", "tcp", 22, "refuse"),
-            ("attacker", "web", "tcp", 22, "refuse"),
-            ("attacker", "admin", "icmp", 0, "refuse")]
+#            from        to      protocol, port   what examples/shop.yaml says about it, and where
+ATTEMPTS = [("web", "db", "tcp", 3306, "allow", "from-web"),
+            ("web2", "db", "tcp", 3306, "allow", "from-web"),
+            ("admin", "db", "tcp", 22, "allow", "admins"),
+            ("admin", "web", "tcp", 22, "allow", "admins"),
+            ("web", "admin", "icmp", 0, "allow", "shop/ping"),
+            ("attacker", "web", "tcp", 80, "allow", "shoppers"),
+            ("web", "db", "tcp", 22, "refuse", "implicit deny"),
+            ("db", "web", "tcp", 80, "refuse", "implicit deny"),
+            ("admin", "db", "tcp", 3306, "refuse", "elsewhere-in-the-shop"),
+            ("attacker", "db", "tcp", 3306, "refuse", "implicit deny"),
+            ("attacker", "db", "tcp", 22, "refuse", "ssh-from-others"),
+            ("attacker", "web", "tcp", 22, "refuse", "ssh-from-others"),
+            ("attacker", "admin", "icmp", 0, "refuse", "implicit deny")]
 PORTS = (22, 80, 3306)
 
 
@@ -116,7 +117,7 @@ def find_flows(lab, attempts, timeout=10):
         found = []
         for one in attempts:
             mine = [f for f in flows if matches(f, lab, *one[:4])]
-            mine.sort(key=lambda f: f["type"] == "flow.refused")
+            mine.sort(key=lambda f: (f["type"] == "flow.refused", one[5] in rule_text(f)))
             found.append(mine[-1] if mine else None)
         look.found = found
         return all(found)
@@ -125,6 +126,10 @@ def find_flows(lab, attempts, timeout=10):
     except util.LabError:
         pass
     return look.found
+
+
+def rule_text(flow):
+    return (flow or {}).get("rule_text") or f"rule {(flow or {}).get('rule', '?')}"
 
 
 def verdict_of(flow):
@@ -141,14 +146,13 @@ def traffic(lab):
     wrong = 0
     print(f"\n  {'FROM':9} {'TO':9} {'SERVICE':10} {'EXPECTED':9} {'HAPPENED':12} {'RECORDED':10} RULE")
     for one, result, flow in zip(ATTEMPTS, results, flows):
-        source, target, proto, port, expected = one
+        source, target, proto, port, expected, rule = one
         happened = "allow" if result == "connected" else "refuse"
-        good = happened == expected == verdict_of(flow)
+        good = happened == expected == verdict_of(flow) and rule in rule_text(flow)
         wrong += not good
         service = proto if proto == "icmp" else f"{proto}/{port}"
-        rule = (flow or {}).get("rule_text") or f"rule {(flow or {}).get('rule', '?')}"
         print(f"{' ' if good else '!'} {source:9} {target:9} {service:10} {expected:9} {result:12} "
-              f"{verdict_of(flow):10} {rule}")
+              f"{verdict_of(flow):10} {rule_text(flow)}")
     return wrong + spoof_table(lab)
 
 
