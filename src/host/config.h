@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hostd.yaml as a struct; docs/man/bulkhead-hostd.8 documents each key. Also host.json, which enrolment
- * writes: `{"name": "...", "bus_url": "tls://..."}`. Read once at start; strings are owned by the struct.
+ * writes: `{"name": "...", "bus": "tls://..."}`. Read once at start; strings are owned by the struct.
  */
 #ifndef BH_HOST_CONFIG_H
 #define BH_HOST_CONFIG_H

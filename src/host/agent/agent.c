@@ -187,7 +187,7 @@ static int read_identity(struct hostd_agent *agent, char **ret_urls, struct bh_d
 			err = bh_json_str(json, "name", &name, diag);
 		}
 		if (!err) {
-			err = bh_json_str(json, "bus_url", &urls, diag);
+			err = bh_json_str(json, "bus", &urls, diag);
 		}
 		if (err) {
 			bh_diag_prefix(diag, "%s", path);

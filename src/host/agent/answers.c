@@ -73,10 +73,13 @@ static json_t *sources_json(struct hostd_agent *agent)
 /* What a person wants to know first, as one word. */
 static const char *mode(struct hostd_agent *agent)
 {
-	if (!hostd_state_told(agent)) {
-		return agent->enrolled ? "waiting for the manager" : "not enrolled";
+	if (hostd_state_told(agent)) {
+		return "enforcing";
 	}
-	return "enforcing";
+	if (!agent->enrolled) {
+		return "not enrolled";
+	}
+	return hostd_session_up(agent) ? "nothing to enforce yet" : "waiting for the manager";
 }
 
 json_t *hostd_answers_status(struct hostd_agent *agent)

@@ -229,7 +229,8 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 static void ask_manager(struct birth *b, const struct hostd_vm *vm)
 {
 	uint64_t now = bh_time_mono_ns();
-	uint64_t left_ms = b->deadline_ns > now ? (b->deadline_ns - now) / BH_NS_PER_MS : 1;
+	/* the rest is for the cached state, should the manager not answer */
+	uint64_t left_ms = b->deadline_ns > now ? (b->deadline_ns - now) / BH_NS_PER_MS * 3 / 4 + 1 : 1;
 
 	b->state = BIRTH_MANAGER;
 	if (!hostd_session_up(b->agent)) {

@@ -125,7 +125,6 @@ static void on_record(const struct bh_flow_event *e, void *arg)
 		return;
 	}
 	bh_counter_add(&flows_events, 1);
-	json_object_set_new(event, "host", json_string(agent->name));
 	set_nic(agent, event, e->nic);
 	set_int(event, "net", e->net);
 	set_int(event, "vlan", e->vlan);

@@ -433,11 +433,11 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 	struct wanted_nic *w, *next;
 	struct bh_diag diag = {};
 
-	if (!hostd_state_told(agent)) {
-		return;
-	}
 	if (hostd_dp_reap(agent->dp, &diag) < 0) {
 		bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+	}
+	if (!hostd_state_told(agent)) {
+		return;
 	}
 	hostd_inventory_each_network(agent->inv, want_network, &p);
 	bh_vec_foreach(net, &agent->config->networks) {

@@ -362,9 +362,9 @@ int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_
 {
 	struct hostd_session *s = bh_alloc(sizeof(*s));
 	const char *dir = agent->config->state_dir;
-	BH_FREE char *ca = bh_asprintf("%s/pki/ca.crt", dir);
-	BH_FREE char *cert = bh_asprintf("%s/pki/host.crt", dir);
-	BH_FREE char *key = bh_asprintf("%s/pki/host.key", dir);
+	BH_FREE char *ca = bh_asprintf("%s/pki/ca.pem", dir);
+	BH_FREE char *cert = bh_asprintf("%s/pki/cert.pem", dir);
+	BH_FREE char *key = bh_asprintf("%s/pki/key.pem", dir);
 	BH_FREE char *name = bh_asprintf("host.%s", agent->name);
 	char inbox[BH_SUBJECT_SIZE], cmd[BH_SUBJECT_SIZE];
 	struct bh_bus_options options = {.urls = urls,

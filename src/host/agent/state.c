@@ -392,6 +392,7 @@ static void apply(struct hostd_agent *agent, struct bh_bus_request *req, uint64_
 		if (first) {
 			bh_log(BH_LOG_INFO, "state", "first state from the manager: from now on "
 						     "this host enforces");
+			hostd_ports_reconcile(agent, false);
 		}
 		hostd_agent_dirty(agent);
 		hostd_births_poke(agent);
