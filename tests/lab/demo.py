@@ -16,7 +16,7 @@ from labkit import image, manager, util  # noqa: E402
 from labkit.agent import Agent  # noqa: E402
 from labkit.lab import Lab  # noqa: E402
 
-NAME = "demo"
+NAME = os.environ.get("BULKHEAD_DEMO", "demo")
 START = float(os.environ.get("DEMO_STARTED") or time.time())
 POLICY = f"{util.ROOT}/examples/shop.yaml"
 
