@@ -201,6 +201,20 @@ static int install(struct enrolment *e, const json_t *body)
 	return CLI_EXIT_OK;
 }
 
+/* Where `meson install` has put it. */
+static const char *find_hook(void)
+{
+	static const char *const places[] = {"/usr/local/libexec/bulkhead/bulkhead-hook",
+					     "/usr/libexec/bulkhead/bulkhead-hook"};
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(places); i++) {
+		if (!access(places[i], X_OK)) {
+			return places[i];
+		}
+	}
+	return "PREFIX/libexec/bulkhead/bulkhead-hook";
+}
+
 static void say_what_next(const struct enrolment *e, const json_t *body)
 {
 	const struct cli_output *out = &e->cli->out;
@@ -217,9 +231,10 @@ static void say_what_next(const struct enrolment *e, const json_t *body)
 	fprintf(out->file, "%s is a host of %s now.\n", e->name, e->url);
 	if (!hook) {
 		fprintf(out->file,
-			"The libvirt hook is missing: VMs would start before they are protected. Install it with\n"
-			"  install -D $(command -v bulkhead-hook || echo /usr/libexec/bulkhead-hook) " HOOK "\n"
-			"and restart libvirtd (or virtqemud) once, so that it notices the new hook.\n");
+			"The libvirt hook is missing: VMs would start before they are protected. Link it with\n"
+			"  mkdir -p $(dirname " HOOK ") && ln -s %s " HOOK "\n"
+			"and restart libvirtd (or virtqemud) once, so that it notices the new hook.\n",
+			find_hook());
 	}
 	fprintf(out->file, "Next: systemctl enable --now bulkhead-hostd   (or run bulkhead-hostd)\n"
 			   "Then, at the manager: bulkhead status\n");
