@@ -87,7 +87,8 @@ static void grow_interner(const struct policy_cidrs *c, struct interner *in)
 	}
 }
 
-/* The class of the atoms that stand at the end of the pool from `at` on; equal ones are taken back. */
+/* The class of the atoms that stand at the end of the pool from `at` on; equal ones are taken back.
+ */
 static uint32_t intern(struct policy_cidrs *c, struct interner *in, size_t at)
 {
 	size_t count = c->pool.count - at;

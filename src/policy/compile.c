@@ -44,7 +44,7 @@ static void build_done(struct build *b)
 static void add_tier(struct build *b, const policy_list *policies, enum bh_policy_tier tier,
 		     bh_policy_rule_fn *rule_fn, void *arg)
 {
-	bh_vec_foreach(pp, policies) {
+	bh_vec_foreach (pp, policies) {
 		const struct bh_policy *p = *pp;
 
 		if (p->tier != tier) {
@@ -82,7 +82,7 @@ static void add_rules(struct build *b, bh_policy_rule_fn *rule_fn, void *arg)
 	bool selected = false;
 
 	policy_compiler_applicable(b->compiler, b->self, &policies);
-	bh_vec_foreach(p, &policies) {
+	bh_vec_foreach (p, &policies) {
 		selected = selected || ((*p)->tier == BH_POLICY_TIER_TENANT &&
 					bh_policy_has_direction(*p, b->dir));
 	}
@@ -308,7 +308,7 @@ static void put_rows(struct build *b)
 	for (size_t i = 0; i < b->rules.count && !too_much(b); i++) {
 		put_rule(b, &b->rules.items[i]);
 	}
-	bh_vec_foreach(k, &b->cidrs.classes) {
+	bh_vec_foreach (k, &b->cidrs.classes) {
 		for (size_t i = 0; i < k->atom_count && k->class_id && !too_much(b); i++) {
 			uint32_t atom = b->cidrs.pool.items[k->atoms + i];
 
@@ -319,7 +319,8 @@ static void put_rows(struct build *b)
 }
 
 /* ---- 4. rows that can't win ---- */
-/* Is there a row of a wider key, or of this remote kind and a wider service, that wins over `row`? */
+/* Is there a row of a wider key, or of this remote kind and a wider service, that wins over `row`?
+ */
 static bool loses_to(const struct build *b, const struct policy_row *row, int remote_kind,
 		     uint32_t remote)
 {
@@ -401,7 +402,7 @@ static void emit_ranges(const struct build *b, uint32_t set, struct bh_segment *
 
 static void emit_cidrs(const struct build *b, uint32_t set, struct bh_segment *segment)
 {
-	bh_vec_foreach(p, &b->cidrs.prefixes) {
+	bh_vec_foreach (p, &b->cidrs.prefixes) {
 		struct bh_rec rec = {.type = BH_REC_CIDR};
 
 		rec.cidr.set = set;
@@ -479,7 +480,7 @@ static void measure(struct build *b, struct bh_policy_size *ret)
 		}
 		ret->rows = add_capped(ret->rows, remotes * count_services(b, j->rule));
 	}
-	bh_vec_foreach(k, &b->cidrs.classes) {
+	bh_vec_foreach (k, &b->cidrs.classes) {
 		for (size_t i = 0; i < k->atom_count; i++) {
 			uint32_t atom = b->cidrs.pool.items[k->atoms + i];
 			const struct judged *j = &b->rules.items[b->atom_rules.items[atom]];
@@ -488,7 +489,7 @@ static void measure(struct build *b, struct bh_policy_size *ret)
 		}
 	}
 	ret->cidrs = b->cidrs.prefixes.count;
-	bh_vec_foreach(x, &b->ranges.intervals) {
+	bh_vec_foreach (x, &b->ranges.intervals) {
 		ret->ranges += policy_range_prefixes(x->first, x->last, NULL, NULL);
 	}
 }
@@ -499,12 +500,13 @@ static int refuse(struct build *b, struct bh_diag *diag)
 	struct bh_policy_size size;
 
 	measure(b, &size);
-	return bh_diag_set(diag, -E2BIG,
-			   "set:%u.%d (tenant %s, %s): %zu rules need up to %zu rows, %zu prefixes and "
-			   "%zu port ranges; the limits are %zu, %zu and %zu",
-			   b->self->id, (int)b->dir, b->self->tenant->name,
-			   bh_policy_dir_name(b->dir), size.rules, size.rows, size.cidrs, size.ranges,
-			   o->max_rows, o->max_cidrs, o->max_ranges);
+	return bh_diag_set(
+		diag, -E2BIG,
+		"set:%u.%d (tenant %s, %s): %zu rules need up to %zu rows, %zu prefixes and "
+		"%zu port ranges; the limits are %zu, %zu and %zu",
+		b->self->id, (int)b->dir, b->self->tenant->name, bh_policy_dir_name(b->dir),
+		size.rules, size.rows, size.cidrs, size.ranges, o->max_rows, o->max_cidrs,
+		o->max_ranges);
 }
 
 static int prepare(struct build *b, struct bh_policy_compiler *compiler, uint32_t identity,
@@ -520,7 +522,8 @@ static int prepare(struct build *b, struct bh_policy_compiler *compiler, uint32_
 }
 
 int bh_policy_estimate(struct bh_policy_compiler *compiler, uint32_t identity,
-		       enum bh_policy_dir dir, struct bh_policy_size *ret_size, struct bh_diag *diag)
+		       enum bh_policy_dir dir, struct bh_policy_size *ret_size,
+		       struct bh_diag *diag)
 {
 	struct build b = {.dir = dir};
 	int r = prepare(&b, compiler, identity, NULL, NULL, diag);
@@ -538,7 +541,7 @@ static int build_rows(struct build *b, struct bh_diag *diag)
 	size_t left = 0;
 	size_t ranges = 0;
 
-	bh_vec_foreach(x, &b->ranges.intervals) {
+	bh_vec_foreach (x, &b->ranges.intervals) {
 		ranges += policy_range_prefixes(x->first, x->last, NULL, NULL);
 	}
 	if (b->cidrs.prefixes.count > o->max_cidrs || ranges > o->max_ranges) {
@@ -557,9 +560,9 @@ static int build_rows(struct build *b, struct bh_diag *diag)
 	return left > o->max_rows ? refuse(b, diag) : 0;
 }
 
-int bh_policy_compile(struct bh_policy_compiler *compiler, uint32_t identity, enum bh_policy_dir dir,
-		      bh_policy_rule_fn *rule_fn, void *arg, struct bh_segment **ret_segment,
-		      struct bh_diag *diag)
+int bh_policy_compile(struct bh_policy_compiler *compiler, uint32_t identity,
+		      enum bh_policy_dir dir, bh_policy_rule_fn *rule_fn, void *arg,
+		      struct bh_segment **ret_segment, struct bh_diag *diag)
 {
 	struct build b = {.dir = dir};
 	char name[BH_SEGMENT_NAME_MAX];

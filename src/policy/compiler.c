@@ -2,13 +2,14 @@
 /* Who is judged by which policies, whom peers mean, and who is touched by a change. */
 #include "policy/compiler.h"
 
-#define ICMP_ECHO   0x0800
-#define ICMP6_ECHO  0x8000
+#define ICMP_ECHO  0x0800
+#define ICMP6_ECHO 0x8000
 
 const struct policy_builtin *policy_builtins(size_t *ret_count)
 {
-	/* Towards the host and to everybody (broadcast); answers come from the host or a server outside.
-	 * Another VM that serves DHCP needs a rule, so that port 68 is no way from tenant to tenant. */
+	/* Towards the host and to everybody (broadcast); answers come from the host or a server
+	 * outside. Another VM that serves DHCP needs a rule, so that port 68 is no way from tenant
+	 * to tenant. */
 	static const struct policy_builtin builtins[] = {
 		{BH_POLICY_RULE_DHCP, BH_POLICY_EGRESS, POLICY_ENTITY_HOST, 17, 67},
 		{BH_POLICY_RULE_DHCP, BH_POLICY_EGRESS, POLICY_ENTITY_MULTICAST, 17, 67},
@@ -29,8 +30,8 @@ const struct policy_builtin *policy_builtins(size_t *ret_count)
 }
 
 /* ---- index of subjects ---- */
-/* A policy stands in one bucket per tenant (or in that of all tenants), narrowed by one label that it
- * asks for. An identity looks into the buckets of its labels only. */
+/* A policy stands in one bucket per tenant (or in that of all tenants), narrowed by one label that
+ * it asks for. An identity looks into the buckets of its labels only. */
 struct policy_bucket {
 	char *key;
 	policy_ids places; /* in the order of judgement */
@@ -68,7 +69,8 @@ static void index_for_tenant(struct bh_policy_compiler *c, const struct bh_polic
 	}
 }
 
-static void index_policy(struct bh_policy_compiler *c, const struct bh_policy *policy, uint32_t place)
+static void index_policy(struct bh_policy_compiler *c, const struct bh_policy *policy,
+			 uint32_t place)
 {
 	if (policy->tier == BH_POLICY_TIER_TENANT) {
 		index_for_tenant(c, policy, policy->tenant, place);
@@ -97,9 +99,9 @@ static int compare_judgement(const void *a, const void *b)
 	return r ? r : strcmp(x->tenant, y->tenant);
 }
 
-struct bh_policy_compiler *
-bh_policy_compiler_new(const struct bh_policy_set *set, const struct bh_policy_universe *universe,
-		       const struct bh_policy_compile_options *options)
+struct bh_policy_compiler *bh_policy_compiler_new(const struct bh_policy_set *set,
+						  const struct bh_policy_universe *universe,
+						  const struct bh_policy_compile_options *options)
 {
 	struct bh_policy_compiler *c = bh_alloc(sizeof(*c));
 	struct bh_policy_compile_options *o = &c->options;
@@ -133,13 +135,13 @@ void bh_policy_compiler_free(struct bh_policy_compiler *c)
 	if (!c) {
 		return;
 	}
-	HASH_ITER(hh, c->buckets, b, next_b) {
+	HASH_ITER (hh, c->buckets, b, next_b) {
 		HASH_DEL(c->buckets, b);
 		free(b->key);
 		bh_vec_done(&b->places);
 		free(b);
 	}
-	HASH_ITER(hh, c->resolved, v, next_v) {
+	HASH_ITER (hh, c->resolved, v, next_v) {
 		HASH_DEL(c->resolved, v);
 		free(v->key);
 		bh_vec_done(&v->ids);
@@ -185,7 +187,7 @@ void policy_compiler_applicable(const struct bh_policy_compiler *c,
 	if (places.count) {
 		qsort(places.items, places.count, sizeof(places.items[0]), compare_u32);
 	}
-	bh_vec_foreach(place, &places) {
+	bh_vec_foreach (place, &places) {
 		const struct bh_policy *p = c->order.items[*place];
 
 		if (policy_selector_matches(p->selector, identity->labels, identity->label_count)) {
@@ -278,7 +280,7 @@ static void report(policy_ids *ids, uint32_t except, bh_policy_identity_fn *fn, 
 	if (ids->count) {
 		qsort(ids->items, ids->count, sizeof(ids->items[0]), compare_u32);
 	}
-	bh_vec_foreach(id, ids) {
+	bh_vec_foreach (id, ids) {
 		if (*id != last && *id != except) {
 			fn(*id, arg);
 		}
@@ -325,9 +327,9 @@ static bool peer_is_wanted(const struct policy_peer *peer, const struct wanted *
 	if (peer->kind != POLICY_PEER_SELECTOR) {
 		return false;
 	}
-	/* Relative peers: some tenant may mean it; who does is sorted out by whom the policy selects. */
-	if (peer->tenancy == POLICY_TENANCY_NAMED &&
-	    !policy_peer_covers_tenant(peer, "", tenant)) {
+	/* Relative peers: some tenant may mean it; who does is sorted out by whom the policy
+	 * selects. */
+	if (peer->tenancy == POLICY_TENANCY_NAMED && !policy_peer_covers_tenant(peer, "", tenant)) {
 		return false;
 	}
 	if (!w->identity) {

@@ -3,16 +3,16 @@
  * Inside of the policy room: the parts that the compiler is made of.
  *
  * Theory of operation
- *   A set of the kernel is asked with at most one lookup per shape (kind of remote x kind of service);
- *   the row of the lowest rank wins. So each rule becomes the product of its remotes and its services, and
- *   where a lookup can only give one answer (longest prefix of addresses, class of ports) the answer
- *   must carry everything that wider entries said:
- *   - Addresses: every prefix that a rule names (or excepts) is a node of a tree. A node's class stands for
- *     the rules that hold there: those of its parent, plus those that name it, minus those that except
- *     it. Nodes of equal rules share a class; a node that changes nothing is left out.
- *   - Ports: the bounds of all ranges of a protocol cut its ports into intervals; each interval that any
- *     range covers is a class and some prefixes; a range is the rows of the intervals inside of it.
- *   Rows that an earlier rule makes useless are dropped at the end.
+ *   A set of the kernel is asked with at most one lookup per shape (kind of remote x kind of
+ * service); the row of the lowest rank wins. So each rule becomes the product of its remotes and
+ * its services, and where a lookup can only give one answer (longest prefix of addresses, class of
+ * ports) the answer must carry everything that wider entries said:
+ *   - Addresses: every prefix that a rule names (or excepts) is a node of a tree. A node's class
+ * stands for the rules that hold there: those of its parent, plus those that name it, minus those
+ * that except it. Nodes of equal rules share a class; a node that changes nothing is left out.
+ *   - Ports: the bounds of all ranges of a protocol cut its ports into intervals; each interval
+ * that any range covers is a class and some prefixes; a range is the rows of the intervals inside
+ * of it. Rows that an earlier rule makes useless are dropped at the end.
  */
 #ifndef BH_POLICY_COMPILER_H
 #define BH_POLICY_COMPILER_H
@@ -41,8 +41,8 @@ struct bh_policy_compiler {
 	const struct bh_policy_set *set;
 	const struct bh_policy_universe *universe;
 	struct bh_policy_compile_options options;
-	policy_list order;		/* of judgement */
-	struct policy_bucket *buckets;	/* who may select an identity */
+	policy_list order;		  /* of judgement */
+	struct policy_bucket *buckets;	  /* who may select an identity */
 	struct policy_resolved *resolved; /* peers that were looked up */
 };
 /* Policies that select the identity, in the order of judgement. */
@@ -109,13 +109,14 @@ uint32_t policy_numbers_take(struct policy_numbers *numbers, const void *key, si
 void policy_numbers_done(struct policy_numbers *numbers);
 
 /* ---- port ranges of one set ---- */
-/* A row has 16 bits for the class of a range. `last` is unique within a protocol and is the class. */
+/* A row has 16 bits for the class of a range. `last` is unique within a protocol and is the class.
+ */
 struct policy_interval {
 	uint8_t proto;
 	uint16_t first, last;
 };
 struct policy_ranges {
-	BH_VEC(struct policy_port) ports; /* ranges as written, before building */
+	BH_VEC(struct policy_port) ports;	  /* ranges as written, before building */
 	BH_VEC(struct policy_interval) intervals; /* by proto and first */
 };
 void policy_ranges_add(struct policy_ranges *ranges, const struct policy_port *port);

@@ -248,7 +248,8 @@ size_t bh_policy_rule_count(const struct bh_policy *policy, enum bh_policy_dir d
 	return policy->rule_count[dir];
 }
 
-const char *bh_policy_rule_name(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index)
+const char *bh_policy_rule_name(const struct bh_policy *policy, enum bh_policy_dir dir,
+				size_t index)
 {
 	return index < policy->rule_count[dir] ? policy->rules[dir][index].name : "";
 }
@@ -269,7 +270,8 @@ unsigned int bh_policy_line(const struct bh_policy *policy)
 	return policy->line;
 }
 
-unsigned int bh_policy_rule_line(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index)
+unsigned int bh_policy_rule_line(const struct bh_policy *policy, enum bh_policy_dir dir,
+				 size_t index)
 {
 	return index < policy->rule_count[dir] ? policy->rules[dir][index].line : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the policy room: what a document holds. Only files of src/policy and its tests include this.
- * Everything that a document points to lives in its arena and goes with it.
+ * Inside of the policy room: what a document holds. Only files of src/policy and its tests include
+ * this. Everything that a document points to lives in its arena and goes with it.
  */
 #ifndef BH_POLICY_DOC_H
 #define BH_POLICY_DOC_H

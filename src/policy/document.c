@@ -77,10 +77,11 @@ static int read_tier(const struct policy_reading *rd, const struct yaml_tree_nod
 	policy->tier = (enum bh_policy_tier)value;
 	if (policy->tier != BH_POLICY_TIER_TENANT &&
 	    strcmp(policy->tenant, BH_POLICY_PROVIDER) != 0) {
-		return policy_fail(rd, node,
-				   "tier %s is for policies of tenant provider only; this one is of "
-				   "tenant %s",
-				   node->text, policy->tenant);
+		return policy_fail(
+			rd, node,
+			"tier %s is for policies of tenant provider only; this one is of "
+			"tenant %s",
+			node->text, policy->tenant);
 	}
 	return 0;
 }
@@ -105,9 +106,8 @@ static int read_order(const struct policy_reading *rd, const struct yaml_tree_no
 static int read_directions(const struct policy_reading *rd, const struct yaml_tree_node *list,
 			   struct bh_policy *policy)
 {
-	static const struct policy_choice names[] = {{"ingress", BH_POLICY_INGRESS},
-						     {"egress", BH_POLICY_EGRESS},
-						     {}};
+	static const struct policy_choice names[] = {
+		{"ingress", BH_POLICY_INGRESS}, {"egress", BH_POLICY_EGRESS}, {}};
 	int r = policy_need_list(rd, list, "directions", 0);
 
 	for (const struct yaml_tree_node *c = r ? NULL : list->first; !r && c; c = c->next) {
@@ -125,10 +125,11 @@ static int check_provider(const struct policy_reading *rd, const struct yaml_tre
 			  const struct bh_policy *policy)
 {
 	if (strcmp(policy->tenant, BH_POLICY_PROVIDER) != 0) {
-		return policy_fail(rd, member->key,
-				   "`%s` is for policies of tenant provider only: it could be used against "
-				   "others on the same network",
-				   member->key->text);
+		return policy_fail(
+			rd, member->key,
+			"`%s` is for policies of tenant provider only: it could be used against "
+			"others on the same network",
+			member->key->text);
 	}
 	return 0;
 }
@@ -174,10 +175,11 @@ static int read_vlan(const struct policy_reading *rd, const struct yaml_tree_nod
 	snprintf(outer, sizeof(outer), "%.*s", dot ? (int)(dot - node->text) : 7, node->text);
 	if (strlen(node->text) > 9 || bh_parse_u64(outer, 1, 4094, &o) ||
 	    (dot && bh_parse_u64(dot + 1, 1, 4094, &i))) {
-		return policy_fail(rd, node,
-				   "\"%.32s\" is no VLAN; expected 1 to 4094, two with a dot between them "
-				   "such as \"20.30\", or [any]",
-				   node->text);
+		return policy_fail(
+			rd, node,
+			"\"%.32s\" is no VLAN; expected 1 to 4094, two with a dot between them "
+			"such as \"20.30\", or [any]",
+			node->text);
 	}
 	*ret_vlan = (uint32_t)(o << 16 | i);
 	return 0;
@@ -234,9 +236,10 @@ static int read_tenants(const struct policy_reading *rd, const struct yaml_tree_
 	int r;
 
 	if (policy->tier == BH_POLICY_TIER_TENANT) {
-		return policy_fail(rd, list->key,
-				   "`tenants` goes with tier guardrail or default; a policy of tier tenant "
-				   "is for the VMs of its own tenant");
+		return policy_fail(
+			rd, list->key,
+			"`tenants` goes with tier guardrail or default; a policy of tier tenant "
+			"is for the VMs of its own tenant");
 	}
 	r = policy_read_texts(rd, list, "tenants", &policy->tenants, &policy->tenant_count);
 	for (const struct yaml_tree_node *c = r ? NULL : list->first; !r && c; c = c->next) {
@@ -250,21 +253,22 @@ static int read_tenants(const struct policy_reading *rd, const struct yaml_tree_
 static int read_spec(const struct policy_reading *rd, const struct yaml_tree_node *spec,
 		     struct bh_policy *policy)
 {
-	static const char *const keys[] = {"tier",   "order",	   "tenants", "selector", "permit",
-					   "vlans",  "directions", "ingress", "egress",	  NULL};
+	static const char *const keys[] = {"tier",  "order",	  "tenants", "selector", "permit",
+					   "vlans", "directions", "ingress", "egress",	 NULL};
 	typedef int read_fn(const struct policy_reading *rd, const struct yaml_tree_node *node,
 			    struct bh_policy *policy);
 	static const struct {
 		const char *key;
 		read_fn *read;
-	} members[] = {{"tier", read_tier},	{"order", read_order},
+	} members[] = {{"tier", read_tier},	  {"order", read_order},
 		       {"tenants", read_tenants}, {"permit", read_permit},
-		       {"vlans", read_vlans},	{"directions", read_directions}};
+		       {"vlans", read_vlans},	  {"directions", read_directions}};
 	const struct yaml_tree_node *m;
 	int r = policy_need_map(rd, spec, "spec", keys);
 
 	if (!r && !(m = policy_member(spec, "selector"))) {
-		r = policy_fail(rd, spec, "expected `selector` in spec ({} selects every VM of the tenant)");
+		r = policy_fail(rd, spec,
+				"expected `selector` in spec ({} selects every VM of the tenant)");
 	}
 	if (!r) {
 		r = policy_read_selector(rd, m, true, &policy->selector);
@@ -283,7 +287,8 @@ static int read_spec(const struct policy_reading *rd, const struct yaml_tree_nod
 			continue;
 		}
 		if (policy_member(spec, "directions")) {
-			r = policy_fail(rd, m->key, "%s rules are here, but `directions` leaves %s out",
+			r = policy_fail(rd, m->key,
+					"%s rules are here, but `directions` leaves %s out",
 					m->key->text, m->key->text);
 		}
 		policy->directions |= 1u << dir;
@@ -352,8 +357,8 @@ static int read_tenant_doc(struct policy_reading *rd, const struct yaml_tree_nod
 		const struct bh_policy_tenant_doc *t = bh_policy_set_tenant_at(rd->set, i);
 
 		if (!strcmp(t->name, tenant)) {
-			r = policy_fail(rd, name, "tenant %s is there twice, first in line %u", tenant,
-					t->line);
+			r = policy_fail(rd, name, "tenant %s is there twice, first in line %u",
+					tenant, t->line);
 		}
 	}
 	if (!r) {
@@ -383,8 +388,9 @@ static int read_document(struct policy_reading *rd, const struct yaml_tree_node 
 	}
 	m = policy_member(root, "kind");
 	if (!m) {
-		return policy_fail(rd, root,
-				   "expected `kind: Policy`, `kind: Tenant` or a `firewall_rules:` list");
+		return policy_fail(
+			rd, root,
+			"expected `kind: Policy`, `kind: Tenant` or a `firewall_rules:` list");
 	}
 	r = policy_read_choice(rd, m, "kind", kinds, &kind);
 	if (r) {
@@ -427,9 +433,8 @@ int bh_policy_parse(const char *text, size_t size, const struct bh_policy_parse_
 {
 	static const struct bh_policy_parse_options none;
 	const struct bh_policy_parse_options *o = options ? options : &none;
-	struct policy_reading rd = {.file = o->file,
-				    .default_tenant = o->default_tenant,
-				    .diag = diag};
+	struct policy_reading rd = {
+		.file = o->file, .default_tenant = o->default_tenant, .diag = diag};
 	struct yaml_reader *reader;
 	int r;
 

@@ -27,7 +27,8 @@ static bool peer_holds(const struct question *q, const struct policy_peer *peer)
 		       q->remote->identity == (uint32_t)peer->entity;
 	case POLICY_PEER_SELECTOR:
 		return other &&
-		       policy_peer_covers_tenant(peer, q->self->tenant->name, other->tenant->name) &&
+		       policy_peer_covers_tenant(peer, q->self->tenant->name,
+						 other->tenant->name) &&
 		       policy_selector_matches(peer->selector, other->labels, other->label_count);
 	case POLICY_PEER_CIDR:
 		break;
@@ -69,7 +70,7 @@ static enum bh_policy_outcome ask_rule(const struct question *q, const struct po
 static bool ask_tier(const struct question *q, const policy_list *policies,
 		     enum bh_policy_tier tier, struct bh_policy_verdict *ret)
 {
-	bh_vec_foreach(pp, policies) {
+	bh_vec_foreach (pp, policies) {
 		const struct bh_policy *p = *pp;
 
 		for (size_t i = 0; p->tier == tier && i < p->rule_count[q->dir]; i++) {
@@ -112,7 +113,7 @@ static void judge(const struct question *q, const policy_list *policies,
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->dir = q->dir;
-	bh_vec_foreach(p, policies) {
+	bh_vec_foreach (p, policies) {
 		ret->selected = ret->selected || ((*p)->tier == BH_POLICY_TIER_TENANT &&
 						  bh_policy_has_direction(*p, q->dir));
 	}
@@ -164,7 +165,7 @@ int bh_policy_eval(const struct bh_policy_compiler *c, uint32_t self, enum bh_po
 				   q.self ? remote->identity : self);
 	}
 	/* Every policy is asked, without the compiler's index: this is its oracle. */
-	bh_vec_foreach(pp, &c->order) {
+	bh_vec_foreach (pp, &c->order) {
 		const struct bh_policy *p = *pp;
 
 		if (policy_covers_tenant(p, q.self->tenant->name) &&

@@ -51,7 +51,8 @@ typedef void bh_policy_trace_fn(const struct bh_policy *policy, enum bh_policy_d
 
 /* Both taps: egress at the source and ingress at the destination, whichever of them is a VM.
  * {"action", "allowed", "service": "tcp/3306", "egress"|"ingress": null or {"action", "rule": RULE,
- * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"}], "considered_left_out": n}}; RULE is
+ * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"}], "considered_left_out":
+ * n}}; RULE is
  * {"text", "tenant", "policy", "direction", "index", "name", "file", "line", "builtin", "log",
  * "says"}. Owned. */
 [[nodiscard]] int bh_policy_explain(const struct bh_policy_compiler *compiler,

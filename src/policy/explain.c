@@ -82,9 +82,10 @@ json_t *policy_rule_to_json(const struct bh_policy *policy, enum bh_policy_dir d
 	bh_policy_rule_format(policy, dir, index, &text);
 	bh_policy_rule_describe(policy, dir, index, &says);
 	obj = json_pack("{s:o, s:o, s:s, s:s, s:s, s:s, s:I, s:i}", "text", text_of(&text), "says",
-			text_of(&says), "tenant", policy->tenant, "policy", policy->name, "direction",
-			bh_policy_dir_name(dir), "tier", bh_policy_tier_name(policy->tier), "index",
-			(json_int_t)index, "builtin", 0);
+			text_of(&says), "tenant", policy->tenant, "policy", policy->name,
+			"direction", bh_policy_dir_name(dir), "tier",
+			bh_policy_tier_name(policy->tier), "index", (json_int_t)index, "builtin",
+			0);
 	json_object_set_new(obj, "name", json_string(policy->rules[dir][index].name));
 	json_object_set_new(obj, "file", json_string(policy->file));
 	json_object_set_new(obj, "line", json_integer(policy->rules[dir][index].line));
@@ -134,10 +135,10 @@ static int explain_end(const struct bh_policy_compiler *compiler, const struct b
 		json_decref(c.list);
 		return r;
 	}
-	*ret_json = json_pack("{s:s, s:o, s:b, s:o, s:I}", "action", bh_policy_action_name(v.action),
-			      "rule", policy_rule_to_json(v.policy, dir, v.index, v.builtin),
-			      "selected", (int)v.selected, "considered", c.list,
-			      "considered_left_out", (json_int_t)c.left_out);
+	*ret_json = json_pack(
+		"{s:s, s:o, s:b, s:o, s:I}", "action", bh_policy_action_name(v.action), "rule",
+		policy_rule_to_json(v.policy, dir, v.index, v.builtin), "selected", (int)v.selected,
+		"considered", c.list, "considered_left_out", (json_int_t)c.left_out);
 	return 0;
 }
 
@@ -174,7 +175,7 @@ int bh_policy_explain(const struct bh_policy_compiler *compiler, const struct bh
 	bh_wbuf_init(&w, 0);
 	bh_policy_service_format(service, &w);
 	*ret_json = json_pack("{s:s, s:b, s:o, s:o, s:o}", "action", bh_policy_action_name(action),
-			      "allowed", action == BH_POLICY_ALLOW, "service", text_of(&w), "egress",
-			      ends[0], "ingress", ends[1]);
+			      "allowed", action == BH_POLICY_ALLOW, "service", text_of(&w),
+			      "egress", ends[0], "ingress", ends[1]);
 	return 0;
 }

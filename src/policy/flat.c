@@ -2,12 +2,12 @@
 /*
  * The flat form: `firewall_rules:`, an ordered list of source, destination, protocol, port, action.
  *
- * Such a list is written for one firewall in the middle; here each VM has its own. So each item becomes two
- * policies of tier tenant: one at the VMs that its destination means (ingress), one at those that its source
- * means (egress). Their `order` is 1000 plus the item's place, so the first item that matches decides at
- * either end, as in the list. As an end to be judged at, 0.0.0.0/0 means every VM of the tenant; as the
- * other end it means what it says, every IPv4 address. IPv6 is refused in the end because these policies
- * select the VMs.
+ * Such a list is written for one firewall in the middle; here each VM has its own. So each item
+ * becomes two policies of tier tenant: one at the VMs that its destination means (ingress), one at
+ * those that its source means (egress). Their `order` is 1000 plus the item's place, so the first
+ * item that matches decides at either end, as in the list. As an end to be judged at, 0.0.0.0/0
+ * means every VM of the tenant; as the other end it means what it says, every IPv4 address. IPv6 is
+ * refused in the end because these policies select the VMs.
  */
 #include "policy/parse.h"
 
@@ -59,16 +59,16 @@ static int read_end(const struct policy_reading *rd, const struct yaml_tree_node
 	if (strspn(m->text, "0123456789./") == strlen(m->text) || strchr(m->text, ':')) {
 		r = policy_read_cidr(rd, m, &ret->cidr);
 		ret->kind = END_CIDR;
-		if (!r && (!ret->cidr.bits ||
-			   (bh_addr_is_v4(ret->cidr.addr) && ret->cidr.bits == 96))) {
+		if (!r &&
+		    (!ret->cidr.bits || (bh_addr_is_v4(ret->cidr.addr) && ret->cidr.bits == 96))) {
 			ret->kind = END_ALL;
 		}
 		return r;
 	}
 	if (!*m->text || strlen(m->text) > 255 || strpbrk(m->text, "/ ")) {
-		return policy_fail(rd, m,
-				   "\"%.64s\" is neither an address nor a prefix nor the name of a VM",
-				   m->text);
+		return policy_fail(
+			rd, m, "\"%.64s\" is neither an address nor a prefix nor the name of a VM",
+			m->text);
 	}
 	ret->kind = END_VM;
 	ret->vm = m->text;
@@ -124,7 +124,8 @@ static int read_service(const struct policy_reading *rd, struct flat_item *item)
 		return r;
 	}
 	if (!protocol || !strcasecmp(protocol->text, "any")) {
-		return port ? policy_fail(rd, port->key, "expected `protocol` (tcp, udp or sctp) beside `port`")
+		return port ? policy_fail(rd, port->key,
+					  "expected `protocol` (tcp, udp or sctp) beside `port`")
 			    : 0;
 	}
 	for (size_t i = 0; protocol->text[i] && i < sizeof(lower) - 1; i++) {
@@ -133,13 +134,15 @@ static int read_service(const struct policy_reading *rd, struct flat_item *item)
 		lower[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 	}
 	if (strlen(protocol->text) >= sizeof(lower) || bh_proto_parse(lower, &proto)) {
-		return policy_fail(rd, protocol,
-				   "\"%.32s\" is no protocol; expected tcp, udp, sctp, icmp, icmpv6, any "
-				   "or a number",
-				   protocol->text);
+		return policy_fail(
+			rd, protocol,
+			"\"%.32s\" is no protocol; expected tcp, udp, sctp, icmp, icmpv6, any "
+			"or a number",
+			protocol->text);
 	}
 	if (!port) {
-		item->ports[item->port_count++] = (struct policy_port){.proto = proto, .whole = true};
+		item->ports[item->port_count++] =
+			(struct policy_port){.proto = proto, .whole = true};
 		return 0;
 	}
 	if (proto != 6 && proto != 17 && proto != 132) {
@@ -156,7 +159,8 @@ static int read_flat_action(const struct policy_reading *rd, struct flat_item *i
 	int r;
 
 	if (!m) {
-		return policy_fail(rd, item->node, "expected `action` in an item of firewall_rules");
+		return policy_fail(rd, item->node,
+				   "expected `action` in an item of firewall_rules");
 	}
 	r = policy_need_text(rd, m, "action");
 	if (r) {
@@ -168,7 +172,8 @@ static int read_flat_action(const struct policy_reading *rd, struct flat_item *i
 			return 0;
 		}
 	}
-	return policy_fail(rd, m, "\"%.32s\" is no action; expected allow, deny or reject", m->text);
+	return policy_fail(rd, m, "\"%.32s\" is no action; expected allow, deny or reject",
+			   m->text);
 }
 
 static int read_item(const struct policy_reading *rd, const struct yaml_tree_node *node,
@@ -221,6 +226,9 @@ static void make_id(const char *prefix, size_t index, const char *name, char *re
 
 		c = (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 		ret_id[n++] = (char)((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '-');
+	}
+	while (ret_id[n - 1] == '-') {
+		n--;
 	}
 	ret_id[n] = '\0';
 }

@@ -94,18 +94,18 @@ static json_t *peer_json(const struct policy_peer *peer)
 	if (peer->tenancy == POLICY_TENANCY_NAMED) {
 		json_object_set_new(obj, "tenant", json_string(peer->tenant));
 	} else {
-		json_object_set_new(obj, "tenancy",
-				    json_string(peer->tenancy == POLICY_TENANCY_SAME ? "same"
-										     : "other"));
+		json_object_set_new(
+			obj, "tenancy",
+			json_string(peer->tenancy == POLICY_TENANCY_SAME ? "same" : "other"));
 	}
 	return obj;
 }
 
 static json_t *rule_json(const struct policy_rule *rule, enum bh_policy_dir dir)
 {
-	json_t *obj = json_pack("{s:s, s:b, s:i}", "action", bh_policy_action_name(rule->action),
-				"log", (int)(rule->flags & BH_POLICY_RULE_LOG), "line",
-				(int)rule->line);
+	json_t *obj =
+		json_pack("{s:s, s:b, s:i}", "action", bh_policy_action_name(rule->action), "log",
+			  (int)(rule->flags & BH_POLICY_RULE_LOG), "line", (int)rule->line);
 	json_t *list = json_array();
 
 	if (*rule->name) {
@@ -198,8 +198,8 @@ json_t *bh_policy_to_json(const struct bh_policy *policy)
 			json_array_append_new(directions, json_string(name));
 		}
 		for (size_t i = 0; i < policy->rule_count[dir]; i++) {
-			json_array_append_new(rules, rule_json(&policy->rules[dir][i],
-							       (enum bh_policy_dir)dir));
+			json_array_append_new(
+				rules, rule_json(&policy->rules[dir][i], (enum bh_policy_dir)dir));
 		}
 		json_object_set_new(spec, name, rules);
 	}

@@ -25,7 +25,9 @@ int policy_read_choice(const struct policy_reading *rd, const struct yaml_tree_n
 			return 0;
 		}
 		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s",
-					 !i ? "" : choices[i + 1].word ? ", " : " or ",
+					 !i		       ? ""
+					 : choices[i + 1].word ? ", "
+							       : " or ",
 					 choices[i].word);
 		if (used >= sizeof(list)) {
 			break;
@@ -38,8 +40,8 @@ static int check_size(const struct policy_reading *rd, const struct yaml_tree_no
 		      const char *what)
 {
 	if (list->count > BH_POLICY_LIST_MAX) {
-		return policy_fail(rd, list, "%zu items in %s; at most %d are accepted", list->count,
-				   what, BH_POLICY_LIST_MAX);
+		return policy_fail(rd, list, "%zu items in %s; at most %d are accepted",
+				   list->count, what, BH_POLICY_LIST_MAX);
 	}
 	return 0;
 }
@@ -54,10 +56,11 @@ static int read_label_key(const struct policy_reading *rd, const struct yaml_tre
 		return r;
 	}
 	if (!bh_label_key_valid(node->text)) {
-		return policy_fail(rd, node,
-				   "\"%.64s\" is no label key: expected at most 63 letters, digits, '-', "
-				   "'_', '.', '/', with a letter or digit first and last",
-				   node->text);
+		return policy_fail(
+			rd, node,
+			"\"%.64s\" is no label key: expected at most 63 letters, digits, '-', "
+			"'_', '.', '/', with a letter or digit first and last",
+			node->text);
 	}
 	if (!strncmp(node->text, BH_POLICY_CLASS_PREFIX, strlen(BH_POLICY_CLASS_PREFIX))) {
 		return policy_fail(rd, node, "label keys that start with \"%s\" are Bulkhead's own",
@@ -74,10 +77,11 @@ static int read_label_value(const struct policy_reading *rd, const struct yaml_t
 		return policy_fail(rd, node, "expected a label value");
 	}
 	if (!bh_label_value_valid(node->text)) {
-		return policy_fail(rd, node,
-				   "\"%.64s\" is no label value: expected at most 63 letters, digits, '-', "
-				   "'_', '.', '/', with a letter or digit first and last, or \"\"",
-				   node->text);
+		return policy_fail(
+			rd, node,
+			"\"%.64s\" is no label value: expected at most 63 letters, digits, '-', "
+			"'_', '.', '/', with a letter or digit first and last, or \"\"",
+			node->text);
 	}
 	*ret_value = policy_arena_strdup(rd->arena, node->text);
 	return 0;
@@ -154,10 +158,10 @@ static int read_expr(const struct policy_reading *rd, const struct yaml_tree_nod
 {
 	static const char *const keys[] = {"key", "operator", "values", NULL};
 	static const struct policy_choice operators[] = {{"In", POLICY_IN},
-						  {"NotIn", POLICY_NOT_IN},
-						  {"Exists", POLICY_EXISTS},
-						  {"DoesNotExist", POLICY_DOES_NOT_EXIST},
-						  {}};
+							 {"NotIn", POLICY_NOT_IN},
+							 {"Exists", POLICY_EXISTS},
+							 {"DoesNotExist", POLICY_DOES_NOT_EXIST},
+							 {}};
 	const struct yaml_tree_node *key;
 	const struct yaml_tree_node *op;
 	const struct yaml_tree_node *values;
@@ -171,7 +175,8 @@ static int read_expr(const struct policy_reading *rd, const struct yaml_tree_nod
 	op = policy_member(node, "operator");
 	values = policy_member(node, "values");
 	if (!key || !op) {
-		return policy_fail(rd, node, "expected `key` and `operator` in an item of matchExpressions");
+		return policy_fail(rd, node,
+				   "expected `key` and `operator` in an item of matchExpressions");
 	}
 	r = read_label_key(rd, key, &e->key);
 	if (!r) {
@@ -183,7 +188,8 @@ static int read_expr(const struct policy_reading *rd, const struct yaml_tree_nod
 	e->op = (enum policy_operator)value;
 	if (e->op == POLICY_IN || e->op == POLICY_NOT_IN) {
 		return values ? read_values(rd, values, e)
-			      : policy_fail(rd, node, "expected `values` with operator %s", op->text);
+			      : policy_fail(rd, node, "expected `values` with operator %s",
+					    op->text);
 	}
 	return values ? policy_fail(rd, values, "operator %s takes no values", op->text) : 0;
 }
@@ -276,7 +282,8 @@ int policy_read_texts(const struct policy_reading *rd, const struct yaml_tree_no
 	for (const struct yaml_tree_node *c = list->first; c; c = c->next) {
 		r = policy_need_text(rd, c, what);
 		if (!r && (!*c->text || strlen(c->text) > 255)) {
-			r = policy_fail(rd, c, "expected 1 to 255 characters in an item of %s", what);
+			r = policy_fail(rd, c, "expected 1 to 255 characters in an item of %s",
+					what);
 		}
 		if (r) {
 			return r;
@@ -300,8 +307,9 @@ int policy_read_selector(const struct policy_reading *rd, const struct yaml_tree
 
 	*ret_selector = s;
 	if (!subject && node->kind == YAML_MAP && (m = policy_member(node, "addresses"))) {
-		return policy_fail(rd, m->key,
-				   "`addresses` says whom a policy applies to; as a peer write `- cidr:`");
+		return policy_fail(
+			rd, m->key,
+			"`addresses` says whom a policy applies to; as a peer write `- cidr:`");
 	}
 	r = policy_need_map(rd, node, "selector", subject ? keys : peer_keys);
 	if (!r && (m = policy_member(node, "matchLabels"))) {
@@ -346,10 +354,11 @@ static int read_proto(const struct policy_reading *rd, const struct yaml_tree_no
 	}
 	port->whole = true;
 	if (strlen(text) >= sizeof(lower) || bh_proto_parse(lower, &port->proto)) {
-		return policy_fail(rd, node,
-				   "\"%.32s\" is no protocol; expected tcp, udp, sctp, icmp, icmpv6 or a "
-				   "number",
-				   text);
+		return policy_fail(
+			rd, node,
+			"\"%.32s\" is no protocol; expected tcp, udp, sctp, icmp, icmpv6 or a "
+			"number",
+			text);
 	}
 	return 0;
 }
@@ -415,7 +424,8 @@ static int read_port_map(const struct policy_reading *rd, const struct yaml_tree
 		return r;
 	}
 	if (!m[0] && !m[1]) {
-		return policy_fail(rd, node, "expected `protocol`, `port` or both in an item of ports");
+		return policy_fail(rd, node,
+				   "expected `protocol`, `port` or both in an item of ports");
 	}
 	/* As in Kubernetes, a port without a protocol is TCP. */
 	r = m[0] ? read_proto(rd, m[0], m[0]->text, port) : read_proto(rd, node, "tcp", port);
@@ -424,7 +434,8 @@ static int read_port_map(const struct policy_reading *rd, const struct yaml_tree
 	}
 	if (m[1] && !proto_has_ports(port->proto)) {
 		return policy_fail(rd, m[1], "protocol %s has no ports%s", m[0]->text,
-				   proto_is_icmp(port->proto) ? "; expected `type` and `code`" : "");
+				   proto_is_icmp(port->proto) ? "; expected `type` and `code`"
+							      : "");
 	}
 	if ((m[2] || m[3]) && !proto_is_icmp(port->proto)) {
 		return policy_fail(rd, m[2] ? m[2]->key : m[3]->key,
@@ -454,7 +465,8 @@ static int read_ports(const struct policy_reading *rd, const struct yaml_tree_no
 	for (const struct yaml_tree_node *c = list->first; c; c = c->next) {
 		struct policy_port *port = &rule->ports[rule->port_count++];
 
-		r = c->kind == YAML_TEXT ? read_short_port(rd, c, port) : read_port_map(rd, c, port);
+		r = c->kind == YAML_TEXT ? read_short_port(rd, c, port)
+					 : read_port_map(rd, c, port);
 		if (r) {
 			return r;
 		}
@@ -477,7 +489,8 @@ static int read_cidr_peer(const struct policy_reading *rd, const struct yaml_tre
 	for (size_t i = 0; !r && i < peer->except_count; i++) {
 		if (peer->except[i].bits <= peer->cidr.bits ||
 		    !policy_cidr_contains(&peer->cidr, peer->except[i].addr)) {
-			r = policy_fail(rd, except, "expected every prefix of `except` to lie inside of %s",
+			r = policy_fail(rd, except,
+					"expected every prefix of `except` to lie inside of %s",
 					policy_member(node, "cidr")->text);
 		}
 	}
@@ -487,9 +500,8 @@ static int read_cidr_peer(const struct policy_reading *rd, const struct yaml_tre
 static int read_selector_peer(const struct policy_reading *rd, const struct yaml_tree_node *node,
 			      const char *own_tenant, struct policy_peer *peer)
 {
-	static const struct policy_choice tenancies[] = {{"same", POLICY_TENANCY_SAME},
-						  {"other", POLICY_TENANCY_OTHER},
-						  {}};
+	static const struct policy_choice tenancies[] = {
+		{"same", POLICY_TENANCY_SAME}, {"other", POLICY_TENANCY_OTHER}, {}};
 	const struct yaml_tree_node *selector = policy_member(node, "selector");
 	const struct yaml_tree_node *tenant = policy_member(node, "tenant");
 	const struct yaml_tree_node *tenancy = policy_member(node, "tenancy");
@@ -499,7 +511,8 @@ static int read_selector_peer(const struct policy_reading *rd, const struct yaml
 	peer->kind = POLICY_PEER_SELECTOR;
 	peer->tenant = own_tenant;
 	if (tenant && tenancy) {
-		return policy_fail(rd, tenancy->key, "expected either `tenant` or `tenancy`, not both");
+		return policy_fail(rd, tenancy->key,
+				   "expected either `tenant` or `tenancy`, not both");
 	}
 	if (tenant && tenant->kind == YAML_TEXT && !strcmp(tenant->text, "*")) {
 		peer->tenant = "*";
@@ -523,13 +536,13 @@ static int read_selector_peer(const struct policy_reading *rd, const struct yaml
 static int read_peer(const struct policy_reading *rd, const struct yaml_tree_node *node,
 		     const char *own_tenant, struct policy_peer *peer)
 {
-	static const char *const keys[] = {"selector", "tenant",  "tenancy", "cidr",
+	static const char *const keys[] = {"selector", "tenant", "tenancy", "cidr",
 					   "except",   "entity", NULL};
 	static const struct policy_choice entities[] = {{"any", POLICY_ENTITY_ANY},
-						 {"host", POLICY_ENTITY_HOST},
-						 {"world", POLICY_ENTITY_WORLD},
-						 {"multicast", POLICY_ENTITY_MULTICAST},
-						 {}};
+							{"host", POLICY_ENTITY_HOST},
+							{"world", POLICY_ENTITY_WORLD},
+							{"multicast", POLICY_ENTITY_MULTICAST},
+							{}};
 	const struct yaml_tree_node *entity;
 	bool cidr;
 	bool vms;
@@ -544,12 +557,14 @@ static int read_peer(const struct policy_reading *rd, const struct yaml_tree_nod
 	vms = policy_member(node, "selector") || policy_member(node, "tenant") ||
 	      policy_member(node, "tenancy");
 	if (!!entity + cidr + vms != 1) {
-		return policy_fail(rd, node,
-				   "expected one of `selector` (with `tenant`), `cidr` (with `except`) or "
-				   "`entity` in a peer");
+		return policy_fail(
+			rd, node,
+			"expected one of `selector` (with `tenant`), `cidr` (with `except`) or "
+			"`entity` in a peer");
 	}
 	if (policy_member(node, "except") && !cidr) {
-		return policy_fail(rd, policy_member(node, "except")->key, "`except` goes with `cidr`");
+		return policy_fail(rd, policy_member(node, "except")->key,
+				   "`except` goes with `cidr`");
 	}
 	if (cidr) {
 		return read_cidr_peer(rd, node, peer);
@@ -608,9 +623,9 @@ static int read_rule(const struct policy_reading *rd, const struct yaml_tree_nod
 	static const char *const keys[2][6] = {{"name", "action", "log", "to", "ports", NULL},
 					       {"name", "action", "log", "from", "ports", NULL}};
 	static const struct policy_choice actions[] = {{"allow", BH_POLICY_ALLOW},
-						{"deny", BH_POLICY_DENY},
-						{"reject", BH_POLICY_REJECT},
-						{}};
+						       {"deny", BH_POLICY_DENY},
+						       {"reject", BH_POLICY_REJECT},
+						       {}};
 	const struct yaml_tree_node *m;
 	int action = BH_POLICY_ALLOW;
 	bool log = false;
@@ -655,7 +670,8 @@ int policy_read_rules(const struct policy_reading *rd, const struct yaml_tree_no
 	if (r) {
 		return r;
 	}
-	policy->rules[dir] = policy_arena_alloc(rd->arena, list->count * sizeof(struct policy_rule));
+	policy->rules[dir] =
+		policy_arena_alloc(rd->arena, list->count * sizeof(struct policy_rule));
 	for (const struct yaml_tree_node *c = list->first; c; c = c->next) {
 		r = read_rule(rd, c, dir, policy->tenant,
 			      &policy->rules[dir][policy->rule_count[dir]++]);

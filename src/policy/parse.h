@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the readers of both forms of the language (parse.c, flat.c). Inside of src/policy only. */
+/* Shared by the readers of both forms of the language (parse.c, flat.c). Inside of src/policy only.
+ */
 #ifndef BH_POLICY_PARSE_H
 #define BH_POLICY_PARSE_H
 
@@ -17,7 +18,8 @@ struct policy_reading {
 /* Sets the diag at the place of node and returns -EINVAL. */
 [[nodiscard]] int policy_fail(const struct policy_reading *rd, const struct yaml_tree_node *node,
 			      const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* node must be a mapping with no other keys than those of the NULL-terminated list; `what` names it. */
+/* node must be a mapping with no other keys than those of the NULL-terminated list; `what` names
+ * it. */
 [[nodiscard]] int policy_need_map(const struct policy_reading *rd,
 				  const struct yaml_tree_node *node, const char *what,
 				  const char *const *keys);

@@ -62,7 +62,8 @@ int policy_need_map(const struct policy_reading *rd, const struct yaml_tree_node
 		    const char *what, const char *const *keys)
 {
 	if (node->kind != YAML_MAP) {
-		return policy_fail(rd, node, "expected %s to be a mapping, found %s", what, found(node));
+		return policy_fail(rd, node, "expected %s to be a mapping, found %s", what,
+				   found(node));
 	}
 	for (const struct yaml_tree_node *c = node->first; c && keys; c = c->next) {
 		bool known = false;
@@ -81,7 +82,8 @@ int policy_need_list(const struct policy_reading *rd, const struct yaml_tree_nod
 		     const char *what, size_t min)
 {
 	if (node->kind != YAML_LIST) {
-		return policy_fail(rd, node, "expected %s to be a list, found %s", what, found(node));
+		return policy_fail(rd, node, "expected %s to be a list, found %s", what,
+				   found(node));
 	}
 	if (node->count < min) {
 		return policy_fail(rd, node, "expected at least one item in %s", what);
@@ -117,10 +119,11 @@ int policy_read_name(const struct policy_reading *rd, const struct yaml_tree_nod
 		return r;
 	}
 	if (!bh_name_valid(node->text)) {
-		return policy_fail(rd, node,
-				   "\"%.64s\" is no name for %s: expected at most 63 of a-z, 0-9, '-' "
-				   "and '.', with a letter or digit first and last",
-				   node->text, what);
+		return policy_fail(
+			rd, node,
+			"\"%.64s\" is no name for %s: expected at most 63 of a-z, 0-9, '-' "
+			"and '.', with a letter or digit first and last",
+			node->text, what);
 	}
 	*ret_name = policy_arena_strdup(rd->arena, node->text);
 	return 0;
@@ -148,16 +151,18 @@ int policy_read_cidr(const struct policy_reading *rd, const struct yaml_tree_nod
 	}
 	r = bh_cidr_parse(node->text, ret->addr, &ret->bits);
 	if (r == -ERANGE) {
-		return policy_fail(rd, node,
-				   "\"%.64s\" has bits set behind its prefix length; expected the first "
-				   "address of the network, or the address alone",
-				   node->text);
+		return policy_fail(
+			rd, node,
+			"\"%.64s\" has bits set behind its prefix length; expected the first "
+			"address of the network, or the address alone",
+			node->text);
 	}
 	if (r) {
-		return policy_fail(rd, node,
-				   "\"%.64s\" is no address or prefix; expected one such as 10.0.0.0/8, "
-				   "192.168.1.10 or fd00::/8",
-				   node->text);
+		return policy_fail(
+			rd, node,
+			"\"%.64s\" is no address or prefix; expected one such as 10.0.0.0/8, "
+			"192.168.1.10 or fd00::/8",
+			node->text);
 	}
 	return 0;
 }

@@ -29,7 +29,8 @@ static uint64_t mix(uint64_t x)
 static size_t slot_of(const struct policy_rows *rows, uint32_t remote, uint16_t port, uint8_t proto,
 		      uint8_t shape)
 {
-	uint64_t h = mix((uint64_t)remote << 32 | (uint64_t)port << 16 | (uint64_t)proto << 8 | shape);
+	uint64_t h =
+		mix((uint64_t)remote << 32 | (uint64_t)port << 16 | (uint64_t)proto << 8 | shape);
 	size_t mask = rows->index_size - 1;
 
 	for (size_t i = h & mask;; i = (i + 1) & mask) {
@@ -54,7 +55,8 @@ static void grow_index(struct policy_rows *rows)
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct policy_row *r = &rows->items[i];
 
-		rows->index[slot_of(rows, r->remote, r->port, r->proto, r->shape)] = (uint32_t)i + 1;
+		rows->index[slot_of(rows, r->remote, r->port, r->proto, r->shape)] =
+			(uint32_t)i + 1;
 	}
 }
 

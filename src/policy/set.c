@@ -39,10 +39,10 @@ void bh_policy_set_free(struct bh_policy_set *set)
 	if (!set) {
 		return;
 	}
-	bh_vec_foreach(p, &set->policies) {
+	bh_vec_foreach (p, &set->policies) {
 		bh_policy_unref(*p);
 	}
-	bh_vec_foreach(t, &set->tenants) {
+	bh_vec_foreach (t, &set->tenants) {
 		free((void *)t->name);
 		free((void *)t->description);
 	}
@@ -57,10 +57,10 @@ struct bh_policy_set *bh_policy_set_copy(const struct bh_policy_set *set)
 {
 	struct bh_policy_set *copy = bh_policy_set_new();
 
-	bh_vec_foreach(p, &set->policies) {
+	bh_vec_foreach (p, &set->policies) {
 		*bh_vec_push(&copy->policies) = bh_policy_ref(*p);
 	}
-	bh_vec_foreach(t, &set->tenants) {
+	bh_vec_foreach (t, &set->tenants) {
 		policy_set_push_tenant(copy, t->name, t->description, t->line);
 	}
 	return copy;
@@ -155,7 +155,8 @@ size_t bh_policy_set_tenant_count(const struct bh_policy_set *set)
 	return set->tenants.count;
 }
 
-const struct bh_policy_tenant_doc *bh_policy_set_tenant_at(const struct bh_policy_set *set, size_t i)
+const struct bh_policy_tenant_doc *bh_policy_set_tenant_at(const struct bh_policy_set *set,
+							   size_t i)
 {
 	return i < set->tenants.count ? &set->tenants.items[i] : NULL;
 }
@@ -164,12 +165,12 @@ void bh_policy_set_print(const struct bh_policy_set *set, struct bh_wbuf *w)
 {
 	bool first = true;
 
-	bh_vec_foreach(t, &set->tenants) {
+	bh_vec_foreach (t, &set->tenants) {
 		bh_wbuf_str(w, first ? "" : "---\n");
 		policy_tenant_print(t, w);
 		first = false;
 	}
-	bh_vec_foreach(p, &set->policies) {
+	bh_vec_foreach (p, &set->policies) {
 		bh_wbuf_str(w, first ? "" : "---\n");
 		bh_wbuf_str(w, (*p)->canonical);
 		first = false;
@@ -213,8 +214,8 @@ int policy_set_seal(struct bh_policy_set *set, const char *file, struct bh_diag 
 
 		if (!compare_names(a, b->tenant, b->name)) {
 			return bh_diag_at(diag, -EINVAL, file, b->line, 1,
-					  "policy %s/%s is there twice, first in line %u", b->tenant,
-					  b->name, a->line);
+					  "policy %s/%s is there twice, first in line %u",
+					  b->tenant, b->name, a->line);
 		}
 	}
 	return 0;
@@ -334,7 +335,7 @@ static const struct class_cache *classes_of(const struct bh_policy_set *set)
 		return cache;
 	}
 	bh_vec_done(&cache->sources);
-	bh_vec_foreach(pp, &set->policies) {
+	bh_vec_foreach (pp, &set->policies) {
 		const struct bh_policy *p = *pp;
 
 		add_source(cache, p->selector, p, NULL);
@@ -403,7 +404,7 @@ void bh_policy_vm_classes(const struct bh_policy_set *set, const struct bh_polic
 	BH_VEC(const char *) keys = {};
 	const char *last = "";
 
-	bh_vec_foreach(source, &cache->sources) {
+	bh_vec_foreach (source, &cache->sources) {
 		const struct policy_selector *s = source->selector;
 
 		if (!source_covers(source, vm->tenant)) {
@@ -419,7 +420,7 @@ void bh_policy_vm_classes(const struct bh_policy_set *set, const struct bh_polic
 	if (keys.count) {
 		qsort(keys.items, keys.count, sizeof(keys.items[0]), policy_string_compare);
 	}
-	bh_vec_foreach(key, &keys) {
+	bh_vec_foreach (key, &keys) {
 		if (strcmp(*key, last) != 0) {
 			fn(*key, "", arg);
 		}
@@ -450,7 +451,7 @@ void bh_policy_grant_of(const struct bh_policy_set *set, const char *tenant,
 		memcpy(sorted, labels, label_count * sizeof(*labels));
 		qsort(sorted, label_count, sizeof(*sorted), policy_label_compare);
 	}
-	bh_vec_foreach(pp, &set->policies) {
+	bh_vec_foreach (pp, &set->policies) {
 		const struct bh_policy *p = *pp;
 
 		if ((!p->permit && !p->vlan_count) || !policy_covers_tenant(p, tenant) ||

@@ -14,7 +14,8 @@ static const struct {
 	{"podSelector", "`selector` is the word for podSelector"},
 	{"endpointSelector", "`selector` is the word for endpointSelector"},
 	{"appliedTo", "`selector` says which VMs the policy applies to"},
-	{"namespaceSelector", "`tenant: NAME` or `tenant: \"*\"` stands where Kubernetes has namespaceSelector"},
+	{"namespaceSelector",
+	 "`tenant: NAME` or `tenant: \"*\"` stands where Kubernetes has namespaceSelector"},
 	{"namespace", "`tenant` is the word for namespace"},
 	{"ipBlock", "write `- cidr: 10.0.0.0/8` (and `except: [...]`) in place of ipBlock"},
 	{"ipBlocks", "write `- cidr: 10.0.0.0/8` in place of ipBlocks"},
@@ -61,7 +62,8 @@ static unsigned int distance(const char *a, const char *b)
 		row[0] = (unsigned int)i + 1;
 		for (size_t k = 1; k <= n; k++) {
 			unsigned int above = row[k];
-			bool same = tolower((unsigned char)a[i]) == tolower((unsigned char)b[k - 1]);
+			bool same =
+				tolower((unsigned char)a[i]) == tolower((unsigned char)b[k - 1]);
 
 			row[k] = min3(above + 1, row[k - 1] + 1, diagonal + !same);
 			diagonal = above;

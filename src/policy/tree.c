@@ -4,15 +4,15 @@
 #include <errno.h>
 #include <yaml.h>
 
-#define NODES_MAX     4000000 /* per text */
-#define MAP_KEYS_MAX  64      /* so that looking for a key twice stays cheap */
-#define SCALAR_MAX    65536
-#define FLAT_HEAD     "firewall_rules:"
+#define NODES_MAX    4000000 /* per text */
+#define MAP_KEYS_MAX 64	     /* so that looking for a key twice stays cheap */
+#define SCALAR_MAX   65536
+#define FLAT_HEAD    "firewall_rules:"
 
 struct yaml_reader {
 	yaml_parser_t parser;
 	const char *file;
-	char *repaired_text; /* owned, or NULL */
+	char *repaired_text;	       /* owned, or NULL */
 	BH_VEC(unsigned int) repaired; /* lines (from 0) that were moved two columns to the right */
 	unsigned int first_line;
 	size_t nodes;
@@ -28,8 +28,8 @@ static bool line_starts(const char *line, size_t size, const char *word)
 
 static bool is_flat_key(const char *line, size_t size)
 {
-	static const char *const keys[] = {"name:",  "source:", "destination:", "protocol:",
-					   "port:",  "action:", "log:"};
+	static const char *const keys[] = {
+		"name:", "source:", "destination:", "protocol:", "port:", "action:", "log:"};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(keys); i++) {
 		if (line_starts(line, size, keys[i])) {
@@ -40,8 +40,8 @@ static bool is_flat_key(const char *line, size_t size)
 }
 
 /*
- * The flat list is often printed without its indentation: items start with "- name:" at the margin, and
- * so do their other keys. Such keys move two columns to the right; nothing else is touched.
+ * The flat list is often printed without its indentation: items start with "- name:" at the margin,
+ * and so do their other keys. Such keys move two columns to the right; nothing else is touched.
  */
 static void repair_flat(struct yaml_reader *reader, const char *text, size_t size)
 {
@@ -96,6 +96,7 @@ struct yaml_reader *yaml_reader_new(const char *text, size_t size, const char *f
 {
 	struct yaml_reader *reader = bh_alloc(sizeof(*reader));
 
+	text = size ? text : ""; /* libyaml takes no NULL */
 	if (!yaml_parser_initialize(&reader->parser)) {
 		abort();
 	}
@@ -210,8 +211,8 @@ static int check_key(const struct yaml_reader *reader, const struct yaml_tree_no
 	for (const struct yaml_tree_node *c = map->first; c; c = c->next) {
 		if (!strcmp(c->key->text, key->text)) {
 			return bh_diag_at(diag, -EINVAL, reader->file, key->line, key->column,
-					  "key \"%.64s\" is there twice, first in line %u", key->text,
-					  c->key->line);
+					  "key \"%.64s\" is there twice, first in line %u",
+					  key->text, c->key->line);
 		}
 	}
 	if (map->count >= MAP_KEYS_MAX) {
@@ -296,7 +297,8 @@ static int refuse_extras(const struct yaml_reader *reader, const yaml_event_t *e
 			       "anchors (&name) are not accepted");
 	}
 	if (tag) {
-		return fail_at(reader, &e->start_mark, -EINVAL, diag, "tags (!name) are not accepted");
+		return fail_at(reader, &e->start_mark, -EINVAL, diag,
+			       "tags (!name) are not accepted");
 	}
 	return 0;
 }
@@ -337,7 +339,8 @@ static int grow(struct yaml_reader *reader, struct policy_arena *arena, const ya
 		return 0;
 	}
 	if (t->depth == BH_POLICY_DEPTH_MAX) {
-		return fail_at(reader, &e->start_mark, -EMSGSIZE, diag, "nested deeper than 32 levels");
+		return fail_at(reader, &e->start_mark, -EMSGSIZE, diag,
+			       "nested deeper than 32 levels");
 	}
 	t->stack[t->depth++] = (struct building){.node = node};
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * YAML text as a tree whose every node knows its line and column. A small, strict part of YAML:
- * mappings with text keys, sequences, scalars; no aliases (so no bombs), no tags, no key twice, bounded
- * depth and size. The tree lives in an arena of the caller. Inside of src/policy only.
+ * mappings with text keys, sequences, scalars; no aliases (so no bombs), no tags, no key twice,
+ * bounded depth and size. The tree lives in an arena of the caller. Inside of src/policy only.
  */
 #ifndef BH_POLICY_TREE_H
 #define BH_POLICY_TREE_H

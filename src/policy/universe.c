@@ -35,18 +35,18 @@ void bh_policy_universe_free(struct bh_policy_universe *universe)
 	if (!universe) {
 		return;
 	}
-	HASH_ITER(hh, universe->identities, identity, next_identity) {
+	HASH_ITER (hh, universe->identities, identity, next_identity) {
 		HASH_DEL(universe->identities, identity);
 		free_identity(identity);
 	}
-	HASH_ITER(hh, universe->labels, l, next_l) {
+	HASH_ITER (hh, universe->labels, l, next_l) {
 		HASH_DEL(universe->labels, l);
 		free(l->key);
 		bh_vec_done(&l->ids);
 		free(l);
 	}
 	HASH_CLEAR(by_name, universe->by_name);
-	HASH_ITER(by_number, universe->by_number, tenant, next_tenant) {
+	HASH_ITER (by_number, universe->by_number, tenant, next_tenant) {
 		HASH_DELETE(by_number, universe->by_number, tenant);
 		free(tenant->name);
 		bh_vec_done(&tenant->identities);
@@ -131,7 +131,8 @@ static struct policy_label_ids *find_label(const struct bh_policy_universe *univ
 	return l;
 }
 
-static void index_labels(struct bh_policy_universe *universe, const struct policy_identity *identity)
+static void index_labels(struct bh_policy_universe *universe,
+			 const struct policy_identity *identity)
 {
 	for (size_t i = 0; i < identity->label_count; i++) {
 		const struct bh_policy_label *label = &identity->labels[i];
@@ -162,7 +163,8 @@ int bh_policy_universe_add_identity(struct bh_policy_universe *universe, uint32_
 	}
 	HASH_FIND(by_number, universe->by_number, &tenant, sizeof(tenant), t);
 	if (!t) {
-		return bh_diag_set(diag, -ENOENT, "identity %u is of unknown tenant %u", id, tenant);
+		return bh_diag_set(diag, -ENOENT, "identity %u is of unknown tenant %u", id,
+				   tenant);
 	}
 	identity = bh_alloc(sizeof(*identity));
 	identity->id = id;

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random policies, random packets: what the documents say (bh_policy_eval) is what the compiled
+ * rows say, the rule's number included. Each case prints its seed when it fails; BH_SEED=n runs
+ * that one alone.
+ */
+#include "base/util.h"
+#include "model/id.h"
+#include "policy/eval.h"
+#include "policy_lookup.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#define CASES	3000
+#define PACKETS 60
+#define TENANTS 3
+#define MEMBERS 12 /* identities */
+
+static const char *const tenant_names[TENANTS] = {"provider", "shop", "rival"};
+
+struct rng {
+	uint64_t state;
+};
+static uint32_t next(struct rng *r, uint32_t limit)
+{
+	r->state = r->state * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)((r->state >> 33) % limit);
+}
+static bool chance(struct rng *r, uint32_t percent)
+{
+	return next(r, 100) < percent;
+}
+static const char *pick(struct rng *r, const char *const *list, size_t count)
+{
+	return list[next(r, (uint32_t)count)];
+}
+#define PICK(r, list) pick(r, list, BH_ARRAY_SIZE(list))
+
+static const char *const cidrs[] = {"0.0.0.0/0",    "::/0",	   "10.0.0.0/8",   "10.1.0.0/16",
+				    "10.1.2.0/24",  "10.1.2.3",	   "10.128.0.0/9", "::/1",
+				    "fd00::/8",	    "fd00:1::/32", "fd00:1::7",	   "192.168.1.0/24",
+				    "10.1.2.0/25",  "224.0.0.0/4", "8000::/1",	   "fe80::/10",
+				    "10.1.2.128/25"};
+static const struct {
+	const char *cidr;
+	const char *except;
+} excepts[] = {{"10.0.0.0/8", "10.1.0.0/16"},
+	       {"10.0.0.0/8", "10.1.2.0/24, 10.128.0.0/9"},
+	       {"0.0.0.0/0", "10.0.0.0/8, 10.1.2.3"},
+	       {"::/0", "fd00::/8"},
+	       {"10.1.0.0/16", "10.1.2.0/24, 10.1.2.0/25"},
+	       {"fd00::/8", "fd00:1::/32"}};
+static const char *const addrs[] = {
+	"10.1.2.3", "10.1.2.200",      "10.1.9.9",  "10.9.9.9",	 "10.200.0.1", "192.168.1.5",
+	"8.8.8.8",  "fd00:1::7",       "fd00:1::8", "fd00:2::1", "fe80::1",    "2001:db8::1",
+	"::1",	    "255.255.255.255", "9000::1",   "ff02::1",	 "224.0.0.1"};
+static const char *const ports[] = {
+	"tcp/80",	  "tcp/443",   "tcp/80-90",   "tcp/85-100", "tcp/0-1023",
+	"tcp/1024-65535", "udp/53",    "udp/67",      "udp",	    "tcp",
+	"icmp/8/0",	  "icmp/8",    "icmp",	      "icmpv6/128", "89",
+	"tcp/0-65535",	  "udp/50-60", "tcp/443-443", "sctp/1-7",   "tcp/90-91"};
+static const struct bh_policy_service services[] = {
+	{6, 80},  {6, 85},   {6, 90},	 {6, 91},    {6, 100}, {6, 101},     {6, 443},
+	{6, 0},	  {6, 1023}, {6, 1024},	 {6, 65535}, {17, 53}, {17, 67},     {17, 68},
+	{17, 55}, {17, 61},  {1, 0x800}, {1, 0x801}, {1, 0},   {58, 0x8000}, {89, 0},
+	{132, 1}, {132, 7},  {132, 8},	 {47, 0},    {6, 53},  {17, 546},    {17, 547}};
+static const char *const roles[] = {"web", "db", "admin"};
+static const char *const zones[] = {"a", "b"};
+static const char *const actions[] = {"allow", "deny", "reject"};
+static const char *const vms[] = {"vm1", "vm2", "vm3"};
+
+static void put_selector(struct rng *r, struct bh_wbuf *w, bool subject)
+{
+	static const char *const ops[] = {"In", "NotIn"};
+	static const char *const exists[] = {"Exists", "DoesNotExist"};
+
+	bh_wbuf_str(w, "{");
+	if (chance(r, 50)) {
+		bh_wbuf_printf(w, "matchLabels: {role: %s}, ", PICK(r, roles));
+	}
+	if (chance(r, 20)) {
+		bh_wbuf_printf(w, "matchExpressions: [{key: zone, operator: %s, values: [%s]}], ",
+			       PICK(r, ops), PICK(r, zones));
+	} else if (chance(r, 15)) {
+		bh_wbuf_printf(w, "matchExpressions: [{key: zone, operator: %s}], ",
+			       PICK(r, exists));
+	}
+	if (subject && chance(r, 10)) {
+		bh_wbuf_printf(w, "addresses: [\"%s\"], ", PICK(r, cidrs));
+	}
+	if (chance(r, 10)) {
+		bh_wbuf_printf(w, "vms: [%s], ", PICK(r, vms));
+	}
+	bh_wbuf_str(w, "}");
+}
+
+static void put_peer(struct rng *r, struct bh_wbuf *w)
+{
+	static const char *const entities[] = {"any", "host", "world", "multicast"};
+	static const char *const tenancies[] = {"same", "other"};
+	uint32_t kind = next(r, 10);
+
+	if (kind < 4) {
+		bh_wbuf_str(w, "{selector: ");
+		put_selector(r, w, false);
+		if (chance(r, 30)) {
+			bh_wbuf_printf(w, ", tenant: %s", pick(r, tenant_names, TENANTS));
+		} else if (chance(r, 20)) {
+			bh_wbuf_str(w, ", tenant: \"*\"");
+		} else if (chance(r, 30)) {
+			bh_wbuf_printf(w, ", tenancy: %s", PICK(r, tenancies));
+		}
+		bh_wbuf_str(w, "}");
+	} else if (kind < 7) {
+		bh_wbuf_printf(w, "{cidr: \"%s\"}", PICK(r, cidrs));
+	} else if (kind < 9) {
+		size_t i = next(r, BH_ARRAY_SIZE(excepts));
+
+		bh_wbuf_printf(w, "{cidr: \"%s\", except: [%s]}", excepts[i].cidr,
+			       excepts[i].except);
+	} else {
+		bh_wbuf_printf(w, "{entity: %s}", PICK(r, entities));
+	}
+}
+
+static void put_rule(struct rng *r, struct bh_wbuf *w, bool ingress)
+{
+	uint32_t peers = next(r, 4);
+	uint32_t services_count = next(r, 4);
+
+	bh_wbuf_printf(w, "  - action: %s\n    log: %s\n", PICK(r, actions),
+		       chance(r, 20) ? "true" : "false");
+	if (peers) {
+		bh_wbuf_printf(w, "    %s: [", ingress ? "from" : "to");
+	}
+	for (uint32_t i = 0; i < peers; i++) {
+		bh_wbuf_str(w, i ? ", " : "");
+		put_peer(r, w);
+	}
+	bh_wbuf_str(w, peers ? "]\n" : "");
+	bh_wbuf_str(w, services_count ? "    ports: [" : "");
+	for (uint32_t i = 0; i < services_count; i++) {
+		bh_wbuf_printf(w, "%s%s", i ? ", " : "", PICK(r, ports));
+	}
+	bh_wbuf_str(w, services_count ? "]\n" : "");
+}
+
+static void put_policy(struct rng *r, struct bh_wbuf *w, size_t number)
+{
+	static const char *const tiers[] = {"guardrail", "tenant", "default"};
+	const char *tenant = pick(r, tenant_names, TENANTS);
+	const char *tier = strcmp(tenant, "provider") ? "tenant" : PICK(r, tiers);
+
+	bh_wbuf_printf(w,
+		       "---\nkind: Policy\nmetadata: {name: p%zu, tenant: %s}\nspec:\n"
+		       "  tier: %s\n  order: %u\n  selector: ",
+		       number, tenant, tier, 100 * next(r, 4));
+	put_selector(r, w, true);
+	bh_wbuf_str(w, "\n");
+	if (strcmp(tier, "tenant") != 0 && chance(r, 40)) {
+		bh_wbuf_printf(w, "  tenants: [%s]\n", pick(r, tenant_names, TENANTS));
+	}
+	for (int dir = 0; dir < 2; dir++) {
+		uint32_t rules = next(r, 5);
+
+		if (chance(r, 30)) {
+			continue;
+		}
+		bh_wbuf_printf(w, "  %s:%s\n", dir ? "ingress" : "egress", rules ? "" : " []");
+		for (uint32_t i = 0; i < rules; i++) {
+			put_rule(r, w, dir);
+		}
+	}
+}
+
+/* ---- a small world ---- */
+struct member {
+	uint32_t id;
+	uint32_t tenant;
+	uint8_t addr[16];
+	struct bh_policy_label labels[40];
+	size_t label_count;
+};
+
+static void add_class(const char *key, const char *value, void *arg)
+{
+	struct member *m = arg;
+
+	m->labels[m->label_count].key = bh_strdup(key);
+	m->labels[m->label_count++].value = value;
+}
+
+static void make_member(struct rng *r, const struct bh_policy_set *set, size_t i, struct member *m)
+{
+	struct bh_policy_vm vm = {.address_count = 1};
+	char name[8];
+
+	snprintf(name, sizeof(name), "vm%zu", i % 5);
+	m->id = 256 + (uint32_t)i * 3;
+	m->tenant = 1 + next(r, TENANTS);
+	m->label_count = 0;
+	assert_int_equal(bh_addr_parse(PICK(r, addrs), m->addr), 0);
+	if (chance(r, 80)) {
+		m->labels[m->label_count++] = (struct bh_policy_label){"role", PICK(r, roles)};
+	}
+	if (chance(r, 50)) {
+		m->labels[m->label_count++] = (struct bh_policy_label){"zone", PICK(r, zones)};
+	}
+	vm.tenant = tenant_names[m->tenant - 1];
+	vm.name = name;
+	vm.addresses = &m->addr;
+	bh_policy_vm_classes(set, &vm, add_class, m);
+}
+
+/* Number of a rule: place of its policy, direction, index. */
+static uint32_t number_of(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
+			  void *arg)
+{
+	const struct bh_policy_set *set = arg;
+
+	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
+		if (bh_policy_set_at(set, i) == policy) {
+			return (uint32_t)(16 + i * 100 + (size_t)dir * 50 + index);
+		}
+	}
+	fail_msg("a rule of no policy");
+	return 0;
+}
+
+struct world {
+	struct rng rng;
+	struct bh_policy_set *set;
+	struct bh_policy_universe *universe;
+	struct bh_policy_compiler *compiler;
+	struct member members[MEMBERS];
+	struct bh_wbuf text;
+};
+
+static void world_init(struct world *world, uint64_t seed)
+{
+	struct bh_policy_compile_options options = {};
+	struct bh_diag diag = {};
+	size_t policies;
+	char buf[1024];
+
+	memset(world, 0, sizeof(*world));
+	world->rng.state = seed * 7919 + 1;
+	policies = 1 + next(&world->rng, 6);
+	bh_wbuf_init(&world->text, 0);
+	for (size_t i = 0; i < policies; i++) {
+		put_policy(&world->rng, &world->text, i);
+	}
+	if (bh_policy_parse((char *)world->text.data, world->text.size, NULL, &world->set, &diag)) {
+		fail_msg("%s\n%s", bh_diag_format(&diag, buf, sizeof(buf)),
+			 bh_wbuf_cstr(&world->text));
+	}
+	world->universe = bh_policy_universe_new();
+	for (uint32_t i = 0; i < TENANTS; i++) {
+		assert_int_equal(bh_policy_universe_add_tenant(world->universe, tenant_names[i],
+							       i + 1, NULL),
+				 0);
+	}
+	for (size_t i = 0; i < MEMBERS; i++) {
+		struct member *m = &world->members[i];
+
+		make_member(&world->rng, world->set, i, m);
+		assert_int_equal(bh_policy_universe_add_identity(world->universe, m->id, m->tenant,
+								 m->labels, m->label_count, &diag),
+				 0);
+	}
+	options.provider_default = chance(&world->rng, 30) ? BH_POLICY_ALLOW : BH_POLICY_DENY;
+	world->compiler = bh_policy_compiler_new(world->set, world->universe, &options);
+}
+
+static void world_done(struct world *world)
+{
+	for (size_t i = 0; i < MEMBERS; i++) {
+		struct member *m = &world->members[i];
+
+		for (size_t k = 0; k < m->label_count; k++) {
+			if (strchr(m->labels[k].key, '/')) {
+				free((void *)m->labels[k].key);
+			}
+		}
+	}
+	bh_policy_compiler_free(world->compiler);
+	bh_policy_universe_free(world->universe);
+	bh_policy_set_free(world->set);
+	bh_wbuf_done(&world->text);
+}
+
+static void random_packet(struct world *world, struct lookup_packet *p)
+{
+	struct rng *r = &world->rng;
+	const struct bh_policy_service *s = &services[next(r, BH_ARRAY_SIZE(services))];
+
+	memset(p, 0, sizeof(*p));
+	p->proto = s->proto;
+	p->port = s->port;
+	assert_int_equal(bh_addr_parse(PICK(r, addrs), p->addr), 0);
+	if (chance(r, 60)) {
+		const struct member *m = &world->members[next(r, MEMBERS)];
+
+		p->identity = m->id;
+		p->tenant = m->tenant;
+	} else {
+		p->identity = 1 + next(r, 3);
+	}
+}
+
+static void check_packet(struct world *world, uint64_t seed, const struct member *self,
+			 enum bh_policy_dir dir, const struct bh_segment *seg)
+{
+	struct lookup_packet p;
+	struct lookup_result got;
+	struct bh_policy_verdict want;
+	struct bh_policy_end remote = {.has_addr = true};
+	struct bh_policy_service service;
+	uint32_t rule;
+	char addr[BH_ADDR_TEXT_SIZE];
+
+	random_packet(world, &p);
+	remote.identity = p.identity;
+	memcpy(remote.addr, p.addr, sizeof(remote.addr));
+	service = (struct bh_policy_service){p.proto, p.port};
+	assert_int_equal(bh_policy_eval(world->compiler, self->id, dir, &remote, &service, NULL,
+					NULL, &want, NULL),
+			 0);
+	got = lookup(seg, &p);
+	rule = want.builtin ? want.builtin : number_of(want.policy, dir, want.index, world->set);
+	if (got.action != want.action || got.rule != rule || got.flags != want.flags) {
+		bh_addr_format(p.addr, addr);
+		fail_msg("seed %llu: identity %u dir %d remote %u (tenant %u) %s proto %u port %u: "
+			 "documents say action %d rule %u, rows say action %d rule %u\n%s",
+			 (unsigned long long)seed, self->id, dir, p.identity, p.tenant, addr,
+			 p.proto, p.port, want.action, rule, got.action, got.rule,
+			 bh_wbuf_cstr(&world->text));
+	}
+}
+
+static void check_case(uint64_t seed)
+{
+	struct world world;
+	struct bh_diag diag = {};
+
+	world_init(&world, seed);
+	for (size_t i = 0; i < 3; i++) {
+		const struct member *self = &world.members[next(&world.rng, MEMBERS)];
+		enum bh_policy_dir dir = (enum bh_policy_dir)next(&world.rng, 2);
+		struct bh_segment *seg;
+		struct bh_policy_size size;
+
+		if (bh_policy_compile(world.compiler, self->id, dir, number_of, world.set, &seg,
+				      &diag)) {
+			fail_msg("seed %llu: %s", (unsigned long long)seed, diag.text);
+		}
+		assert_int_equal(bh_policy_estimate(world.compiler, self->id, dir, &size, &diag),
+				 0);
+		assert_true(bh_segment_count_of(seg, BH_REC_ROW) <= size.rows);
+		assert_true(bh_segment_count_of(seg, BH_REC_CIDR) <= size.cidrs);
+		assert_true(bh_segment_count_of(seg, BH_REC_RANGE) <= size.ranges);
+		for (size_t k = 0; k < PACKETS; k++) {
+			check_packet(&world, seed, self, dir, seg);
+		}
+		bh_segment_unref(seg);
+	}
+	world_done(&world);
+}
+
+static void rows_say_what_documents_say(void **state)
+{
+	const char *one = getenv("BH_SEED");
+	const char *many = getenv("BH_CASES");
+	uint64_t cases = many ? strtoull(many, NULL, 10) : CASES;
+
+	if (one) {
+		check_case(strtoull(one, NULL, 10));
+		return;
+	}
+	for (uint64_t seed = 1; seed <= cases; seed++) {
+		check_case(seed);
+	}
+}
+
+/* Whom a change touches: every set that differs must be among the reported ones. */
+struct marked {
+	uint8_t hit[4096];
+};
+static void mark(uint32_t identity, void *arg)
+{
+	struct marked *m = arg;
+
+	assert_true(identity < sizeof(m->hit));
+	assert_int_equal(m->hit[identity]++, 0);
+}
+
+static uint32_t number_by_text(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
+			       void *arg)
+{
+	uint32_t h = 17;
+
+	for (const char *s = bh_policy_canonical(policy); *s; s++) {
+		h = h * 31 + (unsigned char)*s;
+	}
+	return 16 + (h + (uint32_t)dir * 1000 + (uint32_t)index) % 1000000000;
+}
+
+static void check_affected(uint64_t seed)
+{
+	struct world world;
+	struct bh_policy_set *to;
+	struct bh_policy_compiler *after;
+	struct marked marked = {};
+	size_t victim;
+
+	world_init(&world, seed);
+	to = bh_policy_set_copy(world.set);
+	victim = next(&world.rng, (uint32_t)bh_policy_set_count(to));
+	assert_true(bh_policy_set_drop(to, bh_policy_tenant(bh_policy_set_at(to, victim)),
+				       bh_policy_name(bh_policy_set_at(to, victim))));
+	after = bh_policy_compiler_new(
+		to, world.universe,
+		&(struct bh_policy_compile_options){.provider_default = BH_POLICY_DENY});
+	bh_policy_compiler_free(world.compiler);
+	world.compiler = bh_policy_compiler_new(world.set, world.universe, NULL);
+	bh_policy_affected(world.set, to, world.universe, mark, &marked);
+	for (size_t i = 0; i < MEMBERS * 2; i++) {
+		uint32_t id = world.members[i / 2].id;
+		enum bh_policy_dir dir = (enum bh_policy_dir)(i % 2);
+		struct bh_segment *a;
+		struct bh_segment *b;
+
+		assert_int_equal(
+			bh_policy_compile(world.compiler, id, dir, number_by_text, NULL, &a, NULL),
+			0);
+		assert_int_equal(bh_policy_compile(after, id, dir, number_by_text, NULL, &b, NULL),
+				 0);
+		if (!bh_hash_equal(bh_segment_hash(a), bh_segment_hash(b)) && !marked.hit[id]) {
+			fail_msg("seed %llu: set of %u changes but is not reported",
+				 (unsigned long long)seed, id);
+		}
+		bh_segment_unref(a);
+		bh_segment_unref(b);
+	}
+	bh_policy_compiler_free(after);
+	bh_policy_set_free(to);
+	world_done(&world);
+}
+
+static void check_dependents(uint64_t seed)
+{
+	struct world world;
+	struct bh_policy_compiler *after;
+	struct marked marked = {};
+	struct bh_segment *before[MEMBERS * 2];
+	uint32_t gone;
+
+	world_init(&world, seed);
+	gone = world.members[next(&world.rng, MEMBERS)].id;
+	for (size_t i = 0; i < MEMBERS * 2; i++) {
+		assert_int_equal(bh_policy_compile(world.compiler, world.members[i / 2].id,
+						   (enum bh_policy_dir)(i % 2), number_by_text,
+						   NULL, &before[i], NULL),
+				 0);
+	}
+	bh_policy_dependents(world.set, world.universe, gone, mark, &marked);
+	assert_int_equal(marked.hit[gone], 0);
+	bh_policy_universe_drop_identity(world.universe, gone);
+	after = bh_policy_compiler_new(world.set, world.universe, NULL);
+	for (size_t i = 0; i < MEMBERS * 2; i++) {
+		uint32_t id = world.members[i / 2].id;
+		struct bh_segment *b;
+
+		if (id != gone) {
+			assert_int_equal(bh_policy_compile(after, id, (enum bh_policy_dir)(i % 2),
+							   number_by_text, NULL, &b, NULL),
+					 0);
+			if (bh_segment_count(b) != bh_segment_count(before[i]) && !marked.hit[id]) {
+				fail_msg("seed %llu: set of %u depends on %u but is not reported",
+					 (unsigned long long)seed, id, gone);
+			}
+			bh_segment_unref(b);
+		}
+		bh_segment_unref(before[i]);
+	}
+	bh_policy_compiler_free(after);
+	world_done(&world);
+}
+
+static void changes_touch_whom_they_say(void **state)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		check_affected(seed);
+		check_dependents(seed);
+	}
+}
+
+/* Canonical text is a fixed point of reading and writing. */
+static void print_and_parse_are_inverse(void **state)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		struct world world;
+		struct bh_policy_set *again;
+		struct bh_wbuf a;
+		struct bh_wbuf b;
+
+		world_init(&world, seed);
+		bh_wbuf_init(&a, 0);
+		bh_wbuf_init(&b, 0);
+		bh_policy_set_print(world.set, &a);
+		assert_int_equal(bh_policy_parse((char *)a.data, a.size, NULL, &again, NULL), 0);
+		bh_policy_set_print(again, &b);
+		assert_string_equal(bh_wbuf_cstr(&a), bh_wbuf_cstr(&b));
+		bh_policy_set_free(again);
+		bh_wbuf_done(&a);
+		bh_wbuf_done(&b);
+		world_done(&world);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_say_what_documents_say),
+		cmocka_unit_test(changes_touch_whom_they_say),
+		cmocka_unit_test(print_and_parse_are_inverse),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
