@@ -555,7 +555,7 @@ static void *worker(void *arg)
 			hook_free(hook);
 			note_failure(link, s);
 		}
-		if (s == NATS_OK && bh_time_mono_ns() - began > 5 * BH_NS_PER_S) {
+		if (s == NATS_OK && bh_time_mono_ns() - began > BH_NS_PER_S) {
 			wait_ms = BACKOFF_MIN_MS;
 		}
 		backoff(link, wait_ms);

@@ -26,8 +26,8 @@
 #define STORE_DEFAULT  (8ull << 30)
 #define PROBE_MS       50
 #define BACKOFF_MIN_MS 200
-#define BACKOFF_MAX_MS 10000
-#define LIVED_WELL_NS  (30 * BH_NS_PER_S) /* then the backoff starts over */
+#define BACKOFF_MAX_MS 2000
+#define LIVED_WELL_NS  (3 * BH_NS_PER_S) /* then the backoff starts over */
 #define STOP_MS	       5000
 
 BH_COUNTER(bus_server_starts, "starts of the private nats-server");

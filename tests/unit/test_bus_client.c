@@ -7,7 +7,6 @@
 #include "base/util.h"
 
 #include <errno.h>
-#include <nats/nats.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -431,7 +430,7 @@ static void test_foreign_ca(void **state)
 	bh_pki_ca_free(other);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_reply),
@@ -444,8 +443,8 @@ int main(void)
 		cmocka_unit_test(test_bad_hosts_refused),
 		cmocka_unit_test(test_foreign_ca),
 	};
-	int failed = cmocka_run_group_tests(tests, setup, teardown);
-
-	nats_CloseAndWait(2000);
-	return failed;
+	if (argc > 1) {
+		cmocka_set_test_filter(argv[1]);
+	}
+	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Producer -> spool -> JetStream -> consumer, with a real nats-server that gets killed. */
+#include "bus_lab.h"
+
+#include "base/counter.h"
+#include "base/json.h"
+#include "base/time.h"
+#include "base/util.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static const char *const two_hosts[] = {"h1", "h2"};
+
+/* ---- a consumer that keeps what a manager would ---- */
+struct book {
+	struct bh_event_track track;
+	uint64_t stored; /* events that the tracker let through, gaps not counted */
+	uint64_t repeats;
+	uint64_t missing; /* numbers that nobody declared */
+	uint64_t declared; /* numbers covered by gap events */
+	uint64_t gap_events;
+	uint64_t gap_count; /* their "count" */
+	uint64_t next_n;   /* the events carry n = 0, 1, 2, ... */
+	uint64_t disorder;
+};
+
+struct sink {
+	struct book h1, h2;
+	bool fail_next;
+	bool hold; /* done later */
+	unsigned int failed, batches;
+};
+
+static void keep(struct book *b, const struct bh_event *e)
+{
+	uint64_t from;
+	uint64_t to;
+	uint64_t n;
+
+	switch (bh_event_track(&b->track, e, &from, &to)) {
+	case BH_TRACK_REPEAT:
+		b->repeats++;
+		return;
+	case BH_TRACK_GAP:
+	case BH_TRACK_EPOCH:
+		b->missing += from ? to - from + 1 : 0;
+		break;
+	case BH_TRACK_NEXT:
+		break;
+	}
+	if (e->is_gap) {
+		b->gap_events++;
+		b->gap_count += e->gap_count;
+		b->declared += e->gap_to - e->gap_from + 1;
+		b->next_n += e->gap_count;
+		return;
+	}
+	n = bh_json_u64_or(e->json, "n", UINT64_MAX);
+	b->disorder += n != b->next_n;
+	b->next_n = n + 1;
+	b->stored++;
+}
+
+static void on_batch(struct bh_consumer *c, const struct bh_event_batch *batch, void *arg)
+{
+	struct sink *sink = arg;
+
+	sink->batches++;
+	if (sink->fail_next) {
+		sink->fail_next = false;
+		sink->failed++;
+		bh_consumer_done(c, false);
+		return;
+	}
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct bh_event_message *m = &batch->messages[i];
+
+		for (size_t k = 0; k < m->count; k++) {
+			keep(!strcmp(m->producer, "h1") ? &sink->h1 : &sink->h2, &m->events[k]);
+		}
+	}
+	if (!sink->hold) {
+		bh_consumer_done(c, true);
+	}
+}
+
+static struct bh_consumer *consumer_new(struct lab *lab, struct bh_bus *bus, struct sink *sink)
+{
+	struct bh_consumer_options options = {
+		.max_bytes = 64 << 20, .handler = on_batch, .arg = sink};
+	struct bh_consumer *c;
+
+	assert_int_equal(bh_consumer_new(&lab->loop, bus, &options, &c, NULL), 0);
+	return c;
+}
+
+static struct bh_producer *producer_new(struct lab *lab, struct bh_bus *bus, const char *name,
+					uint64_t max_bytes)
+{
+	BH_FREE char *dir = bh_asprintf("%s/spool-%s", lab->dir, name);
+	struct bh_producer_options options = {
+		.spool = {.dir = dir, .producer = name, .max_bytes = max_bytes}};
+	struct bh_producer *p;
+	struct bh_diag diag = {};
+
+	if (bh_producer_new(&lab->loop, bus, &options, &p, &diag)) {
+		fail_msg("%s", diag.text);
+	}
+	return p;
+}
+
+static json_t *event_of(uint64_t n)
+{
+	json_t *e = bh_event_new("flow.new", BH_SEVERITY_INFO, bh_time_wall_ns());
+
+	json_object_set_new(e, "n", json_integer((json_int_t)n));
+	return e;
+}
+
+static void put(struct bh_producer *p, uint64_t from, uint64_t count)
+{
+	for (uint64_t n = from; n < from + count; n++) {
+		bh_producer_put(p, event_of(n));
+	}
+}
+
+struct target {
+	struct book *book;
+	uint64_t n;
+};
+
+static bool reached(void *arg)
+{
+	const struct target *t = arg;
+
+	return t->book->next_n >= t->n;
+}
+
+static void wait_for(struct lab *lab, struct book *book, uint64_t n)
+{
+	struct target t = {book, n};
+
+	if (!lab_until(lab, reached, &t)) {
+		fail_msg("only %llu of %llu events arrived", (unsigned long long)book->next_n,
+			 (unsigned long long)n);
+	}
+}
+
+static void assert_whole(const struct book *b, uint64_t n)
+{
+	assert_int_equal(b->stored, n);
+	assert_int_equal(b->next_n, n);
+	assert_int_equal(b->missing, 0);
+	assert_int_equal(b->disorder, 0);
+	assert_int_equal(b->gap_events, 0);
+}
+
+/* ---- tests ---- */
+static void test_flow(void **state)
+{
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_bus *h2;
+	struct bh_consumer *c;
+	struct bh_producer *p1;
+	struct bh_producer *p2;
+
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client(&lab, "host.h1");
+	h2 = lab_client(&lab, "host.h2");
+	p1 = producer_new(&lab, h1, "h1", 0);
+	put(p1, 0, 500); /* before anybody is there */
+	c = consumer_new(&lab, manager, &sink);
+	p2 = producer_new(&lab, h2, "h2", 0);
+	put(p1, 500, 1500);
+	put(p2, 0, 10);
+	wait_for(&lab, &sink.h1, 2000);
+	wait_for(&lab, &sink.h2, 10);
+	assert_whole(&sink.h1, 2000);
+	assert_whole(&sink.h2, 10);
+	/* a handler that fails gets the same batch again */
+	sink.fail_next = true;
+	put(p2, 10, 5);
+	wait_for(&lab, &sink.h2, 15);
+	assert_int_equal(sink.failed, 1);
+	assert_whole(&sink.h2, 15);
+	assert_int_equal(sink.h2.repeats, 0);
+	/* another manager takes over where the last one stopped */
+	bh_consumer_free(c);
+	put(p2, 15, 300);
+	lab_settle(&lab, 100);
+	c = consumer_new(&lab, manager, &sink);
+	put(p2, 315, 5);
+	wait_for(&lab, &sink.h2, 320);
+	assert_whole(&sink.h2, 320);
+	bh_consumer_free(c);
+	bh_producer_free(p1);
+	bh_producer_free(p2);
+	bh_bus_free(h1);
+	bh_bus_free(h2);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* What was handed over but not committed comes again, to a tracker that knows it. */
+static void test_consumer_dies_uncommitted(void **state)
+{
+	struct lab lab;
+	struct sink sink = {.hold = true};
+	struct sink after = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_consumer *c;
+	struct bh_producer *p;
+
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	c = consumer_new(&lab, manager, &sink);
+	p = producer_new(&lab, h1, "h1", 0);
+	put(p, 0, 700);
+	wait_for(&lab, &sink.h1, 1);
+	bh_consumer_free(c);
+	bh_bus_free(manager);
+	manager = lab_client_up(&lab, "manager");
+	c = consumer_new(&lab, manager, &after);
+	wait_for(&lab, &after.h1, 700);
+	assert_whole(&after.h1, 700);
+	bh_consumer_free(c);
+	bh_producer_free(p);
+	bh_bus_free(h1);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* kill -9 of nats-server, again and again, under a stream of events. */
+static void test_server_killed(void **state)
+{
+	enum { ROUNDS = 12, PER_ROUND = 4000 };
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_consumer *c;
+	struct bh_producer *p;
+	uint64_t n = 0;
+	uint64_t away_ns = 0;
+	uint64_t began;
+
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	c = consumer_new(&lab, manager, &sink);
+	p = producer_new(&lab, h1, "h1", 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		put(p, n, PER_ROUND);
+		n += PER_ROUND;
+		/* somewhere in the middle of it */
+		wait_for(&lab, &sink.h1, n - PER_ROUND + (uint64_t)(i * PER_ROUND / ROUNDS) / 2);
+		assert_int_equal(kill(bh_bus_server_pid(lab.server), SIGKILL), 0);
+		began = bh_time_mono_ns();
+		assert_true(lab_until(&lab, lab_is_down, h1));
+		put(p, n, 100);
+		n += 100;
+		assert_true(lab_until(&lab, lab_is_up, h1));
+		away_ns += bh_time_mono_ns() - began;
+	}
+	wait_for(&lab, &sink.h1, n);
+	assert_whole(&sink.h1, n);
+	print_message("%llu events over %d kills, %llu repeats dropped, away %llu ms on average\n",
+		      (unsigned long long)n, ROUNDS, (unsigned long long)sink.h1.repeats,
+		      (unsigned long long)(away_ns / ROUNDS / BH_NS_PER_MS));
+	bh_consumer_free(c);
+	bh_producer_free(p);
+	bh_bus_free(h1);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* The bus is away for longer than the spool lasts. */
+static void test_spool_full(void **state)
+{
+	enum { COUNT = 5000 };
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_consumer *c;
+	struct bh_producer *p;
+	struct bh_spool_stats st;
+
+	lab_init(&lab);
+	p = producer_new(&lab, NULL, "h1", 256 << 10);
+	put(p, 0, COUNT);
+	bh_producer_stats_get(p, &st);
+	assert_true(st.lost > 0);
+	assert_true(st.bytes <= st.max_bytes);
+	assert_int_equal(st.next_seq, COUNT + 1);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	c = consumer_new(&lab, manager, &sink);
+	h1 = lab_client_up(&lab, "host.h1");
+	bh_producer_attach(p, h1);
+	wait_for(&lab, &sink.h1, COUNT);
+	assert_int_equal(sink.h1.gap_events, 1);
+	assert_int_equal(sink.h1.gap_count, st.lost);
+	assert_int_equal(sink.h1.declared, st.lost);
+	assert_int_equal(sink.h1.stored, COUNT - st.lost);
+	assert_int_equal(sink.h1.missing, 0);
+	put(p, COUNT, 3); /* and on it goes */
+	wait_for(&lab, &sink.h1, COUNT + 3);
+	assert_int_equal(sink.h1.disorder, 0);
+	bh_consumer_free(c);
+	bh_producer_free(p);
+	bh_bus_free(h1);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* The stream is full because the manager is away: nothing is dropped, the spool keeps it. */
+static void test_stream_full(void **state)
+{
+	enum { COUNT = 3000 };
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_consumer_options options = {
+		.max_bytes = 64 << 20, .max_per_producer = 4, .handler = on_batch, .arg = &sink};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_bus *h2;
+	struct bh_consumer *c;
+	struct bh_producer *p1;
+	struct bh_producer *p2;
+	struct bh_spool_stats st;
+
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	h2 = lab_client_up(&lab, "host.h2");
+	assert_int_equal(bh_consumer_new(&lab.loop, manager, &options, &c, NULL), 0);
+	p1 = producer_new(&lab, h1, "h1", 0);
+	p2 = producer_new(&lab, h2, "h2", 0);
+	put(p1, 0, 1);
+	wait_for(&lab, &sink.h1, 1);
+	bh_consumer_free(c);
+	put(p1, 1, COUNT);
+	lab_settle(&lab, 500);
+	bh_producer_stats_get(p1, &st);
+	assert_true(st.waiting > COUNT - 5 * BH_EVENTS_BATCH_MAX - 1);
+	put(p2, 0, 10); /* one producer's full share does not stop another */
+	lab_settle(&lab, 200);
+	bh_producer_stats_get(p2, &st);
+	assert_int_equal(st.waiting, 0);
+	assert_int_equal(bh_consumer_new(&lab.loop, manager, &options, &c, NULL), 0);
+	wait_for(&lab, &sink.h1, COUNT + 1);
+	assert_whole(&sink.h1, COUNT + 1);
+	wait_for(&lab, &sink.h2, 10);
+	bh_consumer_free(c);
+	bh_producer_free(p1);
+	bh_producer_free(p2);
+	bh_bus_free(h1);
+	bh_bus_free(h2);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* kill -9 of a producer while it appends: what append returned for is there. */
+static void test_producer_killed(void **state)
+{
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_consumer *c;
+	struct bh_producer *p;
+	struct bh_spool_stats st;
+	uint64_t told = 0;
+
+	lab_init(&lab);
+	for (int round = 0; round < 5; round++) {
+		BH_FREE char *dir = bh_asprintf("%s/spool-h1", lab.dir);
+		struct bh_spool_options options = {.dir = dir, .producer = "h1"};
+		uint64_t n = told;
+		int fds[2];
+		pid_t pid;
+
+		assert_int_equal(pipe(fds), 0);
+		pid = fork();
+		assert_true(pid >= 0);
+		if (!pid) {
+			struct bh_spool *spool;
+			uint64_t seq;
+
+			close(fds[0]);
+			if (bh_spool_open(&options, &spool, NULL)) {
+				_exit(1);
+			}
+			for (;; n++) {
+				json_t *e = event_of(n);
+
+				if (bh_spool_append(spool, e, 1, &seq, NULL) ||
+				    write(fds[1], &n, sizeof(n)) != sizeof(n)) {
+					_exit(2);
+				}
+				json_decref(e);
+			}
+		}
+		close(fds[1]);
+		for (int i = 0; i < 1000 + 77 * round; i++) {
+			assert_int_equal(read(fds[0], &told, sizeof(told)), sizeof(told));
+		}
+		kill(pid, SIGKILL);
+		while (read(fds[0], &n, sizeof(n)) == sizeof(n)) {
+			told = n;
+		}
+		close(fds[0]);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		told++;
+		/* one more may have been appended that nobody was told of: count what is there */
+		p = producer_new(&lab, NULL, "h1", 0);
+		bh_producer_stats_get(p, &st);
+		assert_in_range(st.waiting, told, told + 1);
+		assert_int_equal(st.truncated, 0);
+		assert_int_equal(st.new_epoch, false);
+		told = st.waiting;
+		bh_producer_free(p);
+	}
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	c = consumer_new(&lab, manager, &sink);
+	p = producer_new(&lab, h1, "h1", 0);
+	wait_for(&lab, &sink.h1, told);
+	assert_whole(&sink.h1, told);
+	bh_consumer_free(c);
+	bh_producer_free(p);
+	bh_bus_free(h1);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+static void on_nothing(int err, const struct bh_bus_raw *reply, void *arg)
+{
+}
+
+static bool flag_set(void *arg)
+{
+	return *(bool *)arg;
+}
+
+static void on_info(int err, const struct bh_bus_raw *reply, void *arg)
+{
+	*(bool *)arg = true;
+	assert_int_equal(err, 0);
+}
+
+/* A host's publishes name reply subjects of the JetStream API and of other hosts: the server's
+ * acknowledgements go there with the server's rights, and must do no harm. */
+static void test_acknowledgement_as_weapon(void **state)
+{
+	static const char *const aims[] = {
+		"$JS.API.STREAM.PURGE.BH_EVENTS", "$JS.API.STREAM.DELETE.BH_EVENTS",
+		"$JS.API.STREAM.MSG.DELETE.BH_EVENTS", "$JS.API.CONSUMER.DELETE.BH_EVENTS.manager",
+		"$JS.API.STREAM.UPDATE.BH_EVENTS", "$JS.API.STREAM.RESTORE.BH_EVENTS",
+		"$JS.API.SERVER.REMOVE", "$JS.API.STREAM.CREATE.BH_EVENTS",
+		"$JS.API.CONSUMER.DURABLE.CREATE.BH_EVENTS.manager",
+		"$JS.API.STREAM.SNAPSHOT.BH_EVENTS",
+		"$JS.API.STREAM.LEADER.STEPDOWN.BH_EVENTS",
+		"$JS.ACK.BH_EVENTS.manager.1.2.2.1700000000000000000.0", "bh.ev.h2", "bh.host.h2.cmd",
+	};
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_bus *h2;
+	struct bh_consumer *c;
+	struct bh_producer *p2;
+	bool done = false;
+
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	h2 = lab_client_up(&lab, "host.h2");
+	c = consumer_new(&lab, manager, &sink);
+	p2 = producer_new(&lab, h2, "h2", 0);
+	put(p2, 0, 1);
+	wait_for(&lab, &sink.h2, 1);
+	bh_consumer_free(c);
+	put(p2, 1, 600); /* wait in the stream, nobody takes them */
+	lab_settle(&lab, 200);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(aims); i++) {
+		struct bh_bus_raw msg = {
+			.subject = "bh.ev.h1", .reply = aims[i], .data = "{}", .size = 2};
+
+		assert_int_equal(bh_bus_publish(h1, &msg), 0);
+	}
+	lab_settle(&lab, 300);
+	c = consumer_new(&lab, manager, &sink);
+	wait_for(&lab, &sink.h2, 601);
+	assert_whole(&sink.h2, 601);
+	{
+		struct bh_bus_raw info = {.subject = "$JS.API.STREAM.INFO.BH_EVENTS"};
+
+		bh_bus_request_raw(manager, &info, 2000, on_info, &done);
+		assert_true(lab_until(&lab, flag_set, &done));
+		bh_bus_request_raw(manager, &info, 2000, on_nothing, NULL);
+	}
+	bh_consumer_free(c);
+	bh_producer_free(p2);
+	bh_bus_free(h1);
+	bh_bus_free(h2);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+/* Events that name another producer, and garbage, are dropped and counted; the rest goes through. */
+static void test_forged(void **state)
+{
+	static const char good[] =
+		"{\"v\":1,\"producer\":\"h1\",\"epoch\":\"6e0fbc13-6c4e-4a4e-8e77-2f2a4a2a8f53\","
+		"\"seq\":1,\"time\":\"2026-11-22T00:00:00Z\",\"type\":\"flow.new\","
+		"\"severity\":\"info\",\"n\":0}";
+	struct lab lab;
+	struct sink sink = {};
+	struct bh_bus *manager;
+	struct bh_bus *h1;
+	struct bh_consumer *c;
+	BH_FREE char *forged = bh_strdup(good);
+	BH_FREE char *data = NULL;
+	struct bh_bus_raw msg = {.subject = "bh.ev.h1"};
+	uint64_t bad = bh_counter_get("events_bad");
+	uint64_t lies = bh_counter_get("events_forged");
+
+	memcpy(strstr(forged, "h1"), "h2", 2);
+	data = bh_asprintf("nonsense\n%s\n%s\n{}", forged, good);
+	msg.data = data;
+	msg.size = strlen(data);
+	lab_init(&lab);
+	lab_server_start(&lab, two_hosts, 2);
+	manager = lab_client_up(&lab, "manager");
+	h1 = lab_client_up(&lab, "host.h1");
+	c = consumer_new(&lab, manager, &sink);
+	lab_settle(&lab, 300);
+	assert_int_equal(bh_bus_publish(h1, &msg), 0);
+	wait_for(&lab, &sink.h1, 1);
+	assert_int_equal(sink.h1.stored, 1);
+	assert_int_equal(sink.h2.stored, 0);
+	assert_int_equal(bh_counter_get("events_forged") - lies, 1);
+	assert_int_equal(bh_counter_get("events_bad") - bad, 2);
+	bh_consumer_free(c);
+	bh_bus_free(h1);
+	bh_bus_free(manager);
+	lab_done(&lab);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_producer_killed), /* forks: before libnats has threads */
+		cmocka_unit_test(test_flow),
+		cmocka_unit_test(test_consumer_dies_uncommitted),
+		cmocka_unit_test(test_spool_full),
+		cmocka_unit_test(test_stream_full),
+		cmocka_unit_test(test_acknowledgement_as_weapon),
+		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_server_killed),
+	};
+	if (argc > 1) {
+		cmocka_set_test_filter(argv[1]);
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
