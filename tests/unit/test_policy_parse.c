@@ -273,12 +273,15 @@ static void limits(void **state)
 	check_limit("", "--- {kind: Tenant, metadata: {name: a}}\n--- \n", 1000, "there twice");
 	check_limit("", "--- \n", big, "more than 10000 documents");
 	check_limit(HEAD "  ingress:\n", "  - {}\n", 1u << 20, "at most 100000 rules");
-	check_limit(HEAD "  ingress:\n  - ports:\n", "    - 1\n", 1u << 20, "at most 65536 are accepted");
+	check_limit(HEAD "  ingress:\n  - ports:\n", "    - 1\n", 1u << 20,
+		    "at most 65536 are accepted");
 	check_limit("a:\n", "#\n", 1000, "expected `kind: Policy`");
-	check_limit("", "\"", big - 1, "not YAML");
+	check_limit("", "\"", big, "expected a document to be a mapping");
+	check_limit("a: \"", "x ", big, "not YAML");
 	check_limit("", "a: b: ", big, "not YAML");
-	check_limit("firewall_rules:\n", "- source: any\ndestination: any\naction: deny\n",
-		    1u << 20, "at most 10000 are accepted");
+	check_limit("metadata: {tenant: t}\nfirewall_rules:\n",
+		    "- source: any\ndestination: any\naction: deny\n", 1u << 20,
+		    "more than 10000 items in firewall_rules");
 }
 
 static void too_many_keys(void **state)
