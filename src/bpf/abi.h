@@ -300,6 +300,7 @@ struct bh_ct {
 	__u16 policy_port; /* host order: what policy was asked, ICMP: type << 8 | code */
 	__u8 row_flags;	   /* BH_ROW_* of the rows that allowed it */
 	__u8 pad;
+	__u64 own_until_ns[2]; /* until when that side's address is known to be its NIC's, 0 unknown */
 };
 
 /* First fragments, so that later ones can be judged: LRU hash. */

@@ -455,6 +455,8 @@ static __always_inline void bh_ct_fill(struct bh_ct *ct, const struct bh_pkt *p,
 	}
 	ct->nic[0] = hi ? dst_nic : src_nic;
 	ct->nic[1] = hi ? src_nic : dst_nic;
+	ct->own_until_ns[0] = dir == BH_DIR_EGRESS && !hi ? p->own_until_ns : 0;
+	ct->own_until_ns[1] = dir == BH_DIR_EGRESS && hi ? p->own_until_ns : 0;
 	ct->state = p->proto == BH_P_TCP && !p->opens ? BH_CT_ESTABLISHED : BH_CT_NEW;
 	ct->timeout_s = bh_ct_timeout_of(p->proto, ct->state);
 }
@@ -679,6 +681,9 @@ __weak int bh_ct_track(struct __sk_buff *skb, __u32 dir)
 	}
 	if (p->peer && dir == BH_DIR_EGRESS) {
 		p->judged_peer = 1;
+	}
+	if (dir == BH_DIR_EGRESS && !p->related) {
+		ct->own_until_ns[p->side & 1] = p->own_until_ns;
 	}
 	if (!p->related && bh_ct_follow(ct, p, reply)) {
 		bh_ct_arm(skb);

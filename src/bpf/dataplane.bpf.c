@@ -14,11 +14,11 @@
 #include "policy.bpf.h"
 #include "frag.bpf.h"
 #include "ct.bpf.h"
+#include "fast.bpf.h"
 #include "answer.bpf.h"
 #include "dhcp.bpf.h"
 
-#define BH_PASS		  TC_ACT_UNSPEC
-#define BH_BRIDGE_WARM_NS (30 * BH_SECOND_NS)
+#define BH_PASS TC_ACT_UNSPEC
 
 /* ---- coming in ---------------------------------------------------------------------------------------- */
 static __always_inline bool bh_enter(struct __sk_buff *skb, struct bh_pkt *p)
@@ -32,7 +32,7 @@ static __always_inline bool bh_enter(struct __sk_buff *skb, struct bh_pkt *p)
 	if (!ctl) {
 		return false;
 	}
-	p->now = bpf_ktime_get_ns();
+	p->now = bpf_ktime_get_coarse_ns();
 	p->gen = *(volatile __u32 *)&ctl->gen;
 	p->slot = p->gen & 1;
 	p->ctl_flags = ctl->flags;
@@ -259,8 +259,11 @@ SEC("tc")
 int bh_from_guest(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	int reason;
+	int reason, verdict = bh_fast_from_guest(skb);
 
+	if (verdict != BH_FAST_LEFT) {
+		return verdict;
+	}
 	if (!p) {
 		return TC_ACT_SHOT;
 	}
@@ -386,8 +389,11 @@ SEC("tc")
 int bh_to_guest(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	int reason;
+	int reason, verdict = bh_fast_to_guest(skb);
 
+	if (verdict != BH_FAST_LEFT) {
+		return verdict;
+	}
 	if (!p) {
 		return TC_ACT_SHOT;
 	}

@@ -9,7 +9,8 @@
 
 #include "maps.bpf.h"
 
-#define BH_SECOND_NS 1000000000ull
+#define BH_SECOND_NS	  1000000000ull
+#define BH_BRIDGE_WARM_NS (30 * BH_SECOND_NS) /* one frame by the bridge, so that its FDB stays warm */
 
 /* Adds to a counter of this CPU and makes it when it is the first. */
 static __always_inline void bh_stat_add(__u32 nic, __u32 reason, __u64 bytes)

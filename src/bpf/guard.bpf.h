@@ -44,6 +44,21 @@ static __always_inline bool bh_guard_owns(const struct bh_pkt *p, const union bh
 	return own && own->present[p->slot & 1] && (!own->expires_ns || own->expires_ns > p->now);
 }
 
+/* Notes until when what was just found to be the NIC's source address stays so. */
+static __always_inline bool bh_guard_owns_source(struct bh_pkt *p)
+{
+	struct bh_nic_addr_key key = { .nic = p->nic };
+	struct bh_nic_addr *own;
+
+	__builtin_memcpy(key.addr, p->src.b, 16);
+	own = bpf_map_lookup_elem(&bh_nic_addrs, &key);
+	if (!own || !own->present[p->slot & 1] || (own->expires_ns && own->expires_ns <= p->now)) {
+		return false;
+	}
+	p->own_until_ns = own->expires_ns ? own->expires_ns : ~0ull;
+	return true;
+}
+
 /* The link-local address that a NIC gives itself from its MAC (RFC 4291, appendix A). */
 static __always_inline bool bh_guard_is_eui64(const union bh_ip *ip, const __u8 *mac)
 {
@@ -214,6 +229,7 @@ static __always_inline bool bh_guard_udp(const struct bh_pkt *p, __u16 sport, __
 /* Is the source address one that this NIC may use for this packet? */
 static __always_inline int bh_guard_source(struct bh_pkt *p)
 {
+	p->own_until_ns = ~0ull;
 	if (p->v6) {
 		if (p->src.b[0] == 0xff) {
 			return BH_REASON_DROP_SPOOF_IP6;
@@ -223,7 +239,8 @@ static __always_inline int bh_guard_source(struct bh_pkt *p)
 				       BH_REASON_PASS :
 				       BH_REASON_DROP_SPOOF_IP6;
 		}
-		return (p->nic_flags & BH_NIC_ANY_SOURCE) || bh_guard_owns6(p, &p->src) ?
+		return (p->nic_flags & BH_NIC_ANY_SOURCE) ||
+				       bh_guard_is_eui64(&p->src, p->eth.h_source) || bh_guard_owns_source(p) ?
 			       BH_REASON_PASS :
 			       BH_REASON_DROP_SPOOF_IP6;
 	}
@@ -237,7 +254,7 @@ static __always_inline int bh_guard_source(struct bh_pkt *p)
 	if ((bpf_ntohl(p->src.w[3]) >> 28) >= 0xe) {
 		return BH_REASON_DROP_SPOOF_IP4; /* nobody is a multicast address or 240/4 */
 	}
-	return (p->nic_flags & BH_NIC_ANY_SOURCE) || bh_guard_owns(p, &p->src) ?
+	return (p->nic_flags & BH_NIC_ANY_SOURCE) || bh_guard_owns_source(p) ?
 		       BH_REASON_PASS :
 		       BH_REASON_DROP_SPOOF_IP4;
 }
@@ -300,13 +317,13 @@ static __always_inline int bh_guard_classify(struct bh_pkt *p)
 static __always_inline bool bh_guard_vlan(__u32 nic, __u32 nic_flags, __u32 vlan, __u32 slot)
 {
 	struct bh_nic_vlan_key key = { .nic = nic, .vlan = vlan };
-	struct bh_present *present;
+	struct bh_nic_vlan *present;
 
 	if (vlan == 0 || (nic_flags & BH_NIC_ANY_VLAN)) {
 		return true;
 	}
 	present = bpf_map_lookup_elem(&bh_nic_vlans, &key);
-	return present && present->slot[slot & 1];
+	return present && present->present[slot & 1];
 }
 
 #endif

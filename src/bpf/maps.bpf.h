@@ -51,16 +51,13 @@ struct {
 	__type(value, struct bh_nic_state);
 } bh_nic_state SEC(".maps");
 
-struct bh_present {
-	__u32 slot[2];
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct bh_nic_vlan_key);
-	__type(value, struct bh_present);
+	__type(value, struct bh_nic_vlan);
 } bh_nic_vlans SEC(".maps");
 
 struct {
@@ -202,6 +199,7 @@ struct bh_key {
 struct bh_pkt {
 	/* who looks */
 	__u64 now;
+	__u64 own_until_ns; /* when the source address stops being the NIC's */
 	__u32 gen, slot;
 	__u32 ctl_flags, nonce;
 	__u32 len;

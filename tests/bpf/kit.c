@@ -104,7 +104,7 @@ static void feed_nic(struct kit *kit, uint32_t nic)
 	kit_default(kit, KIT_ID(nic), BH_DIR_INGRESS, BH_ACTION_DENY, 1);
 }
 
-struct kit *kit_open(unsigned rows)
+struct kit *kit_open_sized(unsigned rows, unsigned cts)
 {
 	struct kit *kit = calloc(1, sizeof(*kit));
 
@@ -115,8 +115,8 @@ struct kit *kit_open(unsigned rows)
 	kit->skel = dataplane__open();
 	assert_non_null(kit->skel);
 	assert_int_equal(bpf_map__set_max_entries(kit->skel->maps.bh_rows, rows), 0);
-	assert_int_equal(bpf_map__set_max_entries(kit->skel->maps.bh_ct4, 64), 0);
-	assert_int_equal(bpf_map__set_max_entries(kit->skel->maps.bh_ct6, 64), 0);
+	assert_int_equal(bpf_map__set_max_entries(kit->skel->maps.bh_ct4, cts), 0);
+	assert_int_equal(bpf_map__set_max_entries(kit->skel->maps.bh_ct6, cts), 0);
 	assert_int_equal(dataplane__load(kit->skel), 0);
 	kit->ring = ring_buffer__new(bpf_map__fd(kit->skel->maps.bh_events), on_event, kit, NULL);
 	assert_non_null(kit->ring);
@@ -140,7 +140,7 @@ void kit_close(struct kit *kit)
 
 int kit_setup(void **state)
 {
-	*state = kit_open(4096);
+	*state = kit_open_sized(4096, 64);
 	return 0;
 }
 

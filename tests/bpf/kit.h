@@ -2,7 +2,7 @@
 /*
  * Purpose   A dataplane in a network namespace of its own, fed by hand, and frames to put into it by
  *           BPF_PROG_TEST_RUN. Every test opens one, so nothing is left over from the test before.
- * Ownership kit_open gives, kit_close takes back; frames are plain values.
+ * Ownership kit_open_sized gives, kit_close takes back; frames are plain values.
  * Threads   One.
  *
  * The world: network 7 on bridge 100. NIC 1 (10.0.0.1, fd00::1, identity 300) and NIC 2 (10.0.0.2,
@@ -98,7 +98,7 @@ enum kit_prog { KIT_FROM_GUEST, KIT_TO_GUEST, KIT_FROM_UPLINK, KIT_TO_UPLINK, KI
 /* cmocka fixtures: *state is a struct kit. */
 int kit_setup(void **state);
 int kit_teardown(void **state);
-struct kit *kit_open(unsigned rows);
+struct kit *kit_open_sized(unsigned rows, unsigned cts);
 void kit_close(struct kit *kit);
 /* Ends the process with 77 and a reason where this can't run. */
 void kit_require_root(void);

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/*
+ * Purpose   The short way for a packet of a connection that is judged already: nearly all of them. It
+ *           proves that the long way would let the packet pass and change no state, or leaves it to that.
+ * Ownership None. Does not use the scratch.
+ * Threads   As ct.bpf.h.
+ *
+ * The proof for a sender: frame without tags, options, extension headers or fragments, lengths honest,
+ * UDP or TCP with nothing but data and acknowledgement; MAC is the NIC's; there is an entry that this
+ * generation judged for every NIC of this host that has part in it. That it is bound to this NIC means
+ * that the source address was found to be the NIC's in this generation, and own_until_ns for how long.
+ */
+#ifndef BH_BPF_FAST_H
+#define BH_BPF_FAST_H
+
+#include "maps.bpf.h"
+#include "parse.bpf.h"
+#include "ct.bpf.h"
+
+#define BH_FAST_LEFT (-2) /* not proven: go the long way */
+
+/* Padded so that the IP header is aligned on the stack. */
+struct bh_fast4 {
+	__u16 pad;
+	struct ethhdr eth;
+	struct iphdr ip;
+	__u8 l4[20];
+} __attribute__((packed, aligned(8)));
+
+struct bh_fast6 {
+	__u16 pad;
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	__u8 l4[20];
+} __attribute__((packed, aligned(8)));
+
+/* Is this transport header one that changes no state? `have` is what the IP packet holds of it. */
+static __always_inline bool bh_fast_l4(const __u8 *l4, __u8 proto, __u32 have)
+{
+	__u16 size, dport = *(const __u16 *)(l4 + 2), head;
+
+	if (proto == BH_P_UDP) {
+		size = bpf_ntohs(*(const __u16 *)(l4 + 4));
+		return have >= 8 && size >= 8 && size <= have && dport != bpf_htons(68) &&
+		       dport != bpf_htons(546);
+	}
+	head = (l4[12] >> 4) * 4;
+	return have >= 20 && head >= 20 && head <= have &&
+	       (l4[13] & (BH_TCP_SYN | BH_TCP_FIN | BH_TCP_RST | BH_TCP_ACK)) == BH_TCP_ACK;
+}
+
+/* What the short way knows of a packet. */
+struct bh_fast {
+	struct bh_ct *ct;
+	__u32 side; /* of the sender */
+	__u8 proto;
+};
+
+static __always_inline bool bh_fast_find4(struct __sk_buff *skb, __u32 net, struct bh_fast *fast)
+{
+	struct bh_ct4_key key = { .net = net };
+	struct bh_fast4 f;
+	__u32 total, len = skb->len;
+	__u16 sport, dport;
+	bool lo;
+
+	if (len < 14 + 40) {
+		__builtin_memset(f.l4, 0, sizeof(f.l4));
+		if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 28)) {
+			return false;
+		}
+	} else if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 40)) {
+		return false;
+	}
+	total = bpf_ntohs(f.ip.tot_len);
+	if (*(__u8 *)&f.ip != 0x45 || f.ip.frag_off & bpf_htons(0x3fff) || total < 28 ||
+	    total + 14 > len || (f.ip.protocol != BH_P_TCP && f.ip.protocol != BH_P_UDP) ||
+	    !bh_fast_l4(f.l4, f.ip.protocol, total - 20)) {
+		return false;
+	}
+	sport = *(__u16 *)f.l4;
+	dport = *(__u16 *)(f.l4 + 2);
+	lo = f.ip.saddr != f.ip.daddr ? bpf_ntohl(f.ip.saddr) < bpf_ntohl(f.ip.daddr) :
+					bpf_ntohs(sport) <= bpf_ntohs(dport);
+	key.lo = lo ? f.ip.saddr : f.ip.daddr;
+	key.hi = lo ? f.ip.daddr : f.ip.saddr;
+	key.lo_port = lo ? sport : dport;
+	key.hi_port = lo ? dport : sport;
+	key.proto = f.ip.protocol;
+	fast->proto = f.ip.protocol;
+	fast->side = !lo;
+	fast->ct = bpf_map_lookup_elem(&bh_ct4, &key);
+	return fast->ct;
+}
+
+static __always_inline bool bh_fast_find6(struct __sk_buff *skb, __u32 net, struct bh_fast *fast)
+{
+	struct bh_ct6_key key = { .net = net };
+	const union bh_ip *src, *dst;
+	struct bh_fast6 f;
+	__u32 have, len = skb->len;
+	__u16 sport, dport;
+	__u64 a, b;
+	bool lo;
+
+	if (len < 14 + 60) {
+		__builtin_memset(f.l4, 0, sizeof(f.l4));
+		if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 48)) {
+			return false;
+		}
+	} else if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 60)) {
+		return false;
+	}
+	have = bpf_ntohs(f.ip.payload_len);
+	if (*(__u8 *)&f.ip >> 4 != 6 || have < 8 || have + 14 + 40 > len ||
+	    (f.ip.nexthdr != BH_P_TCP && f.ip.nexthdr != BH_P_UDP) ||
+	    !bh_fast_l4(f.l4, f.ip.nexthdr, have)) {
+		return false;
+	}
+	sport = *(__u16 *)f.l4;
+	dport = *(__u16 *)(f.l4 + 2);
+	src = (const union bh_ip *)&f.ip.saddr;
+	dst = (const union bh_ip *)&f.ip.daddr;
+	a = bpf_be64_to_cpu(src->d[0] != dst->d[0] ? src->d[0] : src->d[1]);
+	b = bpf_be64_to_cpu(src->d[0] != dst->d[0] ? dst->d[0] : dst->d[1]);
+	lo = a != b ? a < b : bpf_ntohs(sport) <= bpf_ntohs(dport);
+	if (lo) {
+		__builtin_memcpy(key.lo, src, 16);
+		__builtin_memcpy(key.hi, dst, 16);
+	} else {
+		__builtin_memcpy(key.lo, dst, 16);
+		__builtin_memcpy(key.hi, src, 16);
+	}
+	key.lo_port = lo ? sport : dport;
+	key.hi_port = lo ? dport : sport;
+	key.proto = f.ip.nexthdr;
+	fast->proto = f.ip.nexthdr;
+	fast->side = !lo;
+	fast->ct = bpf_map_lookup_elem(&bh_ct6, &key);
+	return fast->ct;
+}
+
+/* Would this packet leave the entry's state as it is? */
+static __always_inline bool bh_fast_is_steady(const struct bh_ct *ct, const struct bh_fast *fast,
+					      __u32 gen, __u64 now)
+{
+	bool reply = fast->side != (ct->flags & BH_CT_ORIG_HI ? 1 : 0);
+
+	if (ct->gen != gen || !(ct->flags & BH_CT_TIMER) || now > ct->last_ns + bh_ct_timeout_ns(ct)) {
+		return false;
+	}
+	if (fast->proto == BH_P_TCP) {
+		return ct->state == BH_CT_ESTABLISHED;
+	}
+	return !reply || (ct->state == BH_CT_ESTABLISHED && ct->flags & BH_CT_SEEN_REPLY);
+}
+
+static __always_inline void bh_fast_count(struct bh_ct *ct, __u32 side, __u32 len, __u64 now)
+{
+	ct->last_ns = now;
+	if (side) {
+		__sync_fetch_and_add(&ct->packets[1], 1);
+		__sync_fetch_and_add(&ct->bytes[1], len);
+	} else {
+		__sync_fetch_and_add(&ct->packets[0], 1);
+		__sync_fetch_and_add(&ct->bytes[0], len);
+	}
+}
+
+/* The frame's Ethernet header, when it is IP without a tag in front. */
+static __always_inline __u16 bh_fast_eth(struct __sk_buff *skb, __u8 *smac, __u8 *dmac)
+{
+	const struct ethhdr *eth = (const void *)(long)skb->data;
+
+	if ((const void *)(eth + 1) > (const void *)(long)skb->data_end || skb->vlan_present) {
+		return 0;
+	}
+	__builtin_memcpy(dmac, eth->h_dest, 6);
+	__builtin_memcpy(smac, eth->h_source, 6);
+	return bpf_ntohs(eth->h_proto);
+}
+
+struct bh_fast_port {
+	__u64 now;
+	__u32 gen, nonce, net, nic, bridge, ctl_flags;
+};
+
+static __always_inline bool bh_fast_enter(struct __sk_buff *skb, struct bh_fast_port *at)
+{
+	struct bh_ctl *ctl = bh_ctl_get();
+	__u32 ifindex = skb->ifindex;
+	struct bh_port *port;
+
+	if (!ctl) {
+		return false;
+	}
+	at->gen = *(volatile __u32 *)&ctl->gen;
+	at->nonce = ctl->mark_nonce & 0xffffff00;
+	at->ctl_flags = ctl->flags;
+	port = bpf_map_lookup_elem(&bh_ports, &ifindex);
+	if (!port || port->kind != BH_PORT_NIC || !at->nonce) {
+		return false;
+	}
+	at->net = port->net;
+	at->nic = port->nic;
+	at->bridge = port->bridge;
+	at->now = bpf_ktime_get_coarse_ns();
+	return true;
+}
+
+/* The peer's part: with what mark does the frame go on, and may it go past the bridge? */
+static __always_inline int bh_fast_forward(struct __sk_buff *skb, const struct bh_fast_port *at,
+					   const struct bh_nic *n, const struct bh_nic *peer)
+{
+	struct bh_nic_state *state;
+	__u32 slot = at->gen & 1;
+
+	skb->mark = at->nonce | BH_MARK_JUDGED;
+	if (!(at->ctl_flags & BH_CTL_FASTPATH) || !(n->slot[slot].flags & BH_NIC_FASTPATH) ||
+	    !(peer->slot[slot].flags & BH_NIC_FASTPATH) || peer->bridge != at->bridge) {
+		bh_stat_add(at->nic, BH_REASON_PASS, skb->len);
+		return TC_ACT_UNSPEC;
+	}
+	state = bh_nic_state_get(at->nic);
+	if (!state) {
+		return TC_ACT_SHOT;
+	}
+	if (!state->bridge_refresh_ns || at->now - state->bridge_refresh_ns >= BH_BRIDGE_WARM_NS) {
+		state->bridge_refresh_ns = at->now;
+		bh_stat_add(at->nic, BH_REASON_PASS, skb->len);
+		return TC_ACT_UNSPEC;
+	}
+	bh_stat_add(at->nic, BH_REASON_PASS_FAST, skb->len);
+	return bpf_redirect(peer->ifindex, 0);
+}
+
+/* The short way from a guest. Returns what the program returns, or BH_FAST_LEFT. */
+__weak int bh_fast_from_guest(struct __sk_buff *skb)
+{
+	struct bh_fast_port at;
+	struct bh_fast fast = {};
+	struct bh_nic *n, *peer = 0;
+	__u8 smac[8], dmac[8];
+	__u16 type = bh_fast_eth(skb, smac, dmac);
+	__u32 slot, side, far;
+
+	if ((type != BH_ETH_IP && type != BH_ETH_IPV6) || dmac[0] & 1 || !bh_fast_enter(skb, &at) ||
+	    skb->mark == (at.nonce | BH_MARK_ANSWER)) {
+		return BH_FAST_LEFT;
+	}
+	n = bh_nic_get(at.nic);
+	slot = at.gen & 1;
+	if (!n || !n->slot[slot].identity || n->slot[slot].flags & BH_NIC_OPEN || !at.bridge ||
+	    !bh_mac_same(smac, n->mac)) {
+		return BH_FAST_LEFT;
+	}
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, at.net, &fast) : bh_fast_find6(skb, at.net, &fast)) ||
+	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
+		return BH_FAST_LEFT;
+	}
+	side = fast.side & 1;
+	far = fast.ct->nic[!side];
+	if (fast.ct->nic[side] != at.nic || fast.ct->own_until_ns[side] <= at.now) {
+		return BH_FAST_LEFT;
+	}
+	if (far) {
+		peer = bh_nic_get(far);
+		if (!peer || !peer->slot[slot].identity || !bh_mac_same(dmac, peer->mac) ||
+		    (fast.ct->flags & (BH_CT_EGRESS_OK | BH_CT_INGRESS_OK)) !=
+			    (BH_CT_EGRESS_OK | BH_CT_INGRESS_OK)) {
+			return BH_FAST_LEFT;
+		}
+		bh_fast_count(fast.ct, side, skb->len, at.now);
+		return bh_fast_forward(skb, &at, n, peer);
+	}
+	if (!(fast.ct->flags & (side == (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK :
+										   BH_CT_INGRESS_OK))) {
+		return BH_FAST_LEFT;
+	}
+	bh_fast_count(fast.ct, side, skb->len, at.now);
+	skb->mark = at.nonce | BH_MARK_NIC;
+	bh_stat_add(at.nic, BH_REASON_PASS, skb->len);
+	return TC_ACT_UNSPEC;
+}
+
+/* The short way to a guest. Returns what the program returns, or BH_FAST_LEFT. */
+__weak int bh_fast_to_guest(struct __sk_buff *skb)
+{
+	struct bh_fast_port at;
+	struct bh_fast fast = {};
+	struct bh_nic *n;
+	__u8 smac[8], dmac[8];
+	__u16 type = bh_fast_eth(skb, smac, dmac);
+	__u32 slot, side, kind;
+
+	if ((type != BH_ETH_IP && type != BH_ETH_IPV6) || !bh_fast_enter(skb, &at)) {
+		return BH_FAST_LEFT;
+	}
+	kind = (skb->mark & 0xffffff00) == at.nonce ? skb->mark & 0xff : 0;
+	if (!kind && !at.bridge) {
+		kind = BH_MARK_HOST;
+	}
+	n = bh_nic_get(at.nic);
+	slot = at.gen & 1;
+	if (!kind || !n || !n->slot[slot].identity || !bh_mac_same(dmac, n->mac)) {
+		return BH_FAST_LEFT;
+	}
+	if (kind == BH_MARK_JUDGED) {
+		goto pass;
+	}
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, at.net, &fast) : bh_fast_find6(skb, at.net, &fast)) ||
+	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
+		return BH_FAST_LEFT;
+	}
+	side = fast.side & 1;
+	if (fast.ct->nic[!side] != at.nic ||
+	    !(fast.ct->flags & (side != (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK :
+										   BH_CT_INGRESS_OK))) {
+		return BH_FAST_LEFT;
+	}
+	bh_fast_count(fast.ct, side, skb->len, at.now);
+pass:
+	skb->mark = 0;
+	bh_stat_add(at.nic, BH_REASON_PASS, skb->len);
+	return TC_ACT_UNSPEC;
+}
+
+#endif
