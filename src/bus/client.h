@@ -4,7 +4,7 @@
  *
  * Every function is called on the loop's thread and every callback runs there. Nothing here blocks the
  * loop: connecting and writing are done by a thread of its own; what comes in is queued and handed over
- * by uv_async. It connects for ever (200 ms to 5 s between tries, with jitter), loads the certificate
+ * by uv_async. It connects for ever (200 ms to 2 s between tries, with jitter), loads the certificate
  * files anew each time, and all queues are bounded. There is no hidden buffering across connections:
  * while the bus is down, requests and publishes fail at once with -ENOTCONN, and requests in flight fail
  * when it goes down. A sender repeats what must not be lost.

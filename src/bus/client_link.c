@@ -18,7 +18,7 @@
 #define PINGS_OUT      2
 #define WRITE_MS       10000
 #define BACKOFF_MIN_MS 200
-#define BACKOFF_MAX_MS 5000
+#define BACKOFF_MAX_MS 2000
 #define DRAIN_MS       1000
 #define URLS_MAX       16
 
