@@ -57,6 +57,7 @@ static __always_inline bool bh_enter_nic(struct bh_pkt *p, const struct bh_nic *
 	p->nic_flags = slot->flags;
 	p->identity = slot->identity;
 	p->tenant = slot->tenant;
+	p->net = slot->net;
 	p->peer = 0;
 	p->judged_peer = 0;
 	p->judged_nic = 0;
