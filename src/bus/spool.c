@@ -661,7 +661,8 @@ static int resume(struct bh_spool *s, bool state_known, struct bh_diag *diag)
 	drop_acked(s);
 	same = state_known && whole && s->segments.count &&
 	       !memcmp(head_of(s)->header.epoch, s->state.epoch, sizeof(s->state.epoch)) &&
-	       (s->state.clean || !strcmp(s->state.boot_id, s->boot_id));
+	       (s->state.clean || !strcmp(s->state.boot_id, s->boot_id)) &&
+	       last < BH_EVENT_SEQ_MAX / 2 && s->state.lost_to < BH_EVENT_SEQ_MAX / 2;
 	if (!same) {
 		epoch_begin(s);
 	} else {
