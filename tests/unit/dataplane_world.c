@@ -103,6 +103,13 @@ static uint32_t add_port(const struct world *w, int guest, const char *name)
 
 void world_init(struct world *w, int guests, bool outside)
 {
+	cpu_set_t one;
+
+	/* One CPU: what is sent first arrives first, so a marker tells that what came before it is
+	 * decided. */
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
 	memset(w, 0, sizeof(*w));
 	assert_int_equal(unshare(CLONE_NEWNET | CLONE_NEWNS), 0);
 	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
@@ -176,7 +183,8 @@ void world_bind(struct world *w, struct hostd_dp *dp)
 
 	for (int i = 0; i < w->guests; i++) {
 		struct hostd_dp_nic_key key = world_key(i);
-		struct hostd_dp_device device = {.ifindex = w->tap[i], .bridge = w->bridge};
+		struct hostd_dp_device device = {
+			.ifindex = w->tap[i], .bridge = w->bridge, .host_flags = BH_NIC_FASTPATH};
 
 		if (hostd_dp_bind(dp, &key, &device, &diag)) {
 			fail_msg("bind: %s", diag.text);

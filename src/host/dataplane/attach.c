@@ -121,18 +121,14 @@ static int attach_tcx(struct hostd_dp *dp, uint32_t ifindex, enum side side, enu
 	return r;
 }
 
-static struct bpf_tc_hook tc_hook(uint32_t ifindex, enum side side)
-{
-	struct bpf_tc_hook hook = {.sz = sizeof(hook), .ifindex = (int)ifindex};
-
-	hook.attach_point = tc_points[side];
-	return hook;
-}
+/* Not returned by value: libbpf refuses padding that is not zero. */
+#define TC_HOOK(name, ifindex_, side)                                                              \
+	LIBBPF_OPTS(bpf_tc_hook, name, .ifindex = (int)(ifindex_), .attach_point = tc_points[side])
 
 /* 1 when a program of ours (of any version) stands at our place; 0; < 0. */
 static int tc_find(uint32_t ifindex, enum side side, uint32_t *ret_prog_id)
 {
-	struct bpf_tc_hook hook = tc_hook(ifindex, side);
+	TC_HOOK(hook, ifindex, side);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	struct bpf_prog_info info = {};
 	uint32_t size = sizeof(info);
@@ -153,7 +149,7 @@ static int tc_find(uint32_t ifindex, enum side side, uint32_t *ret_prog_id)
 
 static int tc_remove(uint32_t ifindex, enum side side)
 {
-	struct bpf_tc_hook hook = tc_hook(ifindex, side);
+	TC_HOOK(hook, ifindex, side);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
 	uint32_t prog_id;
 	int r = tc_find(ifindex, side, &prog_id);
@@ -163,7 +159,7 @@ static int tc_remove(uint32_t ifindex, enum side side)
 
 static int attach_tc(struct hostd_dp *dp, uint32_t ifindex, enum side side, enum dp_prog prog)
 {
-	struct bpf_tc_hook hook = tc_hook(ifindex, side);
+	TC_HOOK(hook, ifindex, side);
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
 		    .prog_fd = dp->prog_fd[prog], .flags = BPF_TC_F_REPLACE);
 	uint32_t prog_id = 0;
@@ -214,25 +210,60 @@ int dp_attach(struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind, str
 	return 0;
 }
 
-int dp_detach(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag)
+/* A link whose pin goes is detached some time later by a worker; so say it first. */
+static int detach_side(struct hostd_dp *dp, uint32_t ifindex, enum side side)
 {
 	char path[PATH_MAX];
+	uint32_t prog_id;
+	BH_CLOSE int fd = link_open(dp, ifindex, side, &prog_id);
+	int r;
 
-	for (int side = SIDE_IN; side < SIDE_COUNT; side++) {
-		int r;
-
-		link_path(dp, ifindex, (enum side)side, path);
-		if (unlink(path) && errno != ENOENT) {
-			r = -errno;
-			return bh_diag_set(diag, r, "cannot remove %s: %s", path, strerror(-r));
+	if (fd >= 0) {
+		r = bpf_link_detach(fd);
+		if (r) {
+			return r;
 		}
-		r = tc_remove(ifindex, (enum side)side);
-		if (r && r != -ENODEV && r != -ENOENT) {
+	}
+	link_path(dp, ifindex, side, path);
+	if (unlink(path) && errno != ENOENT) {
+		return -errno;
+	}
+	r = tc_remove(ifindex, side);
+	return r == -ENODEV || r == -ENOENT ? 0 : r;
+}
+
+int dp_detach(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag)
+{
+	/* Who sends first, who checks the sender's mark last: nothing gets through meanwhile. */
+	for (int side = SIDE_IN; side < SIDE_COUNT; side++) {
+		int r = detach_side(dp, ifindex, (enum side)side);
+
+		if (r) {
 			return bh_diag_set(diag, r, "cannot detach from device %u: %s", ifindex,
 					   strerror(-r));
 		}
 	}
 	return 0;
+}
+
+int dp_detach_all(struct hostd_dp *dp, struct bh_diag *diag)
+{
+	struct dp_port *port, *tmp;
+	int r = 0;
+
+	/* The other way round: who checks goes first, or what is allowed would be dropped
+	 * meanwhile. */
+	for (int side = SIDE_OUT; side >= SIDE_IN; side--) {
+		HASH_ITER(hh, dp->ports, port, tmp) {
+			int e = detach_side(dp, port->ifindex, (enum side)side);
+
+			if (e && !r) {
+				r = bh_diag_set(diag, e, "cannot detach from device %u: %s",
+						port->ifindex, strerror(-e));
+			}
+		}
+	}
+	return r;
 }
 
 int dp_attached(const struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind)

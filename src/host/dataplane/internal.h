@@ -278,6 +278,7 @@ bool dp_attach_probe_tcx(void);
 			    struct bh_diag *diag);
 /* Detaches; a device that is gone is fine. */
 [[nodiscard]] int dp_detach(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag);
+[[nodiscard]] int dp_detach_all(struct hostd_dp *dp, struct bh_diag *diag);
 /* 1: both our programs of this process stand there; 0: not (or others); < 0. */
 [[nodiscard]] int dp_attached(const struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind);
 /* Any Bulkhead program stands there, of whatever version: the device is the one that was bound. */

@@ -317,15 +317,9 @@ void hostd_dp_close(struct hostd_dp *dp)
 
 int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag)
 {
-	struct dp_port *port, *tmp;
 	char path[PATH_MAX];
-	int r = 0;
+	int r = dp_detach_all(dp, diag);
 
-	HASH_ITER(hh, dp->ports, port, tmp) {
-		int e = dp_detach(dp, port->ifindex, r ? NULL : diag);
-
-		r = r ? r : e;
-	}
 	dp_ports_done(dp);
 	dp_attach_sweep(dp);
 	for (int m = 0; m < DP_MAP_COUNT; m++) {
