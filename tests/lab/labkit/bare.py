@@ -47,7 +47,7 @@ def _initrd(work, commands, modules):
     return f"{work}/initrd"
 
 
-def run_programs(commands, modules=("veth", "dummy", "bridge"), timeout=300, memory_mb=1024):
+def run_programs(commands, modules=("tun", "veth", "dummy", "bridge", "sch_ingress", "cls_bpf"), timeout=300, memory_mb=1024):
     """Runs [[program, arg...], ...]; returns (kernel version, [(exit code, output)])."""
     with tempfile.TemporaryDirectory(prefix="bh-bare-") as work:
         initrd = _initrd(work, commands, modules)
