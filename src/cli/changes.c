@@ -90,6 +90,77 @@ static void put_changes(const struct cli_output *out, const json_t *changes, boo
 	}
 }
 
+/* "shop role=db" of {"tenant", "labels"}; labels that the manager made for itself are left out. Owned. */
+static char *selected_text(const json_t *selected)
+{
+	BH_JSON json_t *labels = json_copy(json_object_get(selected, "labels"));
+	BH_FREE char *text = NULL;
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(labels, next, key, value) {
+		if (!strncmp(key, "bulkhead/", 9)) {
+			json_object_del(labels, key);
+		}
+	}
+	text = cli_labels_text(labels);
+	return bh_asprintf("%s%s%s", bh_json_str_or(selected, "tenant", "?"), *text ? " " : "", text);
+}
+
+static void cell_selected(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	BH_FREE char *text = selected_text(json_object_get(row, "selected"));
+
+	cli_cell_printf(cell, "%s", text);
+}
+
+static void cell_peers(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	bool in = !strcmp(bh_json_str_or(row, "dir", ""), "ingress");
+	BH_FREE char *text = cli_json_text(json_object_get(row, "peers"));
+
+	cli_cell_printf(cell, "%s %s", in ? "from" : "to", text);
+}
+
+static void cell_verdicts(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	const json_t *before = json_object_get(row, "before");
+	const json_t *after = json_object_get(row, "after");
+	const char *action = bh_json_str_or(after, "action", "?");
+
+	cli_cell_printf(cell, "%s → %s", bh_json_str_or(before, "action", "?"), action);
+	cell->colour = strcmp(action, "allow") != 0 ? CLI_COLOUR_BAD : CLI_COLOUR_GOOD;
+}
+
+/* Which connections get another verdict, as the policy room found out. */
+static void put_effect(const struct cli_output *out, const json_t *effect)
+{
+	static const struct cli_column columns[] = {
+		{.title = "VMS", .fn = cell_selected, .flags = CLI_COL_CUT},
+		{.title = "PEERS", .fn = cell_peers, .flags = CLI_COL_CUT},
+		{.title = "SERVICES", .key = "services", .flags = CLI_COL_CUT},
+		{.title = "VERDICT", .fn = cell_verdicts},
+		{.title = "BY", .key = "after.rule", .flags = CLI_COL_CUT},
+		{.title = "WAS BY", .key = "before.rule", .flags = CLI_COL_WIDE},
+	};
+	const json_t *entries = json_object_get(effect, "entries");
+	uint64_t left_out = bh_json_u64_or(effect, "left_out", 0);
+
+	if (!json_is_object(effect)) {
+		return;
+	}
+	fputc('\n', out->file);
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), entries, entries,
+		      "No connection between VMs that are there now would get another verdict.");
+	if (left_out) {
+		fprintf(out->file, "... and %llu more.\n", (unsigned long long)left_out);
+	}
+	if (json_is_false(json_object_get(effect, "complete"))) {
+		fprintf(out->file, "Too much to ask everything: there may be more.\n");
+	}
+}
+
 void cli_show_diff(struct cli *cli, const json_t *diff)
 {
 	static const struct cli_column columns[] = {
@@ -107,6 +178,7 @@ void cli_show_diff(struct cli *cli, const json_t *diff)
 		return;
 	}
 	put_changes(&cli->out, json_object_get(diff, "changes"), true);
+	put_effect(&cli->out, json_object_get(diff, "effect"));
 	fputc('\n', cli->out.file);
 	cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
 		      "No host's desired state would change.");
@@ -167,6 +239,25 @@ int cli_show_applied(struct cli *cli, const json_t *applied, bool waited)
 	return code;
 }
 
+/* With -o wide: every rule that was asked before the one that decided. */
+static void put_considered(const struct cli_output *out, const json_t *rules)
+{
+	for (size_t i = 0; i < json_array_size(rules); i++) {
+		const json_t *rule = json_array_get(rules, i);
+		const char *outcome = bh_json_str_or(rule, "outcome", "");
+		const char *says = bh_json_str_or(rule, "says", "");
+		BH_FREE char *line = bh_asprintf("%s%s%s%s", bh_json_str_or(rule, "text", "?"),
+						 *says ? ": " : "", says,
+						 !strcmp(outcome, "peer")   ? " - another peer"
+						 : !strcmp(outcome, "port") ? " - another port"
+									    : " - decides");
+		BH_FREE char *clean = cli_text_clean(line);
+
+		fprintf(out->file, "      %s%s%s\n", cli_colour_begin(out, CLI_COLOUR_DIM), clean,
+			cli_colour_end(out, CLI_COLOUR_DIM));
+	}
+}
+
 static void put_judged(const struct cli_output *out, const char *where, const json_t *judged)
 {
 	const char *action = bh_json_str_or(judged, "action", "?");
@@ -178,6 +269,7 @@ static void put_judged(const struct cli_output *out, const char *where, const js
 	BH_FREE char *place = line && *file ? bh_asprintf("%s:%llu", file, (unsigned long long)line)
 					    : bh_strdup("");
 	BH_FREE char *clean_place = cli_text_clean(place);
+	BH_FREE char *says = cli_text_clean(bh_json_str_or(judged, "says", ""));
 
 	if (!json_is_object(judged)) {
 		fprintf(out->file, "  %s  not judged: no VM there\n", where);
@@ -193,7 +285,13 @@ static void put_judged(const struct cli_output *out, const char *where, const js
 	if (*clean_place && !strstr(text, clean_place)) {
 		fprintf(out->file, "  (%s)", clean_place);
 	}
+	if (*says) {
+		fprintf(out->file, ": %s", says);
+	}
 	fputc('\n', out->file);
+	if (out->format == CLI_FORMAT_WIDE) {
+		put_considered(out, json_object_get(judged, "considered"));
+	}
 }
 
 void cli_show_explained(struct cli *cli, const json_t *explained)

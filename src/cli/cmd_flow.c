@@ -357,7 +357,7 @@ static const struct cli_option event_options[] = {
 	{"type", 0, "TYPE", "a type, or its beginning: vm., guard.*", NULL},
 	{"vm", 0, "VM", "about this VM", CLI_WORDS_VM},
 	{"host", 0, "HOST", "of this host", CLI_WORDS_HOST},
-	{"severity", 0, "SEVERITY", "this one or graver", "debug|info|notice|warning|alert"},
+	{"severity", 0, "SEVERITY", "this one or graver", "info|notice|warning|critical"},
 	{"since", 0, "TIME", "5m, 2h, 1d or an RFC 3339 time", NULL},
 	{"limit", 'n', "N", "the newest N (100)", NULL},
 	{},

@@ -127,6 +127,7 @@ static int policy_list(struct cli *cli, const struct cli_call *call)
 		{.title = "RULES", .key = "rules", .flags = CLI_COL_RIGHT},
 		{.title = "REVISION", .key = "revision", .flags = CLI_COL_RIGHT},
 		{.title = "FILE", .key = "file", .flags = CLI_COL_CUT},
+		{.title = "DESCRIPTION", .key = "description", .flags = CLI_COL_WIDE},
 	};
 	BH_JSON json_t *body = NULL;
 	struct bh_wbuf path;
@@ -443,6 +444,7 @@ const struct cli_command cli_policy_commands[] = {
 	{.name = "show", .args = "[TENANT/]NAME", .summary = "one policy as canonical YAML",
 	 .words = CLI_WORDS_POLICY, .args_min = 1, .args_max = 1, .run = policy_show},
 	{.name = "explain", .summary = "which rule decides, at the sender and at the receiver",
+	 .details = "With -o wide also every rule that was asked before the one that decides.",
 	 .options = explain_options, .run = policy_explain},
 	{.name = "revisions", .args = "[REVISION]",
 	 .summary = "who changed what and when; or one revision as YAML", .args_max = 1,

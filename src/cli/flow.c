@@ -90,11 +90,12 @@ static void put_end(struct bh_wbuf *w, const struct cli_output *out, const json_
 	const char *address = bh_json_str_or(event, source ? "src" : "dst", "");
 	const char *mac = bh_json_str_or(event, source ? "src_mac" : "dst_mac", "?");
 	const json_t *port = json_object_get(event, source ? "sport" : "dport");
+	const char *tenant = bh_json_str_or(event, source ? "src_tenant" : "dst_tenant", "");
+	BH_FREE char *owner = bh_asprintf("%s%s%s ", tenant, *tenant ? "/" : "", name);
 	BH_FREE char *end = NULL;
 
 	if (*name) {
-		put(w, out, CLI_COLOUR_BOLD, name);
-		bh_wbuf_u8(w, ' ');
+		put(w, out, CLI_COLOUR_BOLD, owner);
 	}
 	if (json_is_integer(port)) {
 		end = bh_asprintf(strchr(address, ':') ? "[%s]:%llu" : "%s:%llu", address,
@@ -188,7 +189,7 @@ static bool is_common(const char *key)
 
 static enum cli_colour severity_colour(const char *severity)
 {
-	if (!strcmp(severity, "alert")) {
+	if (!strcmp(severity, "critical")) {
 		return CLI_COLOUR_BAD;
 	}
 	return !strcmp(severity, "warning") ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;

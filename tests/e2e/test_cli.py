@@ -54,6 +54,12 @@ CHANGE = {"tenant": "shop", "name": "db", "change": "changed", "text": "-tcp/330
 APPLIED = {"revision": 8, "changed": True, "changes": [CHANGE], "complete": True, "elapsed_us": 9000,
            "hosts": [{"host": "h1", "online": True, "in_sync": True, "intended": HEX, "installed": HEX,
                       "install_us": 900, "sync_us": 7100, "problem": None}]}
+EFFECT = {"entries": [{"dir": "ingress", "selected": {"tenant": "shop", "labels": {"role": "db",
+                                                                                   "bulkhead/vm.classes": ""}},
+                       "identities": [257], "peers": ["shop role=web", "world"], "services": ["tcp/3306"],
+                       "before": {"action": "allow", "rule": "shop/db ingress[0]"},
+                       "after": {"action": "deny", "rule": "implicit deny"}}],
+          "left_out": 3, "pairs_changed": 1, "complete": False, "policies": {}}
 JUDGED = {"action": "deny", "rule": 1, "text": "implicit deny: a policy selects the VM"}
 
 
@@ -110,7 +116,8 @@ ROUTES = {
     "GET /v1/policies:explain?from=web&to=db&port=tcp%2F3306":
         {"verdict": "deny", "from": "shop/web", "to": "shop/db", "port": "tcp/3306",
          "egress": {"action": "allow", "rule": 16, "text": "rule", "policy": "shop/web", "file": "shop.yaml",
-                    "line": 4}, "ingress": JUDGED},
+                    "line": 4, "says": "allow all", "considered": [{"text": "first", "outcome": "port"}]},
+         "ingress": JUDGED},
     "GET /v1/flows?limit=100": {"items": [flow(1), flow(2, type="flow.new", action="allow", count=1)]},
     "GET /v1/flows?limit=10000": {"items": [flow(1), flow(2, proto="udp", dport=53)]},
     "GET /v1/flows?vm=db&verdict=deny&since=5m&limit=3": {"items": [flow(1)]},
@@ -441,9 +448,11 @@ def test_apply(fake, cli, tmp_path):
     assert method == "POST" and headers["Content-Type"] == "text/yaml" and body.decode() == POLICY
 
     fake.routes[f"POST /v1/policies:diff?{query}"] = {"changed": True, "changes": [CHANGE],
-                                                      "hosts": [{"host": "h1", "records": 3}]}
+                                                      "hosts": [{"host": "h1", "records": 3}], "effect": EFFECT}
     text = cli("policy", "diff", path).stdout
     assert "~ changed shop/db" in text and "    +tcp/5432" in text
+    assert "shop role=db  from shop role=web, world  tcp/3306  allow → deny  implicit deny" in text
+    assert "and 3 more" in text and "classes" not in text
     assert cli("policy", "apply", "--dry-run", path).stdout == text
     cli("policy", "diff", path, "--exit-code", code=1)
 
@@ -473,7 +482,8 @@ def test_explain(fake, cli):
     words = ("policy", "explain", "--from", "web", "--to", "db", "--port", "tcp/3306")
     text = cli(*words).stdout
     assert text.startswith("✗ refused: shop/web → shop/db, tcp/3306\n")
-    assert "implicit deny" in text and "shop.yaml:4" in text and "[shop/web]" in text
+    assert "implicit deny" in text and "(shop.yaml:4): allow all" in text and "[shop/web]" in text
+    assert "first - another port" in cli(*words, "-o", "wide").stdout and "first" not in text
     cli(*words, "--exit-code", code=1)
     cli("policy", "explain", "--from", "web", code=2)
 

@@ -76,8 +76,8 @@ static void test_guard(void **state)
 static void test_other(void **state)
 {
 	check("{\"v\": 1, \"id\": 5, \"producer\": \"manager\", \"time\": \"2026-11-25T12:00:01Z\", "
-	      "\"type\": \"host.offline\", \"severity\": \"alert\", \"name\": \"h 2\", \"left\": null}",
-	      "12:00:01 manager alert host.offline  name=\"h 2\"");
+	      "\"type\": \"host.offline\", \"severity\": \"critical\", \"name\": \"h 2\", \"left\": null}",
+	      "12:00:01 manager critical host.offline  name=\"h 2\"");
 	check("{}", "1970-01-01 00:00:00 - info ?");
 }
 
