@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The manager's HTTP API (docs/api.yaml): HTTPS on TCP with a bearer token, HTTP on a unix socket
+ * for root. libmicrohttpd without threads of its own: its epoll descriptor and its timeouts hang on
+ * the loop, and a request that has to wait is suspended. Loop thread only.
+ */
+#ifndef BH_MANAGER_API_API_H
+#define BH_MANAGER_API_API_H
+
+#include "bus/client.h"
+#include "bus/server.h"
+#include "manager/distribute/distribute.h"
+#include "manager/enroll/enroll.h"
+#include "manager/events/events.h"
+#include "manager/link/link.h"
+
+struct manager_api;
+
+/* The parts that requests work on; all borrowed. bus and server may be NULL (tests). */
+struct manager_parts {
+	uv_loop_t *loop;
+	struct manager_db *db;
+	struct manager_inventory *inv;
+	struct manager_rulebook *book;
+	struct manager_distribute *dist;
+	struct manager_events *events;
+	struct manager_enroll *enroll;
+	struct manager_link *link;
+	struct bh_bus *bus;
+	struct bh_bus_server *server;
+	const char *default_tenant;
+	uint64_t started_ns;
+};
+
+struct manager_api_options {
+	const char *listen;			   /* "0.0.0.0:7443"; "" none */
+	const char *unix_path;			   /* NULL: none */
+	const char *cert_file, *key_file, *ca_pem; /* for HTTPS; the CA is sent with the chain */
+	const uint8_t *token_hash; /* 32 bytes: SHA-256 of the administrator's token */
+};
+[[nodiscard]] int manager_api_new(const struct manager_parts *parts,
+				  const struct manager_api_options *options,
+				  struct manager_api **ret, struct bh_diag *diag);
+/* Ends every request; handles close on the loop. */
+void manager_api_close(struct manager_api *api);
+void manager_api_free(struct manager_api *api);
+/* Heartbeats of event streams; every ten seconds. */
+void manager_api_beat(struct manager_api *api);
+/* The port it listens on; 0 none. */
+unsigned int manager_api_port(const struct manager_api *api);
+/* What `status` says, also for the control socket; owned. */
+json_t *manager_api_status(const struct manager_parts *parts, size_t followers);
+json_t *manager_api_host(const struct manager_host *host); /* owned */
+
+#endif

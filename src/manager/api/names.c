@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /v1/tenants, /v1/networks, /v1/identities. */
+#include "manager/api/request.h"
+
+#include "base/json.h"
+
+#include <errno.h>
+
+static size_t policies_of(const struct manager_request *req, const char *tenant)
+{
+	const struct bh_policy_set *set = manager_rulebook_set(req->parts->book);
+	size_t count = 0;
+
+	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
+		count += strcmp(bh_policy_tenant(bh_policy_set_at(set, i)), tenant) == 0;
+	}
+	return count;
+}
+
+static json_t *tenant_json(const struct manager_request *req, const struct manager_tenant *t)
+{
+	return json_pack("{s:s, s:I, s:I, s:I}", "name", t->name, "number", (json_int_t)t->number,
+			 "vms", (json_int_t)t->vms, "policies",
+			 (json_int_t)policies_of(req, t->name));
+}
+
+static void list_tenants(struct manager_request *req)
+{
+	struct manager_tenant *t, *tmp;
+	json_t *list = json_array();
+
+	HASH_ITER (hh, req->parts->inv->tenants, t, tmp) {
+		json_array_append_new(list, tenant_json(req, t));
+	}
+	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+}
+
+static struct manager_tenant *the_tenant(struct manager_request *req)
+{
+	struct manager_tenant *t = manager_tenant_find(req->parts->inv, req->segments[1]);
+
+	if (!t) {
+		manager_reply_errorf(req, 404, "not_found", "no tenant '%.80s'", req->segments[1]);
+	}
+	return t;
+}
+
+static void get_tenant(struct manager_request *req)
+{
+	const struct manager_tenant *t = the_tenant(req);
+
+	if (t) {
+		manager_reply(req, 200, tenant_json(req, t));
+	}
+}
+
+static void create_tenant(struct manager_request *req)
+{
+	static const char *const known[] = {"name", NULL};
+	BH_JSON json_t *body = manager_request_json(req, known, false);
+	struct manager_tenant *t;
+	struct bh_diag diag = {};
+	const char *name;
+	int r;
+
+	if (!body) {
+		return;
+	}
+	if (bh_json_str(body, "name", &name, &diag) < 0) {
+		manager_reply_error(req, 400, "bad_request", &diag);
+		return;
+	}
+	if (manager_tenant_find(req->parts->inv, name)) {
+		manager_reply_errorf(req, 409, "conflict", "tenant '%.80s' exists", name);
+		return;
+	}
+	t = manager_tenant_get(req->parts->inv, name, &diag);
+	if (!t) {
+		manager_reply_error(req, 400, "bad_request", &diag);
+		return;
+	}
+	r = manager_inventory_save(req->parts->inv, false, &diag);
+	if (r < 0) {
+		manager_tenant_remove(req->parts->inv, t);
+		manager_reply_failed(req, r, &diag);
+		return;
+	}
+	manager_distribute_schedule(req->parts->dist);
+	manager_reply(req, 201, tenant_json(req, t));
+}
+
+static void delete_tenant(struct manager_request *req)
+{
+	struct manager_tenant *t = the_tenant(req);
+	struct bh_diag diag = {};
+	int r;
+
+	if (!t) {
+		return;
+	}
+	if (t->number == 1 || t->vms || policies_of(req, t->name)) {
+		manager_reply_errorf(req, 409, "conflict",
+				     t->number == 1 ? "the provider stays"
+						    : "tenant '%s' has VMs or policies",
+				     t->name);
+		return;
+	}
+	/* Identities of its former VMs hold on to it until the next flush. */
+	r = manager_distribute_flush(req->parts->dist, &diag);
+	if (r == 0) {
+		r = manager_store_drop_tenant(req->parts->db, t->number, &diag);
+	}
+	if (r < 0) {
+		manager_reply_failed(req, r, &diag);
+		return;
+	}
+	manager_tenant_remove(req->parts->inv, t);
+	req->parts->dist->universe_stale = true;
+	req->parts->inv->dirty = true;
+	manager_distribute_schedule(req->parts->dist);
+	manager_reply_nothing(req);
+}
+
+static void list_networks(struct manager_request *req)
+{
+	struct manager_network *n, *tmp;
+	json_t *list = json_array();
+
+	HASH_ITER (hh, req->parts->inv->networks, n, tmp) {
+		json_array_append_new(list,
+				      json_pack("{s:I, s:s, s:b, s:I}", "number",
+						(json_int_t)n->number, "key", n->key, "managed",
+						n->managed, "nics", (json_int_t)n->nics));
+	}
+	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+}
+
+static void list_identities(struct manager_request *req)
+{
+	struct manager_identity *id, *tmp;
+	json_t *list = json_array();
+
+	HASH_ITER (hh, req->parts->inv->identities, id, tmp) {
+		json_array_append_new(list,
+				      json_pack("{s:I, s:s, s:O, s:I}", "number",
+						(json_int_t)id->number, "tenant", id->tenant->name,
+						"labels", id->labels, "vms", (json_int_t)id->vms));
+	}
+	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+}
+
+const struct manager_route manager_routes_names[] = {
+	{"GET", "tenants", list_tenants, 0, NULL},
+	{"POST", "tenants", create_tenant, API_AUDIT, "tenant.create"},
+	{"GET", "tenants/*", get_tenant, 0, NULL},
+	{"DELETE", "tenants/*", delete_tenant, API_AUDIT, "tenant.delete"},
+	{"GET", "networks", list_networks, 0, NULL},
+	{"GET", "identities", list_identities, 0, NULL},
+	{},
+};

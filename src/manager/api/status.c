@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /v1/status and /v1/hosts. */
+#include "manager/api/request.h"
+
+#include "base/json.h"
+#include "base/time.h"
+#include "version.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <utlist.h>
+
+static json_t *time_json(uint64_t wall_ns)
+{
+	char text[BH_TIME_TEXT_SIZE];
+
+	if (!wall_ns) {
+		return json_null();
+	}
+	bh_time_format(wall_ns, text);
+	return json_string(text);
+}
+
+static json_t *hash_json(const struct manager_image *image)
+{
+	char text[2 * BH_HASH_SIZE + 1];
+
+	if (!image) {
+		return json_null();
+	}
+	bh_hash_format(bh_image_hash(image->image), text);
+	return json_string(text);
+}
+
+static json_t *installed_json(const struct manager_sync *sync)
+{
+	char text[2 * BH_HASH_SIZE + 1];
+
+	if (sync->installed || !sync->told_known) {
+		return hash_json(sync->installed);
+	}
+	bh_hash_format(&sync->told, text);
+	return json_string(text);
+}
+
+static json_t *used_json(const struct manager_image *image)
+{
+	static const struct {
+		const char *name;
+		enum bh_rec_type type;
+	} tables[] = {{"nics", BH_REC_NIC}, {"addrs", BH_REC_ADDR}, {"sets", BH_REC_SET},
+		      {"rows", BH_REC_ROW}, {"cidrs", BH_REC_CIDR}, {"ranges", BH_REC_RANGE}};
+	json_t *obj = json_object();
+
+	for (size_t i = 0; image && i < BH_ARRAY_SIZE(tables); i++) {
+		json_object_set_new(
+			obj, tables[i].name,
+			json_integer((json_int_t)bh_image_count_of(image->image, tables[i].type)));
+	}
+	return obj;
+}
+
+static void count_nics(const struct manager_host *host, int *nics, int *open)
+{
+	const struct manager_vm *vm;
+
+	DL_FOREACH (host->vms, vm) {
+		*nics += (int)vm->report.nic_count;
+		for (size_t i = 0; i < vm->report.nic_count; i++) {
+			*open += !vm->report.nics[i].is_protected &&
+				 manager_report_running(&vm->report);
+		}
+	}
+}
+
+static json_t *number_or_null(uint64_t v)
+{
+	return v ? json_integer((json_int_t)v) : json_null();
+}
+
+static void add_sync(json_t *obj, const struct manager_sync *sync)
+{
+	json_object_set_new(obj, "state",
+			    json_string(manager_sync_state_name(manager_sync_state(sync))));
+	json_object_set_new(obj, "in_sync",
+			    json_boolean(sync->host->online && manager_sync_in_sync(sync)));
+	json_object_set_new(obj, "intended", hash_json(sync->intended));
+	json_object_set_new(obj, "installed", installed_json(sync));
+	json_object_set_new(obj, "revision", json_integer(sync->revision));
+	json_object_set_new(obj, "installed_at", time_json(sync->installed_wall_ns));
+	json_object_set_new(obj, "install_us", number_or_null(sync->install_us));
+	json_object_set_new(obj, "sync_us", number_or_null(sync->sync_us));
+	json_object_set_new(obj, "problem",
+			    *sync->problem ? json_string(sync->problem) : json_null());
+	json_object_set_new(obj, "used", used_json(sync->intended));
+}
+
+json_t *manager_api_host(const struct manager_host *host)
+{
+	const json_t *capacity = json_object_get(host->hello, "capacity");
+	const json_t *version = json_object_get(host->hello, "version");
+	const json_t *abi = json_object_get(host->hello, "abi");
+	const json_t *boot = json_object_get(host->hello, "boot");
+	json_t *obj = json_object();
+	int nics = 0, open = 0;
+
+	count_nics(host, &nics, &open);
+	json_object_set_new(obj, "name", json_string(host->name));
+	json_object_set_new(obj, "online", json_boolean(host->online));
+	json_object_set_new(obj, "enrolled_at", time_json(host->enrolled_ns));
+	json_object_set_new(obj, "last_seen", time_json(host->last_seen_ns));
+	json_object_set_new(obj, "version", version ? json_incref((json_t *)version) : json_null());
+	json_object_set_new(obj, "abi", abi ? json_incref((json_t *)abi) : json_null());
+	json_object_set_new(obj, "boot", boot ? json_incref((json_t *)boot) : json_null());
+	json_object_set_new(obj, "capacity",
+			    capacity ? json_incref((json_t *)capacity) : json_object());
+	json_object_set_new(obj, "vms", json_integer(host->vm_count));
+	json_object_set_new(obj, "nics", json_integer(nics));
+	json_object_set_new(obj, "nics_unprotected", json_integer(open));
+	if (host->sync) {
+		add_sync(obj, host->sync);
+	}
+	return obj;
+}
+
+static json_t *host_list(const struct manager_parts *parts, int *online, int *in_sync)
+{
+	json_t *list = json_array();
+	struct manager_host *h, *tmp;
+
+	HASH_ITER (hh, parts->inv->hosts, h, tmp) {
+		*online += h->online;
+		*in_sync += h->online && h->sync && manager_sync_in_sync(h->sync);
+		json_array_append_new(list, manager_api_host(h));
+	}
+	return list;
+}
+
+static json_t *counts_json(const struct manager_parts *parts)
+{
+	const struct manager_inventory *inv = parts->inv;
+	struct manager_host *h, *tmp;
+	int nics = 0, open = 0;
+
+	HASH_ITER (hh, inv->hosts, h, tmp) {
+		count_nics(h, &nics, &open);
+	}
+	return json_pack("{s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:I}", "tenants",
+			 (json_int_t)HASH_COUNT(inv->tenants), "vms",
+			 (json_int_t)HASH_COUNT(inv->vms), "nics", nics, "nics_unprotected", open,
+			 "networks", (json_int_t)HASH_COUNT(inv->networks), "identities",
+			 (json_int_t)HASH_COUNT(inv->identities), "policies",
+			 (json_int_t)bh_policy_set_count(manager_rulebook_set(parts->book)),
+			 "rules", (json_int_t)manager_rulebook_rule_count(parts->book));
+}
+
+static json_t *store_json(const struct manager_parts *parts)
+{
+	const char *path = manager_db_path(parts->db);
+	struct statvfs fs = {};
+	struct stat st = {};
+
+	(void)!stat(path, &st);
+	(void)!statvfs(path, &fs);
+	return json_pack("{s:s, s:I, s:I, s:b}", "path", path, "size_bytes", (json_int_t)st.st_size,
+			 "free_bytes", (json_int_t)((uint64_t)fs.f_bavail * fs.f_frsize), "ok",
+			 parts->dist->save_retry_ns == 0);
+}
+
+json_t *manager_api_status(const struct manager_parts *parts, size_t followers)
+{
+	int online = 0, in_sync = 0;
+	json_t *list = host_list(parts, &online, &in_sync);
+	json_t *events = manager_events_stats(parts->events);
+	int total = (int)json_array_size(list);
+	bool up = parts->bus && bh_bus_up(parts->bus);
+	json_t *bus =
+		json_pack("{s:b, s:b}", "connected", up, "private_server", parts->server != NULL);
+
+	if (parts->server) {
+		json_object_set_new(bus, "url", json_string(bh_bus_server_url(parts->server)));
+	}
+	if (parts->bus && !up) {
+		json_object_set_new(bus, "problem", json_string(bh_bus_last_error(parts->bus)));
+	}
+	json_object_set_new(events, "followers", json_integer((json_int_t)followers));
+	return json_pack("{s:s, s:o, s:o, s:I, s:b, s:{s:i, s:i, s:i}, s:o, s:o, s:o, s:o, s:o}",
+			 "version", BH_VERSION, "time", time_json(bh_time_wall_ns()), "started_at",
+			 time_json(parts->started_ns), "revision",
+			 (json_int_t)manager_rulebook_revision(parts->book), "in_sync",
+			 in_sync == total, "hosts", "total", total, "online", online, "in_sync",
+			 in_sync, "host_list", list, "counts", counts_json(parts), "bus", bus,
+			 "store", store_json(parts), "events", events);
+}
+
+static void get_status(struct manager_request *req)
+{
+	manager_reply(req, 200, manager_api_status(req->parts, manager_follower_count(req->api)));
+}
+
+static void list_hosts(struct manager_request *req)
+{
+	int online = 0, in_sync = 0;
+
+	manager_reply(req, 200,
+		      json_pack("{s:o}", "items", host_list(req->parts, &online, &in_sync)));
+}
+
+static struct manager_host *the_host(struct manager_request *req)
+{
+	struct manager_host *host = manager_host_find(req->parts->inv, req->segments[1]);
+
+	if (!host) {
+		manager_reply_errorf(req, 404, "not_found", "no host '%.80s'", req->segments[1]);
+	}
+	return host;
+}
+
+static void get_host(struct manager_request *req)
+{
+	struct manager_host *host = the_host(req);
+	const struct manager_vm *vm;
+	json_t *obj, *list;
+
+	if (!host) {
+		return;
+	}
+	obj = manager_api_host(host);
+	list = json_array();
+	DL_FOREACH (host->vms, vm) {
+		json_array_append_new(list, manager_vm_json(vm));
+	}
+	json_object_set_new(obj, "vm_list", list);
+	manager_reply(req, 200, obj);
+}
+
+static void delete_host(struct manager_request *req)
+{
+	struct manager_host *host = the_host(req);
+	struct bh_diag diag = {};
+	int r;
+
+	if (!host) {
+		return;
+	}
+	r = manager_store_drop_host(req->parts->db, host->name, &diag);
+	if (r < 0) {
+		manager_reply_failed(req, r, &diag);
+		return;
+	}
+	manager_distribute_forget(req->parts->dist, host);
+	manager_host_remove(req->parts->inv, host, bh_time_wall_ns());
+	manager_distribute_schedule(req->parts->dist);
+	if (manager_enroll_hosts_changed(req->parts->enroll, &diag) < 0) {
+		manager_reply_failed(req, -EIO, &diag);
+		return;
+	}
+	manager_reply_nothing(req);
+}
+
+static void on_query(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct manager_request *req = arg;
+	const char *text = err ? bh_bus_reply_text(err, reply) : "";
+
+	if (err == 0) {
+		json_t *body = json_copy(reply->json);
+
+		json_object_del(body, "ok");
+		manager_reply(req, 200, body);
+	} else if (err == -ETIMEDOUT || err == -EHOSTUNREACH) {
+		manager_reply_errorf(req, 504, "timeout", "the host does not answer: %s", text);
+	} else if (err > 0) {
+		manager_reply_errorf(req, 400, "bad_request", "%s", text);
+	} else {
+		manager_reply_errorf(req, 503, "unavailable", "%s", text);
+	}
+}
+
+static enum MHD_Result copy_argument(void *cls, enum MHD_ValueKind kind, const char *key,
+				     const char *value)
+{
+	if (value && strcmp(key, "type") != 0) {
+		json_object_set_new(cls, key, json_string(value));
+	}
+	return MHD_YES;
+}
+
+static void query_host(struct manager_request *req)
+{
+	struct manager_host *host = the_host(req);
+	json_t *body;
+
+	if (!host) {
+		return;
+	}
+	if (!manager_request_query(req, "what")) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'what' must be counters, connections, nics, rules or status");
+		return;
+	}
+	body = json_object();
+	MHD_get_connection_values(req->connection, MHD_GET_ARGUMENT_KIND, copy_argument, body);
+	manager_request_later(req);
+	manager_link_query(req->parts->link, host->name, body, on_query, req);
+}
+
+const struct manager_route manager_routes_status[] = {
+	{"GET", "status", get_status, 0, NULL},
+	{"GET", "hosts", list_hosts, 0, NULL},
+	{"GET", "hosts/*", get_host, 0, NULL},
+	{"DELETE", "hosts/*", delete_host, API_AUDIT, "host.delete"},
+	{"GET", "hosts/*/query", query_host, 0, NULL},
+	{},
+};

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Segments of networks and VMs, and images of hosts. */
+#include "manager/distribute/distribute.h"
+
+#include "base/counter.h"
+
+#include <utlist.h>
+
+BH_COUNTER(distribute_address_conflicts, "addresses that two VMs claim in one network, per build");
+
+struct manager_identity *manager_staged_identity(const struct manager_vm *vm)
+{
+	return vm->staged_identity ? vm->staged_identity : vm->identity;
+}
+
+/* ---- networks ---- */
+
+struct claim {
+	struct bh_rec_addr rec;
+	const struct manager_vm *vm;
+};
+struct claims {
+	struct claim *items;
+	size_t count;
+	size_t capacity;
+};
+
+/* Who runs wins over who is shut off; then who was seen first. */
+static int compare_claims(const void *pa, const void *pb)
+{
+	const struct claim *a = pa, *b = pb;
+	bool a_runs = manager_report_running(&a->vm->report);
+	bool b_runs = manager_report_running(&b->vm->report);
+	int r;
+
+	if (a->rec.vlan != b->rec.vlan) {
+		return a->rec.vlan < b->rec.vlan ? -1 : 1;
+	}
+	r = memcmp(a->rec.addr, b->rec.addr, 16);
+	if (r) {
+		return r;
+	}
+	if (a_runs != b_runs) {
+		return a_runs ? -1 : 1;
+	}
+	if (a->vm->first_seen_ns != b->vm->first_seen_ns) {
+		return a->vm->first_seen_ns < b->vm->first_seen_ns ? -1 : 1;
+	}
+	return strcmp(a->vm->uuid, b->vm->uuid);
+}
+
+static void claim(const struct manager_vm *vm, struct claims *claims, const uint8_t addr[16],
+		  uint32_t vlan)
+{
+	const struct manager_identity *identity = manager_staged_identity(vm);
+	struct claim *c = bh_vec_push(claims);
+
+	c->vm = vm;
+	c->rec.vlan = vlan;
+	memcpy(c->rec.addr, addr, 16);
+	c->rec.identity = identity->number;
+	c->rec.tenant = identity->tenant->number;
+}
+
+static void claim_nic(const struct manager_vm *vm, const struct manager_nic *nic,
+		      struct claims *claims)
+{
+	struct manager_addrs fixed = {};
+
+	manager_nic_addresses(nic, false, &fixed);
+	bh_vec_foreach (a, &fixed) {
+		claim(vm, claims, a->bytes, 0);
+		for (size_t i = 0; i < nic->report->vlan_count; i++) {
+			claim(vm, claims, a->bytes, nic->report->vlans[i]);
+		}
+	}
+	for (size_t i = 0; i < nic->learned_count; i++) {
+		if (!manager_addrs_has(&fixed, nic->learned[i].addr.bytes)) {
+			claim(vm, claims, nic->learned[i].addr.bytes, nic->learned[i].vlan);
+		}
+	}
+	bh_vec_done(&fixed);
+}
+
+static struct bh_segment *network_segment(const struct manager_network *net, struct claims *claims)
+{
+	BH_FREE char *name = bh_asprintf("net:%u", net->number);
+	struct bh_segment *seg = bh_segment_new(name);
+
+	if (claims->count) {
+		qsort(claims->items, claims->count, sizeof(*claims->items), compare_claims);
+	}
+	for (size_t i = 0; i < claims->count; i++) {
+		struct bh_rec rec = {.type = BH_REC_ADDR, .addr = claims->items[i].rec};
+		const struct claim *before = i ? &claims->items[i - 1] : NULL;
+
+		if (before && before->rec.vlan == rec.addr.vlan &&
+		    memcmp(before->rec.addr, rec.addr.addr, 16) == 0) {
+			if (before->vm != claims->items[i].vm) {
+				bh_counter_add(&distribute_address_conflicts, 1);
+			}
+			continue;
+		}
+		rec.addr.net = net->number;
+		bh_segment_add(seg, &rec);
+	}
+	if (bh_segment_seal(seg, NULL) < 0) {
+		abort(); /* keys were made unique above */
+	}
+	return seg;
+}
+
+static void keep_if_new(struct bh_segment *made, const struct bh_segment *old,
+			struct bh_segment **staged)
+{
+	bh_segment_unref(*staged);
+	*staged = NULL;
+	if (old && bh_hash_equal(bh_segment_hash(made), bh_segment_hash(old))) {
+		bh_segment_unref(made);
+	} else {
+		*staged = made;
+	}
+}
+
+void manager_build_networks(struct manager_distribute *dist)
+{
+	struct manager_inventory *inv = dist->o.inv;
+	struct manager_network *n, *n_tmp;
+	struct manager_vm *vm, *vm_tmp;
+
+	HASH_ITER (hh, inv->networks, n, n_tmp) {
+		n->scratch = n->changed ? bh_alloc(sizeof(struct claims)) : NULL;
+	}
+	HASH_ITER (hh, inv->vms, vm, vm_tmp) {
+		for (size_t i = 0; vm->host && i < vm->report.nic_count; i++) {
+			const struct manager_nic *nic = &vm->nics[i];
+
+			if (nic->net && nic->net->scratch) {
+				claim_nic(vm, nic, nic->net->scratch);
+			}
+		}
+	}
+	HASH_ITER (hh, inv->networks, n, n_tmp) {
+		if (n->scratch) {
+			keep_if_new(network_segment(n, n->scratch), n->segment, &n->staged);
+			bh_vec_done((struct claims *)n->scratch);
+			free(n->scratch);
+			n->scratch = NULL;
+		}
+	}
+}
+
+/* ---- VMs ---- */
+
+static void add_vlan(struct bh_segment *seg, const struct bh_rec_nic *nic, uint32_t vlan)
+{
+	struct bh_rec rec = {.type = BH_REC_NIC_VLAN, .nic_vlan.vlan = vlan};
+
+	memcpy(rec.nic_vlan.vm, nic->vm, 16);
+	memcpy(rec.nic_vlan.mac, nic->mac, 6);
+	bh_segment_add(seg, &rec);
+}
+
+static bool has_vlan(const uint32_t *vlans, size_t count, uint32_t vlan)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (vlans[i] == vlan) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void add_nic(struct bh_segment *seg, const struct manager_vm *vm,
+		    const struct manager_nic *nic, const struct bh_policy_grant *grant)
+{
+	const struct manager_identity *identity = manager_staged_identity(vm);
+	const struct manager_report_nic *r = nic->report;
+	struct bh_rec rec = {.type = BH_REC_NIC};
+	struct manager_addrs fixed = {};
+
+	memcpy(rec.nic.vm, vm->id, 16);
+	memcpy(rec.nic.mac, r->mac, 6);
+	rec.nic.net = nic->net->number;
+	rec.nic.identity = identity->number;
+	rec.nic.tenant = identity->tenant->number;
+	manager_nic_addresses(nic, false, &fixed);
+	rec.nic.flags = r->flags | grant->flags | (fixed.count ? 0 : MANAGER_NIC_LEARN_DHCP);
+	bh_segment_add(seg, &rec);
+	bh_vec_foreach (a, &fixed) {
+		struct bh_rec addr = {.type = BH_REC_NIC_ADDR};
+
+		memcpy(addr.nic_addr.vm, vm->id, 16);
+		memcpy(addr.nic_addr.mac, r->mac, 6);
+		memcpy(addr.nic_addr.addr, a->bytes, 16);
+		bh_segment_add(seg, &addr);
+	}
+	for (size_t i = 0; i < r->vlan_count; i++) {
+		if (!has_vlan(r->vlans, i, r->vlans[i])) {
+			add_vlan(seg, &rec.nic, r->vlans[i]);
+		}
+	}
+	for (size_t i = 0; i < grant->vlan_count; i++) {
+		if (!has_vlan(r->vlans, r->vlan_count, grant->vlans[i])) {
+			add_vlan(seg, &rec.nic, grant->vlans[i]);
+		}
+	}
+	bh_vec_done(&fixed);
+}
+
+void manager_build_vm(struct manager_distribute *dist, struct manager_vm *vm,
+		      const struct bh_policy_set *set)
+{
+	const struct manager_identity *identity = manager_staged_identity(vm);
+	BH_FREE char *name = bh_asprintf("vm:%s", vm->uuid);
+	BH_FREE struct bh_policy_label *labels = NULL;
+	struct bh_segment *seg = bh_segment_new(name);
+	struct bh_policy_grant grant = {};
+	size_t count = manager_identity_labels(identity, &labels);
+
+	bh_policy_grant_of(set, identity->tenant->name, labels, count, &grant);
+	for (size_t i = 0; i < vm->report.nic_count; i++) {
+		if (vm->nics[i].net) {
+			add_nic(seg, vm, &vm->nics[i], &grant);
+		}
+	}
+	bh_policy_grant_done(&grant);
+	if (bh_segment_seal(seg, NULL) < 0) {
+		abort(); /* MACs are unique in a report, addresses and VLANs in a NIC */
+	}
+	keep_if_new(seg, vm->segment, &vm->staged);
+}
+
+/* ---- hosts ---- */
+
+static void put(struct bh_image *image, struct bh_segment *staged, struct bh_segment *current)
+{
+	struct bh_segment *seg = staged ? staged : current;
+
+	if (seg && bh_segment_count(seg)) {
+		bh_image_set(image, seg);
+	}
+}
+
+struct bh_image *manager_build_image(struct manager_host *host)
+{
+	struct bh_image *image = bh_image_new();
+	struct manager_vm *vm;
+
+	DL_FOREACH (host->vms, vm) {
+		struct manager_identity *identity = manager_staged_identity(vm);
+
+		put(image, identity->staged[0], identity->sets[0]);
+		put(image, identity->staged[1], identity->sets[1]);
+		put(image, vm->staged, vm->segment);
+		for (size_t i = 0; i < vm->report.nic_count; i++) {
+			const struct manager_network *net = vm->nics[i].net;
+
+			if (net) {
+				put(image, net->staged, net->segment);
+			}
+		}
+	}
+	return image;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hosts, VMs, NICs, tenants, networks and identities: the truth in memory, bulkhead.db behind it.
+ *
+ * Theory of operation
+ *   Changes are made in memory and marked: `saved` false for what the store does not have yet,
+ * `changed` for what hosts do not have yet. manager_inventory_save() writes everything unsaved in
+ * one transaction. distribute/ does nothing before that succeeded, so a number that any host has
+ * ever seen is in the store: numbers are never used for something else, also after a crash. What a
+ * host says comes in as reports (report.h) and only ever changes VMs of that host. A VM that two
+ * hosts claim stays with the first as long as that one reports it as running.
+ *
+ * Structs are open to the manager's rooms for reading; only inventory/ writes them, but for the
+ * fields that say they are distribute's. Pointers live until the thing is removed. Loop thread
+ * only. Times are wall-clock nanoseconds, given by the caller.
+ */
+#ifndef BH_MANAGER_INVENTORY_INVENTORY_H
+#define BH_MANAGER_INVENTORY_INVENTORY_H
+
+#include "manager/inventory/report.h"
+#include "manager/store/store.h"
+#include "model/image.h"
+#include "policy/compile.h"
+
+#include <uthash.h>
+
+#define MANAGER_TENANTS_MAX    10000
+#define MANAGER_NETWORKS_MAX   65536
+#define MANAGER_IDENTITIES_MAX 262144
+
+struct manager_sync; /* distribute/sync.h: what a host has and should have */
+
+struct manager_tenant {
+	uint32_t number;
+	char name[BH_NAME_MAX + 1];
+	bool saved;
+	bool in_universe; /* distribute's */
+	unsigned int vms;
+	UT_hash_handle hh, hh_number;
+};
+
+struct manager_network {
+	uint32_t number;
+	char *key;
+	bool managed;
+	bool saved;
+	unsigned int nics;
+	bool changed;			     /* its addresses must be written anew */
+	struct bh_segment *segment, *staged; /* distribute's: in force, and beside it */
+	void *scratch;			     /* distribute's */
+	UT_hash_handle hh, hh_number;
+};
+
+struct manager_identity {
+	uint32_t number;
+	struct manager_tenant *tenant;
+	char *key;	/* "<tenant number>\n<labels>" */
+	json_t *labels; /* classes included */
+	bool saved;
+	unsigned int vms;
+	bool in_universe;			/* distribute's */
+	bool changed;				/* distribute's: compile anew */
+	struct bh_segment *sets[2], *staged[2]; /* distribute's, by direction */
+	UT_hash_handle hh, hh_number;
+};
+
+struct manager_learned {
+	struct manager_addr addr;
+	uint32_t vlan;
+	uint64_t expires_ns;
+};
+
+struct manager_nic {
+	const struct manager_report_nic *report; /* in the VM's report */
+	struct manager_network *net;		 /* NULL: can't be protected */
+	struct manager_addrs api;
+	struct manager_learned learned[MANAGER_ADDRS_PER_NIC];
+	size_t learned_count;
+};
+
+struct manager_vm {
+	uint8_t id[16];
+	char uuid[BH_UUID_TEXT_SIZE];
+	struct manager_report report;
+	struct manager_nic *nics; /* report.nic_count of them */
+	json_t *api;		  /* {"tenant", "birth", "labels": {}, "addresses": {mac: []}} */
+	json_t *labels;		  /* in force, without classes */
+	struct manager_tenant *tenant;
+	struct manager_identity *identity;
+	struct manager_host *host; /* NULL: gone */
+	uint64_t first_seen_ns, last_seen_ns;
+	uint64_t conflict_ns; /* when the last conflict over it was told */
+	bool saved;
+	bool changed;				  /* its records must be written anew */
+	struct bh_segment *segment, *staged;	  /* distribute's */
+	struct manager_identity *staged_identity; /* distribute's */
+	struct manager_vm *prev, *next;		  /* of its host */
+	UT_hash_handle hh;
+};
+
+enum manager_table {
+	MANAGER_TABLE_NICS,
+	MANAGER_TABLE_ADDRS,
+	MANAGER_TABLE_SETS,
+	MANAGER_TABLE_ROWS,
+	MANAGER_TABLE_CIDRS,
+	MANAGER_TABLE_RANGES,
+	MANAGER_TABLE_COUNT
+};
+
+struct manager_host {
+	char name[BH_NAME_MAX + 1];
+	uint64_t enrolled_ns, last_seen_ns;
+	uint64_t report_ns; /* of the last inventory, 0 none since the manager started */
+	json_t *hello;	    /* last hello, checked; NULL: never */
+	uint64_t capacity[MANAGER_TABLE_COUNT]; /* 0: not told */
+	bool online;
+	bool saved;
+	char session[65];
+	uint64_t last_n; /* of that session */
+	bool changed;	 /* what is on it has changed */
+	struct manager_vm *vms;
+	unsigned int vm_count;
+	struct manager_sync *sync; /* distribute's */
+	UT_hash_handle hh;
+};
+
+/* Something that people should know: becomes an event. body is owned by the callee. */
+typedef void manager_notice_fn(const char *type, const char *severity, json_t *body, void *arg);
+
+struct manager_inventory {
+	struct manager_db *db;
+	struct manager_tenant *tenants, *tenants_by_number;
+	struct manager_network *networks, *networks_by_number;
+	struct manager_identity *identities, *identities_by_number;
+	struct manager_vm *vms;
+	struct manager_host *hosts;
+	uint32_t next_tenant, next_network, next_identity;
+	bool numbers_saved;
+	bool dirty;			      /* something is unsaved or changed */
+	const struct bh_policy_set *policies; /* in force; borrowed; for classes */
+	const char *default_tenant;	      /* of VMs whose metadata names none */
+	manager_notice_fn *notice;
+	void *notice_arg;
+};
+
+[[nodiscard]] int manager_inventory_new(struct manager_db *db, const char *default_tenant,
+					struct manager_inventory **ret, struct bh_diag *diag);
+/* These are in force from here on: every VM gets its identity under them. */
+void manager_inventory_set_policies(struct manager_inventory *inv,
+				    const struct bh_policy_set *policies);
+void manager_inventory_free(struct manager_inventory *inv);
+/* One transaction with everything unsaved; on failure all of it stays unsaved. `in_tx`: the caller
+ * has begun and will commit one; call manager_inventory_saved() when it did. */
+[[nodiscard]] int manager_inventory_save(struct manager_inventory *inv, bool in_tx,
+					 struct bh_diag *diag);
+void manager_inventory_saved(struct manager_inventory *inv);
+
+/* ---- looking ---- */
+struct manager_tenant *manager_tenant_find(struct manager_inventory *inv, const char *name);
+struct manager_tenant *manager_tenant_at(struct manager_inventory *inv, uint32_t number);
+struct manager_identity *manager_identity_at(struct manager_inventory *inv, uint32_t number);
+struct manager_host *manager_host_find(struct manager_inventory *inv, const char *name);
+#define MANAGER_VM_AMBIGUOUS 1
+/* By UUID, or by name when only one has it. 0, -ENOENT or MANAGER_VM_AMBIGUOUS, with diag. */
+[[nodiscard]] int manager_vm_find(struct manager_inventory *inv, const char *id,
+				  struct manager_vm **ret, struct bh_diag *diag);
+/* The VM that uses an address in a network; NULL when none. */
+struct manager_vm *manager_vm_by_address(struct manager_inventory *inv, uint32_t net,
+					 const uint8_t addr[16]);
+const char *manager_vm_birth(const struct manager_vm *vm); /* "open" or "closed" */
+
+/* ---- tenants and hosts ---- */
+/* Finds or makes. NULL with diag for a name that is none, or when there are too many. */
+struct manager_tenant *manager_tenant_get(struct manager_inventory *inv, const char *name,
+					  struct bh_diag *diag);
+void manager_tenant_remove(struct manager_inventory *inv, struct manager_tenant *tenant);
+struct manager_host *manager_host_add(struct manager_inventory *inv, const char *name,
+				      uint64_t now_ns);
+/* Its VMs are gone then. */
+void manager_host_remove(struct manager_inventory *inv, struct manager_host *host, uint64_t now_ns);
+void manager_host_hello(struct manager_inventory *inv, struct manager_host *host,
+			const json_t *hello, uint64_t now_ns);
+
+/* ---- what hosts say (apply.c) ---- */
+/* Whole inventory. Bad VMs are left out, counted and named in *ret_rejected (owned array). */
+[[nodiscard]] int manager_inventory_report(struct manager_inventory *inv, struct manager_host *host,
+					   const json_t *vms, uint64_t now_ns,
+					   json_t **ret_rejected, struct bh_diag *diag);
+#define MANAGER_REPORT_CONFLICT 1 /* another host has this VM running */
+/* One VM that is about to start. */
+[[nodiscard]] int manager_inventory_birth(struct manager_inventory *inv, struct manager_host *host,
+					  const json_t *vm, uint64_t now_ns,
+					  struct manager_vm **ret_vm, struct bh_diag *diag);
+/* The body of `learned`. */
+[[nodiscard]] int manager_inventory_learned(struct manager_inventory *inv,
+					    struct manager_host *host, const json_t *body,
+					    uint64_t now_ns, struct bh_diag *diag);
+/* Forgets learned addresses whose lease is over. */
+void manager_inventory_expire(struct manager_inventory *inv, uint64_t now_ns);
+
+/* ---- what the API sets ---- */
+/* api is owned by the callee and replaces what is there; checked before by the caller. */
+[[nodiscard]] int manager_vm_set_api(struct manager_inventory *inv, struct manager_vm *vm,
+				     json_t *api, struct bh_diag *diag);
+void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm);
+
+/* ---- identities (identify.c) ---- */
+/* The identity that the VM has under these policies; made when there is none. NULL with diag when
+ * there are too many. The VM is not changed. */
+struct manager_identity *manager_identity_for(struct manager_inventory *inv,
+					      const struct manager_vm *vm,
+					      const struct bh_policy_set *policies,
+					      struct bh_diag *diag);
+/* Gives the VM its tenant, labels and identity anew; marks what that changes. */
+[[nodiscard]] int manager_vm_identify(struct manager_inventory *inv, struct manager_vm *vm,
+				      struct bh_diag *diag);
+/* Makes identity the VM's, and marks what changes. */
+void manager_vm_set_identity(struct manager_inventory *inv, struct manager_vm *vm,
+			     struct manager_identity *identity);
+void manager_vm_touch(struct manager_inventory *inv, struct manager_vm *vm);
+/* Removes an identity that no VM has and that is in no universe. */
+void manager_identity_remove(struct manager_inventory *inv, struct manager_identity *identity);
+/* Its labels for the policy room; *ret is owned (free), the text borrowed. */
+size_t manager_identity_labels(const struct manager_identity *identity,
+			       struct bh_policy_label **ret);
+/* All addresses of a NIC that are in force (owned by the caller), learned ones on demand. */
+void manager_nic_addresses(const struct manager_nic *nic, bool learned, struct manager_addrs *ret);
+
+/* ---- internal to inventory/ ---- */
+struct manager_vm *manager_vm_new(struct manager_inventory *inv, const uint8_t id[16],
+				  uint64_t now_ns);
+/* Takes over the report (leaves it empty); learned addresses of NICs that stay are kept. */
+[[nodiscard]] int manager_vm_set_report(struct manager_inventory *inv, struct manager_vm *vm,
+					struct manager_report *report, struct bh_diag *diag);
+void manager_vm_attach(struct manager_inventory *inv, struct manager_vm *vm,
+		       struct manager_host *host);
+void manager_vm_detach(struct manager_inventory *inv, struct manager_vm *vm);
+struct manager_network *manager_network_get(struct manager_inventory *inv, const char *key,
+					    bool managed, struct bh_diag *diag);
+
+#endif
