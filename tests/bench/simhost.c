@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "simhost.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/util.h"
+#include "bus/client.h"
+#include "bus/pki.h"
+#include "bus/subject.h"
+#include "model/image.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+
+struct simhost {
+	struct simhosts *sim;
+	unsigned int number;
+	char name[32];
+	char subject[BH_SUBJECT_SIZE];
+	char session[40];
+	uint64_t n;
+	struct bh_bus *bus;
+	struct bh_image *image;
+	struct bh_wbuf parts;
+	bool greeted;
+};
+
+struct simhosts {
+	struct simhosts_options o;
+	struct simhost *hosts;
+	uint64_t applied, failed, records;
+};
+
+/* ---- API ---- */
+
+static size_t take_data(char *data, size_t size, size_t count, void *arg)
+{
+	bh_wbuf_put(arg, data, size * count);
+	return size * count;
+}
+
+int sim_api(const char *socket, const char *method, const char *path, const char *type,
+	    const char *body, long *ret_status, json_t **ret_json)
+{
+	CURL *curl = curl_easy_init();
+	BH_FREE char *url = bh_asprintf("http://manager/v1/%s", path);
+	BH_FREE char *header = bh_asprintf("Content-Type: %s", type);
+	struct curl_slist *headers = curl_slist_append(NULL, header);
+	struct bh_wbuf out;
+	int r;
+
+	*ret_json = NULL;
+	headers = curl_slist_append(headers, "Expect:");
+	bh_wbuf_init(&out, 0);
+	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_data);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &out);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, 120L);
+	if (body) {
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+	}
+	r = curl_easy_perform(curl) == CURLE_OK ? 0 : -EIO;
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, ret_status);
+	if (r == 0 && out.size) {
+		r = bh_json_load((const char *)out.data, out.size, 256u << 20, ret_json, NULL);
+	}
+	bh_wbuf_done(&out);
+	curl_slist_free_all(headers);
+	curl_easy_cleanup(curl);
+	return r;
+}
+
+static int join(struct simhost *h, const char *dir, struct bh_diag *diag)
+{
+	BH_FREE char *key = bh_asprintf("%s/host.key", dir);
+	BH_FREE char *cert = bh_asprintf("%s/host.crt", dir);
+	BH_FREE char *ca = bh_asprintf("%s/ca.crt", dir);
+	BH_FREE char *urls = bh_asprintf("%s/bus.url", dir);
+	BH_FREE char *name = bh_asprintf("host.%s", h->name);
+	BH_FREE char *csr = NULL;
+	BH_FREE char *body = NULL;
+	BH_JSON json_t *token = NULL, *request = NULL, *answer = NULL;
+	const char *url;
+	long status = 0;
+	int r;
+
+	r = bh_mkdirs(dir, 0700, diag);
+	if (r == 0) {
+		r = bh_pki_csr_make(key, name, &csr, diag);
+	}
+	if (r == 0) {
+		r = sim_api(h->sim->o.api, "POST", "enroll-tokens", "application/json", "{}",
+			    &status, &token);
+	}
+	if (r < 0) {
+		return r;
+	}
+	request = json_pack("{s:s, s:s, s:s}", "token", bh_json_str_or(token, "token", ""), "name",
+			    h->name, "csr", csr);
+	body = bh_json_dump(request);
+	r = sim_api(h->sim->o.api, "POST", "enroll", "application/json", body, &status, &answer);
+	if (r < 0 || status != 201) {
+		return bh_diag_set(diag, -EACCES, "%s did not join: HTTP %ld", h->name, status);
+	}
+	url = bh_json_str_or(answer, "bus_url", "");
+	r = bh_pki_install(bh_json_str_or(answer, "ca", ""), bh_json_str_or(answer, "cert", ""),
+			   key, name, ca, cert, diag);
+	return r < 0 ? r : bh_file_replace(urls, url, strlen(url), 0600, diag);
+}
+
+/* ---- what it says ---- */
+
+static json_t *make_vm(const struct simhost *h, unsigned int k)
+{
+	static const char *const roles[] = {"web", "app", "db", "cache"};
+	unsigned int id = h->number * h->sim->o.vms + k;
+	unsigned int net = h->number / 10;
+	char uuid[40], name[32], tenant[16], app[16], mac[24], addr[24], key[32];
+
+	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", id);
+	snprintf(name, sizeof(name), "vm%u", id);
+	snprintf(tenant, sizeof(tenant), "t%u", id % h->sim->o.tenants);
+	snprintf(app, sizeof(app), "a%u", id / h->sim->o.tenants % 5);
+	snprintf(mac, sizeof(mac), "52:54:%02x:%02x:%02x:%02x", id >> 24 & 255, id >> 16 & 255,
+		 id >> 8 & 255, id & 255);
+	snprintf(addr, sizeof(addr), "10.%u.%u.%u", net & 127, id >> 8 & 255, id & 255);
+	snprintf(key, sizeof(key), "bridge/br%u", net);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s, s:b, s:s, s:s,"
+			 " s:s, s:[s], s:[], s:[], s:b, s:s}]}",
+			 "uuid", uuid, "name", name, "type", "kvm", "state", "running", "tenant",
+			 tenant, "birth", "closed", "labels", "app", app, "role",
+			 roles[id / h->sim->o.tenants / 5 % 4], "nics", "mac", mac, "net", key,
+			 "net_managed", 0, "kind", "bridge", "source", "br0", "dev", "vnet0",
+			 "addresses", addr, "flags", "vlans", "protected", 1, "reason", "");
+}
+
+static void request(struct simhost *h, const char *type, json_t *body, bh_bus_reply_fn *fn)
+{
+	struct bh_bus_msg msg = {.json = body};
+
+	json_object_set_new(body, "type", json_string(type));
+	json_object_set_new(body, "session", json_string(h->session));
+	json_object_set_new(body, "n", json_integer((json_int_t)++h->n));
+	bh_bus_request(h->bus, h->subject, &msg, 60000, fn, h);
+	json_decref(body);
+}
+
+static void say_hello(struct simhost *h);
+
+static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct simhost *h = arg;
+
+	if (err && err != -ECANCELED) {
+		fprintf(stderr, "%s: inventory: %s\n", h->name, bh_bus_reply_text(err, reply));
+		h->sim->failed++;
+		if (bh_bus_up(h->bus)) {
+			say_hello(h);
+		}
+		return;
+	}
+	h->greeted = !err;
+}
+
+static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct simhost *h = arg;
+	json_t *vms;
+
+	if (err == -ECANCELED) {
+		return;
+	}
+	if (err) {
+		fprintf(stderr, "%s: hello: %s\n", h->name, bh_bus_reply_text(err, reply));
+		if (bh_bus_up(h->bus)) {
+			say_hello(h);
+		}
+		return;
+	}
+	vms = json_array();
+	for (unsigned int i = 0; i < h->sim->o.vms; i++) {
+		json_array_append_new(vms, make_vm(h, i));
+	}
+	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
+}
+
+static void say_hello(struct simhost *h)
+{
+	char hash[2 * BH_HASH_SIZE + 1];
+	json_int_t rows = h->sim->o.capacity_rows ? (json_int_t)h->sim->o.capacity_rows : 1000000;
+
+	bh_hash_format(bh_image_hash(h->image), hash);
+	request(h, "hello",
+		json_pack("{s:s, s:i, s:s, s:s, s:{s:i, s:i, s:i, s:I, s:i, s:i, s:i}}", "version",
+			  "sim", "abi", 1, "boot", "sim", "hash", hash, "capacity", "nics", 4096,
+			  "addrs", 1000000, "sets", 8192, "rows", rows, "cidrs", 100000, "ranges",
+			  65536, "cts", 1000000),
+		on_hello);
+}
+
+static void on_state(struct bh_bus *bus, bool up, void *arg)
+{
+	struct simhost *h = arg;
+
+	if (up) {
+		say_hello(h);
+	} else {
+		h->greeted = false;
+	}
+}
+
+/* ---- what it is told ---- */
+
+static void reply_hash(struct simhost *h, struct bh_bus_request *req, uint64_t us)
+{
+	char hash[2 * BH_HASH_SIZE + 1];
+
+	bh_hash_format(bh_image_hash(h->image), hash);
+	bh_bus_reply(req, json_pack("{s:s, s:I}", "hash", hash, "install_us", (json_int_t)us));
+}
+
+static int install(struct simhost *h, struct bh_diag *diag)
+{
+	static const struct bh_hash zero;
+	struct bh_delta *delta = NULL;
+	struct bh_image *next = NULL, *empty = NULL;
+	int r = bh_delta_decode(h->parts.data, h->parts.size, &delta, diag);
+
+	if (r == 0) {
+		empty = bh_hash_equal(bh_delta_from(delta), &zero) ? bh_image_new() : NULL;
+		r = bh_delta_apply(delta, empty ? empty : h->image, &next, diag);
+	}
+	if (r == 0) {
+		h->sim->records += bh_delta_count(delta);
+		bh_image_free(h->image);
+		h->image = bh_steal(&next);
+	}
+	bh_image_free(empty);
+	bh_delta_free(delta);
+	return r;
+}
+
+static void on_apply(struct simhost *h, struct bh_bus_request *req, const struct bh_bus_msg *msg)
+{
+	uint64_t part = bh_json_u64_or(msg->json, "part", 0);
+	uint64_t begun = uv_hrtime();
+	struct bh_diag diag = {};
+	int r;
+
+	if (part == 0) {
+		h->parts.size = 0;
+	}
+	bh_wbuf_put(&h->parts, msg->bytes, msg->size);
+	if (part + 1 < bh_json_u64_or(msg->json, "parts", 1)) {
+		bh_bus_reply(req, NULL);
+		return;
+	}
+	r = install(h, &diag);
+	if (r == 0) {
+		h->sim->applied++;
+		reply_hash(h, req, (uv_hrtime() - begun) / 1000);
+	} else {
+		h->sim->failed++;
+		bh_bus_reply_error(req, r == BH_IMAGE_STALE ? "stale" : "failed", "%s", diag.text);
+	}
+}
+
+static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
+{
+	struct simhost *h = arg;
+	const char *type = bh_json_str_or(msg->json, "type", "");
+
+	if (strcmp(type, "apply") == 0) {
+		on_apply(h, req, msg);
+	} else if (strcmp(type, "ping") == 0) {
+		reply_hash(h, req, 0);
+	} else if (strcmp(type, "query") == 0) {
+		bh_bus_reply(req, json_pack("{s:s}", "simulated",
+					    bh_json_str_or(msg->json, "what", "")));
+	} else {
+		bh_bus_reply_error(req, "unknown", "a simulated host does not know '%s'", type);
+	}
+}
+
+static int start(struct simhost *h, const char *dir, struct bh_diag *diag)
+{
+	BH_FREE char *key = bh_asprintf("%s/host.key", dir);
+	BH_FREE char *cert = bh_asprintf("%s/host.crt", dir);
+	BH_FREE char *ca = bh_asprintf("%s/ca.crt", dir);
+	BH_FREE char *url_file = bh_asprintf("%s/bus.url", dir);
+	BH_FREE char *urls = NULL;
+	char inbox[BH_SUBJECT_SIZE], cmd[BH_SUBJECT_SIZE];
+	struct bh_bus_options options = {.name = h->name,
+					 .inbox = bh_subject_inbox(h->name, inbox),
+					 .ca_file = ca,
+					 .cert_file = cert,
+					 .key_file = key,
+					 .out_max_bytes = 4u << 20,
+					 .on_state = on_state,
+					 .arg = h};
+	size_t size;
+	int r = bh_file_read(url_file, 4096, &urls, &size, diag);
+
+	if (r < 0) {
+		return r;
+	}
+	options.urls = urls;
+	r = bh_bus_new(h->sim->o.loop, &options, &h->bus, diag);
+	if (r == 0) {
+		bh_bus_serve(h->bus, bh_subject_cmd(h->name, cmd), BH_SUBJECT_MANAGER_INBOX ".",
+			     on_command, h);
+	}
+	return r;
+}
+
+int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
+		 struct bh_diag *diag)
+{
+	struct simhosts *sim = bh_alloc(sizeof(*sim));
+
+	sim->o = *options;
+	sim->hosts = bh_alloc_array(options->count, sizeof(*sim->hosts));
+	for (unsigned int i = 0; i < options->count; i++) {
+		struct simhost *h = &sim->hosts[i];
+		BH_FREE char *dir = NULL;
+		BH_FREE char *done = NULL;
+		int r = 0;
+
+		h->sim = sim;
+		h->number = options->first + i;
+		snprintf(h->name, sizeof(h->name), "sim%u", h->number);
+		snprintf(h->session, sizeof(h->session), "sim-%u-%llx", h->number,
+			 (unsigned long long)uv_hrtime());
+		bh_subject_req(h->name, h->subject);
+		h->image = bh_image_new();
+		bh_wbuf_init(&h->parts, 0);
+		dir = bh_asprintf("%s/%s", options->dir, h->name);
+		done = bh_asprintf("%s/bus.url", dir);
+		if (access(done, F_OK) != 0) {
+			r = join(h, dir, diag);
+		}
+		if (r == 0) {
+			r = start(h, dir, diag);
+		}
+		if (r < 0) {
+			return r;
+		}
+	}
+	*ret = sim;
+	return 0;
+}
+
+void simhosts_free(struct simhosts *sim)
+{
+	for (unsigned int i = 0; i < sim->o.count; i++) {
+		bh_bus_free(sim->hosts[i].bus);
+		bh_image_free(sim->hosts[i].image);
+		bh_wbuf_done(&sim->hosts[i].parts);
+	}
+	free(sim->hosts);
+	free(sim);
+}
+
+json_t *simhosts_stats(const struct simhosts *sim)
+{
+	json_int_t connected = 0, greeted = 0;
+
+	for (unsigned int i = 0; i < sim->o.count; i++) {
+		connected += sim->hosts[i].bus && bh_bus_up(sim->hosts[i].bus);
+		greeted += sim->hosts[i].greeted;
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "hosts", (json_int_t)sim->o.count,
+			 "connected", connected, "greeted", greeted, "applied",
+			 (json_int_t)sim->applied, "failed", (json_int_t)sim->failed, "records",
+			 (json_int_t)sim->records);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Simulated hosts: each joins the manager over its API with keys of its own, connects to the real
+ * bus, says hello and its inventory, and really decodes and applies what it is sent
+ * (bh_delta_apply) and answers with the hash of what it then holds. There is no kernel behind it.
+ * Many share one loop.
+ */
+#ifndef BH_TESTS_SIMHOST_H
+#define BH_TESTS_SIMHOST_H
+
+#include "base/diag.h"
+
+#include <jansson.h>
+#include <uv.h>
+
+struct simhosts;
+
+struct simhosts_options {
+	uv_loop_t *loop;
+	const char *api;    /* unix socket of the manager's API */
+	const char *dir;    /* keys and certificates, one folder per host */
+	unsigned int first; /* number of the first host */
+	unsigned int count;
+	unsigned int vms; /* per host */
+	unsigned int tenants;
+	uint64_t capacity_rows; /* 0: large */
+};
+/* Joins (once per folder) and connects; blocking for the joins. */
+[[nodiscard]] int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
+			       struct bh_diag *diag);
+void simhosts_free(struct simhosts *sim);
+/* {"hosts", "connected", "greeted", "applied", "failed", "records"} */
+json_t *simhosts_stats(const struct simhosts *sim);
+
+/* One request to the API over the unix socket; *ret_status is the HTTP status. Owned JSON or NULL.
+ */
+[[nodiscard]] int sim_api(const char *socket, const char *method, const char *path,
+			  const char *type, const char *body, long *ret_status, json_t **ret_json);
+
+#endif
