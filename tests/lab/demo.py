@@ -76,7 +76,8 @@ def start_world():
     step("bulkheadd with its nats-server; both hosts enrol")
     lab.manager.start_all()
     step(f"policy {os.path.relpath(POLICY, util.ROOT)}")
-    lab.manager.cli("policy", "apply", POLICY, "--wait=20")
+    lab.manager.sh(f"cd {util.ROOT} && {manager.program('bulkhead')} policy apply "
+                   f"{os.path.relpath(POLICY, util.ROOT)} --wait=20")
     step("guests: " + ", ".join(f"{name} on h{host}" for name, host, *_ in GUESTS))
     guests = [lab.host(host).guest(name, address=f"{address}/24", tenant=tenant, labels=labels)
               for name, host, address, tenant, labels in GUESTS]
@@ -129,7 +130,11 @@ def find_flows(lab, attempts, timeout=10):
 
 
 def rule_text(flow):
-    return (flow or {}).get("rule_text") or f"rule {(flow or {}).get('rule', '?')}"
+    """The rule that decides: of what is allowed the one at the receiver, where the record knows it."""
+    flow = flow or {}
+    both = [flow.get("rule_text"), flow.get("other_rule_text")]
+    text = (both[1] if flow.get("dir") == "egress" and flow.get("type") == "flow.new" else "") or both[0] or "?"
+    return text.split("): ")[0] + ")" if "): " in text else text.split(": a policy")[0]
 
 
 def verdict_of(flow):

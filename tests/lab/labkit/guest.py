@@ -101,13 +101,13 @@ class Guest:
         util.write(path, self.xml())
         self.host.virsh("define", path)
 
-    def start(self, wait=True, timeout=60):
+    def start(self, wait=True, timeout=180):
         self.host.virsh("start", self.name)
         if wait:
             self.wait(timeout)
         return self
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=180):
         try:
             util.wait_until(f"the agent of {self.name}", self.agent.ready, timeout, 0.1)
         except util.LabError as error:

@@ -73,7 +73,8 @@ class Manager(Node):
 
     def configure(self, **settings):
         """Keys of manager.yaml, over those that the lab needs."""
-        have = {"listen": "0.0.0.0:7443", **settings}
+        have = {"listen": "0.0.0.0:7443", "names": ["10.77.0.254"],
+                "bus": {"listen": "0.0.0.0:4222", "advertise": "tls://10.77.0.254:4222"}, **settings}
         util.write(f"{self.dir}/etc-bulkhead/manager.yaml",
                    "".join(f"{k}: {json.dumps(v)}\n" for k, v in have.items()))
 
