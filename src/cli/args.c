@@ -25,7 +25,7 @@ static void add_options(struct option_set *set, const struct cli_option *options
 		set->options[set->count] = options;
 		set->longs[set->count] = (struct option){
 			.name = options->name,
-			.has_arg = !options->arg	      ? no_argument
+			.has_arg = !options->arg	    ? no_argument
 				   : options->arg[0] == '[' ? optional_argument
 							    : required_argument,
 		};
@@ -148,8 +148,9 @@ static int parse_leaf(const struct cli_option *global, int argc, char **argv, st
 				   command->args ? command->args : "more words", call->path);
 	}
 	if (call->arg_count > command->args_max) {
-		return bh_diag_set(diag, -EINVAL, "`%s` can do nothing with \"%s\"; see `%s --help`",
-				   call->path, call->args[command->args_max], call->path);
+		return bh_diag_set(diag, -EINVAL,
+				   "`%s` can do nothing with \"%s\"; see `%s --help`", call->path,
+				   call->args[command->args_max], call->path);
 	}
 	return CLI_ARGS_RUN;
 }
@@ -159,8 +160,9 @@ static int unknown_command(const struct cli_call *call, const char *word, struct
 	const char *nearest = cli_args_nearest(call->command->children, word);
 
 	if (nearest) {
-		return bh_diag_set(diag, -EINVAL, "`%s` has no command \"%s\"; did you mean \"%s\"?",
-				   call->path, word, nearest);
+		return bh_diag_set(diag, -EINVAL,
+				   "`%s` has no command \"%s\"; did you mean \"%s\"?", call->path,
+				   word, nearest);
 	}
 	return bh_diag_set(diag, -EINVAL, "`%s` has no command \"%s\"; see `%s --help`", call->path,
 			   word, call->path);
@@ -322,8 +324,9 @@ void cli_args_help(const struct cli_call *call, const struct cli_option *global,
 
 	bh_wbuf_printf(ret_text, "%s: %s\n\nUsage:\n", call->path, command->summary);
 	if (command->run) {
-		bh_wbuf_printf(ret_text, "  %s%s%s%s\n", call->path, command->options ? " [options]" : "",
-			       command->args ? " " : "", command->args ? command->args : "");
+		bh_wbuf_printf(ret_text, "  %s%s%s%s\n", call->path,
+			       command->options ? " [options]" : "", command->args ? " " : "",
+			       command->args ? command->args : "");
 	}
 	if (command->children) {
 		bh_wbuf_printf(ret_text, "  %s COMMAND ...\n\nCommands\n", call->path);
@@ -352,7 +355,8 @@ static const struct cli_option *find_option(const struct cli_option *a, const st
 	for (unsigned int t = 0; t < BH_ARRAY_SIZE(tables); t++) {
 		for (const struct cli_option *o = tables[t]; o && o->name; o++) {
 			bool is_long = !strncmp(word, "--", 2) && !strcmp(word + 2, o->name);
-			bool is_short = o->letter && word[0] == '-' && word[1] == o->letter && !word[2];
+			bool is_short =
+				o->letter && word[0] == '-' && word[1] == o->letter && !word[2];
 
 			if (is_long || is_short) {
 				return o;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The command tree: one table says what may be typed, and parsing, --help, suggestions and completion
- * are made from it. Nothing here runs a command. Everything borrows from the tables and from argv, which
- * must outlive a call. Not thread-safe (getopt_long).
+ * The command tree: one table says what may be typed, and parsing, --help, suggestions and
+ * completion are made from it. Nothing here runs a command. Everything borrows from the tables and
+ * from argv, which must outlive a call. Not thread-safe (getopt_long).
  */
 #ifndef BH_CLI_ARGS_H
 #define BH_CLI_ARGS_H
@@ -18,17 +18,17 @@ struct cli;
 struct cli_call;
 
 /* What completes a word: one of these names, or the words themselves as "a|b|c". */
-#define CLI_WORDS_FILE	  "@file"
-#define CLI_WORDS_DIR	  "@dir"
-#define CLI_WORDS_HOST	  "@host"
-#define CLI_WORDS_VM	  "@vm"
-#define CLI_WORDS_TENANT  "@tenant"
-#define CLI_WORDS_POLICY  "@policy"
+#define CLI_WORDS_FILE	 "@file"
+#define CLI_WORDS_DIR	 "@dir"
+#define CLI_WORDS_HOST	 "@host"
+#define CLI_WORDS_VM	 "@vm"
+#define CLI_WORDS_TENANT "@tenant"
+#define CLI_WORDS_POLICY "@policy"
 
 struct cli_option {
 	const char *name; /* long form without dashes; NULL ends a table */
 	char letter;	  /* 0: none */
-	const char *arg;  /* the value as the help shows it; NULL: a flag; "[=N]": may be left out */
+	const char *arg; /* the value as the help shows it; NULL: a flag; "[=N]": may be left out */
 	const char *help;
 	const char *words; /* what completes the value; may be NULL */
 };
@@ -44,8 +44,8 @@ struct cli_command {
 	const char *words;   /* what completes positional arguments; may be NULL */
 	unsigned int args_min;
 	unsigned int args_max;
-	const struct cli_option *options;    /* may be NULL */
-	cli_run_fn *run;		     /* NULL: only a group */
+	const struct cli_option *options;   /* may be NULL */
+	cli_run_fn *run;		    /* NULL: only a group */
 	const struct cli_command *children; /* may be NULL; with run: the default of the group */
 };
 
@@ -88,8 +88,9 @@ void cli_args_help(const struct cli_call *call, const struct cli_option *global,
 /* The nearest name of a table for a mistyped word, or NULL. */
 const char *cli_args_nearest(const struct cli_command *commands, const char *word);
 
-/* What may stand at the end of `words` (without the program's name; the last one is being typed): command
- * and option names as lines into ret_lines, and in *ret_kind what else (CLI_WORDS_*), or NULL. */
+/* What may stand at the end of `words` (without the program's name; the last one is being typed):
+ * command and option names as lines into ret_lines, and in *ret_kind what else (CLI_WORDS_*), or
+ * NULL. */
 void cli_args_complete(const struct cli_command *root, const struct cli_option *global,
 		       char *const *words, unsigned int count, struct bh_wbuf *ret_lines,
 		       const char **ret_kind);

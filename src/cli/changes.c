@@ -82,15 +82,16 @@ static void put_changes(const struct cli_output *out, const json_t *changes, boo
 		name = bh_asprintf("%s/%s", bh_json_str_or(change, "tenant", "?"),
 				   bh_json_str_or(change, "name", "?"));
 		clean = cli_text_clean(name);
-		fprintf(out->file, "%s%s %s %s%s\n", cli_colour_begin(out, kind->colour), kind->sign,
-			kind->change, clean, cli_colour_end(out, kind->colour));
+		fprintf(out->file, "%s%s %s %s%s\n", cli_colour_begin(out, kind->colour),
+			kind->sign, kind->change, clean, cli_colour_end(out, kind->colour));
 		if (with_text) {
 			put_lines(out, bh_json_str_or(change, "text", ""));
 		}
 	}
 }
 
-/* "shop role=db" of {"tenant", "labels"}; labels that the manager made for itself are left out. Owned. */
+/* "shop role=db" of {"tenant", "labels"}; labels that the manager made for itself are left out.
+ * Owned. */
 static char *selected_text(const json_t *selected)
 {
 	BH_JSON json_t *labels = json_copy(json_object_get(selected, "labels"));
@@ -99,13 +100,14 @@ static char *selected_text(const json_t *selected)
 	json_t *value;
 	void *next;
 
-	json_object_foreach_safe(labels, next, key, value) {
+	json_object_foreach_safe (labels, next, key, value) {
 		if (!strncmp(key, "bulkhead/", 9)) {
 			json_object_del(labels, key);
 		}
 	}
 	text = cli_labels_text(labels);
-	return bh_asprintf("%s%s%s", bh_json_str_or(selected, "tenant", "?"), *text ? " " : "", text);
+	return bh_asprintf("%s%s%s", bh_json_str_or(selected, "tenant", "?"), *text ? " " : "",
+			   text);
 }
 
 static void cell_selected(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
@@ -189,7 +191,10 @@ static void cell_has(const struct cli_output *out, const json_t *host, struct cl
 	bool good = json_is_true(json_object_get(host, "in_sync"));
 	bool offline = json_is_false(json_object_get(host, "online"));
 
-	cli_cell_printf(cell, "%s", good ? CLI_OK " yes" : offline ? CLI_BAD " offline" : CLI_BAD " not yet");
+	cli_cell_printf(cell, "%s",
+			good	  ? CLI_OK " yes"
+			: offline ? CLI_BAD " offline"
+				  : CLI_BAD " not yet");
 	cell->colour = good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
 }
 
@@ -230,7 +235,8 @@ int cli_show_applied(struct cli *cli, const json_t *applied, bool waited)
 		cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
 			      "No host is in scope.");
 	} else if (json_array_size(hosts)) {
-		fprintf(cli->out.file, "On its way to %zu host%s; `bulkhead status` shows when it is there.\n",
+		fprintf(cli->out.file,
+			"On its way to %zu host%s; `bulkhead status` shows when it is there.\n",
 			json_array_size(hosts), json_array_size(hosts) == 1 ? "" : "s");
 	}
 	if (code) {
@@ -276,8 +282,8 @@ static void put_judged(const struct cli_output *out, const char *where, const js
 		return;
 	}
 	fprintf(out->file, "  %s  %s%s %s%s  %s", where,
-		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD), good ? CLI_OK : CLI_BAD,
-		action, cli_colour_end(out, CLI_COLOUR_GOOD), text);
+		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD),
+		good ? CLI_OK : CLI_BAD, action, cli_colour_end(out, CLI_COLOUR_GOOD), text);
 	/* The text names policy and place already when it comes from a document. */
 	if (*policy && !strstr(text, policy)) {
 		fprintf(out->file, "  [%s]", policy);
@@ -308,8 +314,9 @@ void cli_show_explained(struct cli *cli, const json_t *explained)
 		return;
 	}
 	fprintf(out->file, "%s%s %s%s: %s → %s, %s\n",
-		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD), good ? CLI_OK : CLI_BAD,
-		good ? "allowed" : "refused", cli_colour_end(out, CLI_COLOUR_GOOD), from, to, port);
+		cli_colour_begin(out, good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD),
+		good ? CLI_OK : CLI_BAD, good ? "allowed" : "refused",
+		cli_colour_end(out, CLI_COLOUR_GOOD), from, to, port);
 	put_judged(out, "where it leaves: ", json_object_get(explained, "egress"));
 	put_judged(out, "where it arrives:", json_object_get(explained, "ingress"));
 }

@@ -78,7 +78,8 @@ int cli_init(struct cli *cli, const struct cli_call *call)
 	cli_config_set(&cli->config.ca, cli_call_value(call, "ca"));
 	cli_config_set(&cli->config.fingerprint, cli_call_value(call, "fingerprint"));
 	if (timeout && bh_parse_u64(timeout, 1, 3600, &seconds)) {
-		return cli_fail(cli, CLI_EXIT_USAGE, "--timeout is a number of seconds from 1 to 3600");
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"--timeout is a number of seconds from 1 to 3600");
 	}
 	if (timeout) {
 		cli->config.timeout_s = seconds;
@@ -126,10 +127,14 @@ static void report(const struct cli *cli, const json_t *error)
 static const char *exit_word(int code)
 {
 	static const char *const words[] = {
-		[CLI_EXIT_NO] = "no",		      [CLI_EXIT_USAGE] = "usage",
-		[CLI_EXIT_UNREACHABLE] = "unreachable", [CLI_EXIT_DENIED] = "unauthorized",
-		[CLI_EXIT_INVALID] = "invalid",	      [CLI_EXIT_MISSING] = "not_found",
-		[CLI_EXIT_SERVER] = "server",	      [CLI_EXIT_LOCAL] = "local",
+		[CLI_EXIT_NO] = "no",
+		[CLI_EXIT_USAGE] = "usage",
+		[CLI_EXIT_UNREACHABLE] = "unreachable",
+		[CLI_EXIT_DENIED] = "unauthorized",
+		[CLI_EXIT_INVALID] = "invalid",
+		[CLI_EXIT_MISSING] = "not_found",
+		[CLI_EXIT_SERVER] = "server",
+		[CLI_EXIT_LOCAL] = "local",
 	};
 
 	return code > 0 && code < (int)BH_ARRAY_SIZE(words) ? words[code] : "failed";
@@ -225,16 +230,19 @@ int cli_refused(const struct cli *cli, const struct cli_response *response)
 	int code = exit_of_status(response->status);
 
 	if (response->status == 401) {
-		return cli_fail(cli, code,
-				"the manager does not know this token; give --token-file FILE (its own is "
-				"admin.token in its state folder), or be root on its machine");
+		return cli_fail(
+			cli, code,
+			"the manager does not know this token; give --token-file FILE (its own is "
+			"admin.token in its state folder), or be root on its machine");
 	}
 	if (bh_json_load(response->data, response->size, 0, &body, NULL)) {
-		return cli_fail(cli, code, "the manager answered with status %ld", response->status);
+		return cli_fail(cli, code, "the manager answered with status %ld",
+				response->status);
 	}
 	error = json_object_get(body, "error");
 	if (!json_is_object(error) || !json_object_get(error, "message")) {
-		return cli_fail(cli, code, "the manager answered with status %ld", response->status);
+		return cli_fail(cli, code, "the manager answered with status %ld",
+				response->status);
 	}
 	report(cli, error);
 	report_capacity(cli, error);
@@ -384,7 +392,7 @@ char *cli_labels_text(const json_t *labels)
 	char *text;
 	size_t i = 0;
 
-	json_object_foreach((json_t *)labels, key, value) {
+	json_object_foreach ((json_t *)labels, key, value) {
 		keys[i++] = key;
 	}
 	qsort(keys, count, sizeof(*keys), by_name);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every command works with: where the manager is, how to write, how to fail. One struct cli per
- * process, owned by main(); commands borrow it. Single-threaded.
+ * What every command works with: where the manager is, how to write, how to fail. One struct cli
+ * per process, owned by main(); commands borrow it. Single-threaded.
  */
 #ifndef BH_CLI_CLI_H
 #define BH_CLI_CLI_H

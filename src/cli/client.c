@@ -62,8 +62,10 @@ static int init_https(struct cli_client *client, const struct cli_endpoint *endp
 	size_t len = strlen(endpoint->server);
 
 	if (!host || !*host) {
-		return bh_diag_set(diag, -EINVAL, "\"%s\" is no address of a manager; it looks like "
-				   "https://192.0.2.1:7443", endpoint->server);
+		return bh_diag_set(diag, -EINVAL,
+				   "\"%s\" is no address of a manager; it looks like "
+				   "https://192.0.2.1:7443",
+				   endpoint->server);
 	}
 	while (len && endpoint->server[len - 1] == '/') {
 		len--;
@@ -92,9 +94,10 @@ static int init_server(struct cli_client *client, const struct cli_endpoint *end
 	if (!strncmp(server, "https://", 8)) {
 		return init_https(client, endpoint, diag);
 	}
-	return bh_diag_set(diag, -EINVAL,
-			   "the server \"%s\" must be https://HOST:PORT or the path of a unix socket",
-			   endpoint->server);
+	return bh_diag_set(
+		diag, -EINVAL,
+		"the server \"%s\" must be https://HOST:PORT or the path of a unix socket",
+		endpoint->server);
 }
 
 int cli_client_new(const struct cli_endpoint *endpoint, struct cli_client **ret,
@@ -228,7 +231,8 @@ static void prepare(struct cli_client *client, const struct cli_request *request
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STREAM_SILENCE_S);
 	} else {
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)(client->timeout_s + request->extra_s));
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT,
+				 (long)(client->timeout_s + request->extra_s));
 	}
 }
 
@@ -245,10 +249,11 @@ static int explain_failure(const struct cli_client *client, CURLcode code, const
 				   CLI_ANSWER_MAX >> 20);
 	}
 	if (code == CURLE_COULDNT_CONNECT && client->socket) {
-		return bh_diag_set(diag, -ECONNREFUSED,
-				   "nobody answers on %s; is bulkheadd running here, and are you root? "
-				   "(elsewhere: --server https://HOST:7443)",
-				   server);
+		return bh_diag_set(
+			diag, -ECONNREFUSED,
+			"nobody answers on %s; is bulkheadd running here, and are you root? "
+			"(elsewhere: --server https://HOST:7443)",
+			server);
 	}
 	if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST) {
 		return bh_diag_set(diag, -ECONNREFUSED,
@@ -256,7 +261,8 @@ static int explain_failure(const struct cli_client *client, CURLcode code, const
 				   curl_easy_strerror(code));
 	}
 	if (code == CURLE_OPERATION_TIMEDOUT) {
-		return bh_diag_set(diag, -ETIMEDOUT, "%s did not answer in time (--timeout)", server);
+		return bh_diag_set(diag, -ETIMEDOUT, "%s did not answer in time (--timeout)",
+				   server);
 	}
 	if (code == CURLE_PEER_FAILED_VERIFICATION && client->own_trust) {
 		return bh_diag_set(diag, -EPROTO, "%s is not the manager you asked for: %s", server,

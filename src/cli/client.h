@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP to the manager: over its unix socket, or HTTPS with a bearer token. Trust on HTTPS is a CA file, the
- * fingerprint of a CA that the server must present, or the system's CAs; with the first two the server may
- * be called by any name when its certificate says "manager" (DNS), because that CA is the manager's own.
- * Blocking; one request at a time. Answers are at most CLI_ANSWER_MAX bytes.
+ * HTTP to the manager: over its unix socket, or HTTPS with a bearer token. Trust on HTTPS is a CA
+ * file, the fingerprint of a CA that the server must present, or the system's CAs; with the first
+ * two the server may be called by any name when its certificate says "manager" (DNS), because that
+ * CA is the manager's own. Blocking; one request at a time. Answers are at most CLI_ANSWER_MAX
+ * bytes.
  */
 #ifndef BH_CLI_CLIENT_H
 #define BH_CLI_CLIENT_H
@@ -17,7 +18,8 @@
 #define CLI_ANSWER_MAX (256u * 1024 * 1024)
 
 struct cli_endpoint {
-	const char *server;	 /* "https://host:port", or the path of a unix socket (also "unix:PATH") */
+	const char
+		*server; /* "https://host:port", or the path of a unix socket (also "unix:PATH") */
 	const char *token;	 /* may be NULL */
 	const char *ca_file;	 /* may be NULL */
 	const char *fingerprint; /* SHA-256 of a CA certificate in hex; may be NULL */
@@ -60,9 +62,9 @@ struct cli_stream {
 	cli_chunk_fn *fn;
 	void *arg;
 };
-/* GET as text/event-stream. Calls fn for what arrives with status 200; another status's body is in *ret.
- * Returns as cli_client_send when the stream ends; -ECANCELED when fn ended it. A stream that is silent
- * for 30 s counts as broken. */
+/* GET as text/event-stream. Calls fn for what arrives with status 200; another status's body is in
+ * *ret. Returns as cli_client_send when the stream ends; -ECANCELED when fn ended it. A stream that
+ * is silent for 30 s counts as broken. */
 [[nodiscard]] int cli_client_stream(struct cli_client *client, const struct cli_stream *stream,
 				    struct cli_response *ret, struct bh_diag *diag);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The branches of the command tree; main.c puts them together. Each table ends with a NULL name and lives
- * in the cmd_*.c of its noun.
+ * The branches of the command tree; main.c puts them together. Each table ends with a NULL name and
+ * lives in the cmd_*.c of its noun.
  */
 #ifndef BH_CLI_CMD_H
 #define BH_CLI_CMD_H
@@ -41,7 +41,8 @@ struct cli_ref {
 /* Splits; tenant is "" when the text names none. CLI_EXIT_USAGE (reported) when it is too long. */
 [[nodiscard]] int cli_ref_parse(const struct cli *cli, const char *text, struct cli_ref *ret);
 
-/* "--wait[=SECONDS]" of a call: 0 when not given, else 1..60; CLI_EXIT_USAGE when it is no number. */
+/* "--wait[=SECONDS]" of a call: 0 when not given, else 1..60; CLI_EXIT_USAGE when it is no number.
+ */
 [[nodiscard]] int cli_wait_of(const struct cli *cli, const struct cli_call *call,
 			      unsigned int *ret_seconds);
 /* Shows an `Applied` of the API: what changed and which hosts have it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulkhead __complete WORDS...: what may stand where the last word is being typed, one a line; for the bash
- * completion. Names come from the manager when it answers within a second, else there are none. "@file" and
+ * bulkhead __complete WORDS...: what may stand where the last word is being typed, one a line; for
+ * the bash completion. Names come from the manager when it answers within a second, else there are
+ * none. "@file" and
  * "@dir" leave the choice to the shell.
  */
 #include "cli/cmd.h"
@@ -12,6 +13,10 @@
 #include <string.h>
 
 #define PATIENCE_S 1
+/* What a name may hold to stand in a word list of the shell. */
+#define NAME_LETTERS                                                                               \
+	"abcdefghijklmnopqrstuvwxyz"                                                               \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./"
 
 static const struct source {
 	const char *kind;
@@ -59,13 +64,14 @@ static void print_names(struct cli *cli, const struct source *source, const char
 		for (size_t i = 0; i < json_array_size(items); i++) {
 			const json_t *item = json_array_get(items, i);
 			BH_FREE char *name = bh_asprintf(
-				"%s%s%s", source->before ? bh_json_str_or(item, source->before, "") : "",
+				"%s%s%s",
+				source->before ? bh_json_str_or(item, source->before, "") : "",
 				source->before ? "/" : "", bh_json_str_or(item, "name", ""));
 
-			/* A name with a space or worse is nothing that a shell word list can hold. */
+			/* A name with a space or worse is nothing that a shell word list can hold.
+			 */
 			if (!strncmp(name, word, strlen(word)) &&
-			    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") ==
-				    strlen(name)) {
+			    strspn(name, NAME_LETTERS) == strlen(name)) {
 				printf("%s\n", name);
 			}
 		}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulkhead debug: asks a daemon what goes on inside, over its control socket on this machine; for a host
- * elsewhere (--host) the manager passes the question on. An operation that this program does not know is
- * sent as it is, so a newer daemon can be asked by an older CLI.
+ * bulkhead debug: asks a daemon what goes on inside, over its control socket on this machine; for a
+ * host elsewhere (--host) the manager passes the question on. An operation that this program does
+ * not know is sent as it is, so a newer daemon can be asked by an older CLI.
  */
 #include "cli/cmd.h"
 
@@ -43,9 +43,11 @@ static int add_log(const struct cli *cli, const struct cli_call *call, json_t *r
 {
 	enum bh_log_level level;
 
-	if (call->arg_count < 2 || call->arg_count > 3 || bh_log_level_parse(call->args[1], &level)) {
+	if (call->arg_count < 2 || call->arg_count > 3 ||
+	    bh_log_level_parse(call->args[1], &level)) {
 		return cli_fail(cli, CLI_EXIT_USAGE,
-				"it is `%s log LEVEL [MODULE]` with error, warn, info or debug", call->path);
+				"it is `%s log LEVEL [MODULE]` with error, warn, info or debug",
+				call->path);
 	}
 	json_object_set_new(request, "level", json_string(call->args[1]));
 	if (call->arg_count == 3) {
@@ -85,12 +87,13 @@ static int ask_socket(struct cli *cli, const struct cli_call *call, const char *
 		return cli_fail_diag(cli, CLI_EXIT_INVALID, &diag);
 	}
 	if (r == -ECONNREFUSED || r == -ENOENT) {
-		return cli_fail(cli, CLI_EXIT_UNREACHABLE, "nobody answers on %s; is the daemon running?",
-				path);
+		return cli_fail(cli, CLI_EXIT_UNREACHABLE,
+				"nobody answers on %s; is the daemon running?", path);
 	}
 	if (r) {
 		return cli_fail(cli, r == -EACCES ? CLI_EXIT_DENIED : CLI_EXIT_UNREACHABLE,
-				"cannot ask on %s: %s", path, *diag.text ? diag.text : strerror(-r));
+				"cannot ask on %s: %s", path,
+				*diag.text ? diag.text : strerror(-r));
 	}
 	json_object_del(reply, "ok");
 	if (json_object_size(reply) == 0 && cli->out.format != CLI_FORMAT_JSON) {
@@ -118,7 +121,8 @@ static int ask_host(struct cli *cli, const struct cli_call *call, const char *ho
 
 		if (!value) {
 			bh_wbuf_done(&path);
-			return cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no KEY=VALUE", call->args[i]);
+			return cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no KEY=VALUE",
+					call->args[i]);
 		}
 		*value++ = '\0';
 		cli_query_add(&path, key, value);
@@ -156,16 +160,27 @@ static const struct cli_option manager_options[] = {
 };
 
 #define DETAILS                                                                                    \
-	"Operations: ping, version, ops (all that it knows), counters, log LEVEL [MODULE], and the\n" \
-	"daemon's own. Further words are KEY=VALUE members of the question."
+	"Operations: ping, version, ops (all that it knows), counters, log LEVEL [MODULE],\n"      \
+	"and the daemon's own. Further words are KEY=VALUE members of the question."
 
 const struct cli_command cli_debug_commands[] = {
-	{.name = "host", .args = "OPERATION [KEY=VALUE...]", .summary = "ask bulkhead-hostd",
+	{.name = "host",
+	 .args = "OPERATION [KEY=VALUE...]",
+	 .summary = "ask bulkhead-hostd",
 	 .details = DETAILS,
-	 .words = "status|counters|nics|connections|rules|log|ping|version|ops", .args_min = 1,
-	 .args_max = WORDS_MAX, .options = host_options, .run = debug_host},
-	{.name = "manager", .args = "OPERATION [KEY=VALUE...]", .summary = "ask bulkheadd",
-	 .details = DETAILS, .words = "status|counters|log|ping|version|ops", .args_min = 1,
-	 .args_max = WORDS_MAX, .options = manager_options, .run = debug_manager},
+	 .words = "status|counters|nics|connections|rules|log|ping|version|ops",
+	 .args_min = 1,
+	 .args_max = WORDS_MAX,
+	 .options = host_options,
+	 .run = debug_host},
+	{.name = "manager",
+	 .args = "OPERATION [KEY=VALUE...]",
+	 .summary = "ask bulkheadd",
+	 .details = DETAILS,
+	 .words = "status|counters|log|ping|version|ops",
+	 .args_min = 1,
+	 .args_max = WORDS_MAX,
+	 .options = manager_options,
+	 .run = debug_manager},
 	{},
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulkhead host enroll: makes this machine a host of a manager. The private key is made here and never leaves.
- * Order matters: key, certificates, and host.json last, so that bulkhead-hostd finds all or nothing.
+ * bulkhead host enroll: makes this machine a host of a manager. The private key is made here and
+ * never leaves. Order matters: key, certificates, and host.json last, so that bulkhead-hostd finds
+ * all or nothing.
  */
 #include "cli/cmd.h"
 
@@ -37,7 +38,8 @@ static void enrolment_done(struct enrolment *e)
 	free(e->key_file);
 }
 
-/* The token itself, "-" for standard input, or BULKHEAD_JOIN_TOKEN: an argument is seen by every process. */
+/* The token itself, "-" for standard input, or BULKHEAD_JOIN_TOKEN: an argument is seen by every
+ * process. */
 static int take_token(struct enrolment *e, const struct cli_call *call)
 {
 	const char *given = cli_call_value_or(call, "token", getenv("BULKHEAD_JOIN_TOKEN"));
@@ -46,8 +48,8 @@ static int take_token(struct enrolment *e, const struct cli_call *call)
 
 	if (!given) {
 		return cli_fail(e->cli, CLI_EXIT_USAGE,
-				"a join token is needed: --token TOKEN (`bulkhead host token` on the manager "
-				"makes one)");
+				"a join token is needed: --token TOKEN (`bulkhead host token` on "
+				"the manager makes one)");
 	}
 	if (!strcmp(given, "-")) {
 		if (bh_file_read("-", TOKEN_LIMIT, &e->token, &size, &diag)) {
@@ -79,10 +81,11 @@ static int take_name(struct enrolment *e, const struct cli_call *call)
 		given = host;
 	}
 	if (!bh_name_valid(given)) {
-		return cli_fail(e->cli, CLI_EXIT_USAGE,
-				"\"%s\" is no name for a host (small letters, digits, - and . inside, at most "
-				"%d); give --name",
-				given, BH_NAME_MAX);
+		return cli_fail(
+			e->cli, CLI_EXIT_USAGE,
+			"\"%s\" is no name for a host (small letters, digits, - and . inside, at "
+			"most %d); give --name",
+			given, BH_NAME_MAX);
 	}
 	e->name = bh_strdup(given);
 	return CLI_EXIT_OK;
@@ -101,9 +104,10 @@ static int take_options(struct enrolment *e, const struct cli_call *call)
 	}
 	e->url = cli_join_url(manager);
 	if (!e->url) {
-		return cli_fail(e->cli, CLI_EXIT_USAGE,
-				"\"%s\" is no address of a manager; it looks like https://192.0.2.1:7443",
-				manager);
+		return cli_fail(
+			e->cli, CLI_EXIT_USAGE,
+			"\"%s\" is no address of a manager; it looks like https://192.0.2.1:7443",
+			manager);
 	}
 	json = bh_asprintf("%s/host.json", e->state_dir);
 	if (!access(json, F_OK) && !cli_call_flag(call, "force")) {
@@ -140,7 +144,9 @@ static int ask(struct enrolment *e, const char *csr, json_t **ret_body)
 	BH_JSON json_t *json =
 		json_pack("{s:s, s:s, s:s}", "token", e->token, "name", e->name, "csr", csr);
 	BH_FREE char *text = json ? bh_json_dump(json) : NULL;
-	struct cli_request request = {.method = "POST", .path = "/v1/enroll", .body = text,
+	struct cli_request request = {.method = "POST",
+				      .path = "/v1/enroll",
+				      .body = text,
 				      .body_size = text ? strlen(text) : 0,
 				      .content_type = "application/json"};
 	struct cli_response response = {};
@@ -154,9 +160,10 @@ static int ask(struct enrolment *e, const char *csr, json_t **ret_body)
 	if (cli_client_send(client, &request, &response, &diag)) {
 		r = cli_fail_diag(e->cli, CLI_EXIT_UNREACHABLE, &diag);
 	} else if (response.status == 401) {
-		r = cli_fail(e->cli, CLI_EXIT_DENIED,
-			     "the manager does not take this join token: used, expired, or for another "
-			     "host; `bulkhead host token` there makes a new one");
+		r = cli_fail(
+			e->cli, CLI_EXIT_DENIED,
+			"the manager does not take this join token: used, expired, or for another "
+			"host; `bulkhead host token` there makes a new one");
 	} else if (response.status < 200 || response.status > 299) {
 		r = cli_refused(e->cli, &response);
 	} else {
@@ -167,7 +174,8 @@ static int ask(struct enrolment *e, const char *csr, json_t **ret_body)
 	return r;
 }
 
-/* The CA that came must be the one that the token names; the certificate must be for our key and name. */
+/* The CA that came must be the one that the token names; the certificate must be for our key and
+ * name. */
 static int install(struct enrolment *e, const json_t *body)
 {
 	BH_FREE char *cert_file = bh_asprintf("%s/pki/cert.pem", e->state_dir);
@@ -189,7 +197,8 @@ static int install(struct enrolment *e, const json_t *body)
 				"the CA that the manager sent is not the one that the token names");
 	}
 	if (!*bus_url) {
-		return cli_fail(e->cli, CLI_EXIT_SERVER, "the manager did not say where its bus is");
+		return cli_fail(e->cli, CLI_EXIT_SERVER,
+				"the manager did not say where its bus is");
 	}
 	host = json_pack("{s:s, s:s}", "name", e->name, "bus", bus_url);
 	text = bh_json_dump(host);
@@ -231,9 +240,10 @@ static void say_what_next(const struct enrolment *e, const json_t *body)
 	fprintf(out->file, "%s is a host of %s now.\n", e->name, e->url);
 	if (!hook) {
 		fprintf(out->file,
-			"The libvirt hook is missing: VMs would start before they are protected. Link it with\n"
+			"The libvirt hook is missing: VMs would start before they are protected.\n"
+			"Link it with\n"
 			"  mkdir -p $(dirname " HOOK ") && ln -s %s " HOOK "\n"
-			"and restart libvirtd (or virtqemud) once, so that it notices the new hook.\n",
+			"and restart libvirtd (or virtqemud) once, so that it notices.\n",
 			find_hook());
 	}
 	fprintf(out->file, "Next: systemctl enable --now bulkhead-hostd   (or run bulkhead-hostd)\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulkhead flow, bulkhead event: lists and live streams. A stream survives a restart of the manager: it asks
- * again from the last event that it printed, so nothing is missing in between.
+ * bulkhead flow, bulkhead event: lists and live streams. A stream survives a restart of the
+ * manager: it asks again from the last event that it printed, so nothing is missing in between.
  */
 #include "cli/cmd.h"
 
@@ -15,9 +15,9 @@
 #include <string.h>
 #include <time.h>
 
-#define LIMIT_DEFAULT	100
-#define LIMIT_MAX	10000
-#define RETRY_FIRST_MS	500
+#define LIMIT_DEFAULT	 100
+#define LIMIT_MAX	 10000
+#define RETRY_FIRST_MS	 500
 #define RETRY_LONGEST_MS 15000
 
 struct query {
@@ -41,8 +41,8 @@ static int query_init(struct query *query, struct cli *cli, const struct cli_cal
 		return cli_fail(cli, CLI_EXIT_USAGE, "--limit is a number from 1 to %d", LIMIT_MAX);
 	}
 	if (port && cli_flow_filter_port(&query->filter, port)) {
-		return cli_fail(cli, CLI_EXIT_USAGE, "--port looks like tcp/3306, 3306 or icmp, not \"%s\"",
-				port);
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"--port looks like tcp/3306, 3306 or icmp, not \"%s\"", port);
 	}
 	query->filter.address = cli_call_value(call, "address");
 	return CLI_EXIT_OK;
@@ -100,7 +100,8 @@ static json_t *select_items(const struct query *query, const json_t *items)
 {
 	json_t *chosen = json_array();
 
-	for (size_t i = json_array_size(items); i > 0 && json_array_size(chosen) < query->limit; i--) {
+	for (size_t i = json_array_size(items); i > 0 && json_array_size(chosen) < query->limit;
+	     i--) {
 		json_t *event = json_array_get(items, i - 1);
 
 		if (cli_flow_filter_match(&query->filter, event)) {
@@ -117,7 +118,8 @@ static void note_last(struct query *query, const json_t *items)
 
 	if (count) {
 		snprintf(query->last_id, sizeof(query->last_id), "%llu",
-			 (unsigned long long)bh_json_u64_or(json_array_get(items, count - 1), "id", 0));
+			 (unsigned long long)bh_json_u64_or(json_array_get(items, count - 1), "id",
+							    0));
 	}
 }
 
@@ -174,7 +176,8 @@ static int on_event(const struct cli_sse_event *event, void *arg)
 	struct query *query = follower->query;
 	BH_JSON json_t *json = NULL;
 
-	if (bh_json_load(event->data, strlen(event->data), 0, &json, NULL) || !json_is_object(json)) {
+	if (bh_json_load(event->data, strlen(event->data), 0, &json, NULL) ||
+	    !json_is_object(json)) {
 		query->bad_events++;
 		return 0;
 	}
@@ -229,7 +232,8 @@ static int follow_once(struct follower *follower, bool first, struct bh_diag *di
 	r = cli_client_stream(client, &stream, &response, diag);
 	if (r == -ECANCELED) {
 		return cli_fail(query->cli, CLI_EXIT_SERVER,
-				"the stream cannot be read: an event is too long, or nobody reads the output");
+				"the stream cannot be read: an event is too long, or "
+				"the output is closed");
 	}
 	if (r && first && !follower->heard) {
 		return cli_fail_diag(query->cli, CLI_EXIT_UNREACHABLE, diag);
@@ -364,17 +368,25 @@ static const struct cli_option event_options[] = {
 };
 
 const struct cli_command cli_flow_commands[] = {
-	{.name = "list", .summary = "the newest flows", .options = cli_flow_options,
+	{.name = "list",
+	 .summary = "the newest flows",
+	 .options = cli_flow_options,
 	 .run = cli_cmd_flow},
-	{.name = "follow", .summary = "flows as they happen", .options = cli_flow_options,
+	{.name = "follow",
+	 .summary = "flows as they happen",
+	 .options = cli_flow_options,
 	 .run = flow_follow},
 	{},
 };
 
 const struct cli_command cli_event_commands[] = {
-	{.name = "list", .summary = "the newest events", .options = event_options,
+	{.name = "list",
+	 .summary = "the newest events",
+	 .options = event_options,
 	 .run = event_list},
-	{.name = "follow", .summary = "events as they happen", .options = event_options,
+	{.name = "follow",
+	 .summary = "events as they happen",
+	 .options = event_options,
 	 .run = event_follow},
 	{},
 };

@@ -58,8 +58,8 @@ static int host_remove(struct cli *cli, const struct cli_call *call)
 	int r = cli_send(cli, "DELETE", path, NULL, NULL);
 
 	if (!r && cli->out.format != CLI_FORMAT_JSON) {
-		printf("%s is forgotten and can no longer join the bus. What its kernel enforces stays until "
-		       "bulkhead-hostd is taken off that machine.\n",
+		printf("%s is forgotten and can no longer join the bus. What its kernel enforces "
+		       "stays until bulkhead-hostd is taken off that machine.\n",
 		       call->args[0]);
 	}
 	return r;
@@ -75,7 +75,8 @@ static int token_create(struct cli *cli, const struct cli_call *call)
 	int r;
 
 	if (cli_time_since(ttl, cli->out.now_ns, &since)) {
-		return cli_fail(cli, CLI_EXIT_USAGE, "--ttl is a time like 30m, 2h or 7d, not \"%s\"", ttl);
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"--ttl is a time like 30m, 2h or 7d, not \"%s\"", ttl);
 	}
 	json_object_set_new(request, "ttl_s",
 			    json_integer((json_int_t)((cli->out.now_ns - since) / 1000000000u)));
@@ -148,22 +149,42 @@ static const struct cli_option token_options[] = {
 
 const struct cli_command cli_host_token_commands[] = {
 	{.name = "list", .summary = "join tokens that exist", .run = token_list},
-	{.name = "remove", .args = "ID", .summary = "take a join token back", .args_min = 1,
-	 .args_max = 1, .run = token_remove},
+	{.name = "remove",
+	 .args = "ID",
+	 .summary = "take a join token back",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = token_remove},
 	{},
 };
 
 const struct cli_command cli_host_commands[] = {
 	{.name = "list", .summary = "hosts and whether they are in sync", .run = host_list},
-	{.name = "show", .args = "HOST", .summary = "one host, its VMs, how full it is",
-	 .words = CLI_WORDS_HOST, .args_min = 1, .args_max = 1, .run = host_show},
-	{.name = "enroll", .summary = "make this machine a host of a manager",
-	 .details = "Makes a key (it never leaves this machine), checks the manager by the fingerprint in the\n"
-		    "token, gets a certificate, and writes host.json and pki/ into the state folder.",
-	 .options = cli_enroll_options, .run = cli_cmd_enroll},
-	{.name = "token", .summary = "make a one-time token for `host enroll`",
-	 .options = token_options, .run = token_create, .children = cli_host_token_commands},
-	{.name = "remove", .args = "HOST", .summary = "forget a host and its credentials",
-	 .words = CLI_WORDS_HOST, .args_min = 1, .args_max = 1, .run = host_remove},
+	{.name = "show",
+	 .args = "HOST",
+	 .summary = "one host, its VMs, how full it is",
+	 .words = CLI_WORDS_HOST,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = host_show},
+	{.name = "enroll",
+	 .summary = "make this machine a host of a manager",
+	 .details = "Makes a key (it never leaves this machine), checks the manager by the\n"
+		    "fingerprint in the token, gets a certificate, and writes host.json and\n"
+		    "pki/ into the state folder.",
+	 .options = cli_enroll_options,
+	 .run = cli_cmd_enroll},
+	{.name = "token",
+	 .summary = "make a one-time token for `host enroll`",
+	 .options = token_options,
+	 .run = token_create,
+	 .children = cli_host_token_commands},
+	{.name = "remove",
+	 .args = "HOST",
+	 .summary = "forget a host and its credentials",
+	 .words = CLI_WORDS_HOST,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = host_remove},
 	{},
 };

@@ -16,7 +16,7 @@ static json_t *label_rows(const json_t *of)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(json_object_get(of, "labels"), key, value) {
+	json_object_foreach (json_object_get(of, "labels"), key, value) {
 		const char *from = json_object_get(api, key) ? "set here" : "libvirt metadata";
 
 		json_array_append_new(rows, json_pack("{s:s, s:O, s:s}", "label", key, "value",
@@ -55,7 +55,9 @@ static int send_patch(struct cli *cli, const struct cli_call *call, json_t *labe
 	BH_JSON json_t *request = json_pack("{s:O}", "labels", labels);
 	BH_FREE char *text = bh_json_dump(request);
 	BH_JSON json_t *body = NULL;
-	struct cli_request exchange = {.method = "PATCH", .body = text, .body_size = strlen(text),
+	struct cli_request exchange = {.method = "PATCH",
+				       .body = text,
+				       .body_size = strlen(text),
 				       .content_type = "application/json"};
 	struct cli_response response;
 	struct bh_wbuf whole;
@@ -98,10 +100,11 @@ static int label_set(struct cli *cli, const struct cli_call *call)
 		}
 		*value++ = '\0';
 		if (!bh_label_key_valid(key) || !bh_label_value_valid(value)) {
-			return cli_fail(cli, CLI_EXIT_USAGE,
-					"\"%s\" is no label: letters, digits and -_./ inside, at most 63 "
-					"characters on each side",
-					call->args[i]);
+			return cli_fail(
+				cli, CLI_EXIT_USAGE,
+				"\"%s\" is no label: letters, digits and -_./ inside, at most 63 "
+				"characters on each side",
+				call->args[i]);
 		}
 		json_object_set_new(labels, key, json_string(value));
 	}
@@ -114,7 +117,8 @@ static int label_remove(struct cli *cli, const struct cli_call *call)
 
 	for (unsigned int i = 1; i < call->arg_count; i++) {
 		if (!bh_label_key_valid(call->args[i])) {
-			return cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no label's key", call->args[i]);
+			return cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no label's key",
+					call->args[i]);
 		}
 		json_object_set_new(labels, call->args[i], json_null());
 	}
@@ -127,12 +131,28 @@ static const struct cli_option change_options[] = {
 };
 
 const struct cli_command cli_label_commands[] = {
-	{.name = "list", .args = "VM", .summary = "labels of a VM and where they come from",
-	 .words = CLI_WORDS_VM, .args_min = 1, .args_max = 1, .run = label_list},
-	{.name = "set", .args = "VM KEY=VALUE...", .summary = "set labels", .words = CLI_WORDS_VM,
-	 .args_min = 2, .args_max = 1 + BH_LABELS_MAX, .options = change_options, .run = label_set},
-	{.name = "remove", .args = "VM KEY...",
-	 .summary = "take labels back that were set here", .words = CLI_WORDS_VM, .args_min = 2,
-	 .args_max = 1 + BH_LABELS_MAX, .options = change_options, .run = label_remove},
+	{.name = "list",
+	 .args = "VM",
+	 .summary = "labels of a VM and where they come from",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = label_list},
+	{.name = "set",
+	 .args = "VM KEY=VALUE...",
+	 .summary = "set labels",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 1 + BH_LABELS_MAX,
+	 .options = change_options,
+	 .run = label_set},
+	{.name = "remove",
+	 .args = "VM KEY...",
+	 .summary = "take labels back that were set here",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 1 + BH_LABELS_MAX,
+	 .options = change_options,
+	 .run = label_remove},
 	{},
 };

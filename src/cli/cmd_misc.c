@@ -20,8 +20,8 @@ int cli_ref_parse(const struct cli *cli, const char *text, struct cli_ref *ret)
 	*ret = (struct cli_ref){};
 	if (tenant_len >= sizeof(ret->tenant) || strlen(name) >= sizeof(ret->name) || !*name ||
 	    (slash && !tenant_len)) {
-		return cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no name; it looks like db or shop/db",
-				text);
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"\"%s\" is no name; it looks like db or shop/db", text);
 	}
 	memcpy(ret->tenant, text, tenant_len);
 	memcpy(ret->name, name, strlen(name));
@@ -38,8 +38,8 @@ int cli_wait_of(const struct cli *cli, const struct cli_call *call, unsigned int
 		return CLI_EXIT_OK;
 	}
 	if (value && bh_parse_u64(value, 1, WAIT_MAX_S, &seconds)) {
-		return cli_fail(cli, CLI_EXIT_USAGE, "--wait takes seconds from 1 to %d, as --wait=10",
-				WAIT_MAX_S);
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"--wait takes seconds from 1 to %d, as --wait=10", WAIT_MAX_S);
 	}
 	*ret_seconds = (unsigned int)seconds;
 	return CLI_EXIT_OK;
@@ -73,8 +73,8 @@ static int tenant_list(struct cli *cli, const struct cli_call *call)
 		{.title = "NUMBER", .key = "number", .flags = CLI_COL_RIGHT | CLI_COL_WIDE},
 	};
 
-	return show_listing(cli, &(struct listing){"/tenants", columns, BH_ARRAY_SIZE(columns),
-						   "No tenants."});
+	return show_listing(
+		cli, &(struct listing){"/tenants", columns, BH_ARRAY_SIZE(columns), "No tenants."});
 }
 
 static int tenant_create(struct cli *cli, const struct cli_call *call)
@@ -135,10 +135,19 @@ static int identity_list(struct cli *cli, const struct cli_call *call)
 
 const struct cli_command cli_tenant_commands[] = {
 	{.name = "list", .summary = "tenants with their VMs and policies", .run = tenant_list},
-	{.name = "create", .args = "NAME", .summary = "make a tenant", .args_min = 1, .args_max = 1,
+	{.name = "create",
+	 .args = "NAME",
+	 .summary = "make a tenant",
+	 .args_min = 1,
+	 .args_max = 1,
 	 .run = tenant_create},
-	{.name = "remove", .args = "NAME", .summary = "forget a tenant without VMs and policies",
-	 .words = CLI_WORDS_TENANT, .args_min = 1, .args_max = 1, .run = tenant_remove},
+	{.name = "remove",
+	 .args = "NAME",
+	 .summary = "forget a tenant without VMs and policies",
+	 .words = CLI_WORDS_TENANT,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = tenant_remove},
 	{},
 };
 

@@ -31,7 +31,8 @@ static int refused_documents(const struct cli *cli, const struct cli_documents *
 	if (documents->files.count < 2 || !bh_json_u64_or(error, "line", 0)) {
 		return cli_refused(cli, response);
 	}
-	file = cli_documents_place(documents, (unsigned int)bh_json_u64_or(error, "line", 0), &line);
+	file = cli_documents_place(documents, (unsigned int)bh_json_u64_or(error, "line", 0),
+				   &line);
 	json_object_set_new(error, "file", json_string(file));
 	json_object_set_new(error, "line", json_integer(line));
 	text = bh_json_dump(body);
@@ -176,8 +177,8 @@ static int find_policy(struct cli *cli, const char *text, struct cli_ref *ret)
 	}
 	if (found > 1) {
 		return cli_fail(cli, CLI_EXIT_INVALID,
-				"%u tenants have a policy \"%s\"; say which as TENANT/%s", found, text,
-				text);
+				"%u tenants have a policy \"%s\"; say which as TENANT/%s", found,
+				text, text);
 	}
 	return CLI_EXIT_OK;
 }
@@ -267,8 +268,8 @@ static int policy_delete(struct cli *cli, const struct cli_call *call)
 static int parse_revision(const struct cli *cli, const char *text, uint64_t *ret)
 {
 	return bh_parse_u64(text, 0, INT64_MAX, ret)
-		       ? cli_fail(cli, CLI_EXIT_USAGE, "\"%s\" is no revision; see `bulkhead policy revisions`",
-				  text)
+		       ? cli_fail(cli, CLI_EXIT_USAGE,
+				  "\"%s\" is no revision; see `bulkhead policy revisions`", text)
 		       : CLI_EXIT_OK;
 }
 
@@ -362,8 +363,9 @@ static int policy_explain(struct cli *cli, const struct cli_call *call)
 	int r;
 
 	if (!from || !to) {
-		return cli_fail(cli, CLI_EXIT_USAGE,
-				"`policy explain` needs --from and --to: a VM, an address, world or host");
+		return cli_fail(
+			cli, CLI_EXIT_USAGE,
+			"`policy explain` needs --from and --to: a VM, an address, world or host");
 	}
 	bh_wbuf_init(&path, 0);
 	bh_wbuf_str(&path, "/policies:explain");
@@ -395,7 +397,8 @@ static const struct cli_option format_options[] = {
 };
 static const struct cli_option diff_options[] = {
 	{"tenant", 0, "TENANT", "of documents that name none", CLI_WORDS_TENANT},
-	{"prune", 0, NULL, "as if policies of these tenants that are not in the files went away", NULL},
+	{"prune", 0, NULL, "as if policies of these tenants that are not in the files went away",
+	 NULL},
 	{"exit-code", 0, NULL, "exit with 1 when something would change", NULL},
 	{},
 };
@@ -427,32 +430,75 @@ static const struct cli_option explain_options[] = {
 };
 
 const struct cli_command cli_policy_commands[] = {
-	{.name = "check", .args = "FILE...", .summary = "read files and say what is wrong (offline)",
-	 .words = CLI_WORDS_FILE, .args_min = 1, .args_max = FILES_MAX, .options = check_options,
+	{.name = "check",
+	 .args = "FILE...",
+	 .summary = "read files and say what is wrong (offline)",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = FILES_MAX,
+	 .options = check_options,
 	 .run = cli_cmd_policy_check},
-	{.name = "format", .args = "FILE...", .summary = "print files in canonical form (offline)",
-	 .words = CLI_WORDS_FILE, .args_min = 1, .args_max = FILES_MAX, .options = format_options,
+	{.name = "format",
+	 .args = "FILE...",
+	 .summary = "print files in canonical form (offline)",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = FILES_MAX,
+	 .options = format_options,
 	 .run = cli_cmd_policy_format},
-	{.name = "diff", .args = "FILE...", .summary = "what `apply` would change",
-	 .words = CLI_WORDS_FILE, .args_min = 1, .args_max = FILES_MAX, .options = diff_options,
+	{.name = "diff",
+	 .args = "FILE...",
+	 .summary = "what `apply` would change",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = FILES_MAX,
+	 .options = diff_options,
 	 .run = policy_diff},
-	{.name = "apply", .args = "FILE...", .summary = "make files the policies of their names",
-	 .details = "All files are one commit: either everything is applied, as one new revision, or nothing.",
-	 .words = CLI_WORDS_FILE, .args_min = 1, .args_max = FILES_MAX, .options = apply_options,
+	{.name = "apply",
+	 .args = "FILE...",
+	 .summary = "make files the policies of their names",
+	 .details = "All files are one commit: either everything is applied or nothing.",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = FILES_MAX,
+	 .options = apply_options,
 	 .run = policy_apply},
-	{.name = "list", .summary = "policies that run", .options = list_options, .run = policy_list},
-	{.name = "show", .args = "[TENANT/]NAME", .summary = "one policy as canonical YAML",
-	 .words = CLI_WORDS_POLICY, .args_min = 1, .args_max = 1, .run = policy_show},
-	{.name = "explain", .summary = "which rule decides, at the sender and at the receiver",
+	{.name = "list",
+	 .summary = "policies that run",
+	 .options = list_options,
+	 .run = policy_list},
+	{.name = "show",
+	 .args = "[TENANT/]NAME",
+	 .summary = "one policy as canonical YAML",
+	 .words = CLI_WORDS_POLICY,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = policy_show},
+	{.name = "explain",
+	 .summary = "which rule decides, at the sender and at the receiver",
 	 .details = "With -o wide also every rule that was asked before the one that decides.",
-	 .options = explain_options, .run = policy_explain},
-	{.name = "revisions", .args = "[REVISION]",
-	 .summary = "who changed what and when; or one revision as YAML", .args_max = 1,
-	 .options = revisions_options, .run = policy_revisions},
-	{.name = "rollback", .args = "REVISION", .summary = "a new revision with the policies of an old one",
-	 .args_min = 1, .args_max = 1, .options = change_options, .run = policy_rollback},
-	{.name = "delete", .args = "[TENANT/]NAME", .summary = "a new revision without this policy",
-	 .words = CLI_WORDS_POLICY, .args_min = 1, .args_max = 1, .options = change_options,
+	 .options = explain_options,
+	 .run = policy_explain},
+	{.name = "revisions",
+	 .args = "[REVISION]",
+	 .summary = "who changed what and when; or one revision as YAML",
+	 .args_max = 1,
+	 .options = revisions_options,
+	 .run = policy_revisions},
+	{.name = "rollback",
+	 .args = "REVISION",
+	 .summary = "a new revision with the policies of an old one",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = change_options,
+	 .run = policy_rollback},
+	{.name = "delete",
+	 .args = "[TENANT/]NAME",
+	 .summary = "a new revision without this policy",
+	 .words = CLI_WORDS_POLICY,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = change_options,
 	 .run = policy_delete},
 	{},
 };

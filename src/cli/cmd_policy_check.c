@@ -46,7 +46,8 @@ static void say(const struct check *check, enum cli_colour colour, const char *k
 	if (out->format == CLI_FORMAT_JSON) {
 		return;
 	}
-	snprintf(place.text, sizeof(place.text), "%s%.*s", kind, BH_DIAG_TEXT_SIZE - 16, diag->text);
+	snprintf(place.text, sizeof(place.text), "%s%.*s", kind, BH_DIAG_TEXT_SIZE - 16,
+		 diag->text);
 	clean = cli_text_clean(bh_diag_format(&place, text, sizeof(text)));
 	fprintf(out->file, "%s%s%s\n", cli_colour_begin(out, colour), clean,
 		cli_colour_end(out, colour));
@@ -76,11 +77,11 @@ static void merge(struct check *check, const struct bh_policy_set *set)
 
 		if (other) {
 			struct bh_diag diag = {};
-			int r = bh_diag_at(&diag, -EEXIST, bh_policy_file(policy),
-					   bh_policy_line(policy), 1,
-					   "%s/%s is already there (%s:%u); a name stands for one policy",
-					   bh_policy_tenant(policy), bh_policy_name(policy),
-					   bh_policy_file(other), bh_policy_line(other));
+			int r = bh_diag_at(
+				&diag, -EEXIST, bh_policy_file(policy), bh_policy_line(policy), 1,
+				"%s/%s is already there (%s:%u); a name stands for one policy",
+				bh_policy_tenant(policy), bh_policy_name(policy),
+				bh_policy_file(other), bh_policy_line(other));
 
 			if (r) {
 				add_error(check, &diag);
@@ -140,8 +141,8 @@ static void show_result(const struct check *check)
 			json_pack("{s:s, s:s, s:s, s:i, s:i, s:s}", "tenant",
 				  bh_policy_tenant(policy), "name", bh_policy_name(policy), "tier",
 				  bh_policy_tier_name(bh_policy_tier(policy)), "order",
-				  (int)bh_policy_order(policy), "rules", (int)rules_of(policy), "file",
-				  bh_policy_file(policy)));
+				  (int)bh_policy_order(policy), "rules", (int)rules_of(policy),
+				  "file", bh_policy_file(policy)));
 	}
 	if (out->format == CLI_FORMAT_JSON) {
 		whole = json_pack("{s:b, s:O, s:O, s:O}", "ok", errors == 0, "policies", policies,

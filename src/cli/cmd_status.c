@@ -55,9 +55,11 @@ static void cell_vms(const struct cli_output *out, const json_t *status, struct 
 {
 	unsigned long long open = number(status, "counts.nics_unprotected");
 
-	cli_cell_printf(cell, "%llu with %llu NICs, %llu of them not protected; %llu tenants, %llu networks",
-			number(status, "counts.vms"), number(status, "counts.nics"), open,
-			number(status, "counts.tenants"), number(status, "counts.networks"));
+	cli_cell_printf(
+		cell,
+		"%llu with %llu NICs, %llu of them not protected; %llu tenants, %llu networks",
+		number(status, "counts.vms"), number(status, "counts.nics"), open,
+		number(status, "counts.tenants"), number(status, "counts.networks"));
 	cell->colour = open ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
 }
 
@@ -65,10 +67,10 @@ static void cell_bus(const struct cli_output *out, const json_t *status, struct 
 {
 	bool good = json_is_true(cli_json_at(status, "bus.connected"));
 
-	cli_cell_printf(cell, "%s %s%s%s", good ? CLI_OK : CLI_BAD,
-			good ? "connected to " : "not connected to ", string(status, "bus.url", "?"),
-			json_is_true(cli_json_at(status, "bus.private_server")) ? " (its own server)"
-										: "");
+	cli_cell_printf(
+		cell, "%s %s%s%s", good ? CLI_OK : CLI_BAD,
+		good ? "connected to " : "not connected to ", string(status, "bus.url", "?"),
+		json_is_true(cli_json_at(status, "bus.private_server")) ? " (its own server)" : "");
 	cell->colour = good ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
 }
 
@@ -97,9 +99,9 @@ static void cell_events(const struct cli_output *out, const json_t *status, stru
 int cli_cmd_status(struct cli *cli, const struct cli_call *call)
 {
 	static const struct cli_column columns[] = {
-		{.title = "enforced", .fn = cell_sync},	  {.title = "manager", .fn = cell_manager},
-		{.title = "policy", .fn = cell_policy},	  {.title = "VMs", .fn = cell_vms},
-		{.title = "bus", .fn = cell_bus},	  {.title = "store", .fn = cell_store},
+		{.title = "enforced", .fn = cell_sync}, {.title = "manager", .fn = cell_manager},
+		{.title = "policy", .fn = cell_policy}, {.title = "VMs", .fn = cell_vms},
+		{.title = "bus", .fn = cell_bus},	{.title = "store", .fn = cell_store},
 		{.title = "events", .fn = cell_events},
 	};
 	BH_JSON json_t *body = NULL;

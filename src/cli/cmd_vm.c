@@ -184,10 +184,11 @@ static int vm_birth(struct cli *cli, const struct cli_call *call)
 
 	if (strcmp(birth, "open") != 0 && strcmp(birth, "closed") != 0 &&
 	    strcmp(birth, "default") != 0) {
-		return cli_fail(cli, CLI_EXIT_USAGE,
-				"birth is open (starts even unprotected), closed, or default (as libvirt's "
-				"metadata says), not \"%s\"",
-				birth);
+		return cli_fail(
+			cli, CLI_EXIT_USAGE,
+			"birth is open (starts even unprotected), closed, or default (as libvirt's "
+			"metadata says), not \"%s\"",
+			birth);
 	}
 	return patch_vm(cli, call->args[0], "birth", birth);
 }
@@ -231,8 +232,8 @@ static int choose_nic(struct cli *cli, const struct cli_call *call, const json_t
 	*ret_first = given ? 2 : 1;
 	if (!given && count != 1) {
 		return cli_fail(cli, CLI_EXIT_USAGE,
-				"%s has %zu NICs; name one: `%s %s MAC ADDRESS...` (see `bulkhead vm show`)",
-				call->args[0], count, call->path, call->args[0]);
+				"%s has %zu NICs; name one: `%s %s MAC ADDRESS...`", call->args[0],
+				count, call->path, call->args[0]);
 	}
 	*ret_nic = find_nic(vm, given ? call->args[1] : NULL);
 	if (!*ret_nic) {
@@ -322,11 +323,20 @@ static int address_remove(struct cli *cli, const struct cli_call *call)
 }
 
 static const struct cli_command address_commands[] = {
-	{.name = "add", .args = "VM [MAC] ADDRESS...", .summary = "let a NIC use addresses",
-	 .words = CLI_WORDS_VM, .args_min = 2, .args_max = 66, .run = address_add},
-	{.name = "remove", .args = "VM [MAC] ADDRESS...",
-	 .summary = "take addresses back that were added here", .words = CLI_WORDS_VM, .args_min = 2,
-	 .args_max = 66, .run = address_remove},
+	{.name = "add",
+	 .args = "VM [MAC] ADDRESS...",
+	 .summary = "let a NIC use addresses",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 66,
+	 .run = address_add},
+	{.name = "remove",
+	 .args = "VM [MAC] ADDRESS...",
+	 .summary = "take addresses back that were added here",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 66,
+	 .run = address_remove},
 	{},
 };
 
@@ -343,20 +353,44 @@ static const struct cli_option tree_options[] = {
 };
 
 const struct cli_command cli_vm_commands[] = {
-	{.name = "list", .summary = "VMs with labels and addresses", .options = list_options,
+	{.name = "list",
+	 .summary = "VMs with labels and addresses",
+	 .options = list_options,
 	 .run = vm_list},
-	{.name = "show", .args = "VM", .summary = "one VM and its NICs", .words = CLI_WORDS_VM,
-	 .args_min = 1, .args_max = 1, .run = vm_show},
-	{.name = "tree", .summary = "host, VM, NIC, network: the tree that libvirt shows",
-	 .options = tree_options, .run = cli_cmd_vm_tree},
-	{.name = "birth", .args = "VM open|closed|default",
-	 .summary = "may it start before it is protected?", .words = CLI_WORDS_VM, .args_min = 2,
-	 .args_max = 2, .run = vm_birth},
-	{.name = "tenant", .args = "VM TENANT|default", .summary = "give a VM to a tenant",
-	 .words = CLI_WORDS_VM, .args_min = 2, .args_max = 2, .run = vm_tenant},
-	{.name = "address", .summary = "addresses that a NIC may use",
+	{.name = "show",
+	 .args = "VM",
+	 .summary = "one VM and its NICs",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = vm_show},
+	{.name = "tree",
+	 .summary = "host, VM, NIC, network: the tree that libvirt shows",
+	 .options = tree_options,
+	 .run = cli_cmd_vm_tree},
+	{.name = "birth",
+	 .args = "VM open|closed|default",
+	 .summary = "may it start before it is protected?",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 2,
+	 .run = vm_birth},
+	{.name = "tenant",
+	 .args = "VM TENANT|default",
+	 .summary = "give a VM to a tenant",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 2,
+	 .args_max = 2,
+	 .run = vm_tenant},
+	{.name = "address",
+	 .summary = "addresses that a NIC may use",
 	 .children = address_commands},
-	{.name = "remove", .args = "VM", .summary = "forget a VM that no host reports any more",
-	 .words = CLI_WORDS_VM, .args_min = 1, .args_max = 1, .run = vm_remove},
+	{.name = "remove",
+	 .args = "VM",
+	 .summary = "forget a VM that no host reports any more",
+	 .words = CLI_WORDS_VM,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = vm_remove},
 	{},
 };

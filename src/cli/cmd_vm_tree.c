@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bulkhead vm tree: what virt-manager or `virsh domiflist` show, for all hosts at once, with what keeps each
- * NIC. JSON: [{"host", "online", "vms": [Vm of the API]}]; VMs that no host reports stand under null.
+ * bulkhead vm tree: what virt-manager or `virsh domiflist` show, for all hosts at once, with what
+ * keeps each NIC. JSON: [{"host", "online", "vms": [Vm of the API]}]; VMs that no host reports
+ * stand under null.
  */
 #include "cli/cmd.h"
 
@@ -116,8 +117,8 @@ static json_t *make_tree(const json_t *hosts, const json_t *vms, const char *onl
 		}
 	}
 	if (json_array_size(homeless) && !only) {
-		json_array_append_new(tree, json_pack("{s:n, s:n, s:O}", "host", "online", "vms",
-						      homeless));
+		json_array_append_new(
+			tree, json_pack("{s:n, s:n, s:O}", "host", "online", "vms", homeless));
 	}
 	json_decref(homeless);
 	return tree;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the manager is and how to be let in: /etc/bulkhead/cli.yaml, the environment, the command line;
- * the later wins.
+ * Where the manager is and how to be let in: /etc/bulkhead/cli.yaml, the environment, the command
+ *line; the later wins.
  *
  *	server: https://manager.example:7443     # or the path of a unix socket
  *	token_file: /root/.bulkhead-token
@@ -28,12 +28,13 @@ struct cli_config { /* strings are owned, NULL when not given */
 	char *token; /* not from the file */
 };
 
-/* Reads the file. must_exist false: an absent one means defaults. Free with cli_config_done(), also after
- * an error. */
+/* Reads the file. must_exist false: an absent one means defaults. Free with cli_config_done(), also
+ * after an error. */
 [[nodiscard]] int cli_config_load(struct cli_config *config, const char *file, bool must_exist,
 				  struct bh_diag *diag);
 void cli_config_done(struct cli_config *config);
-/* BULKHEAD_SERVER, _TOKEN, _TOKEN_FILE, _CA, _FINGERPRINT, _RUN_DIR. getenv_fn is getenv outside tests. */
+/* BULKHEAD_SERVER, _TOKEN, _TOKEN_FILE, _CA, _FINGERPRINT, _RUN_DIR. getenv_fn is getenv outside
+ * tests. */
 void cli_config_environment(struct cli_config *config, char *(*getenv_fn)(const char *));
 /* Sets one string; value NULL changes nothing. */
 void cli_config_set(char **setting, const char *value);

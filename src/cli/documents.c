@@ -40,8 +40,8 @@ int cli_documents_read(struct cli_documents *documents, char *const *files, unsi
 			bh_wbuf_str(&documents->text, SEPARATOR);
 		}
 		file->name = !strcmp(files[i], "-") ? "<stdin>" : files[i];
-		file->first_line = 1 + count_lines((const char *)documents->text.data,
-						   documents->text.size);
+		file->first_line =
+			1 + count_lines((const char *)documents->text.data, documents->text.size);
 		bh_wbuf_put(&documents->text, text, size);
 		bh_wbuf_printf(&name, "%s%s", i ? "+" : "", file->name);
 	}
@@ -67,7 +67,7 @@ const char *cli_documents_place(const struct cli_documents *documents, unsigned 
 	const struct cli_document_file *found = NULL;
 
 	*ret_line = line;
-	bh_vec_foreach(file, &documents->files) {
+	bh_vec_foreach (file, &documents->files) {
 		if (!found || file->first_line <= line) {
 			found = file;
 		}

@@ -11,7 +11,7 @@
 #include "base/util.h"
 
 struct cli_document_file {
-	const char *name; /* borrowed */
+	const char *name;	 /* borrowed */
 	unsigned int first_line; /* of the stream */
 };
 

@@ -37,7 +37,7 @@ static void put_time_and_host(struct bh_wbuf *w, const struct cli_output *out, c
 static const char *refused_word(const json_t *event)
 {
 	return !strcmp(bh_json_str_or(event, "action", ""), "reject") ? CLI_BAD " rejected"
-								       : CLI_BAD " refused";
+								      : CLI_BAD " refused";
 }
 
 static void put_verdict(struct bh_wbuf *w, const struct cli_output *out, const json_t *event,
@@ -84,7 +84,8 @@ static char *service_text(const json_t *event)
 }
 
 /* "shop/db 10.78.0.12:3306", "[fd00::1]:80", or the MAC when there is no address. */
-static void put_end(struct bh_wbuf *w, const struct cli_output *out, const json_t *event, bool source)
+static void put_end(struct bh_wbuf *w, const struct cli_output *out, const json_t *event,
+		    bool source)
 {
 	const char *name = bh_json_str_or(event, source ? "src_vm" : "dst_vm", "");
 	const char *address = bh_json_str_or(event, source ? "src" : "dst", "");
@@ -205,7 +206,7 @@ static void format_other(const struct cli_output *out, const json_t *event, cons
 	put(w, out, severity_colour(severity), severity);
 	bh_wbuf_u8(w, ' ');
 	put(w, out, CLI_COLOUR_BOLD, type);
-	json_object_foreach((json_t *)event, key, value) {
+	json_object_foreach ((json_t *)event, key, value) {
 		BH_FREE char *text = NULL;
 		BH_FREE char *pair = NULL;
 

@@ -39,8 +39,8 @@ static void cell_intended(const struct cli_output *out, const json_t *host, stru
 static void cell_installed(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
 {
 	cli_cell_hash(json_object_get(host, "installed"), cell);
-	cell->colour = json_is_true(json_object_get(host, "in_sync")) ? CLI_COLOUR_GOOD
-								       : CLI_COLOUR_BAD;
+	cell->colour =
+		json_is_true(json_object_get(host, "in_sync")) ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
 }
 
 static void cell_unprotected(const struct cli_output *out, const json_t *host,
@@ -61,7 +61,7 @@ static void cell_fullest(const struct cli_output *out, const json_t *host, struc
 	json_t *limit;
 	double fullest = -1;
 
-	json_object_foreach(capacity, table, limit) {
+	json_object_foreach (capacity, table, limit) {
 		double max = json_number_value(limit);
 		double now = (double)bh_json_u64_or(used, table, 0);
 
@@ -84,7 +84,7 @@ static void cell_capacity(const struct cli_output *out, const json_t *host, stru
 	json_t *limit;
 
 	bh_wbuf_init(&w, 0);
-	json_object_foreach(capacity, table, limit) {
+	json_object_foreach (capacity, table, limit) {
 		bh_wbuf_printf(&w, "%s%s %llu/%llu", w.size ? ", " : "", table,
 			       (unsigned long long)bh_json_u64_or(used, table, 0),
 			       (unsigned long long)json_integer_value(limit));

@@ -26,7 +26,8 @@ int cli_join_token_parse(const char *token, char ret_fingerprint[CLI_JOIN_HEX_SI
 	memcpy(ret_fingerprint, fingerprint, HEX_LEN);
 	ret_fingerprint[HEX_LEN] = '\0';
 	if (bh_hex_parse(ret_fingerprint, bytes, sizeof(bytes))) {
-		return bh_diag_set(diag, -EINVAL, "the fingerprint in the join token is no hex number");
+		return bh_diag_set(diag, -EINVAL,
+				   "the fingerprint in the join token is no hex number");
 	}
 	return 0;
 }

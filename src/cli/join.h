@@ -11,8 +11,8 @@
 [[nodiscard]] int cli_join_token_parse(const char *token, char ret_fingerprint[CLI_JOIN_HEX_SIZE],
 				       struct bh_diag *diag);
 
-/* "192.0.2.1", "manager:7443", "https://[2001:db8::1]" -> "https://192.0.2.1:7443", ... Owned; NULL for
- * what is no address or no https. */
+/* "192.0.2.1", "manager:7443", "https://[2001:db8::1]" -> "https://192.0.2.1:7443", ... Owned; NULL
+ * for what is no address or no https. */
 char *cli_join_url(const char *manager);
 
 #endif

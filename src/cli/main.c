@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bulkhead: the command line. This file is its table of contents; bulkhead(1) is its specification. */
+/* bulkhead: the command line. This file is its table of contents; bulkhead(1) is its specification.
+ */
 #include "cli/cmd.h"
 #include "cli/text.h"
 
@@ -7,7 +8,8 @@
 #include <string.h>
 
 static const struct cli_option global_options[] = {
-	{"server", 's', "URL", "manager: https://HOST:PORT or the path of a unix socket", CLI_WORDS_FILE},
+	{"server", 's', "URL", "manager: https://HOST:PORT or the path of a unix socket",
+	 CLI_WORDS_FILE},
 	{"token-file", 't', "FILE", "file with the API token", CLI_WORDS_FILE},
 	{"ca", 0, "FILE", "CA certificate of the manager", CLI_WORDS_FILE},
 	{"fingerprint", 0, "HEX", "SHA-256 of the manager's CA certificate, instead of --ca", NULL},
@@ -21,24 +23,42 @@ static const struct cli_option global_options[] = {
 };
 
 static const struct cli_command commands[] = {
-	{.name = "status", .summary = "is every host as it should be?", .options = cli_status_options,
+	{.name = "status",
+	 .summary = "is every host as it should be?",
+	 .options = cli_status_options,
 	 .run = cli_cmd_status},
-	{.name = "host", .summary = "hypervisor hosts: list, enrol, remove", .children = cli_host_commands},
-	{.name = "vm", .summary = "virtual machines and what protects their NICs",
+	{.name = "host",
+	 .summary = "hypervisor hosts: list, enrol, remove",
+	 .children = cli_host_commands},
+	{.name = "vm",
+	 .summary = "virtual machines and what protects their NICs",
 	 .children = cli_vm_commands},
-	{.name = "label", .summary = "labels of VMs, which policies speak of",
+	{.name = "label",
+	 .summary = "labels of VMs, which policies speak of",
 	 .children = cli_label_commands},
-	{.name = "policy", .summary = "check, apply, compare, explain policies",
+	{.name = "policy",
+	 .summary = "check, apply, compare, explain policies",
 	 .children = cli_policy_commands},
-	{.name = "flow", .summary = "what was allowed and what was refused, and by which rule",
-	 .options = cli_flow_options, .run = cli_cmd_flow, .children = cli_flow_commands},
+	{.name = "flow",
+	 .summary = "what was allowed and what was refused, and by which rule",
+	 .options = cli_flow_options,
+	 .run = cli_cmd_flow,
+	 .children = cli_flow_commands},
 	{.name = "event", .summary = "everything that happened", .children = cli_event_commands},
-	{.name = "tenant", .summary = "owners of VMs and policies", .children = cli_tenant_commands},
-	{.name = "network", .summary = "networks that hosts reported", .children = cli_network_commands},
-	{.name = "identity", .summary = "label sets and their numbers", .children = cli_identity_commands},
-	{.name = "debug", .summary = "ask a daemon what goes on inside",
+	{.name = "tenant",
+	 .summary = "owners of VMs and policies",
+	 .children = cli_tenant_commands},
+	{.name = "network",
+	 .summary = "networks that hosts reported",
+	 .children = cli_network_commands},
+	{.name = "identity",
+	 .summary = "label sets and their numbers",
+	 .children = cli_identity_commands},
+	{.name = "debug",
+	 .summary = "ask a daemon what goes on inside",
 	 .children = cli_debug_commands},
-	{.name = "version", .summary = "versions of this program and of the manager",
+	{.name = "version",
+	 .summary = "versions of this program and of the manager",
 	 .run = cli_cmd_version},
 	{},
 };
@@ -47,8 +67,9 @@ static const struct cli_command root = {
 	.name = "bulkhead",
 	.summary = "keeps a breach in one compartment of a KVM cloud",
 	.details = "Without --server it talks to the manager on this machine (root).\n"
-		   "Exit: 0 ok, 1 the answer is no, 2 usage, 3 unreachable, 4 not allowed, 5 refused,\n"
-		   "6 not found, 7 the manager failed, 8 a local file failed. See bulkhead(1).",
+		   "Exit: 0 ok, 1 the answer is no, 2 usage, 3 unreachable, 4 not allowed,\n"
+		   "5 refused, 6 not found, 7 the manager failed, 8 a local file failed.\n"
+		   "See bulkhead(1).",
 	.children = commands,
 };
 
@@ -102,7 +123,8 @@ int main(int argc, char **argv)
 		code = run(&cli, argc, argv);
 	}
 	if (fflush(stdout) && code == CLI_EXIT_OK) {
-		code = cli_fail(&cli, CLI_EXIT_LOCAL, "cannot write the output: %s", strerror(errno));
+		code = cli_fail(&cli, CLI_EXIT_LOCAL, "cannot write the output: %s",
+				strerror(errno));
 	}
 	cli_done(&cli);
 	return code;

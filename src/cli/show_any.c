@@ -19,7 +19,7 @@ static bool is_counters(const json_t *value)
 	const char *key;
 	json_t *item;
 
-	json_object_foreach((json_t *)value, key, item) {
+	json_object_foreach ((json_t *)value, key, item) {
 		if (!json_object_get(item, "value")) {
 			return false;
 		}
@@ -47,7 +47,7 @@ static void show_table(const struct cli_output *out, const json_t *rows)
 		const char *key;
 		json_t *value;
 
-		json_object_foreach(json_array_get(rows, i), key, value) {
+		json_object_foreach (json_array_get(rows, i), key, value) {
 			unsigned int c = 0;
 
 			while (c < count && strcmp(columns[c].key, key) != 0) {
@@ -80,7 +80,7 @@ static void show_counters(const struct cli_output *out, const json_t *counters)
 	const char *key;
 	json_t *item;
 
-	json_object_foreach((json_t *)counters, key, item) {
+	json_object_foreach ((json_t *)counters, key, item) {
 		json_t *row = json_copy(item);
 
 		json_object_set_new(row, "name", json_string(key));
@@ -98,7 +98,7 @@ static void show_plain(const struct cli_output *out, const json_t *object)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)object, key, value) {
+	json_object_foreach ((json_t *)object, key, value) {
 		if (!strcmp(key, "ok") || is_table(value) || is_counters(value)) {
 			continue;
 		}
@@ -126,12 +126,12 @@ void cli_show_any(const struct cli_output *out, const json_t *object)
 		return;
 	}
 	show_plain(out, object);
-	json_object_foreach((json_t *)object, key, value) {
+	json_object_foreach ((json_t *)object, key, value) {
 		if (is_table(value) || is_counters(value)) {
 			BH_FREE char *clean = cli_text_clean(key);
 
-			fprintf(out->file, "\n%s%s%s\n", cli_colour_begin(out, CLI_COLOUR_BOLD), clean,
-				cli_colour_end(out, CLI_COLOUR_BOLD));
+			fprintf(out->file, "\n%s%s%s\n", cli_colour_begin(out, CLI_COLOUR_BOLD),
+				clean, cli_colour_end(out, CLI_COLOUR_BOLD));
 		}
 		if (is_table(value)) {
 			show_table(out, value);

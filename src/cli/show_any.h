@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any JSON object for people: what a control socket answers. Plain members as "name value", lists of objects
- * as tables whose columns are the members found, counters ({"name": {"value", "help"}}) as a table of their
- * own.
+ * Any JSON object for people: what a control socket answers. Plain members as "name value", lists
+ * of objects as tables whose columns are the members found, counters ({"name": {"value", "help"}})
+ * as a table of their own.
  */
 #ifndef BH_CLI_SHOW_ANY_H
 #define BH_CLI_SHOW_ANY_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reader of text/event-stream (WHATWG HTML, "Server-sent events"): bytes in any pieces go in, whole events
- * come out. Pure. An event over the limit is an error: the reader never grows without end.
+ * Reader of text/event-stream (WHATWG HTML, "Server-sent events"): bytes in any pieces go in, whole
+ * events come out. Pure. An event over the limit is an error: the reader never grows without end.
  */
 #ifndef BH_CLI_SSE_H
 #define BH_CLI_SSE_H

@@ -7,7 +7,7 @@
 
 #include <stdarg.h>
 
-#define GAP	  2
+#define GAP	   2
 #define CUT_TO_MIN 8
 
 void cli_cell_printf(struct cli_cell *cell, const char *fmt, ...)
@@ -67,7 +67,7 @@ static void put_text(struct bh_wbuf *w, const json_t *value, unsigned int depth)
 		break;
 	case JSON_OBJECT:
 		/* The iterator wants a mutable object but does not change it. */
-		json_object_foreach((json_t *)value, key, item) {
+		json_object_foreach ((json_t *)value, key, item) {
 			if (!depth) {
 				break;
 			}
@@ -96,9 +96,9 @@ char *cli_json_text(const json_t *value)
 const char *cli_colour_begin(const struct cli_output *out, enum cli_colour colour)
 {
 	static const char *const begin[] = {
-		[CLI_COLOUR_NONE] = "",		    [CLI_COLOUR_GOOD] = "\033[32m",
-		[CLI_COLOUR_BAD] = "\033[31m",	    [CLI_COLOUR_WARN] = "\033[33m",
-		[CLI_COLOUR_DIM] = "\033[2m",	    [CLI_COLOUR_BOLD] = "\033[1m",
+		[CLI_COLOUR_NONE] = "",	       [CLI_COLOUR_GOOD] = "\033[32m",
+		[CLI_COLOUR_BAD] = "\033[31m", [CLI_COLOUR_WARN] = "\033[33m",
+		[CLI_COLOUR_DIM] = "\033[2m",  [CLI_COLOUR_BOLD] = "\033[1m",
 	};
 
 	return out->colour ? begin[colour] : "";
@@ -124,8 +124,8 @@ static void make_cell(const struct cli_output *out, const struct cli_column *col
 }
 
 /* Takes columns away from the widest cuttable one until the line fits. */
-static void fit(const struct cli_output *out, const struct cli_column *const *shown,
-		size_t *widths, size_t count)
+static void fit(const struct cli_output *out, const struct cli_column *const *shown, size_t *widths,
+		size_t count)
 {
 	size_t total = count ? GAP * (count - 1) : 0;
 
@@ -181,7 +181,8 @@ static void write_table(const struct cli_output *out, const struct cli_column *c
 	}
 	for (size_t r = 0; r < row_count; r++) {
 		for (size_t c = 0; c < count; c++) {
-			make_cell(out, shown[c], json_array_get(rows, r), &cells[(r + 1) * count + c]);
+			make_cell(out, shown[c], json_array_get(rows, r),
+				  &cells[(r + 1) * count + c]);
 		}
 	}
 	for (size_t i = 0; i < (row_count + 1) * count; i++) {
@@ -193,7 +194,8 @@ static void write_table(const struct cli_output *out, const struct cli_column *c
 	}
 	fit(out, shown, widths, count);
 	for (size_t i = 0; i < (row_count + 1) * count; i++) {
-		put_cell(out, shown[i % count], &cells[i], widths[i % count], i % count == count - 1);
+		put_cell(out, shown[i % count], &cells[i], widths[i % count],
+			 i % count == count - 1);
 		free(cells[i].text);
 	}
 	free(widths);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One display routine, many writers. A command says once which columns its rows have and how a cell is made
- * from a JSON row of the API; the writer makes a table for people, a list of "key: value" for one
- * object, or the JSON as the API gave it. Cells are cleaned (cli_text_clean) here, nowhere else.
+ * One display routine, many writers. A command says once which columns its rows have and how a cell
+ * is made from a JSON row of the API; the writer makes a table for people, a list of "key: value"
+ * for one object, or the JSON as the API gave it. Cells are cleaned (cli_text_clean) here, nowhere
+ * else.
  */
 #ifndef BH_CLI_TABLE_H
 #define BH_CLI_TABLE_H
@@ -53,10 +54,12 @@ struct cli_column {
 
 /* The value at "a.b" of a row, or NULL. */
 const json_t *cli_json_at(const json_t *row, const char *key);
-/* Its text: strings as they are, numbers, yes/no, lists and objects joined by ", "; "" for absent or null. Owned. */
+/* Its text: strings as they are, numbers, yes/no, lists and objects joined by ", "; "" for absent
+ * or null. Owned. */
 char *cli_json_text(const json_t *value);
 
-/* Rows of a list (an array). whole: what the JSON writer prints. none: said when there are no rows. */
+/* Rows of a list (an array). whole: what the JSON writer prints. none: said when there are no rows.
+ */
 void cli_show_list(const struct cli_output *out, const struct cli_column *columns,
 		   unsigned int count, const json_t *rows, const json_t *whole, const char *none);
 /* One object. */

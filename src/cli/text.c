@@ -22,7 +22,12 @@ static size_t next_char(const char *s, uint32_t *ret_code)
 {
 	static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
 	const unsigned char *p = (const unsigned char *)s;
-	unsigned int size = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
+	unsigned int size = *p < 0x80	? 1
+			    : *p < 0xc2 ? 0
+			    : *p < 0xe0 ? 2
+			    : *p < 0xf0 ? 3
+			    : *p < 0xf5 ? 4
+					: 0;
 	uint32_t code;
 
 	*ret_code = 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text for a terminal: how wide it is, how to cut it, how to make foreign text harmless, and times the way
- * people read them. Names come from hosts and guests, so nothing that can steer a terminal gets through.
- * Pure and thread-safe once cli_text_init() has run.
+ * Text for a terminal: how wide it is, how to cut it, how to make foreign text harmless, and times
+ * the way people read them. Names come from hosts and guests, so nothing that can steer a terminal
+ * gets through. Pure and thread-safe once cli_text_init() has run.
  */
 #ifndef BH_CLI_TEXT_H
 #define BH_CLI_TEXT_H
@@ -16,11 +16,12 @@ void cli_text_init(void);
 /* Columns that the text takes on a terminal. Invalid bytes count one each. */
 size_t cli_text_width(const char *s);
 
-/* A copy in which control characters, direction overrides and invalid bytes stand as \xNN or \u{NNNN}.
- * Owned by the caller. */
+/* A copy in which control characters, direction overrides and invalid bytes stand as \xNN or
+ * \u{NNNN}. Owned by the caller. */
 char *cli_text_clean(const char *s);
 
-/* A copy of at most `width` columns that ends in "…" when something was cut. Owned by the caller. */
+/* A copy of at most `width` columns that ends in "…" when something was cut. Owned by the caller.
+ */
 char *cli_text_cut(const char *s, size_t width);
 
 /* Reads "2026-11-21T23:33:16.123Z" (fraction optional) into ns since 1970; 0 when it is none. */

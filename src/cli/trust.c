@@ -44,8 +44,9 @@ int cli_trust_init(struct cli_trust *trust, const char *ca_file, const char *fin
 					   ca_file);
 		}
 	} else if (parse_fingerprint(fingerprint, trust->fingerprint)) {
-		return bh_diag_set(diag, -EINVAL,
-				   "a fingerprint is the SHA-256 of the CA certificate, 64 hex digits");
+		return bh_diag_set(
+			diag, -EINVAL,
+			"a fingerprint is the SHA-256 of the CA certificate, 64 hex digits");
 	}
 	trust->host = bh_strdup(host);
 	return 0;
@@ -82,7 +83,8 @@ static X509 *find_ca(const struct cli_trust *trust, STACK_OF(X509) * presented)
 static bool names_match(X509 *leaf, const char *host)
 {
 	return X509_check_host(leaf, MANAGER_NAME, 0, 0, NULL) == 1 ||
-	       X509_check_ip_asc(leaf, host, 0) == 1 || X509_check_host(leaf, host, 0, 0, NULL) == 1;
+	       X509_check_ip_asc(leaf, host, 0) == 1 ||
+	       X509_check_host(leaf, host, 0, 0, NULL) == 1;
 }
 
 static int verify_chain(X509 *ca, X509 *leaf, STACK_OF(X509) * presented)
@@ -118,7 +120,8 @@ int cli_trust_verify(X509_STORE_CTX *ctx, void *arg)
 			 X509_verify_cert_error_string(err));
 	} else if (!names_match(leaf, trust->host)) {
 		snprintf(trust->why, sizeof(trust->why),
-			 "its certificate names neither %.64s nor \"" MANAGER_NAME "\"", trust->host);
+			 "its certificate names neither %.64s nor \"" MANAGER_NAME "\"",
+			 trust->host);
 		err = X509_V_ERR_HOSTNAME_MISMATCH;
 	}
 	X509_STORE_CTX_set_error(ctx, err);

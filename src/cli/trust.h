@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whom the CLI takes for the manager on HTTPS: a certificate that leads to one given CA (from a file, or
- * the one among the presented certificates with a known fingerprint) and that names either the host
- * asked for or "manager". A host's certificate comes from the same CA, so the name matters.
+ * Whom the CLI takes for the manager on HTTPS: a certificate that leads to one given CA (from a
+ * file, or the one among the presented certificates with a known fingerprint) and that names either
+ * the host asked for or "manager". A host's certificate comes from the same CA, so the name
+ * matters.
  */
 #ifndef BH_CLI_TRUST_H
 #define BH_CLI_TRUST_H
@@ -17,7 +18,7 @@
 struct cli_trust {
 	X509 *ca; /* owned; NULL: found by fingerprint */
 	uint8_t fingerprint[CLI_FINGERPRINT_SIZE];
-	char *host;	/* owned; as in the URL, without brackets */
+	char *host;    /* owned; as in the URL, without brackets */
 	char why[160]; /* why the last check failed */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Event streams, as a hostile manager could send them: in pieces, then each event as a line for people. */
+/* Event streams, as a hostile manager could send them: in pieces, then each event as a line for
+ * people. */
 #include "base/json.h"
 #include "cli/flow.h"
 #include "cli/sse.h"

@@ -28,8 +28,14 @@ static const struct cli_option apply_options[] = {
 	{},
 };
 static const struct cli_command policy_commands[] = {
-	{.name = "apply", .args = "FILE...", .summary = "apply", .words = CLI_WORDS_FILE,
-	 .args_min = 1, .args_max = 3, .options = apply_options, .run = nothing},
+	{.name = "apply",
+	 .args = "FILE...",
+	 .summary = "apply",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = 3,
+	 .options = apply_options,
+	 .run = nothing},
 	{.name = "list", .summary = "list", .run = nothing},
 	{},
 };
@@ -39,12 +45,14 @@ static const struct cli_command flow_commands[] = {
 };
 static const struct cli_command commands[] = {
 	{.name = "policy", .summary = "policies", .children = policy_commands},
-	{.name = "flow", .summary = "flows", .run = nothing, .options = apply_options,
+	{.name = "flow",
+	 .summary = "flows",
+	 .run = nothing,
+	 .options = apply_options,
 	 .children = flow_commands},
 	{},
 };
-static const struct cli_command root = {
-	.name = "bulkhead", .summary = "it", .children = commands};
+static const struct cli_command root = {.name = "bulkhead", .summary = "it", .children = commands};
 
 #define WORDS_MAX 16
 /* Splits text at spaces; argv lives in the caller. */

@@ -20,7 +20,9 @@ static void test_token(void **state)
 {
 	static const char whole[] = "bh1." HEX64 "." HEX64;
 	static const char *const bad[] = {
-		"bh2." HEX64 "." HEX64, "bh1." HEX64 "-" HEX64, "bh1." HEX64 "." HEX64 "0",
+		"bh2." HEX64 "." HEX64,
+		"bh1." HEX64 "-" HEX64,
+		"bh1." HEX64 "." HEX64 "0",
 		"bh1.x123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef." HEX64,
 		"bh1." HEX64 ".x123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
 	};
@@ -73,9 +75,10 @@ static void test_endpoint(void **state)
 		{.server = "/run/x.sock"},
 		{.server = "unix:/run/x.sock"},
 		{.server = "https://192.0.2.1:7443", .fingerprint = HEX64},
-		{.server = "https://m", .fingerprint =
-			"01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:"
-			"67:89:AB:CD:EF"},
+		{.server = "https://m",
+		 .fingerprint = "01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:"
+				"CD:EF:01:23:45:"
+				"67:89:AB:CD:EF"},
 	};
 	static const struct cli_endpoint bad[] = {
 		{.server = "http://192.0.2.1"},
@@ -145,7 +148,8 @@ static void test_config(void **state)
 	struct cli_config config;
 	struct bh_diag diag = {};
 	BH_FREE char *token = write_file(state, "token", "secret\n");
-	BH_FREE char *text = bh_asprintf("server: https://m:7443\ntoken_file: %s\ntimeout: 5\n", token);
+	BH_FREE char *text =
+		bh_asprintf("server: https://m:7443\ntoken_file: %s\ntimeout: 5\n", token);
 	BH_FREE char *file = write_file(state, "cli.yaml", text);
 
 	assert_int_equal(cli_config_load(&config, file, true, &diag), 0);

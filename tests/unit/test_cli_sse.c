@@ -29,7 +29,9 @@ static const struct {
 	{": heartbeat\n\n: heartbeat\n\n", ""},
 	{"event: x\n\ndata: a\n\n", "[|message|a]"},
 	{"data\n\n", "[|message|]"},
-	{"\xef\xbb\xbf" "data: a\n\n", "[|message|a]"},
+	{"\xef\xbb\xbf"
+	 "data: a\n\n",
+	 "[|message|a]"},
 	{"data: half", ""},
 	{"unknown: x\nretry: 5\ndata: a\n\n", "[|message|a]"},
 	{"data:  two\n\n", "[|message| two]"},
@@ -49,7 +51,8 @@ static void test_whole_and_in_pieces(void **state)
 			for (size_t at = 0; at < size; at += step) {
 				size_t n = size - at < step ? size - at : step;
 
-				assert_int_equal(cli_sse_feed(&sse, cases[i].in + at, n, note, &w), 0);
+				assert_int_equal(cli_sse_feed(&sse, cases[i].in + at, n, note, &w),
+						 0);
 			}
 			assert_string_equal(bh_wbuf_cstr(&w), cases[i].out);
 			bh_wbuf_done(&w);

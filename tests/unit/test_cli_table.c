@@ -33,8 +33,8 @@ static const struct cli_column columns[] = {
 };
 
 #define ROWS                                                                                       \
-	"[{\"name\": \"db\", \"good\": true, \"deep\": {\"count\": 7}, \"list\": [\"a\", \"b\"]},"     \
-	" {\"name\": \"虚拟机\", \"good\": false, \"deep\": {\"count\": 1234}, \"list\": []},"            \
+	"[{\"name\": \"db\", \"good\": true, \"deep\": {\"count\": 7}, \"list\": [\"a\", \"b\"]}," \
+	" {\"name\": \"虚拟机\", \"good\": false, \"deep\": {\"count\": 1234}, \"list\": []},"  \
 	" {\"name\": \"x\\u001b[2Jy\", \"deep\": {}}]"
 
 struct fixture {
@@ -151,7 +151,8 @@ static void test_record(void **state)
 
 static void test_json_text(void **state)
 {
-	BH_JSON json_t *value = json_loads("{\"a\": [1, true, null, 2.5], \"b\": {\"c\": \"d\"}}", 0, NULL);
+	BH_JSON json_t *value =
+		json_loads("{\"a\": [1, true, null, 2.5], \"b\": {\"c\": \"d\"}}", 0, NULL);
 	BH_FREE char *text = cli_json_text(value);
 	BH_FREE char *none = cli_json_text(NULL);
 
@@ -163,11 +164,11 @@ static void test_json_text(void **state)
 static void test_any(void **state)
 {
 	struct fixture f;
-	BH_JSON json_t *reply = json_loads(
-		"{\"ok\": true, \"program\": \"hostd\", \"nics\": [{\"mac\": \"m1\", \"net_id\": 3}, "
-		"{\"mac\": \"m2\", \"more\": \"x\"}], \"counters\": {\"lost\": {\"value\": 5, \"help\": "
-		"\"events lost\"}}}",
-		0, NULL);
+	static const char text[] =
+		"{\"ok\": true, \"program\": \"hostd\", "
+		"\"nics\": [{\"mac\": \"m1\", \"net_id\": 3}, {\"mac\": \"m2\", \"more\": \"x\"}], "
+		"\"counters\": {\"lost\": {\"value\": 5, \"help\": \"events lost\"}}}";
+	BH_JSON json_t *reply = json_loads(text, 0, NULL);
 
 	begin(&f, CLI_FORMAT_TABLE);
 	cli_show_any(&f.out, reply);

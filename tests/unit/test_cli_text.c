@@ -41,9 +41,13 @@ static void test_clean(void **state)
 	check_clean("虚拟机 ✓", "虚拟机 ✓");
 	check_clean("\033]0;owned\a", "\\x1b]0;owned\\x07");
 	check_clean("a\nb\tc\rd\x7f", "a\\x0ab\\x09c\\x0dd\\x7f");
-	check_clean("\xc2\x9b" "31m", "\\x9b31m"); /* CSI as one C1 character */
-	check_clean("\xff" "a\xc3", "\\xffa\\xc3");
-	check_clean("\xc0\xaf", "\\xc0\\xaf"); /* overlong */
+	check_clean("\xc2\x9b"
+		    "31m",
+		    "\\x9b31m"); /* CSI as one C1 character */
+	check_clean("\xff"
+		    "a\xc3",
+		    "\\xffa\\xc3");
+	check_clean("\xc0\xaf", "\\xc0\\xaf");		/* overlong */
 	check_clean("\xed\xa0\x80", "\\xed\\xa0\\x80"); /* surrogate */
 	check_clean("evil\u202Etxt", "evil\\u{202e}txt");
 	check_clean("a\u2028b\ufeff", "a\\u{2028}b\\u{feff}");
@@ -147,9 +151,9 @@ static void test_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_width), cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_width),		cmocka_unit_test(test_clean),
 		cmocka_unit_test(test_clean_truncated), cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_times), cmocka_unit_test(test_since),
+		cmocka_unit_test(test_times),		cmocka_unit_test(test_since),
 		cmocka_unit_test(test_bytes),
 	};
 
