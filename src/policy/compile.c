@@ -257,7 +257,7 @@ static void put_services(struct build *b, const struct judged *j, int remote_kin
 				break;
 			}
 			row.port = x->last;
-			put(b, j, &row, remote_kind, SERVICE_RANGE);
+			put(b, j, &row, remote_kind, x->last ? SERVICE_RANGE : SERVICE_PORT);
 		}
 	}
 }
@@ -396,7 +396,9 @@ static void emit_ranges(const struct build *b, uint32_t set, struct bh_segment *
 		e.rec.range.set = set;
 		e.rec.range.proto = x->proto;
 		e.rec.range.class_id = x->last;
-		policy_range_prefixes(x->first, x->last, emit_range, &e);
+		if (x->last) {
+			policy_range_prefixes(x->first, x->last, emit_range, &e);
+		}
 	}
 }
 

@@ -10,6 +10,11 @@
 #define CONSIDERED_MAX 200
 #define IDENTITY_FIRST 256
 
+static bool has_ports(uint8_t proto)
+{
+	return proto == 6 || proto == 17 || proto == 132;
+}
+
 int bh_policy_service_parse(const char *s, struct bh_policy_service *ret_service,
 			    struct bh_diag *diag)
 {
@@ -36,7 +41,8 @@ int bh_policy_service_parse(const char *s, struct bh_policy_service *ret_service
 		       (!second || !bh_parse_u64(second, 0, 255, &b));
 		a = a << 8 | b;
 	} else if (good && first) {
-		good = !second && !bh_parse_u64(first, 0, 65535, &a);
+		good = !second && has_ports(ret_service->proto) &&
+		       !bh_parse_u64(first, 0, 65535, &a);
 	}
 	if (!good) {
 		return bh_diag_set(diag, -EINVAL,
@@ -53,7 +59,7 @@ void bh_policy_service_format(const struct bh_policy_service *service, struct bh
 	uint8_t p = service->proto;
 	struct policy_port port = {.proto = p, .first = service->port, .last = service->port};
 
-	port.whole = p != 1 && p != 6 && p != 17 && p != 58 && p != 132;
+	port.whole = p != 1 && p != 58 && !has_ports(p);
 	policy_port_format(&port, w);
 }
 

@@ -35,10 +35,10 @@ static inline bool lookup_bits_match(const uint8_t *a, const uint8_t *b, unsigne
 	return true;
 }
 
-/* -1 when no prefix holds the address. */
-static inline int64_t lookup_cidr(const struct bh_segment *seg, const uint8_t addr[16])
+/* 0 when no prefix holds the address. */
+static inline uint32_t lookup_cidr(const struct bh_segment *seg, const uint8_t addr[16])
 {
-	int64_t class_id = -1;
+	uint32_t class_id = 0;
 	int best = -1;
 
 	for (size_t i = 0; i < bh_segment_count(seg); i++) {
@@ -53,9 +53,9 @@ static inline int64_t lookup_cidr(const struct bh_segment *seg, const uint8_t ad
 	return class_id;
 }
 
-static inline int64_t lookup_range(const struct bh_segment *seg, uint8_t proto, uint16_t port)
+static inline uint32_t lookup_range(const struct bh_segment *seg, uint8_t proto, uint16_t port)
 {
-	int64_t class_id = -1;
+	uint32_t class_id = 0;
 	int best = -1;
 
 	for (size_t i = 0; i < bh_segment_count(seg); i++) {
@@ -101,18 +101,19 @@ static inline struct lookup_result lookup(const struct bh_segment *seg,
 {
 	const struct bh_rec_set *set = lookup_set(seg);
 	const struct bh_rec_row *best = NULL;
-	int64_t remotes[4] = {0, p->identity, lookup_cidr(seg, p->addr), p->tenant};
-	int64_t range = lookup_range(seg, p->proto, p->port);
+	uint32_t remotes[4] = {0, p->identity, lookup_cidr(seg, p->addr), p->tenant};
+	uint32_t range = lookup_range(seg, p->proto, p->port);
 
 	for (int shape = 0; shape < 16; shape++) {
 		int service = shape & 3;
-		int64_t ports[4] = {0, 0, p->port, range};
+		uint32_t ports[4] = {0, 0, p->port, range};
 		const struct bh_rec_row *row;
 
-		if (!(set->mask & 1u << shape) || remotes[shape >> 2] < 0 || ports[service] < 0) {
+		if (!(set->mask & 1u << shape) || (shape >> 2 && !remotes[shape >> 2]) ||
+		    (service == 3 && !range)) {
 			continue;
 		}
-		row = lookup_row(seg, (uint32_t)remotes[shape >> 2], (uint16_t)ports[service],
+		row = lookup_row(seg, remotes[shape >> 2], (uint16_t)ports[service],
 				 service ? p->proto : 0, (uint8_t)shape);
 		if (row && (!best || row->rank < best->rank)) {
 			best = row;
