@@ -328,7 +328,9 @@ void bh_bus_reply(struct bh_bus_request *req, json_t *body)
 	if (!body) {
 		body = json_object();
 	}
-	json_object_set_new(body, "ok", json_true());
+	if (!json_object_get(body, "ok")) {
+		json_object_set_new(body, "ok", json_true());
+	}
 	reply_send(req, body);
 }
 

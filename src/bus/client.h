@@ -87,7 +87,8 @@ void bh_bus_serve(struct bh_bus *bus, const char *subject, const char *reply_pre
 const char *bh_bus_request_subject(const struct bh_bus_request *req);
 /* The host's name out of the subject: the only name of the sender to trust. "" when it holds none. */
 const char *bh_bus_request_host(const struct bh_bus_request *req);
-/* Takes over body (an object; NULL for an empty one) and adds "ok": true. The request is gone. */
+/* Takes over body (an object; NULL for an empty one) and adds "ok": true unless body has an "ok" (a failure
+ * that says more than code and error). The request is gone. */
 void bh_bus_reply(struct bh_bus_request *req, json_t *body);
 void bh_bus_reply_error(struct bh_bus_request *req, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -10,6 +10,7 @@
  */
 #include "base/ctl.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/util.h"
 #include "host/config.h"
 #include "host/platform/domxml.h"
@@ -19,7 +20,8 @@
 #include <getopt.h>
 #include <signal.h>
 
-#define NOTIFY_MS 1000
+#define NOTIFY_MS  1000
+#define BIRTHS_MAX (1u << 20)
 
 static void explain_absent(const struct hostd_vm *vm)
 {
@@ -81,6 +83,24 @@ static void notify(const char *sock, const struct hostd_vm *vm, const char *even
 	json_decref(request);
 }
 
+/* What the API said about this VM, as hostd keeps it: it counts also while hostd is away. */
+static void read_births(const struct hostd_config *config, struct hostd_vm *vm)
+{
+	BH_FREE char *path = bh_asprintf("%s/births.json", config->state_dir);
+	BH_FREE char *data = NULL;
+	BH_JSON json_t *json = NULL;
+	char uuid[BH_UUID_TEXT_SIZE];
+	const char *birth;
+	size_t size = 0;
+
+	if (bh_file_read(path, BIRTHS_MAX, &data, &size, NULL) == 0 &&
+	    bh_json_load(data, size, BIRTHS_MAX, &json, NULL) == 0) {
+		bh_uuid_format(vm->uuid, uuid);
+		birth = bh_json_str_or(json, uuid, "");
+		vm->birth_open = *birth ? !strcmp(birth, "open") : vm->birth_open;
+	}
+}
+
 static int run(const char *config_path, const char *op, const char *sub)
 {
 	BH_FREE char *xml = NULL;
@@ -106,6 +126,9 @@ static int run(const char *config_path, const char *op, const char *sub)
 			result = 1;
 		}
 	} else if (start) {
+		if (config.state_dir) {
+			read_births(&config, &vm);
+		}
 		result = hold(sock, timeout_ms, xml, &vm);
 	} else if (!strcmp(sub, "end") && (!strcmp(op, "stopped") || !strcmp(op, "release"))) {
 		notify(sock, &vm, "ended");

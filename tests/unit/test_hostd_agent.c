@@ -41,6 +41,7 @@ static struct world {
 	char hash[2 * BH_HASH_SIZE + 1]; /* of the last apply's answer */
 	char code[64];
 	bool answered;
+	uint64_t need_rows; /* of a refused one */
 	struct bh_image *image; /* what the host should hold */
 	json_t *ctl_reply;
 	bool ctl_done;
@@ -119,6 +120,7 @@ static void on_applied(int err, const struct bh_bus_msg *reply, void *arg)
 	snprintf(w.hash, sizeof(w.hash), "%s",
 		 reply ? bh_json_str_or(reply->json, "hash", "") : "");
 	snprintf(w.code, sizeof(w.code), "%s", err ? bh_bus_reply_code(err, reply) : "");
+	w.need_rows = reply ? bh_json_u64_or(json_object_get(reply->json, "need"), "rows", 0) : 0;
 	w.answered = true;
 }
 
@@ -402,6 +404,36 @@ static void test_stale_is_told(void **state)
 	w.image = mine;
 }
 
+/* More rows than the kernel's table holds: refused with the numbers, and nothing changed. */
+static void test_full_is_told(void **state)
+{
+	struct bh_image *mine = image_of(300, true), *big = image_of(300, true);
+	struct bh_segment *set = bh_segment_new("set:big");
+	uint32_t gen = hostd_dp_gen(w.agent->dp);
+
+	for (uint32_t i = 0; i < 3000; i++) {
+		struct bh_rec rec = {.type = BH_REC_ROW,
+				     .row = {.set = 300 << 1,
+					     .remote = 1000 + i,
+					     .rule = 100 + i,
+					     .rank = i,
+					     .action = BH_ACTION_DENY,
+					     .shape = 4}};
+
+		bh_segment_add(set, &rec);
+	}
+	assert_int_equal(bh_segment_seal(set, NULL), 0);
+	bh_image_set(big, set);
+	bh_segment_unref(set);
+	apply(mine, big);
+	assert_string_equal(w.code, "full");
+	assert_int_equal(w.need_rows, 3000);
+	assert_int_equal(hostd_dp_gen(w.agent->dp), gen);
+	assert_true(bh_hash_equal(hostd_dp_hash(w.agent->dp), bh_image_hash(mine)));
+	bh_image_free(w.image);
+	w.image = mine;
+}
+
 static void test_restart_adopts(void **state)
 {
 	uint32_t gen = hostd_dp_gen(w.agent->dp);
@@ -568,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_apply_and_birth),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_stale_is_told),
+		cmocka_unit_test(test_full_is_told),
 		cmocka_unit_test(test_restart_adopts),
 		cmocka_unit_test(test_delta_after_restart),
 		cmocka_unit_test(test_birth_without_manager),

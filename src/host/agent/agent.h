@@ -139,6 +139,12 @@ void hostd_names_acked_vm(struct hostd_agent *agent, const json_t *vm);
 /* The manager has seen this VM with this tenant and these labels. */
 bool hostd_names_known(struct hostd_agent *agent, const json_t *vm);
 
+/* What the API says about births, {uuid: "open" | "closed"}, whole; kept on disk, where the hook finds it
+ * too. Another kind of value is ignored. */
+void hostd_names_births(struct hostd_agent *agent, const json_t *births);
+/* The VM may start unprotected: by the API, else by its metadata. */
+bool hostd_names_open(const struct hostd_agent *agent, const struct hostd_vm *vm);
+
 /* ---- flows.c: flow records of the kernel -> events ---- */
 [[nodiscard]] int hostd_flows_start(struct hostd_agent *agent, struct bh_diag *diag);
 

@@ -101,7 +101,7 @@ json_t *hostd_answers_status(struct hostd_agent *agent)
 		bh_producer_dump(agent->producer), "births", hostd_births_json(agent), "tables",
 		usage_json(agent), "ports", hostd_ports_json(agent),
 		"memory", "resident_bytes", (json_int_t)resident_bytes(), "heap_bytes",
-		(json_int_t)heap.uordblks, "loop", "lag_us", (json_int_t)(agent->lag_last_ns / 1000),
+		(json_int_t)(heap.uordblks + heap.hblkhd), "loop", "lag_us", (json_int_t)(agent->lag_last_ns / 1000),
 		"lag_max_us", (json_int_t)(agent->lag_max_ns / 1000), "verify", "rounds",
 		(json_int_t)agent->verify_rounds, "drift", (json_int_t)agent->drift_found,
 		"running", agent->verifying);
@@ -207,8 +207,7 @@ static void on_counter(const struct hostd_dp_counter *c, void *arg)
 json_t *hostd_answers_counters(struct hostd_agent *agent, const json_t *request,
 			       struct bh_diag *diag)
 {
-	struct answer *a = bh_alloc(sizeof(*a));
-	BH_FREE struct answer *owned = a;
+	BH_FREE struct answer *a = bh_alloc(sizeof(*a));
 	json_t *totals;
 
 	a->agent = agent;

@@ -90,13 +90,18 @@ static void allow(struct birth *b, const char *how)
 static void allow_open(struct birth *b, const char *reason)
 {
 	struct hostd_agent *agent = b->agent;
+	const struct hostd_vm *vm = hostd_inventory_find(agent->inv, b->uuid);
 	json_t *event = hostd_agent_event_new("nic.unprotected", BH_SEVERITY_WARNING);
+	struct bh_diag diag = {};
 
 	bh_counter_add(&births_open, 1);
 	bh_log(BH_LOG_WARN, "birth", "VM %s starts unprotected (birth=open): %s", b->name, reason);
 	hostd_agent_event_vm(event, b->uuid, b->name, NULL);
 	json_object_set_new(event, "reason", json_string(reason));
 	hostd_agent_event(agent, event);
+	if (vm && hostd_ports_bind_vm(agent, vm, &diag) < 0) {
+		bh_log(BH_LOG_WARN, "birth", "VM %s: %s", b->name, diag.text);
+	}
 	bh_ctl_reply(b->req, json_pack("{s:s, s:s}", "how", "open", "warning", reason));
 	birth_end(b);
 	hostd_agent_dirty(agent);
@@ -339,7 +344,7 @@ static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request 
 	b->req = req;
 	memcpy(b->uuid, vm->uuid, sizeof(b->uuid));
 	memcpy(b->name, vm->name, sizeof(b->name));
-	b->open = vm->birth_open;
+	b->open = hostd_names_open(agent, vm);
 	b->started_ns = bh_time_mono_ns();
 	b->deadline_ns = b->started_ns + agent->config->birth_timeout_s * BH_NS_PER_S -
 			 MARGIN_MS * BH_NS_PER_MS;

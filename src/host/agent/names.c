@@ -18,30 +18,41 @@
 struct hostd_names {
 	json_t *acked; /* {uuid: VM} */
 	json_t *last;  /* {uuid: VM} as of the last changes */
-	char *path;
+	json_t *births; /* {uuid: "open" | "closed"} set by the API; wins over metadata */
+	char *path, *births_path;
 };
+
+/* An object, empty when the file is not there or damaged. */
+static json_t *read_object(const char *path)
+{
+	BH_FREE char *data = NULL;
+	struct bh_diag diag = {};
+	json_t *json = NULL;
+	size_t size = 0;
+	int err = bh_file_read(path, INVENTORY_MAX, &data, &size, &diag);
+
+	if (err == 0) {
+		err = bh_json_load(data, size, INVENTORY_MAX, &json, &diag);
+	}
+	if (err < 0 && err != -ENOENT) {
+		bh_log(BH_LOG_WARN, "agent", "%s: %s", path, diag.text);
+	}
+	if (!json_is_object(json)) {
+		json_decref(json);
+		json = json_object();
+	}
+	return json;
+}
 
 struct hostd_names *hostd_names_new(struct hostd_agent *agent)
 {
 	struct hostd_names *names = bh_alloc(sizeof(*names));
-	BH_FREE char *data = NULL;
-	struct bh_diag diag = {};
-	size_t size = 0;
-	int err;
 
 	names->path = bh_asprintf("%s/inventory.json", agent->config->state_dir);
-	err = bh_file_read(names->path, INVENTORY_MAX, &data, &size, &diag);
-	if (err == 0) {
-		err = bh_json_load(data, size, INVENTORY_MAX, &names->acked, &diag);
-	}
-	if (err < 0 && err != -ENOENT) {
-		bh_log(BH_LOG_WARN, "agent", "%s: %s", names->path, diag.text);
-	}
-	if (!json_is_object(names->acked)) {
-		json_decref(names->acked);
-		names->acked = json_object();
-	}
+	names->acked = read_object(names->path);
 	names->last = json_copy(names->acked);
+	names->births_path = bh_asprintf("%s/births.json", agent->config->state_dir);
+	names->births = read_object(names->births_path);
 	return names;
 }
 
@@ -52,17 +63,18 @@ void hostd_names_free(struct hostd_names *names)
 	}
 	json_decref(names->acked);
 	json_decref(names->last);
+	json_decref(names->births);
 	free(names->path);
+	free(names->births_path);
 	free(names);
 }
 
-static void save(struct hostd_agent *agent)
+static void save(const char *path, const json_t *json)
 {
-	struct hostd_names *names = agent->names;
-	BH_FREE char *text = bh_json_dump(names->acked);
+	BH_FREE char *text = bh_json_dump(json);
 	struct bh_diag diag = {};
 
-	if (bh_file_replace(names->path, text, strlen(text), 0600, &diag) < 0) {
+	if (bh_file_replace(path, text, strlen(text), 0600, &diag) < 0) {
 		bh_log_limited(BH_LOG_ERROR, "agent", 2, "%s", diag.text);
 	}
 }
@@ -291,7 +303,7 @@ void hostd_names_acked(struct hostd_agent *agent, const json_t *vms)
 	if (!json_equal(next, names->acked)) {
 		json_decref(names->acked);
 		names->acked = next;
-		save(agent);
+		save(names->path, names->acked);
 	} else {
 		json_decref(next);
 	}
@@ -300,7 +312,7 @@ void hostd_names_acked(struct hostd_agent *agent, const json_t *vms)
 void hostd_names_acked_vm(struct hostd_agent *agent, const json_t *vm)
 {
 	json_object_set(agent->names->acked, bh_json_str_or(vm, "uuid", "?"), (json_t *)vm);
-	save(agent);
+	save(agent->names->path, agent->names->acked);
 }
 
 bool hostd_names_known(struct hostd_agent *agent, const json_t *vm)
@@ -310,4 +322,26 @@ bool hostd_names_known(struct hostd_agent *agent, const json_t *vm)
 	return seen &&
 	       json_equal(json_object_get(seen, "tenant"), json_object_get(vm, "tenant")) &&
 	       json_equal(json_object_get(seen, "labels"), json_object_get(vm, "labels"));
+}
+
+void hostd_names_births(struct hostd_agent *agent, const json_t *births)
+{
+	struct hostd_names *names = agent->names;
+
+	if (json_is_object(births) && !json_equal(births, names->births)) {
+		json_decref(names->births);
+		names->births = json_deep_copy(births);
+		save(names->births_path, names->births);
+		hostd_agent_dirty(agent);
+	}
+}
+
+bool hostd_names_open(const struct hostd_agent *agent, const struct hostd_vm *vm)
+{
+	char uuid[BH_UUID_TEXT_SIZE];
+	const char *birth;
+
+	bh_uuid_format(vm->uuid, uuid);
+	birth = bh_json_str_or(agent->names->births, uuid, "");
+	return *birth ? !strcmp(birth, "open") : vm->birth_open;
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #define CLOSED_AFTER_NS (3 * BH_NS_PER_S)
+#define SLICE_NS	(200 * BH_NS_PER_MS)
 
 BH_COUNTER(ports_bound, "NICs bound to a device");
 BH_COUNTER(ports_unbound, "NICs whose device was let go");
@@ -64,15 +65,26 @@ static void fill_key(struct hostd_dp_nic_key *key, const struct hostd_vm *vm,
 	memcpy(key->mac, nic->mac, sizeof(key->mac));
 }
 
+/* How the NICs of one pass are bound. Attaching takes 20 to 50 ms a device: what does not fit into a slice
+ * is left for the next pass. */
+struct pass {
+	bool whole;	/* repeat bindings that look right */
+	bool sliced;
+	bool cut;	/* something was left over */
+	uint64_t spent_ns;
+};
+
 static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
-		    const struct hostd_nic *nic, const struct hostd_nic_place *place, bool whole,
-		    struct bh_diag *diag)
+		    const struct hostd_nic *nic, const struct hostd_nic_place *place,
+		    struct pass *pass, struct bh_diag *diag)
 {
 	struct hostd_dp_device device = {.ifindex = place->ifindex,
 					 .bridge = place->bridge_ifindex,
 					 .host_flags = place->host_flags};
 	struct hostd_dp_nic_status status = {};
 	struct hostd_dp_nic_key key;
+	uint64_t start = bh_time_mono_ns();
+	bool right, open;
 	int err;
 
 	fill_key(&key, vm, nic);
@@ -80,28 +92,39 @@ static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
 	if (err < 0) {
 		return err;
 	}
-	if (whole || status.ifindex != device.ifindex || status.bridge != device.bridge ||
-	    !status.attached) {
+	right = status.ifindex == device.ifindex && status.bridge == device.bridge &&
+		status.attached;
+	if (!right && pass->sliced && pass->spent_ns > SLICE_NS) {
+		pass->cut = true;
+		return 0;
+	}
+	if (!right || pass->whole) {
 		err = hostd_dp_bind(agent->dp, &key, &device, diag);
 		if (err) {
 			bh_counter_add(&ports_failed, 1);
 			bh_diag_prefix(diag, "NIC %s of VM %s", nic->dev, vm->name);
 			return err;
 		}
-		if (status.ifindex != device.ifindex) {
-			bh_counter_add(&ports_bound, 1);
-			bh_log(BH_LOG_INFO, "ports", "VM %s: NIC on %s is under control", vm->name,
-			       nic->dev);
-		}
 	}
-	if (vm->birth_open != status.open) {
-		err = hostd_dp_set_open(agent->dp, &key, vm->birth_open, diag);
+	if (!right) {
+		pass->spent_ns += bh_time_mono_ns() - start;
+	}
+	if (status.ifindex != device.ifindex) {
+		bh_counter_add(&ports_bound, 1);
+		bh_log(BH_LOG_INFO, "ports", "VM %s: NIC on %s is under control", vm->name,
+		       nic->dev);
+	}
+	open = hostd_names_open(agent, vm) && !status.fed;
+	if (open != status.open) {
+		err = hostd_dp_set_open(agent->dp, &key, open, diag);
 	}
 	return err;
 }
 
 int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm, struct bh_diag *diag)
 {
+	struct pass pass = {.whole = true};
+
 	bh_vec_foreach(nic, &vm->nics) {
 		struct hostd_nic_place place;
 		int err;
@@ -113,7 +136,7 @@ int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm, st
 		if (!place.ifindex) {
 			return bh_diag_set(diag, -ENODEV, "%s", place.reason);
 		}
-		err = bind_nic(agent, vm, nic, &place, true, diag);
+		err = bind_nic(agent, vm, nic, &place, &pass, diag);
 		if (err) {
 			return err;
 		}
@@ -131,6 +154,7 @@ struct bridge {
 struct picture {
 	struct hostd_agent *agent;
 	bool whole;
+	struct pass pass;
 	struct wanted_nic *nics;
 	BH_VEC(struct bridge) bridges;
 	BH_VEC(struct hostd_dp_nic_key) unbind_nics;
@@ -185,6 +209,7 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 		struct wanted_nic *w;
 		struct bh_diag diag = {};
 		struct hostd_link *real;
+		int err;
 
 		hostd_inventory_place(p->agent->inv, vm, nic, &place);
 		if (!place.protectable) {
@@ -202,7 +227,8 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 		w = bh_alloc(sizeof(*w));
 		fill_key(&w->key, vm, nic);
 		HASH_ADD(hh, p->nics, key, sizeof(w->key), w);
-		if (bind_nic(p->agent, vm, nic, &place, p->whole, &diag) < 0) {
+		err = bind_nic(p->agent, vm, nic, &place, &p->pass, &diag);
+		if (err < 0 && err != -ENODEV) { /* gone meanwhile: its news are on their way */
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		}
 	}
@@ -429,7 +455,8 @@ static void set_host_addrs(struct hostd_agent *agent)
 
 void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 {
-	struct picture p = {.agent = agent, .whole = whole};
+	struct picture p = {
+		.agent = agent, .whole = whole, .pass = {.whole = whole, .sliced = true}};
 	struct wanted_nic *w, *next;
 	struct bh_diag diag = {};
 
@@ -444,7 +471,9 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 		want_bridge(&p, net->bridge);
 	}
 	hostd_inventory_each(agent->inv, want_vm, &p);
-	if (hostd_inventory_complete(agent->inv)) {
+	if (p.pass.cut) {
+		hostd_agent_dirty(agent); /* bridges wait: they cut off the NICs that are not bound */
+	} else if (hostd_inventory_complete(agent->inv)) {
 		bind_bridges(&p);
 		unbind_rest(&p);
 		find_closed(&p);

@@ -92,6 +92,7 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 		return;
 	}
 	bh_counter_add(&session_inventories, 1);
+	hostd_names_births(s->agent, json_object_get(reply->json, "births"));
 	free(s->inventory_acked);
 	s->inventory_acked = bh_steal(&s->inventory_sent);
 	if (s->inventory_acked) {
@@ -230,8 +231,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	bh_counter_add(&session_hellos, 1);
 	bh_log(BH_LOG_INFO, "session", "connected to the manager");
 	s->up = true;
-	BH_FREE char *old = bh_steal(&s->inventory_acked); /* a new manager knows nothing of it */
-
+	free(bh_steal(&s->inventory_acked)); /* a new manager knows nothing of it */
 	hostd_session_inventory(s->agent);
 	learned_tick(s, bh_time_mono_ns(), true);
 }

@@ -213,6 +213,21 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 	bh_bus_reply(req, json_object());
 }
 
+/* What the API says about the births of its VMs: hostd keeps it for the time when nobody can be asked. */
+static json_t *births_of(const struct manager_host *host)
+{
+	json_t *births = json_object();
+
+	for (const struct manager_vm *vm = host->vms; vm; vm = vm->next) {
+		const char *birth = bh_json_str_or(vm->api, "birth", "");
+
+		if (*birth) {
+			json_object_set_new(births, vm->uuid, json_string(birth));
+		}
+	}
+	return births;
+}
+
 static void on_inventory(struct manager_link *link, struct manager_host *host,
 			 struct bh_bus_request *req, const json_t *json)
 {
@@ -230,7 +245,7 @@ static void on_inventory(struct manager_link *link, struct manager_host *host,
 			       host->name, json_array_size(rejected));
 	}
 	manager_distribute_schedule(link->dist);
-	bh_bus_reply(req, json_pack("{s:o}", "rejected", rejected));
+	bh_bus_reply(req, json_pack("{s:o, s:o}", "rejected", rejected, "births", births_of(host)));
 }
 
 struct birth {

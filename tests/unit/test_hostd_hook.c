@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hook as libvirt calls it, without hostd: argv[1] is the program. */
+#include "base/file.h"
+#include "base/util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+
+static const char *hook;
+static char dir[] = "/tmp/test_hostd_hook.XXXXXX";
+
+static char *domain(const char *birth)
+{
+	return bh_asprintf("<domain type='qemu'><name>web</name>"
+			   "<uuid>00000000-0000-4000-9000-000000000001</uuid><metadata>"
+			   "<b:vm xmlns:b='https://bulkhead.dev/xml/1'%s/></metadata><devices/>"
+			   "</domain>",
+			   birth);
+}
+
+/* Runs the hook; *ret_err is what it said on standard error (owned). Fails when it wrote to standard
+ * output, which libvirt would take for XML. */
+static int run(const char *xml, const char *stage, char **ret_err)
+{
+	BH_FREE char *cmd = bh_asprintf("%s -c %s/hostd.yaml web %s - < %s/xml > %s/out 2> %s/err",
+					hook, dir, stage, dir, dir, dir);
+	BH_FREE char *xml_path = bh_asprintf("%s/xml", dir);
+	BH_FREE char *out_path = bh_asprintf("%s/out", dir);
+	BH_FREE char *err_path = bh_asprintf("%s/err", dir);
+	BH_FREE char *out = NULL;
+	size_t size = 0;
+	int status;
+
+	assert_int_equal(bh_file_replace(xml_path, xml, strlen(xml), 0600, NULL), 0);
+	status = system(cmd);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(bh_file_read(out_path, 65536, &out, &size, NULL), 0);
+	assert_int_equal(size, 0);
+	assert_int_equal(bh_file_read(err_path, 65536, ret_err, &size, NULL), 0);
+	return WEXITSTATUS(status);
+}
+
+static void test_refused(void **state)
+{
+	BH_FREE char *xml = domain("");
+	BH_FREE char *err = NULL;
+
+	assert_int_equal(run(xml, "start begin", &err), 1);
+	assert_ptr_equal(strstr(err, "bulkhead: hostd is not running on this host, so VM web can't"),
+			 err);
+	assert_non_null(strstr(err, "systemctl start bulkhead-hostd"));
+	assert_non_null(strstr(err, "birth=\"open\""));
+	assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1); /* one sentence, one line */
+}
+
+static void test_birth_open(void **state)
+{
+	BH_FREE char *xml = domain(" birth='open'");
+	BH_FREE char *err = NULL;
+
+	assert_int_equal(run(xml, "start begin", &err), 0);
+	assert_non_null(strstr(err, "unprotected"));
+}
+
+/* `bulkhead vm birth web open`, as hostd has kept it; it wins over metadata in both directions. */
+static void test_birth_by_api(void **state)
+{
+	static const char open[] = "{\"00000000-0000-4000-9000-000000000001\": \"open\"}";
+	static const char closed[] = "{\"00000000-0000-4000-9000-000000000001\": \"closed\"}";
+	BH_FREE char *path = bh_asprintf("%s/state/births.json", dir);
+	BH_FREE char *plain = domain("");
+	BH_FREE char *opened = domain(" birth='open'");
+	BH_FREE char *err = NULL;
+	BH_FREE char *err2 = NULL;
+
+	assert_int_equal(bh_file_replace(path, open, strlen(open), 0600, NULL), 0);
+	assert_int_equal(run(plain, "start begin", &err), 0);
+	assert_int_equal(bh_file_replace(path, closed, strlen(closed), 0600, NULL), 0);
+	assert_int_equal(run(opened, "start begin", &err2), 1);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* libvirt stops a running VM when these fail. */
+static void test_other_stages_never_fail(void **state)
+{
+	static const char *const stages[] = {"prepare begin",	"started begin", "stopped end",
+					     "release end",	"migrate begin", "restore begin",
+					     "reconnect begin", "attach begin"};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(stages); i++) {
+		BH_FREE char *xml = domain("");
+		BH_FREE char *err = NULL;
+
+		assert_int_equal(run(xml, stages[i], &err), 0);
+		free(bh_steal(&err));
+		assert_int_equal(run("junk", stages[i], &err), 0);
+	}
+}
+
+static void test_junk_does_not_start(void **state)
+{
+	BH_FREE char *err = NULL;
+
+	assert_int_equal(run("<domain>", "start begin", &err), 1);
+	assert_non_null(strstr(err, "bulkhead: "));
+}
+
+static int setup(void **state)
+{
+	BH_FREE char *yaml = NULL;
+	BH_FREE char *path = NULL;
+	BH_FREE char *state_dir = NULL;
+
+	if (!mkdtemp(dir)) {
+		return -1;
+	}
+	yaml = bh_asprintf("run_dir: %s\nstate_dir: %s/state\nbirth_timeout: 1\n", dir, dir);
+	path = bh_asprintf("%s/hostd.yaml", dir);
+	state_dir = bh_asprintf("%s/state", dir);
+	return bh_mkdirs(state_dir, 0700, NULL) ||
+	       bh_file_replace(path, yaml, strlen(yaml), 0600, NULL);
+}
+
+static int teardown(void **state)
+{
+	BH_FREE char *cmd = bh_asprintf("rm -r %s", dir);
+
+	return system(cmd);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_birth_open),
+		cmocka_unit_test(test_birth_by_api),
+		cmocka_unit_test(test_other_stages_never_fail),
+		cmocka_unit_test(test_junk_does_not_start),
+	};
+
+	if (argc < 2) {
+		fprintf(stderr, "usage: test_hostd_hook HOOK\n");
+		return 2;
+	}
+	hook = argv[1];
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
