@@ -34,35 +34,43 @@ struct bh_dhcp {
 
 struct bh_dhcp_walk {
 	struct __sk_buff *skb;
-	__u32 off, end;
-	__u32 lease_s;
-	__u32 ack;
 };
 
+/*
+ * One option. What is found goes into the scratch and not into the walk: the verifier of 6.1 looks at a
+ * callback as if it ran once, concludes that no more than one option is ever seen, and would remove the
+ * code behind the loop that needs two.
+ */
 static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
 {
+	struct bh_pkt *p = bh_pkt_get();
 	__u8 o[6] = {};
+	__u32 off;
 
-	if (w->off >= w->end || bpf_skb_load_bytes(w->skb, w->off, o, 1) || o[0] == BH_DHCP_END) {
+	if (!p) {
+		return 1;
+	}
+	off = p->dhcp_off;
+	if (off >= p->w.end || bpf_skb_load_bytes(w->skb, off, o, 1) || o[0] == BH_DHCP_END) {
 		return 1;
 	}
 	if (o[0] == 0) {
-		w->off++;
+		p->dhcp_off = off + 1;
 		return 0;
 	}
-	if (w->off + 2 > w->end || bpf_skb_load_bytes(w->skb, w->off, o, 2)) {
+	if (off + 2 > p->w.end || bpf_skb_load_bytes(w->skb, off, o, 2)) {
 		return 1;
 	}
-	if (w->off + 2 + o[1] > w->end) {
-		w->ack = 0; /* an option that ends behind the packet: believe nothing */
+	if (off + 2 + o[1] > p->w.end) {
+		p->dhcp_ack = 0; /* an option that ends behind the packet: believe nothing */
 		return 1;
 	}
-	if (o[0] == BH_DHCP_TYPE && o[1] == 1 && !bpf_skb_load_bytes(w->skb, w->off, o, 3)) {
-		w->ack = o[2] == BH_DHCP_ACK;
-	} else if (o[0] == BH_DHCP_LEASE && o[1] == 4 && !bpf_skb_load_bytes(w->skb, w->off, o, 6)) {
-		w->lease_s = (__u32)o[2] << 24 | o[3] << 16 | o[4] << 8 | o[5];
+	if (o[0] == BH_DHCP_TYPE && o[1] == 1 && !bpf_skb_load_bytes(w->skb, off, o, 3)) {
+		p->dhcp_ack = o[2] == BH_DHCP_ACK;
+	} else if (o[0] == BH_DHCP_LEASE && o[1] == 4 && !bpf_skb_load_bytes(w->skb, off, o, 6)) {
+		p->dhcp_lease_s = (__u32)o[2] << 24 | o[3] << 16 | o[4] << 8 | o[5];
 	}
-	w->off += 2 + o[1];
+	p->dhcp_off = off + 2 + o[1];
 	return 0;
 }
 
@@ -73,7 +81,7 @@ static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32
 	struct bh_addr_key akey = { .net = p->net, .vlan = p->vlan };
 	struct bh_nic_addr_key nkey = { .nic = p->nic };
 	struct bh_nic *n = bh_nic_get(p->nic);
-	struct bh_addr addr = {};
+	struct bh_addr addr = {}, *known;
 	struct bh_who who;
 
 	if (!n) {
@@ -93,12 +101,23 @@ static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32
 	if (lease_s != 0xffffffff) {
 		own.expires_ns = p->now + (__u64)lease_s * BH_SECOND_NS;
 	}
+	if (had) { /* where it lies, as user space does */
+		had->flags = BH_ADDR_LEARNED;
+		had->expires_ns = own.expires_ns;
+		had->present[0] = had->present[1] = 1;
+	}
 	for (int i = 0; i < 2; i++) {
 		addr.slot[i].identity = n->slot[i].identity;
 		addr.slot[i].tenant = n->slot[i].tenant;
 	}
-	if (bpf_map_update_elem(&bh_nic_addrs, &nkey, &own, BPF_ANY) ||
-	    bpf_map_update_elem(&bh_addrs, &akey, &addr, BPF_ANY)) {
+	if (!had && bpf_map_update_elem(&bh_nic_addrs, &nkey, &own, BPF_NOEXIST)) {
+		return BH_ACTION_DENY;
+	}
+	known = bpf_map_lookup_elem(&bh_addrs, &akey);
+	if (known) {
+		known->slot[0] = addr.slot[0];
+		known->slot[1] = addr.slot[1];
+	} else if (bpf_map_update_elem(&bh_addrs, &akey, &addr, BPF_NOEXIST)) {
 		return BH_ACTION_DENY;
 	}
 	return BH_ACTION_ALLOW;
@@ -148,17 +167,18 @@ __weak int bh_dhcp_learn(struct __sk_buff *skb)
 	    !bh_mac_same(dhcp.chaddr, n->mac) || !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff) {
 		return 0;
 	}
-	walk.off = base + BH_DHCP_FIXED;
-	walk.end = p->w.end;
+	p->dhcp_off = base + BH_DHCP_FIXED;
+	p->dhcp_ack = 0;
+	p->dhcp_lease_s = 0;
 	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp_option, &walk, 0);
-	if (!walk.ack || !walk.lease_s) {
+	if (!p->dhcp_ack || !p->dhcp_lease_s) {
 		return 0;
 	}
-	action = bh_dhcp_install(p, dhcp.yiaddr, walk.lease_s);
+	action = bh_dhcp_install(p, dhcp.yiaddr, p->dhcp_lease_s);
 	if (action == BH_ACTION_ALLOW) {
 		bh_stat_add(p->nic, BH_REASON_DHCP_LEARNED, p->len);
 	}
-	bh_dhcp_report(p, walk.lease_s, action);
+	bh_dhcp_report(p, p->dhcp_lease_s, action);
 	return 0;
 }
 

@@ -182,7 +182,7 @@ static __always_inline __u16 bh_fast_eth(struct __sk_buff *skb, __u8 *smac, __u8
 
 struct bh_fast_port {
 	__u64 now;
-	__u32 gen, nonce, net, nic, bridge, ctl_flags;
+	__u32 gen, nonce, nic, bridge, ctl_flags;
 };
 
 static __always_inline bool bh_fast_enter(struct __sk_buff *skb, struct bh_fast_port *at)
@@ -201,7 +201,6 @@ static __always_inline bool bh_fast_enter(struct __sk_buff *skb, struct bh_fast_
 	if (!port || port->kind != BH_PORT_NIC || !at->nonce) {
 		return false;
 	}
-	at->net = port->net;
 	at->nic = port->nic;
 	at->bridge = port->bridge;
 	at->now = bpf_ktime_get_coarse_ns();
@@ -254,7 +253,8 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 	    !bh_mac_same(smac, n->mac)) {
 		return BH_FAST_LEFT;
 	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, at.net, &fast) : bh_fast_find6(skb, at.net, &fast)) ||
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast) :
+				   bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
 	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
 		return BH_FAST_LEFT;
 	}
@@ -308,7 +308,8 @@ __weak int bh_fast_to_guest(struct __sk_buff *skb)
 	if (kind == BH_MARK_JUDGED) {
 		goto pass;
 	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, at.net, &fast) : bh_fast_find6(skb, at.net, &fast)) ||
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast) :
+				   bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
 	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
 		return BH_FAST_LEFT;
 	}

@@ -51,7 +51,6 @@ struct {
 	__type(value, struct bh_nic_state);
 } bh_nic_state SEC(".maps");
 
-
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -241,6 +240,8 @@ struct bh_pkt {
 	__u32 judged_nic; /* NIC whose policy refused */
 	__u32 rules[2];
 	__u32 src_identity, dst_identity;
+	/* the walk through DHCP options */
+	__u32 dhcp_off, dhcp_lease_s, dhcp_ack;
 	/* buffers for what is read and written */
 	__u8 buf[320];
 };

@@ -78,7 +78,7 @@ static void feed_ctl(struct kit *kit)
 
 static void feed_nic(struct kit *kit, uint32_t nic)
 {
-	struct bh_port port = {.kind = BH_PORT_NIC, .nic = nic, .net = KIT_NET};
+	struct bh_port port = {.kind = BH_PORT_NIC, .nic = nic};
 	struct bh_nic n = {.ifindex = kit->ifindex[nic]};
 	struct bh_mac_key mac = {.net = KIT_NET};
 	char text[32];
