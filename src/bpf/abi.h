@@ -3,23 +3,27 @@
  * The one header that both sides of a BPF map include: keys, values, limits, reasons.
  *
  * Theory of operation
- *   Goal     Judge every frame at the tap of the VM that sends it and at the tap of the VM that receives
- *            it, at a cost that does not grow with rules, VMs or networks.
- *   Time     One word, bh_ctl.gen, says which generation of the policy packets see. Everything that a
- *            commit may change has two slots, [gen & 1]. User space writes the other slot of what
- *            changes, flips the word (one aligned store), waits until no program can still be looking
- *            at the old slot, and copies the new slot over it. So packets see a commit as a whole, and
- *            its cost is that of what changed. A program reads gen once and uses that value throughout.
- *   Lookup   set (who is judged, in which direction) -> bit mask of the row shapes that exist in it ->
- *            at most one hash lookup per shape that exists -> the row with the lowest rank wins.
- *   State    One connection entry per network and tuple, shared by both directions and both taps. It
- *            remembers the generation that judged it; a packet of an older generation judges it anew.
- *   Marks    Inside the host's bridge a frame proves where it came from by skb->mark, whose upper 24
- *            bits are a random number of this installation. A guest can't set marks; a port that is not
- *            fed has no program that would; so what it sends is dropped at every other port.
+ *   Goal     Judge every frame at the tap of the VM that sends it and at the tap of the VM
+ *            that receives it, at a cost that does not grow with rules, VMs or networks.
+ *   Time     One word, bh_ctl.gen, says which generation of the policy packets see.
+ *            Everything that a commit may change has two slots, [gen & 1]. User space writes
+ *            the other slot of what changes, flips the word (one aligned store), waits until
+ *            no program can still be looking at the old slot, and copies the new slot over
+ *            it. So packets see a commit as a whole, and its cost is that of what changed. A
+ *            program reads gen once and uses that value throughout.
+ *   Lookup   set (who is judged, in which direction) -> bit mask of the row shapes that exist
+ *            in it -> at most one hash lookup per shape that exists -> the row with the
+ *            lowest rank wins.
+ *   State    One connection entry per network and tuple, shared by both directions and both
+ *            taps. It remembers the generation that judged it; a packet of an older
+ *            generation judges it anew.
+ *   Marks    Inside the host's bridge a frame proves where it came from by skb->mark, whose
+ *            upper 24 bits are a random number of this installation. A guest can't set marks;
+ *            a port that is not fed has no program that would; so what it sends is dropped at
+ *            every other port.
  *
- * Addresses are 16 bytes; IPv4 is ::ffff:a.b.c.d. Ports, addresses and MACs are in network order unless
- * a comment says "host order". Times are bpf_ktime_get_ns() (CLOCK_MONOTONIC).
+ * Addresses are 16 bytes; IPv4 is ::ffff:a.b.c.d. Ports, addresses and MACs are in network order
+ * unless a comment says "host order". Times are bpf_ktime_get_ns() (CLOCK_MONOTONIC).
  *
  * Changing a layout means raising BH_ABI_VERSION: it is part of the pin path.
  */
@@ -56,7 +60,7 @@ enum bh_action {
 	BH_ACTION_DENY = 2,
 	BH_ACTION_REJECT = 3, /* TCP RST, or ICMP administratively prohibited */
 };
-#define BH_ROW_LOG 1u /* report also what is allowed beyond the flow record, and never aggregate */
+#define BH_ROW_LOG 1u /* report allowed packets of it too, and never aggregate */
 
 /* The shape of a row: kind of remote x kind of service. The mask of a set has bit
  * (remote_kind * 4 + service_kind) for each shape that it holds. */
@@ -74,15 +78,15 @@ enum bh_service_kind {
 };
 #define BH_SHAPE_BIT(remote_kind, service_kind) (1u << ((remote_kind)*4 + (service_kind)))
 
-/* ---- control: array, one element, mmapable ------------------------------------------------------ */
+/* ---- control: array, one element, mmapable ---- */
 struct bh_ctl {
-	__u32 gen;	   /* the generation that packets see */
-	__u32 mark_nonce;  /* upper 24 bits used, never 0; chosen once per installation */
-	__u32 flags;	   /* BH_CTL_* */
-	__u32 ct_per_nic;  /* connections that one NIC may hold; 0 no limit */
+	__u32 gen;	     /* the generation that packets see */
+	__u32 mark_nonce;    /* upper 24 bits used, never 0; chosen once per installation */
+	__u32 flags;	     /* BH_CTL_* */
+	__u32 ct_per_nic;    /* connections that one NIC may hold; 0 no limit */
 	__u32 timeout_s[16]; /* by enum bh_ct_timeout */
-	__u32 reject_pps;  /* RST/ICMP answers per NIC and second */
-	__u32 event_pps;   /* flow records per NIC and second; the rest is counted */
+	__u32 reject_pps;    /* RST/ICMP answers per NIC and second */
+	__u32 event_pps;     /* flow records per NIC and second; the rest is counted */
 };
 #define BH_CTL_FASTPATH 1u /* hand frames from tap to tap past the bridge where that is safe */
 
@@ -110,7 +114,7 @@ enum bh_mark_kind {
 	BH_MARK_ANSWER = 5, /* our own RST or ICMP error */
 };
 
-/* ---- ports: hash, ifindex -> what is attached there ---------------------------------------------- */
+/* ---- ports: hash, ifindex -> what is attached there ---- */
 enum bh_port_kind { BH_PORT_NIC = 1, BH_PORT_UPLINK = 2, BH_PORT_BRIDGE = 3 };
 struct bh_port {
 	__u32 kind;
@@ -119,7 +123,7 @@ struct bh_port {
 	__u32 net;
 };
 
-/* ---- NICs: array, index chosen by hostd; index 0 is never used ------------------------------------- */
+/* ---- NICs: array, index chosen by hostd; index 0 is never used ---- */
 #define BH_NIC_DHCP_SERVER 0x01u /* may send DHCP/DHCPv6 server messages */
 #define BH_NIC_ROUTER	   0x02u /* may send router advertisements */
 #define BH_NIC_ANY_SOURCE  0x04u /* may send from addresses that are not its own (a router VM) */
@@ -144,11 +148,11 @@ struct bh_nic {
 };
 /* Changed by programs; apart from bh_nic so that an update of the one never loses the other. */
 struct bh_nic_state {
-	__u64 bridge_refresh_ns; /* last frame that went by the bridge, so that its FDB stays warm */
+	__u64 bridge_refresh_ns; /* last frame that went by the bridge: keeps its FDB warm */
 	__u64 bucket_ns;	 /* token buckets of answers and records */
 	__u32 answer_tokens;
 	__u32 event_tokens;
-	__u32 ct_count; /* connections charged to this NIC */
+	__u32 ct_count;	  /* connections charged to this NIC */
 	__u32 suppressed; /* records left out since the last one that went out */
 };
 
@@ -158,11 +162,11 @@ struct bh_nic_vlan_key {
 	__u32 vlan;
 };
 struct bh_nic_vlan {
-	__u32 present[2]; /* by generation */
+	__u32 present[2];	   /* by generation */
 	struct bpf_spin_lock lock; /* see bh_row */
 };
 
-/* ---- addresses ------------------------------------------------------------------------------------ */
+/* ---- addresses ---- */
 /* Own addresses of a NIC (source guard): hash. */
 struct bh_nic_addr_key {
 	__u32 nic;
@@ -170,10 +174,10 @@ struct bh_nic_addr_key {
 };
 #define BH_ADDR_LEARNED 1u /* by DHCP, in the kernel; expires */
 struct bh_nic_addr {
-	__u32 present[2];   /* by generation; learned ones set both */
+	__u32 present[2]; /* by generation; learned ones set both */
 	__u32 flags;
 	__u32 pad;
-	__u64 expires_ns;   /* 0 never */
+	__u64 expires_ns;	   /* 0 never */
 	struct bpf_spin_lock lock; /* see bh_row */
 	__u32 pad2;
 };
@@ -200,18 +204,18 @@ struct bh_mac_key {
 	__u16 pad;
 }; /* -> __u32 nic */
 
-/* ---- policy ----------------------------------------------------------------------------------------- */
+/* ---- policy ---- */
 struct bh_set_slot {
-	__u32 default_rule;   /* rule number that answers when no row does */
-	__u32 scope;	      /* of the CIDR and range tries; 0 none. A changed list gets a new scope. */
-	__u16 mask;	      /* shapes that exist */
-	__u8 default_action;  /* BH_ACTION_NONE: the set does not exist in this generation */
+	__u32 default_rule; /* rule number that answers when no row does */
+	__u32 scope; /* of the CIDR and range tries; 0 none. A changed list gets a new scope. */
+	__u16 mask;  /* shapes that exist */
+	__u8 default_action; /* BH_ACTION_NONE: the set does not exist in this generation */
 	__u8 default_flags;
 };
 struct bh_set {
 	struct bh_set_slot slot[2];
 	struct bpf_spin_lock lock; /* see bh_row */
-}; /* hash: __u32 set -> bh_set */
+};				   /* hash: __u32 set -> bh_set */
 
 struct bh_row_key {
 	__u32 set;
@@ -228,9 +232,9 @@ struct bh_row_slot {
 	__u16 pad;
 };
 /* Programs never take the lock and never copy the whole value. It is there because an update with
- * BPF_F_LOCK writes the value where it lies. Without it the kernel puts a new element in its place and
- * uses the old one for the next key at once, so that a program which had found the one key would read
- * the verdict of another. */
+ * BPF_F_LOCK writes the value where it lies. Without it the kernel puts a new element in its place
+ * and uses the old one for the next key at once, so that a program which had found the one key
+ * would read the verdict of another. */
 struct bh_row {
 	struct bh_row_slot slot[2];
 	struct bpf_spin_lock lock;
@@ -248,9 +252,9 @@ struct bh_range_key {
 	__u8 proto;
 	__u8 pad;
 	__u16 port; /* network order: the trie matches from the first bit on */
-}; /* -> __u32 class */
+};		    /* -> __u32 class */
 
-/* ---- connections ------------------------------------------------------------------------------------ */
+/* ---- connections ---- */
 /* The tuple is ordered: (lo, lo_port) <= (hi, hi_port), compared as bytes in network order, so that
  * both directions find one entry. ICMP echo: both ports hold the identifier; others: 0. */
 struct bh_ct4_key {
@@ -273,7 +277,7 @@ enum bh_ct_state {
 	BH_CT_NEW = 0, /* first packet seen, no answer */
 	BH_CT_TCP_SYN_RECV,
 	BH_CT_ESTABLISHED,
-	BH_CT_FIN, /* one side closed */
+	BH_CT_FIN,    /* one side closed */
 	BH_CT_CLOSED, /* both sides closed, or RST */
 };
 #define BH_CT_ORIG_HI	 0x01u /* the opener is the hi side */
@@ -289,8 +293,8 @@ struct bh_ct {
 	__u64 last_ns;
 	__u64 packets[2]; /* [0] by the lo side, [1] by the hi side */
 	__u64 bytes[2];
-	__u32 gen;	  /* that judged it last */
-	__u32 nic[2];	  /* NIC index of the lo and of the hi side, 0 when not on this host */
+	__u32 gen;    /* that judged it last */
+	__u32 nic[2]; /* NIC index of the lo and of the hi side, 0 when not on this host */
 	__u32 identity[2];
 	__u32 rule[2]; /* that allowed it: [BH_DIR_EGRESS], [BH_DIR_INGRESS] */
 	__u16 timeout_s;
@@ -300,7 +304,7 @@ struct bh_ct {
 	__u16 policy_port; /* host order: what policy was asked, ICMP: type << 8 | code */
 	__u8 row_flags;	   /* BH_ROW_* of the rows that allowed it */
 	__u8 pad;
-	__u64 own_until_ns[2]; /* until when that side's address is known to be its NIC's, 0 unknown */
+	__u64 own_until_ns[2]; /* that side's address is its NIC's until then, 0 unknown */
 };
 
 /* First fragments, so that later ones can be judged: LRU hash. */
@@ -320,17 +324,17 @@ struct bh_frag {
 	__u8 pad[3];
 };
 
-/* ---- counters --------------------------------------------------------------------------------------- */
-/* Every reason has a name, and a text for people in docs/operations.md. Order is ABI: append only. */
+/* ---- counters ---- */
+/* Every reason has a name, and a text in docs/operations.md. Order is ABI: append only. */
 #define BH_REASONS(X)                                                                              \
 	X(PASS, "pass")                                                                            \
 	X(PASS_FAST, "pass_fast")                                                                  \
 	X(DROP_POLICY, "drop_policy")                                                              \
 	X(DROP_REJECT, "drop_reject")                                                              \
-	X(DROP_CLOSED, "drop_closed")		  /* NIC not fed */                                \
-	X(DROP_UNMARKED, "drop_unmarked")	  /* came from a port that is not fed */           \
-	X(DROP_NOT_MINE, "drop_not_mine")	  /* unicast for another MAC */                    \
-	X(DROP_MALFORMED, "drop_malformed")	  /* headers truncated or lying */                 \
+	X(DROP_CLOSED, "drop_closed")	    /* NIC not fed */                                      \
+	X(DROP_UNMARKED, "drop_unmarked")   /* came from a port that is not fed */                 \
+	X(DROP_NOT_MINE, "drop_not_mine")   /* unicast for another MAC */                          \
+	X(DROP_MALFORMED, "drop_malformed") /* headers truncated or lying */                       \
 	X(DROP_SPOOF_MAC, "drop_spoof_mac")                                                        \
 	X(DROP_SPOOF_IP4, "drop_spoof_ip4")                                                        \
 	X(DROP_SPOOF_IP6, "drop_spoof_ip6")                                                        \
@@ -339,20 +343,20 @@ struct bh_frag {
 	X(DROP_ROGUE_DHCP, "drop_rogue_dhcp")                                                      \
 	X(DROP_ROGUE_RA, "drop_rogue_ra")                                                          \
 	X(DROP_VLAN, "drop_vlan")                                                                  \
-	X(DROP_ETHERTYPE, "drop_ethertype")	  /* neither ARP nor IP */                         \
-	X(DROP_FRAGMENT, "drop_fragment")	  /* first one not seen, tiny or overlapping */    \
-	X(DROP_CT_FULL, "drop_ct_full")		  /* connection table full */                      \
-	X(DROP_CT_QUOTA, "drop_ct_quota")	  /* this NIC holds its share */                   \
-	X(DROP_CT_INVALID, "drop_ct_invalid")	  /* TCP without a connection */                   \
+	X(DROP_ETHERTYPE, "drop_ethertype")   /* neither ARP nor IP */                             \
+	X(DROP_FRAGMENT, "drop_fragment")     /* first one not seen, tiny or overlapping */        \
+	X(DROP_CT_FULL, "drop_ct_full")	      /* connection table full */                          \
+	X(DROP_CT_QUOTA, "drop_ct_quota")     /* this NIC holds its share */                       \
+	X(DROP_CT_INVALID, "drop_ct_invalid") /* TCP without a connection */                       \
 	X(DROP_ICMP_UNRELATED, "drop_icmp_unrelated")                                              \
-	X(DROP_EXTHDR, "drop_exthdr")		  /* too many or forbidden IPv6 headers */         \
-	X(DROP_INTERNAL, "drop_internal")	  /* a helper failed */                            \
-	X(ANSWER_SENT, "answer_sent")		  /* RST or ICMP error made */                     \
+	X(DROP_EXTHDR, "drop_exthdr")	  /* too many or forbidden IPv6 headers */                 \
+	X(DROP_INTERNAL, "drop_internal") /* a helper failed */                                    \
+	X(ANSWER_SENT, "answer_sent")	  /* RST or ICMP error made */                             \
 	X(ANSWER_LIMITED, "answer_limited")                                                        \
-	X(EVENT_LOST, "event_lost")		  /* ring buffer full */                           \
-	X(EVENT_LIMITED, "event_limited")	  /* over event_pps, aggregated */                 \
+	X(EVENT_LOST, "event_lost")	  /* ring buffer full */                                   \
+	X(EVENT_LIMITED, "event_limited") /* over event_pps, aggregated */                         \
 	X(DHCP_LEARNED, "dhcp_learned")                                                            \
-	X(REJUDGED, "rejudged")			  /* connection judged anew after a commit */      \
+	X(REJUDGED, "rejudged") /* connection judged anew after a commit */                        \
 	X(CT_NEW, "ct_new")                                                                        \
 	X(CT_EXPIRED, "ct_expired")
 
@@ -360,7 +364,7 @@ enum bh_reason {
 #define BH_REASON_ENUM(id, name) BH_REASON_##id,
 	BH_REASONS(BH_REASON_ENUM)
 #undef BH_REASON_ENUM
-	BH_REASON_COUNT
+		BH_REASON_COUNT
 };
 
 struct bh_counter {
@@ -379,7 +383,7 @@ struct bh_rule_stat_key {
 	__u32 dir;
 };
 
-/* ---- events: ring buffer ------------------------------------------------------------------------------ */
+/* ---- events: ring buffer ---- */
 enum bh_flow_type {
 	BH_FLOW_NEW = 1,
 	BH_FLOW_REFUSED = 2,
@@ -389,7 +393,8 @@ enum bh_flow_type {
 };
 struct bh_flow_event {
 	__u64 time_ns;
-	__u64 packets[2]; /* closed: [0] by the opener, [1] by the other side; else how many like this */
+	__u64 packets[2]; /* closed: [0] by the opener, [1] by the other side; else how many like
+			     this */
 	__u64 bytes[2];
 	__u64 duration_ns;
 	__u32 gen;
@@ -398,9 +403,9 @@ struct bh_flow_event {
 	__u32 net;
 	__u32 vlan;
 	__u32 src_identity, dst_identity;
-	__u32 rule;	  /* that decided; 0 none (guard) */
-	__u32 other_rule; /* closed and new: the rule of the other direction, when judged here */
-	__u32 suppressed; /* records of this NIC left out before this one */
+	__u32 rule;	    /* that decided; 0 none (guard) */
+	__u32 other_rule;   /* closed and new: the rule of the other direction, when judged here */
+	__u32 suppressed;   /* records of this NIC left out before this one */
 	__u16 sport, dport; /* network order; ICMP: type and code in sport's bytes */
 	__u16 ethertype;    /* host order */
 	__u8 type;	    /* enum bh_flow_type */
@@ -408,7 +413,7 @@ struct bh_flow_event {
 	__u8 dir;	    /* enum bh_dir of the judgement */
 	__u8 action;
 	__u8 proto;
-	__u8 tcp_state;	    /* enum bh_ct_state at the end */
+	__u8 tcp_state; /* enum bh_ct_state at the end */
 	__u8 src[16], dst[16];
 	__u8 src_mac[6], dst_mac[6];
 	__u8 pad[4];

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   Turns a rejected packet into its answer: TCP RST (RFC 9293, 3.10.7.1), else ICMP or ICMPv6
- *           "administratively prohibited", and sends it back where the packet came from.
+ * Purpose   Turns a rejected packet into its answer: TCP RST (RFC 9293, 3.10.7.1), else ICMP or
+ *           ICMPv6 "administratively prohibited", and sends it back where the packet came from.
  * Ownership The packet; the scratch of this CPU.
  * Threads   See maps.bpf.h.
  *
- * A packet whose checksum is left to the hardware keeps that property, and no helper takes it away: at the
- * end something adds up what lies behind the start of its TCP or UDP header and writes the result into
- * that header's checksum field. So the answer is laid out for it: an RST holds the pseudo header's sum
- * there, as TCP would; an ICMP message about UDP leaves its own field zero and lets the result, which
- * lands in its unused bytes 6 and 7, make the whole come out right.
+ * A packet whose checksum is left to the hardware keeps that property, and no helper takes it
+ * away: at the end something adds up what lies behind the start of its TCP or UDP header and
+ * writes the result into that header's checksum field. So the answer is laid out for it: an RST
+ * holds the pseudo header's sum there, as TCP would; an ICMP message about UDP leaves its own
+ * field zero and lets the result, which lands in its unused bytes 6 and 7, make the whole come
+ * out right.
  */
 #ifndef BH_BPF_ANSWER_H
 #define BH_BPF_ANSWER_H
@@ -19,7 +20,9 @@
 #include "parse.bpf.h"
 #include "events.bpf.h"
 
-#define BH_ANSWER_L4	40  /* where in the buffer the transport header is; the IP header ends there */
+#define BH_ANSWER_L4                                                                               \
+	40 /* where in the buffer the transport header is; the IP header ends there                \
+	    */
 #define BH_ANSWER_QUOTE 128 /* bytes of the refused packet that go into an ICMP message */
 
 static __always_inline __u16 bh_answer_fold(__u64 sum)
@@ -45,7 +48,8 @@ static __always_inline __u64 bh_answer_pseudo(const struct bh_pkt *p, __u8 proto
 	return sum;
 }
 
-/* Is the packet's TCP or UDP checksum left to the hardware? Then its field is the pseudo header's sum. */
+/* Is the packet's TCP or UDP checksum left to the hardware? Then its field is the pseudo header's
+ * sum. */
 static __always_inline bool bh_answer_is_partial(struct __sk_buff *skb, const struct bh_pkt *p)
 {
 	__u16 field = 0;
@@ -186,8 +190,8 @@ static __always_inline int bh_answer_write(struct __sk_buff *skb, struct bh_pkt 
 	    bpf_skb_store_bytes(skb, 0, mac, sizeof(mac), 0)) {
 		return -1;
 	}
-	if (p->v6 ? bpf_skb_store_bytes(skb, p->l3, p->buf, 40, BPF_F_RECOMPUTE_CSUM) :
-		    bpf_skb_store_bytes(skb, p->l3, p->buf + 20, 20, BPF_F_RECOMPUTE_CSUM)) {
+	if (p->v6 ? bpf_skb_store_bytes(skb, p->l3, p->buf, 40, BPF_F_RECOMPUTE_CSUM)
+		  : bpf_skb_store_bytes(skb, p->l3, p->buf + 20, 20, BPF_F_RECOMPUTE_CSUM)) {
 		return -1;
 	}
 	asm volatile("" : "+r"(size));
@@ -225,7 +229,8 @@ __weak int bh_answer(struct __sk_buff *skb, __u32 dir)
 	if (partial && p->l4 != p->l3 + (p->v6 ? 40 : 20)) {
 		return TC_ACT_SHOT; /* the answer's header would not be where the sum is written */
 	}
-	size = p->proto == BH_P_TCP ? bh_answer_rst(skb, p, partial) : bh_answer_icmp(skb, p, partial);
+	size = p->proto == BH_P_TCP ? bh_answer_rst(skb, p, partial)
+				    : bh_answer_icmp(skb, p, partial);
 	if (!size || bh_answer_write(skb, p, size)) {
 		bh_stat_add(p->nic, BH_REASON_DROP_INTERNAL, p->len);
 		return TC_ACT_SHOT;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /*
- * Purpose   The six programs of the dataplane: what happens to a frame at each kind of port. The theory
- *           of operation is in abi.h; the stages are in the *.bpf.h files, in the order of a packet's way.
+ * Purpose   The six programs of the dataplane: what happens to a frame at each kind of port. The
+ *           theory of operation is in abi.h; the stages are in the *.bpf.h files, in the order
+ *           of a packet's way.
  * Ownership None: programs own nothing between two packets but what is in the maps.
  * Threads   Run on every CPU at once; see maps.bpf.h.
  *
@@ -14,13 +15,14 @@
 #include "policy.bpf.h"
 #include "frag.bpf.h"
 #include "ct.bpf.h"
+#include "judge.bpf.h"
 #include "fast.bpf.h"
 #include "answer.bpf.h"
 #include "dhcp.bpf.h"
 
 #define BH_PASS TC_ACT_UNSPEC
 
-/* ---- coming in ---------------------------------------------------------------------------------------- */
+/* ---- coming in ---- */
 static __always_inline bool bh_enter(struct __sk_buff *skb, struct bh_pkt *p)
 {
 	__u32 ifindex = skb->ifindex, nonce, mark = skb->mark;
@@ -80,7 +82,7 @@ static __always_inline void bh_enter_group(struct bh_pkt *p)
 	}
 }
 
-/* ---- going out ---------------------------------------------------------------------------------------- */
+/* ---- going out ---- */
 static __always_inline bool bh_leave_is_guard(int reason)
 {
 	return (reason >= BH_REASON_DROP_MALFORMED && reason <= BH_REASON_DROP_VLAN) ||
@@ -113,8 +115,8 @@ __weak int bh_leave_drop(struct __sk_buff *skb, __u32 reason, __u32 dir)
 	return reason == BH_REASON_DROP_REJECT ? bh_answer(skb, dir) : TC_ACT_SHOT;
 }
 
-/* Hands an allowed frame from tap to tap where both may, but now and then by the bridge, whose table of
- * MACs would else forget the sender. */
+/* Hands an allowed frame from tap to tap where both may, but now and then by the bridge, whose
+ * table of MACs would else forget the sender. */
 static __always_inline int bh_leave_guest(struct __sk_buff *skb, struct bh_pkt *p)
 {
 	struct bh_nic_state *state = bh_nic_state_get(p->nic);
@@ -124,7 +126,8 @@ static __always_inline int bh_leave_guest(struct __sk_buff *skb, struct bh_pkt *
 	if (p->judged_peer && p->bridge && peer && state && peer->bridge == p->bridge &&
 	    (p->ctl_flags & BH_CTL_FASTPATH) && (p->nic_flags & BH_NIC_FASTPATH) &&
 	    (peer->slot[p->slot & 1].flags & BH_NIC_FASTPATH)) {
-		if (state->bridge_refresh_ns && p->now - state->bridge_refresh_ns < BH_BRIDGE_WARM_NS) {
+		if (state->bridge_refresh_ns &&
+		    p->now - state->bridge_refresh_ns < BH_BRIDGE_WARM_NS) {
 			bh_stat_add(p->nic, BH_REASON_PASS_FAST, p->len);
 			return bpf_redirect(peer->ifindex, 0);
 		}
@@ -134,11 +137,11 @@ static __always_inline int bh_leave_guest(struct __sk_buff *skb, struct bh_pkt *
 	return BH_PASS;
 }
 
-/* ---- a guest sends ------------------------------------------------------------------------------------ */
+/* ---- a guest sends ---- */
 /* Finds the receiver when it is a fed NIC on this host that may use the frame's tag. */
 static __always_inline void bh_guest_peer(struct bh_pkt *p)
 {
-	struct bh_mac_key key = { .net = p->net };
+	struct bh_mac_key key = {.net = p->net};
 	struct bh_nic *peer;
 	__u32 *nic, slot = p->slot & 1;
 
@@ -273,7 +276,8 @@ int bh_from_guest(struct __sk_buff *skb)
 		bh_stat_add(0, BH_REASON_DROP_CLOSED, skb->len);
 		return TC_ACT_SHOT;
 	}
-	if (p->mark_kind == BH_MARK_ANSWER) { /* ours, put in here by bh_answer at this port's egress */
+	if (p->mark_kind ==
+	    BH_MARK_ANSWER) { /* ours, put in here by bh_answer at this port's egress */
 		if (!p->bridge) {
 			skb->mark = 0;
 		}
@@ -287,7 +291,7 @@ int bh_from_guest(struct __sk_buff *skb)
 	return bh_leave_guest(skb, p);
 }
 
-/* ---- a guest receives --------------------------------------------------------------------------------- */
+/* ---- a guest receives ---- */
 /* Multicast and the like, which has no connection. What a VM sent was judged where it was sent. */
 static __always_inline int bh_deliver_stateless(struct __sk_buff *skb, struct bh_pkt *p)
 {
@@ -411,7 +415,7 @@ int bh_to_guest(struct __sk_buff *skb)
 	return BH_PASS;
 }
 
-/* ---- the other ports ---------------------------------------------------------------------------------- */
+/* ---- the other ports ---- */
 /* Marks what enters the bridge by a port that belongs to the host. */
 static __always_inline int bh_mark_all(struct __sk_buff *skb, __u32 kind)
 {

@@ -4,9 +4,10 @@
  * Ownership Entries made here have BH_ADDR_LEARNED and a time to end; user space sweeps them.
  * Threads   See maps.bpf.h.
  *
- * The answer was let through because its sender may be a server. It is learned before it is delivered,
- * so that the first packet from the new address is already the NIC's own. An address that another
- * identity holds in this network is not learned: a server outside could else give it away.
+ * The answer was let through because its sender may be a server. It is learned before it is
+ * delivered, so that the first packet from the new address is already the NIC's own. An address
+ * that another identity holds in this network is not learned: a server outside could else give
+ * it away.
  */
 #ifndef BH_BPF_DHCP_H
 #define BH_BPF_DHCP_H
@@ -16,13 +17,13 @@
 #include "policy.bpf.h"
 #include "events.bpf.h"
 
-#define BH_DHCP_OPTIONS	 64
-#define BH_DHCP_COOKIE	 0x63825363
-#define BH_DHCP_FIXED	 240
-#define BH_DHCP_TYPE	 53
-#define BH_DHCP_LEASE	 51
-#define BH_DHCP_ACK	 5
-#define BH_DHCP_END	 255
+#define BH_DHCP_OPTIONS 64
+#define BH_DHCP_COOKIE	0x63825363
+#define BH_DHCP_FIXED	240
+#define BH_DHCP_TYPE	53
+#define BH_DHCP_LEASE	51
+#define BH_DHCP_ACK	5
+#define BH_DHCP_END	255
 
 struct bh_dhcp {
 	__u8 op, htype, hlen, hops;
@@ -37,9 +38,9 @@ struct bh_dhcp_walk {
 };
 
 /*
- * One option. What is found goes into the scratch and not into the walk: the verifier of 6.1 looks at a
- * callback as if it ran once, concludes that no more than one option is ever seen, and would remove the
- * code behind the loop that needs two.
+ * One option. What is found goes into the scratch and not into the walk: the verifier of 6.1 looks
+ * at a callback as if it ran once, concludes that no more than one option is ever seen, and would
+ * remove the code behind the loop that needs two.
  */
 static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
 {
@@ -77,9 +78,9 @@ static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
 /* Writes both maps. Returns the action for the event: DENY when somebody else holds the address. */
 static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32 lease_s)
 {
-	struct bh_nic_addr own = { .present = { 1, 1 }, .flags = BH_ADDR_LEARNED }, *had;
-	struct bh_addr_key akey = { .net = p->net, .vlan = p->vlan };
-	struct bh_nic_addr_key nkey = { .nic = p->nic };
+	struct bh_nic_addr own = {.present = {1, 1}, .flags = BH_ADDR_LEARNED}, *had;
+	struct bh_addr_key akey = {.net = p->net, .vlan = p->vlan};
+	struct bh_nic_addr_key nkey = {.nic = p->nic};
 	struct bh_nic *n = bh_nic_get(p->nic);
 	struct bh_addr addr = {}, *known;
 	struct bh_who who;
@@ -147,7 +148,7 @@ static __always_inline void bh_dhcp_report(struct bh_pkt *p, __u32 lease_s, __u8
 __weak int bh_dhcp_learn(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	struct bh_dhcp_walk walk = { .skb = skb };
+	struct bh_dhcp_walk walk = {.skb = skb};
 	struct bh_dhcp dhcp;
 	__u32 cookie, base;
 	struct bh_nic *n;
@@ -163,8 +164,9 @@ __weak int bh_dhcp_learn(struct __sk_buff *skb)
 	    bpf_skb_load_bytes(skb, base + BH_DHCP_FIXED - 4, &cookie, sizeof(cookie))) {
 		return 0;
 	}
-	if (dhcp.op != 2 || dhcp.htype != 1 || dhcp.hlen != 6 || cookie != bpf_htonl(BH_DHCP_COOKIE) ||
-	    !bh_mac_same(dhcp.chaddr, n->mac) || !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff) {
+	if (dhcp.op != 2 || dhcp.htype != 1 || dhcp.hlen != 6 ||
+	    cookie != bpf_htonl(BH_DHCP_COOKIE) || !bh_mac_same(dhcp.chaddr, n->mac) ||
+	    !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff) {
 		return 0;
 	}
 	p->dhcp_off = base + BH_DHCP_FIXED;

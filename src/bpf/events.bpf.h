@@ -9,13 +9,14 @@
 
 #include "maps.bpf.h"
 
-#define BH_SECOND_NS	  1000000000ull
-#define BH_BRIDGE_WARM_NS (30 * BH_SECOND_NS) /* one frame by the bridge, so that its FDB stays warm */
+#define BH_SECOND_NS 1000000000ull
+#define BH_BRIDGE_WARM_NS                                                                          \
+	(30 * BH_SECOND_NS) /* one frame by the bridge, so that its FDB stays warm */
 
 /* Adds to a counter of this CPU and makes it when it is the first. */
 static __always_inline void bh_stat_add(__u32 nic, __u32 reason, __u64 bytes)
 {
-	struct bh_stat_key key = { .nic = nic, .reason = reason };
+	struct bh_stat_key key = {.nic = nic, .reason = reason};
 	struct bh_counter zero = {}, *c;
 
 	c = bpf_map_lookup_elem(&bh_stats, &key);
@@ -32,7 +33,7 @@ static __always_inline void bh_stat_add(__u32 nic, __u32 reason, __u64 bytes)
 
 static __always_inline void bh_rule_stat_add(__u32 rule, __u32 nic, __u32 dir, __u64 bytes)
 {
-	struct bh_rule_stat_key key = { .rule = rule, .nic = nic, .dir = dir };
+	struct bh_rule_stat_key key = {.rule = rule, .nic = nic, .dir = dir};
 	struct bh_counter zero = {}, *c;
 
 	c = bpf_map_lookup_elem(&bh_rule_stats, &key);
@@ -108,8 +109,8 @@ static __always_inline void bh_event_packet(struct bh_flow_event *e, const struc
 }
 
 /*
- * Sends a record about the packet in the scratch. `what` is type << 16 | reason << 8 | dir; `nic` is who
- * it is about. BH_ROW_LOG goes past the limit.
+ * Sends a record about the packet in the scratch. `what` is type << 16 | reason << 8 | dir; `nic`
+ * is who it is about. BH_ROW_LOG goes past the limit.
  */
 __weak int bh_event_send(struct __sk_buff *skb, __u32 what, __u32 nic)
 {

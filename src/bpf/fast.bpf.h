@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   The short way for a packet of a connection that is judged already: nearly all of them. It
- *           proves that the long way would let the packet pass and change no state, or leaves it to that.
+ * Purpose   The short way for a packet of a connection that is judged already: nearly all of
+ *           them. It proves that the long way would let the packet pass and change no state, or
+ *           leaves it to that.
  * Ownership None. Does not use the scratch.
  * Threads   As ct.bpf.h.
  *
- * The proof for a sender: frame without tags, options, extension headers or fragments, lengths honest,
- * UDP or TCP with nothing but data and acknowledgement; MAC is the NIC's; there is an entry that this
- * generation judged for every NIC of this host that has part in it. That it is bound to this NIC means
- * that the source address was found to be the NIC's in this generation, and own_until_ns for how long.
+ * The proof for a sender: frame without tags, options, extension headers or fragments, lengths
+ * honest, UDP or TCP with nothing but data and acknowledgement; MAC is the NIC's; there is an
+ * entry that this generation judged for every NIC of this host that has part in it. That it is
+ * bound to this NIC means that the source address was found to be the NIC's in this generation,
+ * and own_until_ns for how long.
  */
 #ifndef BH_BPF_FAST_H
 #define BH_BPF_FAST_H
@@ -58,7 +60,7 @@ struct bh_fast {
 
 static __always_inline bool bh_fast_find4(struct __sk_buff *skb, __u32 net, struct bh_fast *fast)
 {
-	struct bh_ct4_key key = { .net = net };
+	struct bh_ct4_key key = {.net = net};
 	struct bh_fast4 f;
 	__u32 total, len = skb->len;
 	__u16 sport, dport;
@@ -80,8 +82,8 @@ static __always_inline bool bh_fast_find4(struct __sk_buff *skb, __u32 net, stru
 	}
 	sport = *(__u16 *)f.l4;
 	dport = *(__u16 *)(f.l4 + 2);
-	lo = f.ip.saddr != f.ip.daddr ? bpf_ntohl(f.ip.saddr) < bpf_ntohl(f.ip.daddr) :
-					bpf_ntohs(sport) <= bpf_ntohs(dport);
+	lo = f.ip.saddr != f.ip.daddr ? bpf_ntohl(f.ip.saddr) < bpf_ntohl(f.ip.daddr)
+				      : bpf_ntohs(sport) <= bpf_ntohs(dport);
 	key.lo = lo ? f.ip.saddr : f.ip.daddr;
 	key.hi = lo ? f.ip.daddr : f.ip.saddr;
 	key.lo_port = lo ? sport : dport;
@@ -95,7 +97,7 @@ static __always_inline bool bh_fast_find4(struct __sk_buff *skb, __u32 net, stru
 
 static __always_inline bool bh_fast_find6(struct __sk_buff *skb, __u32 net, struct bh_fast *fast)
 {
-	struct bh_ct6_key key = { .net = net };
+	struct bh_ct6_key key = {.net = net};
 	const union bh_ip *src, *dst;
 	struct bh_fast6 f;
 	__u32 have, len = skb->len;
@@ -146,7 +148,8 @@ static __always_inline bool bh_fast_is_steady(const struct bh_ct *ct, const stru
 {
 	bool reply = fast->side != (ct->flags & BH_CT_ORIG_HI ? 1 : 0);
 
-	if (ct->gen != gen || !(ct->flags & BH_CT_TIMER) || now > ct->last_ns + bh_ct_timeout_ns(ct)) {
+	if (ct->gen != gen || !(ct->flags & BH_CT_TIMER) ||
+	    now > ct->last_ns + bh_ct_timeout_ns(ct)) {
 		return false;
 	}
 	if (fast->proto == BH_P_TCP) {
@@ -253,8 +256,8 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 	    !bh_mac_same(smac, n->mac)) {
 		return BH_FAST_LEFT;
 	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast) :
-				   bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast)
+				: bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
 	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
 		return BH_FAST_LEFT;
 	}
@@ -273,8 +276,9 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 		bh_fast_count(fast.ct, side, skb->len, at.now);
 		return bh_fast_forward(skb, &at, n, peer);
 	}
-	if (!(fast.ct->flags & (side == (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK :
-										   BH_CT_INGRESS_OK))) {
+	if (!(fast.ct->flags &
+	      (side == (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK
+								: BH_CT_INGRESS_OK))) {
 		return BH_FAST_LEFT;
 	}
 	bh_fast_count(fast.ct, side, skb->len, at.now);
@@ -308,15 +312,16 @@ __weak int bh_fast_to_guest(struct __sk_buff *skb)
 	if (kind == BH_MARK_JUDGED) {
 		goto pass;
 	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast) :
-				   bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast)
+				: bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
 	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
 		return BH_FAST_LEFT;
 	}
 	side = fast.side & 1;
 	if (fast.ct->nic[!side] != at.nic ||
-	    !(fast.ct->flags & (side != (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK :
-										   BH_CT_INGRESS_OK))) {
+	    !(fast.ct->flags &
+	      (side != (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK
+								: BH_CT_INGRESS_OK))) {
 		return BH_FAST_LEFT;
 	}
 	bh_fast_count(fast.ct, side, skb->len, at.now);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   Later fragments have no ports; they get those of their first one, which must have come
- *           before, must have been allowed, and must not be overlapped (RFC 1858, 3128, 5722).
+ * Purpose   Later fragments have no ports; they get those of their first one, which must have
+ *           come before, must have been allowed, and must not be overlapped (RFC 1858, 3128,
+ *           5722).
  * Ownership The scratch of this CPU.
  * Threads   See maps.bpf.h.
  */
@@ -63,7 +64,8 @@ __weak int bh_frag_find(struct __sk_buff *skb)
 	p->sport = frag->sport;
 	p->dport = frag->dport;
 	p->opens = 0;
-	if (p->group) { /* no connection: the first one's verdict stands while its generation does */
+	if (p->group) { /* no connection: the first one's verdict stands while its generation does
+			 */
 		p->special = BH_SPECIAL_FREE;
 		return frag->gen == p->gen ? BH_REASON_PASS : BH_REASON_DROP_FRAGMENT;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   What a NIC may say about itself: MAC, addresses, ARP, neighbour discovery, and that it is no
- *           DHCP server and no router unless it may be. Honest neighbour traffic is marked as such: it
- *           passes whatever the policy says, or nobody would find anybody.
+ * Purpose   What a NIC may say about itself: MAC, addresses, ARP, neighbour discovery, and that
+ *           it is no DHCP server and no router unless it may be. Honest neighbour traffic is
+ *           marked as such: it passes whatever the policy says, or nobody would find anybody.
  * Ownership The scratch of this CPU.
  * Threads   See maps.bpf.h.
  */
@@ -36,7 +36,7 @@ struct bh_arp {
 /* Is this the address of that NIC, in this generation? */
 static __always_inline bool bh_guard_owns(const struct bh_pkt *p, const union bh_ip *ip)
 {
-	struct bh_nic_addr_key key = { .nic = p->nic };
+	struct bh_nic_addr_key key = {.nic = p->nic};
 	struct bh_nic_addr *own;
 
 	__builtin_memcpy(key.addr, ip->b, 16);
@@ -47,7 +47,7 @@ static __always_inline bool bh_guard_owns(const struct bh_pkt *p, const union bh
 /* Notes until when what was just found to be the NIC's source address stays so. */
 static __always_inline bool bh_guard_owns_source(struct bh_pkt *p)
 {
-	struct bh_nic_addr_key key = { .nic = p->nic };
+	struct bh_nic_addr_key key = {.nic = p->nic};
 	struct bh_nic_addr *own;
 
 	__builtin_memcpy(key.addr, p->src.b, 16);
@@ -63,8 +63,9 @@ static __always_inline bool bh_guard_owns_source(struct bh_pkt *p)
 static __always_inline bool bh_guard_is_eui64(const union bh_ip *ip, const __u8 *mac)
 {
 	return ip->w[0] == bpf_htonl(0xfe800000) && ip->w[1] == 0 && ip->b[8] == (mac[0] ^ 2) &&
-	       ip->b[9] == mac[1] && ip->b[10] == mac[2] && ip->b[11] == 0xff && ip->b[12] == 0xfe &&
-	       ip->b[13] == mac[3] && ip->b[14] == mac[4] && ip->b[15] == mac[5];
+	       ip->b[9] == mac[1] && ip->b[10] == mac[2] && ip->b[11] == 0xff &&
+	       ip->b[12] == 0xfe && ip->b[13] == mac[3] && ip->b[14] == mac[4] &&
+	       ip->b[15] == mac[5];
 }
 
 /* The sender's MAC was found to be the NIC's before, so the frame's stands for it. */
@@ -112,8 +113,8 @@ __weak int bh_guard_arp(struct __sk_buff *skb)
 		return BH_REASON_DROP_SPOOF_ARP;
 	}
 	if (p->ethertype == BH_ETH_RARP) {
-		return op == 3 && bh_mac_same(arp.tha, p->eth.h_source) ? BH_REASON_PASS :
-									  BH_REASON_DROP_SPOOF_ARP;
+		return op == 3 && bh_mac_same(arp.tha, p->eth.h_source) ? BH_REASON_PASS
+									: BH_REASON_DROP_SPOOF_ARP;
 	}
 	if (op != 1 && op != 2) {
 		return BH_REASON_DROP_MALFORMED;
@@ -122,8 +123,8 @@ __weak int bh_guard_arp(struct __sk_buff *skb)
 		return BH_REASON_PASS;
 	}
 	if (p->src.w[3] == 0) { /* a probe, RFC 5227 */
-		return op == 1 && bh_guard_owns(p, &p->dst) ? BH_REASON_PASS :
-							      BH_REASON_DROP_SPOOF_ARP;
+		return op == 1 && bh_guard_owns(p, &p->dst) ? BH_REASON_PASS
+							    : BH_REASON_DROP_SPOOF_ARP;
 	}
 	return bh_guard_owns(p, &p->src) ? BH_REASON_PASS : BH_REASON_DROP_SPOOF_ARP;
 }
@@ -149,7 +150,8 @@ static __always_inline int bh_guard_nd_options(struct __sk_buff *skb, struct bh_
 		    o[1] == 0) {
 			return BH_REASON_DROP_MALFORMED;
 		}
-		if ((o[0] == 1 || o[0] == 2) && (o[1] != 1 || !bh_mac_same(o + 2, p->eth.h_source))) {
+		if ((o[0] == 1 || o[0] == 2) &&
+		    (o[1] != 1 || !bh_mac_same(o + 2, p->eth.h_source))) {
 			return BH_REASON_DROP_SPOOF_ND;
 		}
 		off += o[1] * 8;
@@ -208,14 +210,16 @@ static __always_inline bool bh_guard_is_nd(const struct bh_pkt *p)
 
 static __always_inline bool bh_guard_is_mld(const struct bh_pkt *p, bool query)
 {
-	return p->v6 && p->proto == BH_P_ICMP6 && !p->w.frag_seen && p->hop_limit == 1 && p->group &&
+	return p->v6 && p->proto == BH_P_ICMP6 && !p->w.frag_seen && p->hop_limit == 1 &&
+	       p->group &&
 	       (p->icmp_type == BH_MLD_REPORT || p->icmp_type == BH_MLD_DONE ||
 		p->icmp_type == BH_MLD2_REPORT || (query && p->icmp_type == BH_MLD_QUERY));
 }
 
 static __always_inline bool bh_guard_is_igmp(const struct bh_pkt *p, bool query)
 {
-	return !p->v6 && p->proto == BH_P_IGMP && !p->w.frag_seen && p->hop_limit == 1 && p->group &&
+	return !p->v6 && p->proto == BH_P_IGMP && !p->w.frag_seen && p->hop_limit == 1 &&
+	       p->group &&
 	       (p->icmp_type == 0x12 || p->icmp_type == 0x16 || p->icmp_type == 0x17 ||
 		p->icmp_type == 0x22 || (query && p->icmp_type == 0x11));
 }
@@ -235,28 +239,28 @@ static __always_inline int bh_guard_source(struct bh_pkt *p)
 			return BH_REASON_DROP_SPOOF_IP6;
 		}
 		if (bh_guard_unspecified(&p->src)) {
-			return (bh_guard_is_nd(p) && p->group) || bh_guard_is_mld(p, false) ?
-				       BH_REASON_PASS :
-				       BH_REASON_DROP_SPOOF_IP6;
+			return (bh_guard_is_nd(p) && p->group) || bh_guard_is_mld(p, false)
+				       ? BH_REASON_PASS
+				       : BH_REASON_DROP_SPOOF_IP6;
 		}
 		return (p->nic_flags & BH_NIC_ANY_SOURCE) ||
-				       bh_guard_is_eui64(&p->src, p->eth.h_source) || bh_guard_owns_source(p) ?
-			       BH_REASON_PASS :
-			       BH_REASON_DROP_SPOOF_IP6;
+				       bh_guard_is_eui64(&p->src, p->eth.h_source) ||
+				       bh_guard_owns_source(p)
+			       ? BH_REASON_PASS
+			       : BH_REASON_DROP_SPOOF_IP6;
 	}
 	if (p->src.w[3] == 0) {
-		bool dhcp = bh_guard_udp(p, 68, 67) && p->dst.w[3] == 0xffffffff &&
-			    !p->w.frag_seen;
+		bool dhcp = bh_guard_udp(p, 68, 67) && p->dst.w[3] == 0xffffffff && !p->w.frag_seen;
 
-		return dhcp || bh_guard_is_igmp(p, false) ? BH_REASON_PASS :
-							    BH_REASON_DROP_SPOOF_IP4;
+		return dhcp || bh_guard_is_igmp(p, false) ? BH_REASON_PASS
+							  : BH_REASON_DROP_SPOOF_IP4;
 	}
 	if ((bpf_ntohl(p->src.w[3]) >> 28) >= 0xe) {
 		return BH_REASON_DROP_SPOOF_IP4; /* nobody is a multicast address or 240/4 */
 	}
-	return (p->nic_flags & BH_NIC_ANY_SOURCE) || bh_guard_owns_source(p) ?
-		       BH_REASON_PASS :
-		       BH_REASON_DROP_SPOOF_IP4;
+	return (p->nic_flags & BH_NIC_ANY_SOURCE) || bh_guard_owns_source(p)
+		       ? BH_REASON_PASS
+		       : BH_REASON_DROP_SPOOF_IP4;
 }
 
 /* IP from a NIC. */
@@ -316,7 +320,7 @@ static __always_inline int bh_guard_classify(struct bh_pkt *p)
 /* May this NIC use this tag? */
 static __always_inline bool bh_guard_vlan(__u32 nic, __u32 nic_flags, __u32 vlan, __u32 slot)
 {
-	struct bh_nic_vlan_key key = { .nic = nic, .vlan = vlan };
+	struct bh_nic_vlan_key key = {.nic = nic, .vlan = vlan};
 	struct bh_nic_vlan *present;
 
 	if (vlan == 0 || (nic_flags & BH_NIC_ANY_VLAN)) {

@@ -2,12 +2,12 @@
 /*
  * Purpose   The maps, and the scratch that one packet's judgement lives in.
  * Ownership Map sizes are defaults; user space sets what it needs before loading.
- * Threads   The scratch is per CPU: tc programs run with bottom halves off and none runs inside another
- *           (what they redirect or enqueue is handled after they return).
+ * Threads   The scratch is per CPU: tc programs run with bottom halves off and none runs inside
+ *           another (what they redirect or enqueue is handled after they return).
  *
- * Why scratch and not the stack: the stages are global functions, which the verifier checks one by
- * one, so that its effort is the sum and not the product of their paths. They find what the others
- * found out here. They are __weak, or clang would drop arguments that it finds unused.
+ * Why scratch and not the stack: the stages are global functions, which the verifier checks one
+ * by one, so that its effort is the sum and not the product of their paths. They find what the
+ * others found out here. They are __weak, or clang would drop arguments that it finds unused.
  */
 #ifndef BH_BPF_MAPS_H
 #define BH_BPF_MAPS_H
@@ -157,7 +157,7 @@ struct {
 	__uint(max_entries, 1 << 20);
 } bh_events SEC(".maps");
 
-/* ---- scratch ---------------------------------------------------------------------------------------- */
+/* ---- scratch ---- */
 union bh_ip {
 	__u8 b[16];
 	__u32 w[4];
@@ -171,7 +171,8 @@ enum bh_special {
 	BH_SPECIAL_NONE,
 	BH_SPECIAL_FREE,	/* honest ND, MLD and IGMP reports: pass unjudged */
 	BH_SPECIAL_DHCP_ANSWER, /* from a server that may be one */
-	BH_SPECIAL_STATELESS,	/* multicast, or ICMP that is neither echo nor error: judged each time */
+	BH_SPECIAL_STATELESS, /* multicast, or ICMP that is neither echo nor error: judged each time
+			       */
 	BH_SPECIAL_ICMP_ERROR,
 };
 
@@ -221,7 +222,7 @@ struct bh_pkt {
 	__u16 policy_port;  /* host order */
 	__u8 proto, special;
 	__u8 icmp_type, icmp_code;
-	__u8 tcp_flags, opens; /* opens: may begin a connection */
+	__u8 tcp_flags, opens;	/* opens: may begin a connection */
 	__u32 tcp_seq, tcp_ack; /* host order */
 	/* connection */
 	struct bh_key key;
@@ -235,7 +236,7 @@ struct bh_pkt {
 	__u32 rule;
 	__u8 action, row_flags;
 	/* what it came to */
-	__u8 judged_dir; /* direction that refused */
+	__u8 judged_dir;  /* direction that refused */
 	__u8 judged_peer; /* the receiver's side was judged here too */
 	__u32 judged_nic; /* NIC whose policy refused */
 	__u32 rules[2];

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   Reads a frame into the scratch: tags, addresses, extension headers, ports. What lies, is
- *           cut short or has more layers than anything honest is refused here.
+ * Purpose   Reads a frame into the scratch: tags, addresses, extension headers, ports. What
+ *           lies, is cut short or has more layers than anything honest is refused here.
  * Ownership The scratch of this CPU.
  * Threads   See maps.bpf.h.
  *
- * Headers are copied by bpf_skb_load_bytes, not read through packet pointers: it reads what is not
- * linear as well (frames from AF_PACKET rings have 14 linear bytes, GSO frames have pages), it can't be
- * cut short unnoticed, and it does not change the frame.
+ * Headers are copied by bpf_skb_load_bytes, not read through packet pointers: it reads what is
+ * not linear as well (frames from AF_PACKET rings have 14 linear bytes, GSO frames have pages),
+ * it can't be cut short unnoticed, and it does not change the frame.
  */
 #ifndef BH_BPF_PARSE_H
 #define BH_BPF_PARSE_H
@@ -16,12 +16,12 @@
 #include <linux/ipv6.h>
 #include "maps.bpf.h"
 
-#define BH_ETH_VLAN	0x8100
-#define BH_ETH_QINQ	0x88a8
-#define BH_ETH_IP	0x0800
-#define BH_ETH_IPV6	0x86dd
-#define BH_ETH_ARP	0x0806
-#define BH_ETH_RARP	0x8035
+#define BH_ETH_VLAN 0x8100
+#define BH_ETH_QINQ 0x88a8
+#define BH_ETH_IP   0x0800
+#define BH_ETH_IPV6 0x86dd
+#define BH_ETH_ARP  0x0806
+#define BH_ETH_RARP 0x8035
 
 #define BH_P_HOPOPTS 0
 #define BH_P_ICMP    1
@@ -47,7 +47,8 @@ struct bh_vlan_tag {
 	__u16 proto;
 };
 
-/* Ethernet and up to two tags. Returns a reason, BH_REASON_PASS when there is a layer 3 to look at. */
+/* Ethernet and up to two tags. Returns a reason, BH_REASON_PASS when there is a layer 3 to look at.
+ */
 __weak int bh_parse_l2(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
@@ -138,9 +139,9 @@ __weak int bh_parse_ext(struct __sk_buff *skb)
 			p->w.frag_id = h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7];
 			p->w.frag_data = off + size;
 			p->w.frag_proto = h[0];
-			p->w.frag = p->w.frag_off ? BH_FRAG_LATER :
-				    word & 1	  ? BH_FRAG_FIRST :
-						    BH_FRAG_NONE;
+			p->w.frag = p->w.frag_off ? BH_FRAG_LATER
+				    : word & 1	  ? BH_FRAG_FIRST
+						  : BH_FRAG_NONE;
 			if (off + size > end ||
 			    (word & 1 && !p->related && (end - off - size) % 8) ||
 			    p->w.frag_off + (end - off - size) > 65535) {
@@ -268,8 +269,8 @@ static __always_inline int bh_parse_icmp(struct bh_pkt *p, const __u8 *h)
 		return BH_REASON_PASS;
 	}
 	p->opens = 0;
-	if (p->v6 ? (type >= 1 && type <= 4) :
-		    (type == 3 || type == 4 || type == 11 || type == 12)) {
+	if (p->v6 ? (type >= 1 && type <= 4)
+		  : (type == 3 || type == 4 || type == 11 || type == 12)) {
 		p->special = BH_SPECIAL_ICMP_ERROR;
 		return p->w.frag == BH_FRAG_NONE ? BH_REASON_PASS : BH_REASON_DROP_ICMP_UNRELATED;
 	}
@@ -303,11 +304,11 @@ __weak int bh_parse_l4(struct __sk_buff *skb)
 	}
 	h = p->buf;
 	if (have < need) {
-		return p->w.frag == BH_FRAG_FIRST ? BH_REASON_DROP_FRAGMENT :
-						    BH_REASON_DROP_MALFORMED;
+		return p->w.frag == BH_FRAG_FIRST ? BH_REASON_DROP_FRAGMENT
+						  : BH_REASON_DROP_MALFORMED;
 	}
-	if (need == 20 ? bpf_skb_load_bytes(skb, p->w.off, h, 20) :
-			 bpf_skb_load_bytes(skb, p->w.off, h, 8)) {
+	if (need == 20 ? bpf_skb_load_bytes(skb, p->w.off, h, 20)
+		       : bpf_skb_load_bytes(skb, p->w.off, h, 8)) {
 		return BH_REASON_DROP_MALFORMED;
 	}
 	switch (p->proto) {

@@ -4,8 +4,8 @@
  * Ownership The scratch of this CPU.
  * Threads   See maps.bpf.h.
  *
- * A question is asked through the ask_* fields of the scratch; the answer stands in rule, action and
- * row_flags. It costs one lookup per shape that the set holds, however many rows there are.
+ * A question is asked through the ask_* fields of the scratch; the answer stands in rule, action
+ * and row_flags. It costs one lookup per shape that the set holds, however many rows there are.
  */
 #ifndef BH_BPF_POLICY_H
 #define BH_BPF_POLICY_H
@@ -19,8 +19,8 @@ struct bh_who {
 
 static __always_inline struct bh_who bh_policy_who(const struct bh_pkt *p, const union bh_ip *ip)
 {
-	struct bh_addr_key key = { .net = p->net, .vlan = p->vlan };
-	struct bh_who who = { .identity = BH_IDENTITY_WORLD };
+	struct bh_addr_key key = {.net = p->net, .vlan = p->vlan};
+	struct bh_who who = {.identity = BH_IDENTITY_WORLD};
 	struct bh_addr *addr;
 
 	__builtin_memcpy(key.addr, ip->b, 16);
@@ -34,7 +34,7 @@ static __always_inline struct bh_who bh_policy_who(const struct bh_pkt *p, const
 
 static __always_inline __u32 bh_policy_cidr(__u32 scope, const union bh_ip *ip)
 {
-	struct bh_cidr_key key = { .prefixlen = 32 + 128, .scope = scope };
+	struct bh_cidr_key key = {.prefixlen = 32 + 128, .scope = scope};
 	__u32 *class;
 
 	__builtin_memcpy(key.addr, ip->b, 16);
@@ -44,7 +44,7 @@ static __always_inline __u32 bh_policy_cidr(__u32 scope, const union bh_ip *ip)
 
 static __always_inline __u32 bh_policy_range(__u32 scope, __u8 proto, __u16 port)
 {
-	struct bh_range_key key = { .prefixlen = 64, .scope = scope, .proto = proto };
+	struct bh_range_key key = {.prefixlen = 64, .scope = scope, .proto = proto};
 	__u32 *class;
 
 	key.port = bpf_htons(port);
@@ -91,20 +91,21 @@ __weak int bh_policy_ask(struct __sk_buff *skb)
 			continue;
 		}
 		key.shape = shape;
-		key.remote = remote == BH_REMOTE_IDENTITY ? p->ask_remote :
-			     remote == BH_REMOTE_CIDR	  ? cidr :
-			     remote == BH_REMOTE_TENANT	  ? p->ask_tenant :
-							    0;
+		key.remote = remote == BH_REMOTE_IDENTITY ? p->ask_remote
+			     : remote == BH_REMOTE_CIDR	  ? cidr
+			     : remote == BH_REMOTE_TENANT ? p->ask_tenant
+							  : 0;
 		key.proto = service == BH_SERVICE_ANY ? 0 : p->ask_proto;
-		key.port = service == BH_SERVICE_PORT  ? p->ask_port :
-			   service == BH_SERVICE_RANGE ? range :
-							 0;
+		key.port = service == BH_SERVICE_PORT	 ? p->ask_port
+			   : service == BH_SERVICE_RANGE ? range
+							 : 0;
 		if ((remote != BH_REMOTE_ANY && !key.remote) ||
 		    (service == BH_SERVICE_RANGE && !range)) {
 			continue; /* no class, no tenant: nothing that such a row could mean */
 		}
 		row = bpf_map_lookup_elem(&bh_rows, &key);
-		if (row && row->slot[slot].action != BH_ACTION_NONE && row->slot[slot].rank < best) {
+		if (row && row->slot[slot].action != BH_ACTION_NONE &&
+		    row->slot[slot].rank < best) {
 			best = row->slot[slot].rank;
 			p->rule = row->slot[slot].rule;
 			p->action = row->slot[slot].action;

@@ -36,8 +36,10 @@ struct bench {
 
 static int open_counter(void)
 {
-	struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE, .size = sizeof(attr),
-				       .config = PERF_COUNT_HW_INSTRUCTIONS, .exclude_hv = 1};
+	struct perf_event_attr attr = {.type = PERF_TYPE_HARDWARE,
+				       .size = sizeof(attr),
+				       .config = PERF_COUNT_HW_INSTRUCTIONS,
+				       .exclude_hv = 1};
 
 	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 }
@@ -56,8 +58,8 @@ static struct cost measure(struct bench *b, struct bpf_program *prog, unsigned n
 			   const struct kit_frame *f, unsigned repeat)
 {
 	struct __sk_buff in = {.ifindex = b->kit->ifindex[nic]};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data, .data_size_in = f->size, .ctx_in = &in,
-		    .ctx_size_in = sizeof(in), .repeat = repeat);
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data, .data_size_in = f->size,
+		    .ctx_in = &in, .ctx_size_in = sizeof(in), .repeat = repeat);
 	uint64_t before = read_counter(b->counter);
 	struct cost cost = {.insns = -1};
 
@@ -81,8 +83,9 @@ static void feed_rows(struct kit *kit, unsigned count)
 		KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS,
 			.remote_kind = i % 4 == 3 ? BH_REMOTE_CIDR : BH_REMOTE_IDENTITY,
 			.remote = i % 4 == 3 ? 1 + i : 1000 + i, .service_kind = i % 4 % 3,
-			.proto = i % 4 % 3 ? KIT_UDP : 0, .port = i % 4 % 3 == 2 ? 1 + i % 60000 : 0,
-			.rank = 10 + i, .rule = 1000 + i, .action = BH_ACTION_ALLOW);
+			.proto = i % 4 % 3 ? KIT_UDP : 0,
+			.port = i % 4 % 3 == 2 ? 1 + i % 60000 : 0, .rank = 10 + i,
+			.rule = 1000 + i, .action = BH_ACTION_ALLOW);
 	}
 	for (unsigned i = 0; i < count / 2; i++) {
 		struct bh_cidr_key key = {.prefixlen = 32 + 96 + 24, .scope = scope};
@@ -90,8 +93,9 @@ static void feed_rows(struct kit *kit, unsigned count)
 
 		key.addr[10] = key.addr[11] = 0xff;
 		memcpy(key.addr + 12, &net, 4);
-		assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_cidrs), &key, &class,
-						     BPF_ANY), 0);
+		assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_cidrs), &key,
+						     &class, BPF_ANY),
+				 0);
 	}
 	for (int v6 = 0; v6 < 2; v6++) {
 		KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PORT,
@@ -112,8 +116,9 @@ static struct cost measure_open(struct bench *b, bool v6)
 	for (unsigned i = 0; i < OPENED; i++) {
 		struct cost one;
 
-		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1", .dst = v6 ? "fd00::50" : "10.0.0.50",
-			  .proto = KIT_UDP, .sport = 1024 + i, .dport = 53);
+		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1",
+			  .dst = v6 ? "fd00::50" : "10.0.0.50", .proto = KIT_UDP, .sport = 1024 + i,
+			  .dport = 53);
 		one = measure(b, b->kit->skel->progs.bh_from_guest, 1, &f, 1);
 		sum.ns += one.ns / OPENED;
 	}
@@ -122,9 +127,12 @@ static struct cost measure_open(struct bench *b, bool v6)
 }
 
 enum { CASE_HIT, CASE_HIT_LOCAL, CASE_HIT_TO, CASE_MISS, CASE_OPEN, CASE_REFUSE, CASE_COUNT };
-static const char *const case_names[CASE_COUNT] = {
-	"from_guest hit, to the uplink", "from_guest hit, both NICs here", "to_guest hit",
-	"from_guest miss", "from_guest open", "from_guest refuse"};
+static const char *const case_names[CASE_COUNT] = {"from_guest hit, to the uplink",
+						   "from_guest hit, both NICs here",
+						   "to_guest hit",
+						   "from_guest miss",
+						   "from_guest open",
+						   "from_guest refuse"};
 
 static struct cost run_case(struct bench *b, int which, bool v6)
 {
@@ -138,13 +146,13 @@ static struct cost run_case(struct bench *b, int which, bool v6)
 		(void)measure(b, from, 1, &f, 1000);
 		return measure(b, from, 1, &f, REPEAT);
 	case CASE_HIT_LOCAL:
-		KIT_FRAME(&f, .src = src, .dst = v6 ? "fd00::2" : "10.0.0.2", .proto = KIT_UDP, .sport = 9,
-			  .dport = 53);
+		KIT_FRAME(&f, .src = src, .dst = v6 ? "fd00::2" : "10.0.0.2", .proto = KIT_UDP,
+			  .sport = 9, .dport = 53);
 		(void)measure(b, from, 1, &f, 1000);
 		return measure(b, from, 1, &f, REPEAT);
 	case CASE_HIT_TO:
-		KIT_FRAME(&f, .src = far, .dst = v6 ? "fd00::3" : "10.0.0.3", .proto = KIT_UDP, .sport = 9,
-			  .dport = 53);
+		KIT_FRAME(&f, .src = far, .dst = v6 ? "fd00::3" : "10.0.0.3", .proto = KIT_UDP,
+			  .sport = 9, .dport = 53);
 		(void)measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, 1000);
 		return measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, REPEAT);
 	case CASE_MISS:
@@ -211,14 +219,14 @@ int main(void)
 	for (int i = 0; i < ROUNDS; i++) {
 		run_round(few, many);
 	}
-	printf("%-32s %-4s %12s %12s %7s %12s %12s\n", "one packet", "", "ns, 10 rows", "100,000 rows",
-	       "ratio", "insns, 10", "100,000");
+	printf("%-32s %-4s %12s %12s %7s %12s %12s\n", "one packet", "", "ns, 10 rows",
+	       "100,000 rows", "ratio", "insns, 10", "100,000");
 	for (int i = 0; i < CASE_COUNT; i++) {
 		for (int v6 = 0; v6 < 2; v6++) {
 			const struct cost *a = &few[i][v6], *b = &many[i][v6];
 
-			printf("%-32s IPv%d %12.0f %12.0f %7.2f", case_names[i], v6 ? 6 : 4, a->ns, b->ns,
-			       a->ns > 0 ? b->ns / a->ns : 0);
+			printf("%-32s IPv%d %12.0f %12.0f %7.2f", case_names[i], v6 ? 6 : 4, a->ns,
+			       b->ns, a->ns > 0 ? b->ns / a->ns : 0);
 			if (a->insns < 0) {
 				printf(" %12s %12s\n", "-", "-");
 			} else {

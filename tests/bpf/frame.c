@@ -100,10 +100,10 @@ static size_t ip_end(const struct kit_frame *f)
 /* Where the checksum of this protocol is, 0 for none. */
 static size_t checksum_at(uint8_t proto)
 {
-	return proto == KIT_TCP				       ? 16 :
-	       proto == KIT_UDP				       ? 6 :
-	       (proto == KIT_ICMP || proto == KIT_ICMP6) ? 2 :
-								 0;
+	return proto == KIT_TCP				   ? 16
+	       : proto == KIT_UDP			   ? 6
+	       : (proto == KIT_ICMP || proto == KIT_ICMP6) ? 2
+							   : 0;
 }
 
 static uint8_t l4_proto(const struct kit_frame *f)
@@ -119,8 +119,7 @@ void kit_fix(struct kit_frame *f)
 
 	if (!v6) {
 		set16(f, f->l3 + 10, 0);
-		set16(f, f->l3 + 10,
-		      kit_checksum(f->data + f->l3, (f->data[f->l3] & 15) * 4u, 0));
+		set16(f, f->l3 + 10, kit_checksum(f->data + f->l3, (f->data[f->l3] & 15) * 4u, 0));
 	}
 	if (!at || f->l4 + at + 2 > end || (v6 && f->l4 != f->l3 + 40)) {
 		return;
@@ -234,7 +233,8 @@ static void build_ip6(const struct kit_spec *s, struct kit_frame *f)
 static const uint8_t *mac_of(const char *addr)
 {
 	size_t len = strlen(addr);
-	bool group = !strncmp(addr, "ff", 2) || !strncmp(addr, "22", 2) || !strcmp(addr, "255.255.255.255");
+	bool group = !strncmp(addr, "ff", 2) || !strncmp(addr, "22", 2) ||
+		     !strcmp(addr, "255.255.255.255");
 
 	if (group) {
 		return kit_mac_all;

@@ -67,9 +67,10 @@ static void put(struct bpf_map *map, const void *key, const void *value)
 
 static void feed_ctl(struct kit *kit)
 {
-	struct bh_ctl ctl = {.gen = 2, .mark_nonce = KIT_NONCE, .reject_pps = 100, .event_pps = 100};
-	static const uint32_t timeouts[BH_TIMEOUT_COUNT] = {60,	 28800, 60,   10, 30, 180,
-							    60,	 3600,	10,   30, 600};
+	struct bh_ctl ctl = {
+		.gen = 2, .mark_nonce = KIT_NONCE, .reject_pps = 100, .event_pps = 100};
+	static const uint32_t timeouts[BH_TIMEOUT_COUNT] = {60, 28800, 60, 10, 30, 180,
+							    60, 3600,  10, 30, 600};
 	uint32_t zero = 0;
 
 	memcpy(ctl.timeout_s, timeouts, sizeof(timeouts));
@@ -150,7 +151,7 @@ int kit_teardown(void **state)
 	return 0;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------- */
+/* ---- running ---- */
 static int prog_fd(struct kit *kit, enum kit_prog prog)
 {
 	const struct bpf_program *progs[] = {
@@ -198,7 +199,7 @@ int kit_receive(struct kit *kit, unsigned nic, unsigned kind, const struct kit_f
 		.verdict;
 }
 
-/* ---- feeding ---------------------------------------------------------------------------------------- */
+/* ---- feeding ---- */
 void kit_nic_flags(struct kit *kit, unsigned nic, uint32_t flags)
 {
 	int fd = bpf_map__fd(kit->skel->maps.bh_nics);
@@ -273,7 +274,9 @@ void kit_allow_all(struct kit *kit)
 void kit_row_put(struct kit *kit, const struct kit_row *row)
 {
 	uint32_t id = BH_SET(row->identity, row->dir);
-	struct bh_row_key key = {.set = id, .remote = row->remote, .port = row->port,
+	struct bh_row_key key = {.set = id,
+				 .remote = row->remote,
+				 .port = row->port,
 				 .proto = row->proto,
 				 .shape = row->remote_kind * 4 + row->service_kind};
 	struct bh_row value = {};
@@ -285,15 +288,17 @@ void kit_row_put(struct kit *kit, const struct kit_row *row)
 		if (row->slots && !(row->slots & 1 << i)) {
 			continue;
 		}
-		value.slot[i] = (struct bh_row_slot){.rule = row->rule, .rank = row->rank,
-						     .action = row->action, .flags = row->flags};
+		value.slot[i] = (struct bh_row_slot){.rule = row->rule,
+						     .rank = row->rank,
+						     .action = row->action,
+						     .flags = row->flags};
 		set.slot[i].mask |= BH_SHAPE_BIT(row->remote_kind, row->service_kind);
 	}
 	put(kit->skel->maps.bh_rows, &key, &value);
 	put(kit->skel->maps.bh_sets, &id, &set);
 }
 
-/* ---- looking ---------------------------------------------------------------------------------------- */
+/* ---- looking ---- */
 static uint64_t percpu_packets(struct bpf_map *map, const void *key)
 {
 	struct bh_counter c[256] = {};

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Purpose   A dataplane in a network namespace of its own, fed by hand, and frames to put into it by
- *           BPF_PROG_TEST_RUN. Every test opens one, so nothing is left over from the test before.
+ * Purpose   A dataplane in a network namespace of its own, fed by hand, and frames to put into
+ *           it by BPF_PROG_TEST_RUN. Every test opens one, so nothing is left over from the test
+ *           before.
  * Ownership kit_open_sized gives, kit_close takes back; frames are plain values.
  * Threads   One.
  *
- * The world: network 7 on bridge 100. NIC 1 (10.0.0.1, fd00::1, identity 300) and NIC 2 (10.0.0.2,
- * fd00::2, identity 301) are of tenant 10 and on that bridge; NIC 3 (10.0.0.3, fd00::3, identity 303) is
- * routed. 10.0.0.50 and fd00::50 are a VM of tenant 11 on another host, identity 302. 10.0.0.254 and
- * fd00::fe are the host. Everything is denied by rule 1 until a test says otherwise.
+ * The world: network 7 on bridge 100. NIC 1 (10.0.0.1, fd00::1, identity 300) and NIC 2
+ * (10.0.0.2, fd00::2, identity 301) are of tenant 10 and on that bridge; NIC 3 (10.0.0.3,
+ * fd00::3, identity 303) is routed. 10.0.0.50 and fd00::50 are a VM of tenant 11 on another
+ * host, identity 302. 10.0.0.254 and fd00::fe are the host. Everything is denied by rule 1 until
+ * a test says otherwise.
  */
 #ifndef BH_TESTS_BPF_KIT_H
 #define BH_TESTS_BPF_KIT_H
@@ -25,16 +27,17 @@
 #include "bpf/abi.h"
 #include "dataplane.skel.h"
 
-#define KIT_NICS      3
-#define KIT_NET	      7
-#define KIT_BRIDGE    100
-#define KIT_NONCE     0xabcdef00u
-#define KIT_ID(nic)   ((nic) == 1 ? 300u : (nic) == 2 ? 301u : 303u)
-#define KIT_ID_FAR    302u
-#define KIT_PASS      (-1)
-#define KIT_DROP      2
-#define KIT_REDIRECT  7
-#define KIT_NOT_RUN   99 /* newer kernels don't run frames cut within their IP header; see test_wire */
+#define KIT_NICS     3
+#define KIT_NET	     7
+#define KIT_BRIDGE   100
+#define KIT_NONCE    0xabcdef00u
+#define KIT_ID(nic)  ((nic) == 1 ? 300u : (nic) == 2 ? 301u : 303u)
+#define KIT_ID_FAR   302u
+#define KIT_PASS     (-1)
+#define KIT_DROP     2
+#define KIT_REDIRECT 7
+#define KIT_NOT_RUN                                                                                \
+	99 /* newer kernels don't run frames cut within their IP header; see test_wire */
 #define KIT_TCP	      6
 #define KIT_UDP	      17
 #define KIT_ICMP      1
@@ -92,8 +95,14 @@ struct kit_result {
 	struct kit_frame out;
 };
 
-enum kit_prog { KIT_FROM_GUEST, KIT_TO_GUEST, KIT_FROM_UPLINK, KIT_TO_UPLINK, KIT_FROM_BRIDGE,
-		KIT_TO_BRIDGE };
+enum kit_prog {
+	KIT_FROM_GUEST,
+	KIT_TO_GUEST,
+	KIT_FROM_UPLINK,
+	KIT_TO_UPLINK,
+	KIT_FROM_BRIDGE,
+	KIT_TO_BRIDGE
+};
 
 /* cmocka fixtures: *state is a struct kit. */
 int kit_setup(void **state);

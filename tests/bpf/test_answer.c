@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is rejected is answered: RST and ICMP byte by byte, back where it came from, within a limit. */
+/* What is rejected is answered: RST and ICMP byte by byte, back where it came from, within a limit.
+ */
 #include "kit.h"
 
 #include <arpa/inet.h>
@@ -42,12 +43,12 @@ static void a_syn_gets_a_reset(void **state)
 	struct kit_frame f, want;
 	struct kit_result r;
 
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .sport = 1000, .dport = 80,
-		  .tcp_flags = KIT_SYN, .seq = 0xfffffffe, .body_size = 5);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .sport = 1000,
+		  .dport = 80, .tcp_flags = KIT_SYN, .seq = 0xfffffffe, .body_size = 5);
 	r = reject(kit, &f);
 	KIT_FRAME(&want, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80,
 		  .dport = 1000, .tcp_flags = KIT_RST | KIT_ACK, .ack = 4);
-	want.data[want.l3 + 6] = 0x40; /* don't fragment */
+	want.data[want.l3 + 6] = 0x40;		/* don't fragment */
 	memset(want.data + want.l4 + 14, 0, 2); /* no window */
 	kit_fix(&want);
 	assert_int_equal(r.out.size, want.size);
@@ -64,8 +65,8 @@ static void a_reset_of_what_was_acknowledged_takes_its_number(void **state)
 	struct kit_result r;
 
 	kit_nic_flags(kit, 1, BH_NIC_PICKUP);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_TCP, .sport = 1000, .dport = 80,
-		  .tcp_flags = KIT_ACK, .seq = 5, .ack = 777, .body_size = 100);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_TCP, .sport = 1000,
+		  .dport = 80, .tcp_flags = KIT_ACK, .seq = 5, .ack = 777, .body_size = 100);
 	r = reject(kit, &f);
 	assert_int_equal(r.out.size, 14 + 40 + 20);
 	assert_int_equal(be32(r.out.data + 14 + 40 + 4), 777);
@@ -84,8 +85,9 @@ static void anything_else_gets_icmp(void **state)
 	for (size_t size = 0; size < 180; size += 2) { /* within the limit of 100 a second */
 		size_t quote = 28 + size < QUOTE_MAX ? 28 + size : QUOTE_MAX;
 
-		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_UDP, .sport = 1000,
-			  .dport = 9, .body_size = size + (size / 2) % 2, .body = kit->events);
+		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_UDP,
+			  .sport = 1000, .dport = 9, .body_size = size + (size / 2) % 2,
+			  .body = kit->events);
 		quote += quote < QUOTE_MAX ? (size / 2) % 2 : 0;
 		r = reject(kit, &f);
 		assert_int_equal(r.out.size, 14 + 20 + 8 + quote);
@@ -139,8 +141,8 @@ static void ingress_is_answered_toward_the_source(void **state)
 	struct kit_frame f;
 	struct kit_result r, back;
 
-	KIT_FRAME(&f, .src = "192.0.2.9", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 1, .dport = 22,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "192.0.2.9", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 1,
+		  .dport = 22, .tcp_flags = KIT_SYN);
 	r = kit_run(kit, KIT_TO_GUEST, kit->ifindex[2], KIT_NONCE | BH_MARK_UPLINK, &f);
 	assert_int_equal(r.verdict, KIT_REDIRECT);
 	assert_int_equal(r.mark, KIT_NONCE | BH_MARK_ANSWER);
@@ -176,7 +178,8 @@ static void some_things_are_never_answered(void **state)
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_UDP, .frag_more = true,
 		  .body_size = 8, .frag_id = 1);
 	assert_reason(kit, 1, DROP_REJECT, kit_send(kit, 1, &f));
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .tcp_flags = KIT_RST);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP,
+		  .tcp_flags = KIT_RST);
 	assert_reason(kit, 1, DROP_CT_INVALID, kit_send(kit, 1, &f));
 	KIT_FRAME(&q, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_UDP);
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_ICMP, .icmp_type = 3,
@@ -196,7 +199,8 @@ static void answers_are_limited(void **state)
 	struct kit_frame f;
 
 	kit_ctl(kit, set_reject_pps, 2);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP,
+		  .tcp_flags = KIT_SYN);
 	(void)reject(kit, &f);
 	(void)reject(kit, &f);
 	assert_reason(kit, 1, DROP_REJECT, kit_send(kit, 1, &f));
@@ -247,8 +251,9 @@ static void answers_survive_checksum_offload(void **state)
 		/* The message adds up, whatever field made it so. */
 		assert_int_equal(kit_checksum(r.out.data + l4, r.out.size - l4,
 					      v6 ? (uint16_t)~kit_checksum(r.out.data + 22, 32, 0) +
-							   KIT_ICMP6 + r.out.size - l4 :
-						   0), 0);
+							      KIT_ICMP6 + r.out.size - l4
+						 : 0),
+				 0);
 	}
 }
 

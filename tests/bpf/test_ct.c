@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections: opening, both taps, replies, states, quotas, timers, a new generation, ICMP errors. */
+/* Connections: opening, both taps, replies, states, quotas, timers, a new generation, ICMP errors.
+ */
 #include "kit.h"
 
 #include <string.h>
@@ -195,10 +196,12 @@ static void ipv6_and_sctp(void **state)
 	struct kit_frame f;
 
 	allow(kit, 1, BH_DIR_EGRESS, KIT_SCTP, 2905);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_SCTP, .sport = 1, .dport = 2905);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_SCTP, .sport = 1,
+		  .dport = 2905);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	assert_int_equal(kit_ct(kit).timeout_s, 60);
-	KIT_FRAME(&f, .src = "fd00::50", .dst = "fd00::1", .proto = KIT_SCTP, .sport = 2905, .dport = 1);
+	KIT_FRAME(&f, .src = "fd00::50", .dst = "fd00::1", .proto = KIT_SCTP, .sport = 2905,
+		  .dport = 1);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_UPLINK, &f), KIT_PASS);
 	assert_int_equal(kit_ct(kit).timeout_s, 3600);
 	assert_int_equal(kit_ct(kit).identity[1], KIT_ID_FAR);
@@ -209,8 +212,8 @@ static void other_protocols_have_connections_by_number(void **state)
 	struct kit *kit = *state;
 	struct kit_frame f;
 
-	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PROTO, .proto = 47,
-		.rank = 1, .rule = 99, .action = BH_ACTION_ALLOW);
+	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PROTO,
+		.proto = 47, .rank = 1, .rule = 99, .action = BH_ACTION_ALLOW);
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = 47, .body_size = 20);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	assert_int_equal(kit_ct(kit).timeout_s, 600);
@@ -262,11 +265,11 @@ static void a_syn_from_the_other_side_is_no_answer(void **state)
 	struct kit_frame f;
 
 	allow(kit, 1, BH_DIR_EGRESS, KIT_TCP, 80);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .sport = 1000, .dport = 80,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_TCP, .sport = 1000,
+		  .dport = 80, .tcp_flags = KIT_SYN);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	KIT_FRAME(&f, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80, .dport = 1000,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80,
+		  .dport = 1000, .tcp_flags = KIT_SYN);
 	assert_reason(kit, 1, DROP_POLICY, kit_receive(kit, 1, BH_MARK_UPLINK, &f));
 	assert_int_equal(kit_ct_count(kit), 1);
 	allow(kit, 1, BH_DIR_INGRESS, KIT_TCP, 1000);
@@ -383,7 +386,8 @@ static void the_kernel_expires_entries(void **state)
 	assert_int_equal(kit_event_count(kit, BH_FLOW_CLOSED), 2);
 	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->packets[0], 1);
 	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->nic, 1);
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s), 0);
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s),
+			 0);
 	assert_int_equal(s.ct_count, 0);
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_CT_EXPIRED), 2);
 }
@@ -447,8 +451,8 @@ static void icmp6_errors_and_a_new_generation(void **state)
 	struct kit_frame f, q;
 
 	allow(kit, 1, BH_DIR_EGRESS, KIT_TCP, 443);
-	KIT_FRAME(&q, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_TCP, .sport = 9, .dport = 443,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&q, .src = "fd00::1", .dst = "fd00::50", .proto = KIT_TCP, .sport = 9,
+		  .dport = 443, .tcp_flags = KIT_SYN);
 	assert_int_equal(kit_send(kit, 1, &q), KIT_PASS);
 	KIT_FRAME(&f, .src = "2001:db8::1", .dst = "fd00::1", .proto = KIT_ICMP6, .icmp_type = 2,
 		  .body = q.data + q.l3, .body_size = 60);
@@ -471,8 +475,8 @@ static void networks_are_apart(void **state)
 	kit_nic_flags(kit, 2, BH_NIC_ANY_VLAN);
 	TCP_12(&f, KIT_SYN);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 40000, .dport = 80,
-		  .tcp_flags = KIT_ACK, .vlan = {5});
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 40000,
+		  .dport = 80, .tcp_flags = KIT_ACK, .vlan = {5});
 	assert_reason(kit, 1, DROP_CT_INVALID, kit_send(kit, 1, &f));
 }
 

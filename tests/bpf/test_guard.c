@@ -25,17 +25,20 @@ static void only_its_own_mac(void **state)
 
 static void only_its_own_addresses(void **state)
 {
-	static const char *const v4[] = {"10.0.0.2", "10.0.0.99", "224.0.0.1", "255.255.255.255",
-					 "127.0.0.1", "0.0.0.0"};
-	static const char *const v6[] = {"fd00::2", "2001:db8::1", "fe80::1", "ff02::1", "::", "::1"};
+	static const char *const v4[] = {"10.0.0.2",	    "10.0.0.99", "224.0.0.1",
+					 "255.255.255.255", "127.0.0.1", "0.0.0.0"};
+	static const char *const v6[] = {"fd00::2", "2001:db8::1", "fe80::1",
+					 "ff02::1", "::",	   "::1"};
 	struct kit *kit = *state;
 	struct kit_frame f;
 
 	kit_allow_all(kit);
 	for (size_t i = 0; i < 6; i++) {
-		KIT_FRAME(&f, .smac = kit_mac[1], .src = v4[i], .dst = "10.0.0.50", .proto = KIT_UDP);
+		KIT_FRAME(&f, .smac = kit_mac[1], .src = v4[i], .dst = "10.0.0.50",
+			  .proto = KIT_UDP);
 		assert_reason(kit, 1, DROP_SPOOF_IP4, kit_send(kit, 1, &f));
-		KIT_FRAME(&f, .smac = kit_mac[1], .src = v6[i], .dst = "fd00::50", .proto = KIT_UDP);
+		KIT_FRAME(&f, .smac = kit_mac[1], .src = v6[i], .dst = "fd00::50",
+			  .proto = KIT_UDP);
 		assert_reason(kit, 1, DROP_SPOOF_IP6, kit_send(kit, 1, &f));
 	}
 	kit_nic_flags(kit, 1, BH_NIC_ANY_SOURCE);
@@ -85,7 +88,7 @@ static void addresses_end(void **state)
 	assert_reason(kit, 1, DROP_SPOOF_IP4, kit_send(kit, 1, &f));
 }
 
-/* ---- ARP -------------------------------------------------------------------------------------------- */
+/* ---- ARP ---- */
 static void honest_arp_passes(void **state)
 {
 	struct kit *kit = *state;
@@ -151,7 +154,7 @@ static void qemu_announces_a_guest_that_moved(void **state)
 	assert_reason(kit, 1, DROP_SPOOF_ARP, kit_send(kit, 1, &f));
 }
 
-/* ---- neighbour discovery ---------------------------------------------------------------------------- */
+/* ---- neighbour discovery ---- */
 struct nd {
 	const char *src, *dst, *target;
 	uint8_t type, option; /* option: type of the link-layer address option, 0 none */
@@ -174,7 +177,8 @@ static void nd_build(struct kit_frame *f, const struct nd *nd)
 		size += 8;
 	}
 	KIT_FRAME(f, .smac = kit_mac[1], .src = nd->src, .dst = nd->dst, .proto = KIT_ICMP6,
-		  .icmp_type = nd->type, .ttl = nd->ttl ? nd->ttl : 255, .body = body, .body_size = size);
+		  .icmp_type = nd->type, .ttl = nd->ttl ? nd->ttl : 255, .body = body,
+		  .body_size = size);
 }
 #define ND(f, ...) nd_build(f, &(struct nd){__VA_ARGS__})
 #define LL1	   "fe80::5054:ff:fe00:1"
@@ -184,8 +188,8 @@ static void honest_nd_passes(void **state)
 	struct kit *kit = *state;
 	struct kit_frame f;
 
-	ND(&f, .src = "fd00::1", .dst = "ff02::1:ff00:2", .target = "fd00::2", .type = 135, .option = 1,
-	   .mac = kit_mac[1]);
+	ND(&f, .src = "fd00::1", .dst = "ff02::1:ff00:2", .target = "fd00::2", .type = 135,
+	   .option = 1, .mac = kit_mac[1]);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	assert_int_equal(kit_receive(kit, 2, BH_MARK_NIC, &f), KIT_PASS);
 	assert_int_equal(kit_receive(kit, 2, BH_MARK_UPLINK, &f), KIT_PASS);
@@ -201,8 +205,8 @@ static void honest_nd_passes(void **state)
 	KIT_FRAME(&f, .smac = kit_mac[1], .src = LL1, .dst = "ff02::16", .proto = KIT_ICMP6,
 		  .icmp_type = 143, .ttl = 1);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "224.0.0.22", .proto = 2, .ttl = 1, .body = "\x22\0\0\0\0\0\0",
-		  .body_size = 8);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "224.0.0.22", .proto = 2, .ttl = 1,
+		  .body = "\x22\0\0\0\0\0\0", .body_size = 8);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
@@ -217,8 +221,8 @@ static void lying_nd_does_not(void **state)
 	ND(&f, .src = "fd00::1", .dst = "fd00::2", .target = "fd00::1", .type = 136, .option = 2,
 	   .mac = stranger);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
-	ND(&f, .src = "fd00::1", .dst = "ff02::1:ff00:2", .target = "fd00::2", .type = 135, .option = 1,
-	   .mac = stranger);
+	ND(&f, .src = "fd00::1", .dst = "ff02::1:ff00:2", .target = "fd00::2", .type = 135,
+	   .option = 1, .mac = stranger);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
 	ND(&f, .src = "fd00::fe", .dst = "fd00::2", .target = "fd00::1", .type = 136);
 	assert_reason(kit, 1, DROP_SPOOF_IP6, kit_send(kit, 1, &f));
@@ -256,7 +260,8 @@ static void only_routers_advertise(void **state)
 	assert_reason(kit, 1, DROP_ROGUE_RA, kit_send(kit, 1, &f));
 	/* Hidden behind an extension header, and in a fragment. */
 	KIT_FRAME(&f, .smac = kit_mac[1], .src = LL1, .dst = "ff02::1", .proto = KIT_ICMP6,
-		  .icmp_type = 134, .ttl = 255, .ext = "\x3a\0\1\4\0\0\0", .ext_size = 8, .ext_proto = 60);
+		  .icmp_type = 134, .ttl = 255, .ext = "\x3a\0\1\4\0\0\0", .ext_size = 8,
+		  .ext_proto = 60);
 	assert_reason(kit, 1, DROP_ROGUE_RA, kit_send(kit, 1, &f));
 	KIT_FRAME(&f, .smac = kit_mac[1], .src = LL1, .dst = "ff02::1", .proto = KIT_ICMP6,
 		  .icmp_type = 134, .ttl = 255, .frag_more = true, .body_size = 8);
@@ -266,7 +271,7 @@ static void only_routers_advertise(void **state)
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
-/* ---- DHCP ------------------------------------------------------------------------------------------- */
+/* ---- DHCP ---- */
 struct dhcp {
 	uint8_t type;
 	const uint8_t *chaddr;
@@ -307,8 +312,8 @@ static void clients_ask_before_they_have_an_address(void **state)
 	struct kit *kit = *state;
 	struct kit_frame f;
 
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "0.0.0.0", .dst = "255.255.255.255", .proto = KIT_UDP,
-		  .sport = 68, .dport = 67, .body_size = 240);
+	KIT_FRAME(&f, .smac = kit_mac[1], .src = "0.0.0.0", .dst = "255.255.255.255",
+		  .proto = KIT_UDP, .sport = 68, .dport = 67, .body_size = 240);
 	assert_reason(kit, 1, DROP_POLICY, kit_send(kit, 1, &f)); /* an ordinary row allows it */
 	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PORT,
 		.proto = KIT_UDP, .port = 67, .rank = 1, .rule = 3, .action = BH_ACTION_ALLOW);
@@ -326,11 +331,14 @@ static void only_servers_answer(void **state)
 	struct kit_frame f;
 
 	kit_allow_all(kit);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 67, .dport = 68);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 67,
+		  .dport = 68);
 	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "255.255.255.255", .proto = KIT_UDP, .sport = 4444, .dport = 68);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "255.255.255.255", .proto = KIT_UDP, .sport = 4444,
+		  .dport = 68);
 	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .sport = 547, .dport = 546);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .sport = 547,
+		  .dport = 546);
 	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
 	assert_int_equal(kit_event(kit, BH_FLOW_GUARD)->reason, BH_REASON_DROP_ROGUE_DHCP);
 	kit_nic_flags(kit, 1, BH_NIC_DHCP_SERVER);
@@ -347,19 +355,23 @@ static void addresses_are_learned(void **state)
 	struct bh_nic_addr own;
 	struct kit_frame f;
 
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120", .lease_s = 3600);
+	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
+	     .lease_s = 3600);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
 	assert_false(has_address(kit, 1, "10.0.0.120", &own)); /* not asked to learn */
 	kit_nic_flags(kit, 1, BH_NIC_LEARN_DHCP);
-	DHCP(&f, kit_mac[1], .type = 2, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120", .lease_s = 3600);
+	DHCP(&f, kit_mac[1], .type = 2, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
+	     .lease_s = 3600);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	DHCP(&f, kit_mac_all, .type = 5, .chaddr = kit_mac[2], .yiaddr = "10.0.0.120", .lease_s = 3600);
+	DHCP(&f, kit_mac_all, .type = 5, .chaddr = kit_mac[2], .yiaddr = "10.0.0.120",
+	     .lease_s = 3600);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120", .lease_s = 3600,
-	     .cut = true);
+	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
+	     .lease_s = 3600, .cut = true);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
 	assert_false(has_address(kit, 1, "10.0.0.120", &own));
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120", .lease_s = 3600);
+	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
+	     .lease_s = 3600);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
 	assert_true(has_address(kit, 1, "10.0.0.120", &own));
 	assert_int_equal(own.flags, BH_ADDR_LEARNED);
@@ -369,7 +381,8 @@ static void addresses_are_learned(void **state)
 	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->action, BH_ACTION_ALLOW);
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_DHCP_LEARNED), 1);
 	kit_allow_all(kit);
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "10.0.0.120", .dst = "192.0.2.1", .proto = KIT_UDP);
+	KIT_FRAME(&f, .smac = kit_mac[1], .src = "10.0.0.120", .dst = "192.0.2.1",
+		  .proto = KIT_UDP);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
@@ -390,7 +403,7 @@ static void nobody_gets_what_another_has(void **state)
 	assert_int_equal(own.expires_ns, 0); /* configured: does not end with the lease */
 }
 
-/* ---- delivery --------------------------------------------------------------------------------------- */
+/* ---- delivery ---- */
 static void nobody_hears_what_is_for_others(void **state)
 {
 	struct kit *kit = *state;
@@ -450,7 +463,8 @@ static void what_is_not_fed_is_closed(void **state)
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP);
 	assert_int_equal(kit_run(kit, KIT_FROM_GUEST, kit->ifindex[0], 0, &f).verdict, KIT_DROP);
 	assert_int_equal(kit_stat(kit, 0, BH_REASON_DROP_CLOSED), 1);
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nics), &one, &n, BPF_ANY), 0);
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nics), &one, &n, BPF_ANY), 0);
 	assert_reason(kit, 1, DROP_CLOSED, kit_send(kit, 1, &f));
 	KIT_FRAME(&f, .src = "10.0.0.2", .dst = "10.0.0.1", .proto = KIT_UDP);
 	assert_reason(kit, 1, DROP_CLOSED, kit_receive(kit, 1, BH_MARK_UPLINK, &f));
@@ -465,7 +479,8 @@ static void an_open_nic_passes_but_serves_nobody(void **state)
 	KIT_FRAME(&f, .smac = stranger, .src = "10.0.0.77", .dst = "192.0.2.1", .proto = KIT_UDP);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_PASS), 1);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 67, .dport = 68);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 67,
+		  .dport = 68);
 	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
 	KIT_FRAME(&f, .src = "192.0.2.1", .dst = "10.0.0.1", .proto = KIT_UDP);
 	assert_int_equal(kit_receive(kit, 1, BH_MARK_UPLINK, &f), KIT_PASS);
@@ -487,7 +502,8 @@ static void groups_are_judged_once(void **state)
 	assert_int_equal(kit_receive(kit, 2, BH_MARK_UPLINK, &f), KIT_PASS); /* a VM's elsewhere */
 	KIT_FRAME(&f, .src = "192.0.2.1", .dst = "224.0.0.251", .proto = KIT_UDP, .dport = 5353);
 	assert_reason(kit, 2, DROP_POLICY, kit_receive(kit, 2, BH_MARK_UPLINK, &f));
-	KIT_FRAME(&f, .src = "10.0.0.254", .dst = "255.255.255.255", .proto = KIT_UDP, .dport = 5353);
+	KIT_FRAME(&f, .src = "10.0.0.254", .dst = "255.255.255.255", .proto = KIT_UDP,
+		  .dport = 5353);
 	assert_reason(kit, 2, DROP_POLICY, kit_receive(kit, 2, BH_MARK_HOST, &f));
 	KIT_ROW(kit, .identity = 301, .dir = BH_DIR_INGRESS, .remote_kind = BH_REMOTE_IDENTITY,
 		.remote = BH_IDENTITY_HOST, .rank = 1, .rule = 51, .action = BH_ACTION_ALLOW);
@@ -524,8 +540,9 @@ static void tags_need_permission(void **state)
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "192.0.2.1", .proto = KIT_UDP, .vlan = {5});
 	KIT_FRAME(&q, .src = "10.0.0.1", .dst = "192.0.2.1", .proto = KIT_UDP, .vlan = {5, 6});
 	assert_reason(kit, 1, DROP_VLAN, kit_send(kit, 1, &f));
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nic_vlans), &key, present,
-					     BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nic_vlans), &key,
+					     present, BPF_ANY),
+			 0);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	assert_reason(kit, 1, DROP_VLAN, kit_send(kit, 1, &q));
 	kit_set_gen(kit, 3);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames that lie, are cut short or come in pieces. Everything is allowed here: only form is judged. */
+/* Frames that lie, are cut short or come in pieces. Everything is allowed here: only form is
+ * judged. */
 #include "kit.h"
 
 #include <string.h>
@@ -46,15 +47,17 @@ static void frames_cut_short_never_pass(void **state)
 			uint16_t outer = tags > 0 ? 5 : 0, inner = tags > 1 ? 6 : 0;
 
 			if (protos[i] != KIT_ICMP6) {
-				KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = protos[i],
-					  .sport = 1, .dport = 2, .tcp_flags = KIT_SYN, .icmp_type = 8,
-					  .body_size = 12, .vlan = {outer, inner});
+				KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2",
+					  .proto = protos[i], .sport = 1, .dport = 2,
+					  .tcp_flags = KIT_SYN, .icmp_type = 8, .body_size = 12,
+					  .vlan = {outer, inner});
 				no_prefix_passes(kit, &f);
 			}
 			if (protos[i] != KIT_ICMP) {
-				KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = protos[i],
-					  .sport = 1, .dport = 2, .tcp_flags = KIT_SYN, .icmp_type = 128,
-					  .body_size = 12, .vlan = {outer, inner});
+				KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2",
+					  .proto = protos[i], .sport = 1, .dport = 2,
+					  .tcp_flags = KIT_SYN, .icmp_type = 128, .body_size = 12,
+					  .vlan = {outer, inner});
 				no_prefix_passes(kit, &f);
 			}
 		}
@@ -94,8 +97,8 @@ static void lengths_do_not_lie(void **state)
 	struct kit *kit = *state;
 	struct kit_frame f, good;
 
-	KIT_FRAME(&good, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 1, .dport = 2,
-		  .body_size = 4);
+	KIT_FRAME(&good, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 1,
+		  .dport = 2, .body_size = 4);
 	f = good;
 	f.size += 18; /* padding is honest */
 	memset(f.data + good.size, 0, 18);
@@ -124,7 +127,8 @@ static void lengths_do_not_lie(void **state)
 	f = good;
 	f.data[f.l3] = 0x65;
 	assert_reason(kit, 1, DROP_MALFORMED, kit_send(kit, 1, &f));
-	KIT_FRAME(&good, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .tcp_flags = KIT_SYN);
+	KIT_FRAME(&good, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP,
+		  .tcp_flags = KIT_SYN);
 	for (unsigned doff = 0; doff < 16; doff++) {
 		f = good;
 		f.data[f.l4 + 12] = doff << 4;
@@ -149,7 +153,8 @@ static void scans_with_impossible_flags_are_dropped(void **state)
 	struct kit_frame f;
 
 	for (size_t i = 0; i < sizeof(flags); i++) {
-		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .tcp_flags = flags[i]);
+		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP,
+			  .tcp_flags = flags[i]);
 		assert_reason(kit, 1, DROP_MALFORMED, kit_send(kit, 1, &f));
 	}
 	KIT_FRAME(&f, .smac = kit_mac[1], .dmac = kit_mac[2], .src = "10.0.0.1", .dst = "10.0.0.1",
@@ -165,15 +170,15 @@ static void options_are_skipped(void **state)
 
 	memset(options, 1, sizeof(options));
 	for (size_t size = 4; size <= 40; size += 4) {
-		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 1, .dport = 2,
-			  .tcp_flags = KIT_SYN, .ext = options, .ext_size = size);
+		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 1,
+			  .dport = 2, .tcp_flags = KIT_SYN, .ext = options, .ext_size = size);
 		assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	}
 	assert_int_equal(kit_ct_count(kit), 1);
 	no_prefix_passes(kit, &f);
 }
 
-/* ---- extension headers ------------------------------------------------------------------------------ */
+/* ---- extension headers ---- */
 /* A chain of headers of these types; the last one names UDP. Returns its size. */
 static size_t chain(uint8_t *ext, const uint8_t *types, size_t count)
 {
@@ -194,7 +199,8 @@ static size_t chain(uint8_t *ext, const uint8_t *types, size_t count)
 
 static void extension_headers_are_walked(void **state)
 {
-	static const uint8_t good[] = {0, 60, 43, 60}, dst[9] = {60, 60, 60, 60, 60, 60, 60, 60, 60};
+	static const uint8_t good[] = {0, 60, 43, 60},
+			     dst[9] = {60, 60, 60, 60, 60, 60, 60, 60, 60};
 	static const uint8_t hop_later[] = {60, 0}, twice[] = {44, 44};
 	struct kit *kit = *state;
 	uint8_t ext[80];
@@ -207,30 +213,30 @@ static void extension_headers_are_walked(void **state)
 	no_prefix_passes(kit, &f);
 	assert_int_equal(kit_ct_count(kit), 1);
 	size = chain(ext, dst, 8);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 60);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 60);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	size = chain(ext, dst, 9);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 60);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 60);
 	assert_reason(kit, 1, DROP_EXTHDR, kit_send(kit, 1, &f));
 	size = chain(ext, hop_later, 2);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 60);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 60);
 	assert_reason(kit, 1, DROP_EXTHDR, kit_send(kit, 1, &f));
 	size = chain(ext, twice, 2);
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 44);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 44);
 	assert_reason(kit, 1, DROP_EXTHDR, kit_send(kit, 1, &f));
 	size = chain(ext, (uint8_t[]){43}, 1);
 	ext[2] = 0; /* type 0, RFC 5095 */
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 43);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 43);
 	assert_reason(kit, 1, DROP_EXTHDR, kit_send(kit, 1, &f));
 	size = chain(ext, (uint8_t[]){60}, 1);
 	ext[1] = 200; /* longer than the packet */
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext, .ext_size = size,
-		  .ext_proto = 60);
+	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .ext = ext,
+		  .ext_size = size, .ext_proto = 60);
 	assert_reason(kit, 1, DROP_MALFORMED, kit_send(kit, 1, &f));
 }
 
@@ -246,7 +252,7 @@ static void authentication_headers_are_walked(void **state)
 	assert_int_equal(kit_ct(kit).policy_port, 7);
 }
 
-/* ---- fragments -------------------------------------------------------------------------------------- */
+/* ---- fragments ---- */
 struct piece {
 	bool v6;
 	unsigned off, size;
@@ -259,8 +265,8 @@ static void piece_build(struct kit_frame *f, const struct piece *p)
 {
 	KIT_FRAME(f, .src = p->v6 ? "fd00::1" : "10.0.0.1", .dst = p->v6 ? "fd00::2" : "10.0.0.2",
 		  .proto = p->proto ? p->proto : KIT_UDP, .sport = 1000, .dport = 2000,
-		  .tcp_flags = KIT_SYN, .body_size = p->size, .frag_off = p->off, .frag_more = p->more,
-		  .frag_id = p->id);
+		  .tcp_flags = KIT_SYN, .body_size = p->size, .frag_off = p->off,
+		  .frag_more = p->more, .frag_id = p->id);
 	if (!p->off && (!p->proto || p->proto == KIT_UDP)) {
 		f->data[f->l4 + 4] = 4; /* UDP's length is that of the whole */
 	}
@@ -354,8 +360,8 @@ static void a_fragmented_echo_passes(void **state)
 	struct kit *kit = *state;
 	struct kit_frame f;
 
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_ICMP, .icmp_type = 8, .icmp_id = 3,
-		  .body_size = 16, .frag_more = true, .frag_id = 4);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_ICMP, .icmp_type = 8,
+		  .icmp_id = 3, .body_size = 16, .frag_more = true, .frag_id = 4);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_ICMP, .body_size = 10,
 		  .frag_off = 24, .frag_id = 4);
@@ -365,7 +371,8 @@ static void a_fragmented_echo_passes(void **state)
 	assert_reason(kit, 1, DROP_ICMP_UNRELATED, kit_send(kit, 1, &f));
 }
 
-/* Bytes turned at random: whatever comes out, nothing passes with a source that is not the NIC's. */
+/* Bytes turned at random: whatever comes out, nothing passes with a source that is not the NIC's.
+ */
 static void noise_never_spoofs(void **state)
 {
 	struct kit *kit = *state;
@@ -376,8 +383,9 @@ static void noise_never_spoofs(void **state)
 		bool v6 = round & 1;
 		size_t from;
 
-		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1", .dst = v6 ? "fd00::2" : "10.0.0.2",
-			  .proto = KIT_TCP, .tcp_flags = KIT_SYN, .body_size = 24);
+		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1",
+			  .dst = v6 ? "fd00::2" : "10.0.0.2", .proto = KIT_TCP,
+			  .tcp_flags = KIT_SYN, .body_size = 24);
 		for (int i = 0; i < 3; i++) {
 			seed = seed * 1664525 + 1013904223;
 			f.data[(seed >> 8) % f.size] = seed >> 24;

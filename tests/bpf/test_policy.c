@@ -7,13 +7,14 @@
 
 #include <bpf/bpf.h>
 
-/* Sends UDP from NIC 1 to `dst`:`port` and gives the verdict. Each port is a connection of its own. */
+/* Sends UDP from NIC 1 to `dst`:`port` and gives the verdict. Each port is a connection of its own.
+ */
 static int try(struct kit *kit, const char *dst, uint16_t port)
 {
 	struct kit_frame f;
 
-	KIT_FRAME(&f, .src = strchr(dst, ':') ? "fd00::1" : "10.0.0.1", .dst = dst, .proto = KIT_UDP,
-		  .sport = 9, .dport = port);
+	KIT_FRAME(&f, .src = strchr(dst, ':') ? "fd00::1" : "10.0.0.1", .dst = dst,
+		  .proto = KIT_UDP, .sport = 9, .dport = port);
 	return kit_send(kit, 1, &f);
 }
 
@@ -33,17 +34,21 @@ static void cidr(struct kit *kit, uint32_t scope, const char *addr, unsigned bit
 	struct bh_cidr_key key = {.prefixlen = 32 + bits, .scope = scope};
 
 	kit_ip(addr, key.addr);
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_cidrs), &key, &class,
-					     BPF_ANY), 0);
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_cidrs), &key, &class, BPF_ANY),
+		0);
 }
 
 static void range(struct kit *kit, uint8_t proto, uint16_t port, unsigned bits, uint32_t class)
 {
-	struct bh_range_key key = {.prefixlen = 32 + 16 + bits, .scope = BH_SET(300, BH_DIR_EGRESS),
-				   .proto = proto, .port = htons(port)};
+	struct bh_range_key key = {.prefixlen = 32 + 16 + bits,
+				   .scope = BH_SET(300, BH_DIR_EGRESS),
+				   .proto = proto,
+				   .port = htons(port)};
 
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_ranges), &key, &class,
-					     BPF_ANY), 0);
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_ranges), &key, &class, BPF_ANY),
+		0);
 }
 
 static void peers_by_identity(void **state)
@@ -164,7 +169,8 @@ static void a_commit_is_seen_as_a_whole(void **state)
 	struct kit *kit = *state;
 
 	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PORT,
-		.proto = KIT_UDP, .port = 53, .rank = 1, .rule = 1, .action = BH_ACTION_ALLOW, .slots = 2);
+		.proto = KIT_UDP, .port = 53, .rank = 1, .rule = 1, .action = BH_ACTION_ALLOW,
+		.slots = 2);
 	assert_int_equal(try(kit, "192.0.2.1", 53), KIT_DROP);
 	kit_set_gen(kit, 3);
 	assert_int_equal(try(kit, "192.0.2.1", 53), KIT_PASS);
@@ -202,10 +208,12 @@ static void records_are_limited_and_counted(void **state)
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_EVENT_LIMITED), 7);
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_DROP_POLICY), 10);
 	/* A second later the next one says how many were left out. */
-	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s), 0);
-	s.bucket_ns = 1;
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s, BPF_ANY),
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s),
 			 0);
+	s.bucket_ns = 1;
+	assert_int_equal(
+		bpf_map_update_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s, BPF_ANY),
+		0);
 	assert_int_equal(try(kit, "192.0.2.1", 120), KIT_DROP);
 	assert_int_equal(kit_event(kit, BH_FLOW_REFUSED)->suppressed, 7);
 	/* A row that says log is not limited. */

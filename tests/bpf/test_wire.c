@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The programs on real taps of a real bridge: what BPF_PROG_TEST_RUN can't make. Frames that are not
- * linear, tags that the kernel has taken off, frames cut within their IP header, answers that find
- * their way back, the host's own stack.
+ * The programs on real taps of a real bridge: what BPF_PROG_TEST_RUN can't make. Frames that are
+ * not linear, tags that the kernel has taken off, frames cut within their IP header, answers that
+ * find their way back, the host's own stack.
  *
- * kit1 and kit2 are NICs, kit0 is a port that is not fed, kup0 the uplink (its other end is kup1), all on
- * bridge kbr, which is the host's 10.0.0.254.
+ * kit1 and kit2 are NICs, kit0 is a port that is not fed, kup0 the uplink (its other end is kup1),
+ * all on bridge kbr, which is the host's 10.0.0.254.
  *
  * That nothing arrives is seen without waiting: a frame that must arrive is sent behind it.
  */
@@ -30,7 +30,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#define RING_SIZE  4096u
+#define RING_SIZE   4096u
 #define PATIENCE_MS 2000
 #define PROBE_PORT  9999 /* frames of settle(): nobody expects them */
 
@@ -70,9 +70,11 @@ static int open_tap(const char *name)
 
 static int open_packet(const char *name)
 {
-	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
+	struct sockaddr_ll sll = {.sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL),
 				  .sll_ifindex = (int)if_nametoindex(name)};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL)), one = 1;
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ALL)),
+	    one = 1;
 
 	assert_true(fd >= 0);
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)), 0);
@@ -98,7 +100,8 @@ static int setup(void **state)
 	shell("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; ip link del kbr 2>/dev/null; "
 	      "ip link del kup0 2>/dev/null; ip link add kbr type bridge && "
 	      "ip link add kup0 type veth peer name kup1 && for d in kit0 kit1 kit2 kup0; do "
-	      "echo 1 > /proc/sys/net/ipv6/conf/$d/disable_ipv6; ip link set $d master kbr up; done && "
+	      "echo 1 > /proc/sys/net/ipv6/conf/$d/disable_ipv6; "
+	      "ip link set $d master kbr up; done && "
 	      "ip link set kup1 up && ip link set kbr up && ip addr add 10.0.0.254/24 dev kbr && "
 	      "ip neigh replace 10.0.0.1 lladdr 52:54:00:00:00:01 dev kbr nud permanent");
 	for (int i = 0; i < 3; i++) {
@@ -166,7 +169,8 @@ static void expect(int fd, const struct kit_frame *want)
 
 static void udp(struct kit_frame *f, const char *src, const char *dst, uint16_t port, size_t size)
 {
-	KIT_FRAME(f, .src = src, .dst = dst, .proto = KIT_UDP, .sport = 9, .dport = port, .body_size = size);
+	KIT_FRAME(f, .src = src, .dst = dst, .proto = KIT_UDP, .sport = 9, .dport = port,
+		  .body_size = size);
 }
 
 /* A port forwards some time after its link is up. */
@@ -246,7 +250,8 @@ static void and_go_past_it(void **state)
 		udp(&f, "10.0.0.1", "10.0.0.2", 7, 100 + i);
 		put_frame(wire.tap[1], &f);
 		expect(wire.tap[2], &f);
-		KIT_FRAME(&f, .src = "fd00::2", .dst = "fd00::1", .proto = KIT_UDP, .sport = 9, .dport = 7);
+		KIT_FRAME(&f, .src = "fd00::2", .dst = "fd00::1", .proto = KIT_UDP, .sport = 9,
+			  .dport = 7);
 		put_frame(wire.tap[2], &f);
 		expect(wire.tap[1], &f);
 	}
@@ -279,8 +284,9 @@ static void frames_cut_within_their_headers_reach_nobody(void **state)
 
 	(void)state;
 	for (int v6 = 0; v6 < 2; v6++) {
-		KIT_FRAME(&whole, .src = v6 ? "fd00::1" : "10.0.0.1", .dst = v6 ? "fd00::2" : "10.0.0.2",
-			  .proto = KIT_TCP, .dport = 9, .tcp_flags = KIT_SYN);
+		KIT_FRAME(&whole, .src = v6 ? "fd00::1" : "10.0.0.1",
+			  .dst = v6 ? "fd00::2" : "10.0.0.2", .proto = KIT_TCP, .dport = 9,
+			  .tcp_flags = KIT_SYN);
 		f = whole;
 		for (f.size = 14; f.size < whole.size; f.size++) {
 			put_frame(wire.tap[1], &f);
@@ -327,8 +333,8 @@ static void resets_find_their_way_back(void **state)
 	(void)state;
 	kit_default(wire.kit, 300, BH_DIR_EGRESS, BH_ACTION_REJECT, 1);
 	kit_default(wire.kit, 301, BH_DIR_INGRESS, BH_ACTION_REJECT, 1);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "192.0.2.9", .proto = KIT_TCP, .sport = 4, .dport = 80,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "192.0.2.9", .proto = KIT_TCP, .sport = 4,
+		  .dport = 80, .tcp_flags = KIT_SYN);
 	put_frame(wire.tap[1], &f);
 	assert_true(get_frame(wire.tap[1], &got));
 	assert_int_equal(got.size, 54);
@@ -337,27 +343,29 @@ static void resets_find_their_way_back(void **state)
 	/* Refused by the receiver: back by its port, the bridge and the uplink. */
 	udp(&f, "10.0.0.1", "10.0.0.2", 7, 0);
 	kit_default(wire.kit, 300, BH_DIR_EGRESS, BH_ACTION_ALLOW, 1);
-	KIT_FRAME(&f, .src = "192.0.2.9", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 4, .dport = 22,
-		  .tcp_flags = KIT_SYN);
+	KIT_FRAME(&f, .src = "192.0.2.9", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 4,
+		  .dport = 22, .tcp_flags = KIT_SYN);
 	put_frame(wire.up, &f);
 	assert_true(get_frame(wire.up, &got));
 	assert_int_equal(got.size, 54);
 	assert_memory_equal(got.data, kit_mac[0], 6);
 	assert_int_equal(got.data[47], KIT_RST | KIT_ACK);
 	assert_true(kit_is_valid(&got));
-	KIT_FRAME(&f, .src = "2001:db8::9", .dst = "fd00::2", .proto = KIT_UDP, .sport = 4, .dport = 22,
-		  .body_size = 300);
+	KIT_FRAME(&f, .src = "2001:db8::9", .dst = "fd00::2", .proto = KIT_UDP, .sport = 4,
+		  .dport = 22, .body_size = 300);
 	put_frame(wire.up, &f);
 	assert_true(get_frame(wire.up, &got));
 	assert_int_equal(got.data[54], 1);
 	assert_true(kit_is_valid(&got));
 }
 
-/* ---- frames from a packet ring: 14 linear bytes ------------------------------------------------------ */
+/* ---- frames from a packet ring: 14 linear bytes ---- */
 static void put_by_ring(const struct kit_frame *f)
 {
-	struct tpacket_req req = {.tp_block_size = RING_SIZE, .tp_block_nr = 1,
-				  .tp_frame_size = RING_SIZE, .tp_frame_nr = 1};
+	struct tpacket_req req = {.tp_block_size = RING_SIZE,
+				  .tp_block_nr = 1,
+				  .tp_frame_size = RING_SIZE,
+				  .tp_frame_nr = 1};
 	int fd = open_packet("kup1"), version = TPACKET_V2;
 	struct tpacket2_hdr *h;
 
@@ -396,8 +404,9 @@ static void frames_that_are_not_linear(void **state)
 	kit_allow_all(wire.kit);
 	attach("kup0", wire.kit->skel->progs.bh_from_guest, BPF_TC_INGRESS);
 	attach("kup0", wire.kit->skel->progs.bh_to_guest, BPF_TC_EGRESS);
-	assert_int_equal(bpf_map_update_elem(bpf_map__fd(wire.kit->skel->maps.bh_ports), &ifindex, &port,
-					     BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(wire.kit->skel->maps.bh_ports), &ifindex,
+					     &port, BPF_ANY),
+			 0);
 	udp(&f, "10.0.0.3", "10.0.0.2", 7, 300);
 	put_by_ring(&f);
 	expect(wire.tap[2], &f);
@@ -409,7 +418,8 @@ static void frames_that_are_not_linear(void **state)
 	assert_int_equal(kit_stat(wire.kit, 3, BH_REASON_DROP_SPOOF_IP4), 1);
 }
 
-/* The host's own stack, both ways: marked by the bridge device's egress, taken off at its ingress. */
+/* The host's own stack, both ways: marked by the bridge device's egress, taken off at its ingress.
+ */
 static void the_host_talks_to_its_guests(void **state)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(7)}, at = to;
@@ -431,8 +441,8 @@ static void the_host_talks_to_its_guests(void **state)
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "kbr");
 	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &ifr), 0);
 	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
-	KIT_FRAME(&f, .dmac = mac, .src = "10.0.0.1", .dst = "10.0.0.254", .proto = KIT_UDP, .sport = 7,
-		  .dport = 7, .body = "world", .body_size = 5);
+	KIT_FRAME(&f, .dmac = mac, .src = "10.0.0.1", .dst = "10.0.0.254", .proto = KIT_UDP,
+		  .sport = 7, .dport = 7, .body = "world", .body_size = 5);
 	put_frame(wire.tap[1], &f);
 	assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
 	assert_int_equal(recv(fd, text, sizeof(text), 0), 5);
@@ -440,8 +450,8 @@ static void the_host_talks_to_its_guests(void **state)
 	close(fd);
 	/* What the host's policy for that guest does not allow. */
 	kit_default(wire.kit, 300, BH_DIR_EGRESS, BH_ACTION_DENY, 1);
-	KIT_FRAME(&f, .dmac = mac, .src = "10.0.0.1", .dst = "10.0.0.254", .proto = KIT_UDP, .sport = 8,
-		  .dport = 7);
+	KIT_FRAME(&f, .dmac = mac, .src = "10.0.0.1", .dst = "10.0.0.254", .proto = KIT_UDP,
+		  .sport = 8, .dport = 7);
 	put_frame(wire.tap[1], &f);
 	assert_int_equal(kit_stat(wire.kit, 1, BH_REASON_DROP_POLICY), 1);
 }
