@@ -87,7 +87,7 @@ def start_servers(guest):
 def world():
     lab = Lab(f"e2e{os.getpid() % 100000}", hosts=2)
     try:
-        lab.up()
+        lab.up(bulkhead=True)
         lab.manager.start_all()
         apply(lab, BASE_POLICY)
         guests = [add_guest(lab, *one) for one in GUESTS]

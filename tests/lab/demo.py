@@ -70,7 +70,7 @@ def start_world():
     kvm = image.probe_kvm()
     image.initrd()
     step(f"two hypervisor hosts, a libvirtd each (guests by {'KVM' if kvm else 'emulation: no usable KVM here'})")
-    lab = Lab(NAME, hosts=2).up()
+    lab = Lab(NAME, hosts=2).up(bulkhead=True)
     if lab.nat_missing:
         step(f"  without libvirt's NAT network: {lab.nat_missing}")
     step("bulkheadd with its nats-server; both hosts enrol")

@@ -43,8 +43,9 @@ class Lab:
         return [self.switch, self.manager, *self.hosts]
 
     # ---- up ---------------------------------------------------------------------------------------
-    def up(self, nat=True):
-        """Nodes, networks and libvirt; no Bulkhead yet."""
+    def up(self, nat=True, bulkhead=False):
+        """Nodes, networks and libvirt. bulkhead: installed on the hosts (hooks, configuration), not running yet;
+        it has to be there first, because libvirtd looks for hooks only when it starts."""
         if os.geteuid():
             raise util.LabError("the lab makes namespaces and needs root: use sudo")
         self.down()
@@ -55,6 +56,8 @@ class Lab:
         for node in self.nodes():
             node.up()
         self._wire()
+        for host in self.hosts if bulkhead else []:
+            self.manager.install_host(host)
         with concurrent.futures.ThreadPoolExecutor() as pool:
             list(pool.map(Host.start_libvirt, self.hosts))
         if nat:

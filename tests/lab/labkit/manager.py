@@ -171,8 +171,6 @@ class Manager(Node):
 
     def start_all(self):
         """Manager, hosts enrolled and in sync. Guests come afterwards: their birth needs hostd."""
-        for host in self.lab.hosts:
-            self.install_host(host)
         self.start_manager()
         for host in self.lab.hosts:
             self.enrol(host)
