@@ -1,81 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation. The folder holds `state` and segments `<16 hex digits>.seg`, numbered upwards; only
- * the newest, the head, is written to, and it is never removed. A segment has a header with its epoch and
- * the next number when it was made, then records. `state` has two slots that are written in turn, so that
- * a torn write leaves the other one.
- *
- * Open reads every segment; the first record that is not whole ends its segment, and the head is cut
- * there. A number must never be used twice, or the manager would take a new event for a repeat. So the
- * epoch goes on only when nothing can be missing behind the last record: the tail was whole, and either
- * this kernel wrote it (page cache) or the spool was closed cleanly (synced). Else a new epoch starts.
+ * Theory of operation. The folder holds `state` and segments `<16 hex digits>.seg`, numbered
+ * upwards; only the newest, the head, is written to, and it is never removed. A segment has a
+ * header with its epoch and the next number when it was made, then records. `state` has two slots
+ * that are written in turn, so that a torn write leaves the other one.
  */
-#include "bus/spool.h"
+#include "bus/spool_internal.h"
 
 #include "base/counter.h"
-#include "base/file.h"
-#include "base/util.h"
-#include "bus/spool_format.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
-#define MAX_DEFAULT (256ull << 20)
-#define MAX_LEAST   (256ull << 10)
-#define SEGMENT_MAX (4ull << 20)
-#define SEGMENT_MIN (32ull << 10)
-#define SEGMENT_READ_MAX (SEGMENT_MAX + (64u << 10))
-#define GAP_ROOM    1024 /* kept free, so that a gap event fits when nothing else does */
+#define GAP_ROOM 1024 /* kept free, so that a gap event fits when nothing else does */
 
 BH_COUNTER(spool_refused, "events refused because the spool was full or its disk failed");
 BH_COUNTER(spool_truncated, "bytes cut off or skipped in a damaged spool");
 BH_COUNTER(spool_write_errors, "writes to the spool that failed");
-BH_COUNTER(spool_epochs, "epochs that a spool started");
 
-struct segment {
-	uint64_t index;
-	uint64_t size; /* of whole records, header included */
-	uint64_t left; /* records that are not acknowledged */
-	struct bh_spool_header header;
-};
-
-struct bh_spool {
-	char *dir;
-	char *producer;
-	char boot_id[40];
-	uint64_t max_bytes;
-	uint64_t segment_bytes;
-	int dir_fd; /* also the lock */
-	int state_fd;
-	int head_fd; /* -1: the next append makes a segment */
-	int tail_fd; /* of the first segment, for reading; -1: not open */
-	bool head_dirty;
-	bool dir_dirty;
-	BH_VEC(int) unsynced; /* former heads */
-	BH_VEC(struct segment) segments; /* oldest first, the head last */
-	struct bh_spool_state state;
-	char epoch_text[BH_UUID_TEXT_SIZE];
-	uint64_t next_seq;
-	uint64_t bytes;
-	uint64_t lost;
-	uint64_t truncated;
-	bool new_epoch;
-};
-
-static void name_of(uint64_t index, char ret[32])
+void bh_spool_segment_name(uint64_t index, char ret[32])
 {
 	snprintf(ret, 32, "%016llx.seg", (unsigned long long)index);
 }
 
-static struct segment *head_of(struct bh_spool *s)
+struct bh_spool_segment *bh_spool_head(struct bh_spool *s)
 {
 	return &s->segments.items[s->segments.count - 1];
 }
 
-static int state_write(struct bh_spool *s)
+int bh_spool_state_write(struct bh_spool *s)
 {
 	uint8_t slot[BH_SPOOL_SLOT_SIZE];
 
@@ -89,6 +42,12 @@ static int state_write(struct bh_spool *s)
 	return 0;
 }
 
+void bh_spool_note_cut(struct bh_spool *s, uint64_t bytes)
+{
+	s->truncated += bytes;
+	bh_counter_add(&spool_truncated, bytes);
+}
+
 /* ---- segments ---- */
 static void tail_close(struct bh_spool *s)
 {
@@ -98,30 +57,30 @@ static void tail_close(struct bh_spool *s)
 	s->tail_fd = -1;
 }
 
-static void first_remove(struct bh_spool *s)
+void bh_spool_first_remove(struct bh_spool *s)
 {
-	struct segment *seg = &s->segments.items[0];
+	struct bh_spool_segment *seg = &s->segments.items[0];
 	char name[32];
 
 	tail_close(s);
-	name_of(seg->index, name);
+	bh_spool_segment_name(seg->index, name);
 	unlinkat(s->dir_fd, name, 0);
 	s->bytes -= seg->size;
 	memmove(seg, seg + 1, --s->segments.count * sizeof(*seg));
 }
 
 /* Makes a new head. */
-static int head_make(struct bh_spool *s)
+int bh_spool_head_make(struct bh_spool *s)
 {
 	struct bh_spool_header header = {.index = 1, .first_seq = s->next_seq};
 	uint8_t bytes[BH_SPOOL_HEADER_SIZE];
-	struct segment *seg;
+	struct bh_spool_segment *seg;
 	char name[32];
 	int fd;
 	int r;
 
 	if (s->segments.count) {
-		header.index = head_of(s)->index + 1;
+		header.index = bh_spool_head(s)->index + 1;
 	}
 	if (header.index <= s->state.ack_index) {
 		header.index = s->state.ack_index + 1;
@@ -131,7 +90,7 @@ static int head_make(struct bh_spool *s)
 	}
 	memcpy(header.epoch, s->state.epoch, sizeof(header.epoch));
 	bh_spool_header_encode(&header, bytes);
-	name_of(header.index, name);
+	bh_spool_segment_name(header.index, name);
 	fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, bytes, sizeof(bytes)) != sizeof(bytes)) {
 		r = errno ? -errno : -EIO;
@@ -153,17 +112,18 @@ static int head_make(struct bh_spool *s)
 	seg->header = header;
 	seg->size = sizeof(bytes);
 	s->bytes += seg->size;
-	s->state.head_index = seg->index; /* so that a lost head is noticed, whose numbers were used */
-	return state_write(s);
+	s->state.head_index =
+		seg->index; /* so that a lost head is noticed, whose numbers were used */
+	return bh_spool_state_write(s);
 }
 
 /* A whole segment that needs no reading any more goes, unless it is the head. */
-static void drop_acked(struct bh_spool *s)
+void bh_spool_drop_acked(struct bh_spool *s)
 {
 	while (s->segments.count > 1 && (s->segments.items[0].index < s->state.ack_index ||
 					 (s->segments.items[0].index == s->state.ack_index &&
 					  s->state.ack_offset >= s->segments.items[0].size))) {
-		first_remove(s);
+		bh_spool_first_remove(s);
 		if (s->state.ack_index < s->segments.items[0].index) {
 			s->state.ack_index = s->segments.items[0].index;
 			s->state.ack_offset = BH_SPOOL_HEADER_SIZE;
@@ -179,12 +139,12 @@ static int record_append(struct bh_spool *s, uint64_t seq, const char *line, siz
 	ssize_t n;
 	int r = 0;
 
-	if (s->head_fd < 0 || head_of(s)->size >= s->segment_bytes) {
-		r = head_make(s);
+	if (s->head_fd < 0 || bh_spool_head(s)->size >= s->segment_bytes) {
+		r = bh_spool_head_make(s);
 		if (r) {
 			return r;
 		}
-		drop_acked(s);
+		bh_spool_drop_acked(s);
 	}
 	bh_wbuf_init(&w, 0);
 	bh_spool_record_write(&w, s->state.epoch, &record);
@@ -192,14 +152,14 @@ static int record_append(struct bh_spool *s, uint64_t seq, const char *line, siz
 	if (n != (ssize_t)w.size) {
 		r = n < 0 ? -errno : -ENOSPC;
 		bh_counter_add(&spool_write_errors, 1);
-		if (ftruncate(s->head_fd, (off_t)head_of(s)->size)) {
+		if (ftruncate(s->head_fd, (off_t)bh_spool_head(s)->size)) {
 			/* leave the torn record behind, in a segment that is not the head */
 			*bh_vec_push(&s->unsynced) = s->head_fd;
 			s->head_fd = -1;
 		}
 	} else {
-		head_of(s)->size += w.size;
-		head_of(s)->left++;
+		bh_spool_head(s)->size += w.size;
+		bh_spool_head(s)->left++;
 		s->bytes += w.size;
 		s->head_dirty = true;
 	}
@@ -234,7 +194,8 @@ static int gap_append(struct bh_spool *s, uint64_t from, uint64_t to, const char
 	return r;
 }
 
-/* Writes the gap event of a run of refused numbers, when there is one and `more` bytes fit behind it. */
+/* Writes the gap event of a run of refused numbers, when there is one and `more` bytes fit behind
+ * it. */
 static int gap_flush(struct bh_spool *s, size_t more, uint64_t wall_ns)
 {
 	int r;
@@ -254,7 +215,7 @@ static int gap_flush(struct bh_spool *s, size_t more, uint64_t wall_ns)
 	s->state.lost_from = 0;
 	s->state.lost_to = 0;
 	/* if this fails the next open sees that the record covers the run */
-	(void)!state_write(s);
+	(void)!bh_spool_state_write(s);
 	return 0;
 }
 
@@ -268,7 +229,7 @@ static int refuse(struct bh_spool *s, uint64_t count, enum bh_spool_reason reaso
 	s->state.lost_to = s->next_seq - 1;
 	s->lost += count;
 	bh_counter_add(&spool_refused, count);
-	(void)!state_write(s);
+	(void)!bh_spool_state_write(s);
 	return BH_SPOOL_FULL;
 }
 
@@ -318,7 +279,7 @@ static int tail_open(struct bh_spool *s)
 	char name[32];
 
 	if (s->tail_fd < 0) {
-		name_of(s->segments.items[0].index, name);
+		bh_spool_segment_name(s->segments.items[0].index, name);
 		s->tail_fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC);
 	}
 	return s->tail_fd < 0 ? -errno : 0;
@@ -327,19 +288,18 @@ static int tail_open(struct bh_spool *s)
 /* What is left of the first segment can't be read any more: the disk changed under us. */
 static void tail_give_up(struct bh_spool *s)
 {
-	struct segment *seg = &s->segments.items[0];
+	struct bh_spool_segment *seg = &s->segments.items[0];
 	uint64_t lost_bytes = seg->size - s->state.ack_offset;
 
-	s->truncated += lost_bytes;
-	bh_counter_add(&spool_truncated, lost_bytes);
+	bh_spool_note_cut(s, lost_bytes);
 	seg->left = 0;
 	s->state.ack_offset = seg->size;
-	drop_acked(s);
-	(void)!state_write(s);
+	bh_spool_drop_acked(s);
+	(void)!bh_spool_state_write(s);
 }
 
 /* Takes records out of r, which starts at the acknowledged position. */
-static void batch_fill(struct bh_rbuf *r, const struct segment *seg, size_t max_count,
+static void batch_fill(struct bh_rbuf *r, const struct bh_spool_segment *seg, size_t max_count,
 		       size_t max_bytes, struct bh_spool_batch *ret)
 {
 	struct bh_spool_record rec;
@@ -370,7 +330,7 @@ static void batch_fill(struct bh_rbuf *r, const struct segment *seg, size_t max_
 static int batch_read(struct bh_spool *s, size_t max_count, size_t max_bytes,
 		      struct bh_spool_batch *ret, struct bh_diag *diag)
 {
-	const struct segment *seg = &s->segments.items[0];
+	const struct bh_spool_segment *seg = &s->segments.items[0];
 	uint64_t left = seg->size - s->state.ack_offset;
 	uint64_t want = max_bytes + (uint64_t)max_count * BH_SPOOL_RECORD_HEAD + BH_EVENT_SIZE_MAX;
 	size_t size = (size_t)(want < left ? want : left);
@@ -405,7 +365,7 @@ int bh_spool_peek(struct bh_spool *spool, size_t max_count, size_t max_bytes,
 
 	for (;;) {
 		memset(ret, 0, sizeof(*ret));
-		drop_acked(spool);
+		bh_spool_drop_acked(spool);
 		if (!spool->segments.count ||
 		    spool->state.ack_offset >= spool->segments.items[0].size) {
 			return BH_SPOOL_EMPTY;
@@ -427,7 +387,7 @@ void bh_spool_batch_done(struct bh_spool_batch *batch)
 
 void bh_spool_ack(struct bh_spool *spool, const struct bh_spool_batch *batch, uint64_t wall_ns)
 {
-	struct segment *seg = spool->segments.count ? &spool->segments.items[0] : NULL;
+	struct bh_spool_segment *seg = spool->segments.count ? &spool->segments.items[0] : NULL;
 
 	if (!seg || batch->segment != seg->index || batch->offset <= spool->state.ack_offset ||
 	    batch->offset > seg->size) {
@@ -435,9 +395,9 @@ void bh_spool_ack(struct bh_spool *spool, const struct bh_spool_batch *batch, ui
 	}
 	seg->left -= batch->count < seg->left ? batch->count : seg->left;
 	spool->state.ack_offset = batch->offset;
-	drop_acked(spool);
+	bh_spool_drop_acked(spool);
 	/* when this fails the next run sends the batch again: a repeat, no loss */
-	(void)!state_write(spool);
+	(void)!bh_spool_state_write(spool);
 	(void)!gap_flush(spool, 0, wall_ns);
 }
 
@@ -466,7 +426,7 @@ void bh_spool_stats_get(const struct bh_spool *spool, struct bh_spool_stats *ret
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->epoch, spool->epoch_text, sizeof(ret->epoch));
 	ret->next_seq = spool->next_seq;
-	bh_vec_foreach(seg, &spool->segments) {
+	bh_vec_foreach (seg, &spool->segments) {
 		ret->waiting += seg->left;
 	}
 	ret->bytes = spool->bytes;
@@ -474,322 +434,6 @@ void bh_spool_stats_get(const struct bh_spool *spool, struct bh_spool_stats *ret
 	ret->lost = spool->lost;
 	ret->truncated = spool->truncated;
 	ret->new_epoch = spool->new_epoch;
-}
-
-/* ---- opening ---- */
-static int index_compare(const void *a, const void *b)
-{
-	const struct segment *x = a;
-	const struct segment *y = b;
-
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
-static bool index_parse(const char *name, uint64_t *ret_index)
-{
-	uint8_t raw[8];
-	char hex[17];
-
-	if (strlen(name) != 20 || strcmp(name + 16, ".seg")) {
-		return false;
-	}
-	snprintf(hex, sizeof(hex), "%.16s", name);
-	if (bh_hex_parse(hex, raw, sizeof(raw))) {
-		return false;
-	}
-	*ret_index = 0;
-	for (size_t i = 0; i < sizeof(raw); i++) {
-		*ret_index = *ret_index << 8 | raw[i];
-	}
-	return *ret_index != 0 && *ret_index < UINT64_MAX;
-}
-
-static int segments_list(struct bh_spool *s, struct bh_diag *diag)
-{
-	DIR *dir = opendir(s->dir);
-	struct dirent *e;
-	uint64_t index;
-	int r;
-
-	if (!dir) {
-		r = -errno;
-		return bh_diag_at(diag, r, s->dir, 0, 0, "can't list: %s", strerror(-r));
-	}
-	while ((e = readdir(dir))) {
-		if (index_parse(e->d_name, &index)) {
-			bh_vec_push(&s->segments)->index = index;
-		}
-	}
-	closedir(dir);
-	if (s->segments.count) {
-		qsort(s->segments.items, s->segments.count, sizeof(*s->segments.items),
-		      index_compare);
-	}
-	return 0;
-}
-
-struct scan {
-	uint64_t last_seq; /* of the last whole record, or the header's number less one */
-	uint64_t file_size;
-	bool ack_fits; /* the acknowledged position is where a record ends */
-};
-
-/* Reads a segment. < 0 when it can't be read or has no good header. */
-static int segment_scan(const struct bh_spool *s, struct segment *seg, struct scan *ret)
-{
-	uint64_t acked = seg->index == s->state.ack_index ? s->state.ack_offset : 0;
-	BH_FREE char *path = NULL;
-	BH_FREE char *data = NULL;
-	struct bh_spool_record rec;
-	struct bh_rbuf r;
-	char name[32];
-	size_t size = 0;
-	uint64_t last = 0;
-	int err;
-
-	memset(ret, 0, sizeof(*ret));
-	name_of(seg->index, name);
-	path = bh_asprintf("%s/%s", s->dir, name);
-	err = bh_file_read(path, SEGMENT_READ_MAX, &data, &size, NULL);
-	if (err) {
-		ret->file_size = 1;
-		return err;
-	}
-	ret->file_size = size;
-	bh_rbuf_init(&r, data, size);
-	if (bh_spool_header_read(&r, &seg->header) || seg->header.index != seg->index) {
-		return -EBADMSG;
-	}
-	seg->size = r.pos;
-	seg->left = 0;
-	ret->ack_fits = acked <= r.pos;
-	while (!bh_spool_record_read(&r, seg->header.epoch, last, &rec)) {
-		last = rec.seq;
-		seg->size = r.pos;
-		seg->left += r.pos > acked;
-		ret->ack_fits = ret->ack_fits || r.pos == acked;
-	}
-	ret->last_seq = last ? last : seg->header.first_seq - 1;
-	return 0;
-}
-
-static void cut(struct bh_spool *s, uint64_t bytes)
-{
-	s->truncated += bytes;
-	bh_counter_add(&spool_truncated, bytes);
-}
-
-/* Scans all segments. *ret_last: of the newest. *ret_whole: nothing was cut off its end. */
-static void segments_scan(struct bh_spool *s, uint64_t *ret_last, bool *ret_whole)
-{
-	struct scan scan;
-
-	*ret_last = 0;
-	*ret_whole = true;
-	for (size_t i = 0; i < s->segments.count;) {
-		struct segment *seg = &s->segments.items[i];
-		bool newest = i + 1 == s->segments.count;
-		char name[32];
-
-		if (segment_scan(s, seg, &scan)) {
-			/* an empty one was being made when we were killed: nothing was in it */
-			*ret_whole = *ret_whole && !(newest && scan.file_size);
-			cut(s, scan.file_size);
-			name_of(seg->index, name);
-			if (renameat(s->dir_fd, name, s->dir_fd, "damaged")) {
-				unlinkat(s->dir_fd, name, 0);
-			}
-			memmove(seg, seg + 1, (--s->segments.count - i) * sizeof(*seg));
-			continue;
-		}
-		if (seg->index == s->state.ack_index && !scan.ack_fits) {
-			s->state.ack_offset = BH_SPOOL_HEADER_SIZE;
-			(void)!segment_scan(s, seg, &scan);
-		}
-		*ret_whole = newest ? scan.file_size == seg->size : *ret_whole;
-		cut(s, scan.file_size - seg->size);
-		*ret_last = scan.last_seq;
-		s->bytes += seg->size;
-		i++;
-	}
-}
-
-static int head_open(struct bh_spool *s, struct bh_diag *diag)
-{
-	char name[32];
-	int r;
-
-	name_of(head_of(s)->index, name);
-	s->head_fd = openat(s->dir_fd, name, O_RDWR | O_APPEND | O_CLOEXEC);
-	if (s->head_fd < 0 || ftruncate(s->head_fd, (off_t)head_of(s)->size)) {
-		r = -errno;
-		return bh_diag_at(diag, r, s->dir, 0, 0, "can't open %s: %s", name, strerror(-r));
-	}
-	s->head_dirty = true;
-	return 0;
-}
-
-static void epoch_begin(struct bh_spool *s)
-{
-	bh_uuid_random(s->state.epoch);
-	s->state.lost_from = 0;
-	s->state.lost_to = 0;
-	s->next_seq = 1;
-	s->new_epoch = true;
-	bh_counter_add(&spool_epochs, 1);
-}
-
-/* Takes up what the scan found: the old epoch, or a new one behind it. */
-static int resume(struct bh_spool *s, bool state_known, struct bh_diag *diag)
-{
-	uint64_t last;
-	bool whole;
-	bool same;
-
-	segments_scan(s, &last, &whole);
-	if (s->segments.count && head_of(s)->index < s->state.head_index) {
-		whole = false;
-	}
-	while (s->segments.count && head_of(s)->index < s->state.ack_index) {
-		whole = false;
-		first_remove(s);
-	}
-	if (s->segments.count && s->state.ack_index < s->segments.items[0].index) {
-		s->state.ack_index = s->segments.items[0].index;
-		s->state.ack_offset = BH_SPOOL_HEADER_SIZE;
-	}
-	drop_acked(s);
-	same = state_known && whole && s->segments.count &&
-	       !memcmp(head_of(s)->header.epoch, s->state.epoch, sizeof(s->state.epoch)) &&
-	       (s->state.clean || !strcmp(s->state.boot_id, s->boot_id)) &&
-	       last < BH_EVENT_SEQ_MAX / 2 && s->state.lost_to < BH_EVENT_SEQ_MAX / 2;
-	if (!same) {
-		epoch_begin(s);
-	} else {
-		if (s->state.lost_to <= last) { /* its gap event is written already */
-			s->state.lost_from = 0;
-			s->state.lost_to = 0;
-		}
-		s->next_seq = (s->state.lost_to > last ? s->state.lost_to : last) + 1;
-	}
-	bh_uuid_format(s->state.epoch, s->epoch_text);
-	s->state.clean = false;
-	snprintf(s->state.boot_id, sizeof(s->state.boot_id), "%s", s->boot_id);
-	if (same) {
-		return head_open(s, diag);
-	}
-	if (head_make(s)) {
-		return bh_diag_at(diag, -EIO, s->dir, 0, 0, "can't write to the spool: %s",
-				  strerror(errno));
-	}
-	if (s->segments.count == 1) {
-		s->state.ack_index = s->segments.items[0].index;
-		s->state.ack_offset = BH_SPOOL_HEADER_SIZE;
-	}
-	return 0;
-}
-
-static int state_open(struct bh_spool *s, bool *ret_known, struct bh_diag *diag)
-{
-	uint8_t slots[2 * BH_SPOOL_SLOT_SIZE] = {};
-	ssize_t n;
-	int r;
-
-	s->state_fd = openat(s->dir_fd, "state", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (s->state_fd < 0) {
-		r = -errno;
-		return bh_diag_at(diag, r, s->dir, 0, 0, "can't open the spool's state: %s",
-				  strerror(-r));
-	}
-	n = pread(s->state_fd, slots, sizeof(slots), 0);
-	*ret_known = n > 0 && !bh_spool_state_decode(slots, (size_t)n, &s->state);
-	return 0;
-}
-
-static int dir_open(struct bh_spool *s, struct bh_diag *diag)
-{
-	int r = bh_mkdirs(s->dir, 0700, diag);
-
-	if (r) {
-		return r;
-	}
-	s->dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir_fd < 0) {
-		r = -errno;
-		return bh_diag_at(diag, r, s->dir, 0, 0, "can't open: %s", strerror(-r));
-	}
-	if (flock(s->dir_fd, LOCK_EX | LOCK_NB)) {
-		return bh_diag_at(diag, -EBUSY, s->dir, 0, 0,
-				  "another process uses this spool");
-	}
-	return 0;
-}
-
-static void boot_id_get(const char *given, char ret[40])
-{
-	BH_FREE char *text = NULL;
-	size_t size;
-
-	if (!given && !bh_file_read("/proc/sys/kernel/random/boot_id", 64, &text, &size, NULL)) {
-		text[strcspn(text, "\n")] = '\0';
-	}
-	if (given || text) {
-		snprintf(ret, 40, "%s", given ? given : text);
-	} else { /* unknown: equal to none, so an open without a clean close begins an epoch */
-		uint8_t uuid[16];
-
-		bh_uuid_random(uuid);
-		bh_uuid_format(uuid, ret);
-	}
-}
-
-static int open_all(struct bh_spool *s, struct bh_diag *diag)
-{
-	bool known = false;
-	int r = dir_open(s, diag);
-
-	if (!r) {
-		r = state_open(s, &known, diag);
-	}
-	if (!r) {
-		r = segments_list(s, diag);
-	}
-	if (!r) {
-		r = resume(s, known, diag);
-	}
-	if (!r && (state_write(s) || fdatasync(s->state_fd))) {
-		r = bh_diag_at(diag, -EIO, s->dir, 0, 0, "can't write the spool's state");
-	}
-	return r;
-}
-
-int bh_spool_open(const struct bh_spool_options *options, struct bh_spool **ret,
-		  struct bh_diag *diag)
-{
-	struct bh_spool *s = bh_alloc(sizeof(*s));
-	int r;
-
-	s->dir = bh_strdup(options->dir);
-	s->producer = bh_strdup(options->producer);
-	s->max_bytes = options->max_bytes ? options->max_bytes : MAX_DEFAULT;
-	s->max_bytes = s->max_bytes < MAX_LEAST ? MAX_LEAST : s->max_bytes;
-	s->segment_bytes = s->max_bytes / 16;
-	s->segment_bytes = s->segment_bytes > SEGMENT_MAX   ? SEGMENT_MAX
-			   : s->segment_bytes < SEGMENT_MIN ? SEGMENT_MIN
-							    : s->segment_bytes;
-	s->dir_fd = -1;
-	s->state_fd = -1;
-	s->head_fd = -1;
-	s->tail_fd = -1;
-	boot_id_get(options->boot_id, s->boot_id);
-	r = open_all(s, diag);
-	if (r) {
-		s->head_dirty = false;
-		bh_spool_close(s);
-		return r;
-	}
-	*ret = s;
-	return 0;
 }
 
 static void close_synced(int fd, bool *ok)
@@ -808,7 +452,7 @@ void bh_spool_close(struct bh_spool *spool)
 		return;
 	}
 	tail_close(spool);
-	bh_vec_foreach(fd, &spool->unsynced) {
+	bh_vec_foreach (fd, &spool->unsynced) {
 		close_synced(*fd, &ok);
 	}
 	bh_vec_done(&spool->unsynced);
@@ -816,7 +460,7 @@ void bh_spool_close(struct bh_spool *spool)
 		close_synced(spool->head_fd, &ok);
 		ok = !fsync(spool->dir_fd) && ok;
 		spool->state.clean = ok;
-		(void)!state_write(spool);
+		(void)!bh_spool_state_write(spool);
 	}
 	if (spool->state_fd >= 0) {
 		close_synced(spool->state_fd, &ok);
