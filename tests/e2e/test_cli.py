@@ -4,6 +4,10 @@ says. What needs a real manager is at the end and in the tests with a world."""
 import http.server
 import json
 import os
+import select
+import shutil
+import signal
+import socket
 import socketserver
 import ssl
 import subprocess
@@ -12,6 +16,7 @@ import threading
 import pytest
 
 from labkit import manager as bulkhead
+from labkit import util
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HEX = "ab" * 32
@@ -706,3 +711,190 @@ def test_enroll_refused(cli, tmp_path, pki):
     cli(*words, "--token", token, code=7)
     assert not (state / "host.json").exists()
     fake.close()
+
+
+# ---- against the real manager -----------------------------------------------------------------------------
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Bulkheadd:
+    """A manager on this machine's loopback, with its own folders and its private bus."""
+
+    def __init__(self, folder):
+        self.folder, self.process = str(folder), None
+        self.url = f"https://127.0.0.1:{free_port()}"
+        os.makedirs(f"{folder}/run")
+        with open(f"{folder}/manager.yaml", "w", encoding="utf-8") as file:
+            file.write(f"state_dir: {folder}/state\nrun_dir: {folder}/run\nlisten: {self.url[8:]}\n"
+                       f"bus: {{listen: \"127.0.0.1:{free_port()}\"}}\n")
+
+    def start(self):
+        with open(f"{self.folder}/log", "ab") as log:
+            self.process = subprocess.Popen([bulkhead.program("bulkheadd"), "-c", f"{self.folder}/manager.yaml"],
+                                            stdout=log, stderr=log)
+        util.wait_until("bulkheadd", lambda: self.cli("status", check=False).returncode == 0, 20, 0.1)
+
+    def cli(self, *words, check=True, stdin=None):
+        done = subprocess.run([bulkhead.program("bulkhead"), *map(str, words)], capture_output=True, text=True,
+                              env={"PATH": os.environ["PATH"], "BULKHEAD_RUN_DIR": f"{self.folder}/run"},
+                              timeout=60, check=False, input=stdin)
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def json(self, *words):
+        return json.loads(self.cli(*words, "--json").stdout)
+
+    def follow(self, *words):
+        return subprocess.Popen([bulkhead.program("bulkhead"), *words, "--json"], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, text=True,
+                                env={"PATH": os.environ["PATH"], "BULKHEAD_RUN_DIR": f"{self.folder}/run"})
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        try:
+            with open(f"{self.folder}/state/nats/nats.pid", encoding="utf-8") as file:
+                os.kill(int(file.read()), signal.SIGTERM)
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            pass
+
+
+@pytest.fixture(name="real", scope="module")
+def real_fixture(tmp_path_factory):
+    for name in ("bulkheadd", "bulkhead"):
+        if not os.access(f"{bulkhead.build_dir()}/{bulkhead.PROGRAMS[name]}", os.X_OK):
+            pytest.skip(f"{name} is not built")
+    if not shutil.which("nats-server"):
+        pytest.skip("there is no nats-server")
+    manager = Bulkheadd(tmp_path_factory.mktemp("manager"))
+    manager.start()
+    yield manager
+    manager.stop()
+
+
+def test_real_lists(real):
+    assert real.json("status")["in_sync"] is True
+    for words in (("host", "list"), ("host", "token", "list"), ("vm", "list"), ("tenant", "list"), ("network", "list"),
+                  ("identity", "list"), ("policy", "list"), ("policy", "revisions"), ("flow", "list"),
+                  ("event", "list")):
+        assert isinstance(real.json(*words)["items"], list), words
+        real.cli(*words)
+        real.cli(*words, "-o", "wide")
+    assert real.json("vm", "tree") == []
+    assert real.json("version")["manager"] == real.json("status")["version"]
+
+
+def test_real_policies(real, tmp_path):
+    example = f"{ROOT}/examples/shop.yaml"
+    applied = real.json("policy", "apply", "--wait=5", example)
+    assert applied["changed"] and applied["complete"]
+    again = real.json("policy", "apply", example)
+    assert not again["changed"] and again["revision"] == applied["revision"]
+    shown = real.cli("policy", "show", "shop/db").stdout
+    assert shown == real.cli("policy", "format", "-", stdin=shown).stdout
+    changed = tmp_path / "db.yaml"
+    changed.write_text(shown.replace("tcp/3306", "tcp/5432"))
+    diff = real.json("policy", "diff", changed)
+    assert [(c["name"], c["change"]) for c in diff["changes"] if c["change"] != "same"] == [("db", "changed")]
+    assert real.cli("policy", "diff", "--exit-code", changed, check=False).returncode == 1
+    assert real.cli("policy", "diff", "--exit-code", example, check=False).returncode == 0
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(POLICY.replace("selector", "selectr", 1))
+    done = real.cli("policy", "apply", changed, wrong, check=False)
+    assert done.returncode == 5 and f"{wrong}:5:3:" in done.stderr
+    assert real.json("policy", "list")["revision"] == applied["revision"]
+    real.cli("policy", "delete", "shop/db")
+    assert real.cli("policy", "show", "shop/db", check=False).returncode == 6
+    real.cli("policy", "rollback", applied["revision"])
+    assert real.cli("policy", "show", "db").stdout == shown
+    assert len(real.json("policy", "revisions")["items"]) == applied["revision"] + 2
+    explained = real.json("policy", "explain", "--from", "world", "--to", "host", "--port", "tcp/22")
+    assert explained["verdict"] in ("allow", "deny", "reject")
+
+
+def test_real_trust(real, tmp_path):
+    ca, token = f"{real.folder}/state/pki/ca.crt", f"{real.folder}/state/admin.token"
+    text = subprocess.run(["openssl", "x509", "-in", ca, "-noout", "-fingerprint", "-sha256"], capture_output=True,
+                          text=True, check=True).stdout
+    for trust in (("--ca", ca), ("--fingerprint", text.split("=")[1].strip())):
+        real.cli("status", "-s", real.url, *trust, "-t", token)
+        assert real.cli("status", "-s", real.url, *trust, check=False).returncode == 4
+    (tmp_path / "token").write_text("wrong")
+    assert real.cli("status", "-s", real.url, "--ca", ca, "-t", tmp_path / "token", check=False).returncode == 4
+    assert real.cli("status", "-s", real.url, "-t", token, check=False).returncode == 3
+
+
+def test_real_enroll(real, tmp_path):
+    token = real.cli("host", "token", "--name", "h1").stdout.strip()
+    words = ("host", "enroll", "--manager", real.url, "--token", token)
+    done = real.cli(*words, "--name", "h2", "--state-dir", tmp_path / "h2", check=False)
+    assert done.returncode == 4, done.stderr
+    real.cli(*words, "--name", "h1", "--state-dir", tmp_path / "h1")
+    assert json.loads((tmp_path / "h1/host.json").read_text())["name"] == "h1"
+    assert real.cli(*words, "--name", "h1", "--state-dir", tmp_path / "again", check=False).returncode == 4
+    assert [(h["name"], h["state"]) for h in real.json("host", "list")["items"]] == [("h1", "never")]
+    assert real.cli("status", "--exit-code", check=False).returncode == 1
+    tokens = real.json("host", "token", "list")["items"]
+    assert [t["used_by"] for t in tokens if t["used"]] == ["h1"]
+    real.cli("host", "show", "h1")
+    real.cli("host", "remove", "h1")
+    assert real.cli("host", "show", "h1", check=False).returncode == 6
+
+
+def test_real_debug(real):
+    assert "counters" in real.json("debug", "manager", "ops")["ops"]
+    assert "api_requests" in real.cli("debug", "manager", "counters").stdout
+    real.cli("debug", "manager", "log", "debug", "api")
+    real.cli("debug", "manager", "log", "info")
+    assert real.cli("debug", "manager", "dance", check=False).returncode == 5
+
+
+def next_event(reader, seconds=30):
+    """One line of a stream, as JSON."""
+    assert select.select([reader.stdout], [], [], seconds)[0], f"no event within {seconds} s"
+    line = reader.stdout.readline()
+    assert line, f"the stream ended with {reader.wait(5)}"
+    return json.loads(line)
+
+
+def followers(real):
+    return real.json("status")["events"]["followers"]
+
+
+def leave(reader):
+    reader.kill()
+    reader.wait(10)
+    reader.stdout.close()
+
+
+def test_real_readers_that_leave(real):
+    """A reader that waits and one in the middle of something go away; the manager goes on."""
+    for words in (("event", "follow", "--since", "1h"), ("flow", "follow")):
+        reader = real.follow(*words)
+        util.wait_until("the reader", lambda: followers(real) == 1, 10, 0.05)
+        leave(reader)
+        util.wait_until("the reader to be gone", lambda: followers(real) == 0, 30, 0.2)
+    assert real.process.poll() is None
+
+
+def test_real_follow_survives_kill(real):
+    """Events before and after a kill of the manager arrive, each once and in order."""
+    reader = real.follow("event", "follow", "--type", "audit.tenant.create")
+    try:
+        util.wait_until("the reader", lambda: followers(real) > 0, 10, 0.05)
+        real.cli("tenant", "create", "before")
+        first = next_event(reader)
+        real.kill()
+        real.start()
+        real.cli("tenant", "create", "after")
+        second = next_event(reader)
+        assert first["type"] == second["type"] == "audit.tenant.create" and first["id"] < second["id"]
+    finally:
+        leave(reader)
