@@ -72,6 +72,7 @@ void dp_changes_add(struct dp_changes *changes, const struct bh_rec *rec, bool p
 	struct dp_change *c = bh_vec_push(&changes->list);
 
 	c->rec = *rec;
+	bh_rec_key(rec, c->key);
 	c->seq = (uint32_t)changes->list.count;
 	c->put = put;
 }
@@ -79,22 +80,9 @@ void dp_changes_add(struct dp_changes *changes, const struct bh_rec *rec, bool p
 static int compare_changes(const void *a, const void *b)
 {
 	const struct dp_change *ca = a, *cb = b;
-	uint8_t ka[BH_REC_KEY_MAX] = {}, kb[BH_REC_KEY_MAX] = {};
-	int c;
+	int c = memcmp(ca->key, cb->key, sizeof(ca->key));
 
-	bh_rec_key(&ca->rec, ka);
-	bh_rec_key(&cb->rec, kb);
-	c = memcmp(ka, kb, sizeof(ka));
 	return c ? c : (ca->seq > cb->seq) - (ca->seq < cb->seq);
-}
-
-static bool same_key(const struct bh_rec *a, const struct bh_rec *b)
-{
-	uint8_t ka[BH_REC_KEY_MAX] = {}, kb[BH_REC_KEY_MAX] = {};
-
-	bh_rec_key(a, ka);
-	bh_rec_key(b, kb);
-	return !memcmp(ka, kb, sizeof(ka));
 }
 
 /* By key; of several changes to one key (a record that moved to another segment) the last counts.
@@ -109,7 +97,7 @@ static void sort_changes(struct dp_changes *changes)
 	}
 	qsort(c, n, sizeof(*c), compare_changes);
 	for (size_t i = 0; i < n; i++) {
-		if (i + 1 == n || !same_key(&c[i].rec, &c[i + 1].rec)) {
+		if (i + 1 == n || memcmp(c[i].key, c[i + 1].key, sizeof(c->key))) {
 			c[kept++] = c[i];
 		}
 	}

@@ -255,6 +255,7 @@ uint32_t dp_scope_take(struct hostd_dp *dp);
 /* ---- install.c ---- */
 struct dp_change {
 	struct bh_rec rec;
+	uint8_t key[BH_REC_KEY_MAX]; /* of rec, zeros behind it: what is sorted by */
 	uint32_t seq;
 	bool put;
 };
