@@ -142,6 +142,31 @@ static void merge(struct policy_cidrs *c, const struct policy_class *parent, siz
 	}
 }
 
+static int compare_atoms(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a;
+	uint32_t y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Would these events leave what holds in the parent as it is? Saves copying long lists. */
+static bool changes_nothing(const struct policy_cidrs *c, const struct policy_class *parent,
+			    size_t from, size_t to)
+{
+	bool same = true;
+
+	for (size_t e = from; e < to && same; e++) {
+		const struct policy_cidr_event *event = &c->events.items[e];
+		bool there = parent->atom_count &&
+			     bsearch(&event->atom, c->pool.items + parent->atoms,
+				     parent->atom_count, sizeof(uint32_t), compare_atoms);
+
+		same = there != event->minus;
+	}
+	return same;
+}
+
 struct node {
 	struct policy_cidr cidr;
 	uint32_t class_index;
@@ -179,6 +204,10 @@ int policy_cidrs_build(struct policy_cidrs *c)
 			depth--;
 		}
 		parent = depth ? &c->classes.items[stack[depth - 1].class_index] : NULL;
+		if (parent && changes_nothing(c, parent, from, to)) {
+			from = to;
+			continue;
+		}
 		if (c->pool.count + (parent ? parent->atom_count : 0) + to - from > POOL_MAX) {
 			r = -E2BIG;
 			break;

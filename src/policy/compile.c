@@ -6,7 +6,9 @@
 
 #include <errno.h>
 
-#define WORK_MAX 200000000ull /* rows that may be tried before we call it too much */
+/* An upper bound of so many times the limit is refused without trying; equal rows may bring it
+ * down. */
+#define TRY_FACTOR 16
 
 /* A rule of a document as it stands in this set. */
 struct judged {
@@ -28,7 +30,6 @@ struct build {
 	struct policy_rows rows;
 	uint32_t default_rule;
 	enum bh_policy_action default_action;
-	uint64_t work;
 };
 
 static void build_done(struct build *b)
@@ -222,7 +223,6 @@ static void put(struct build *b, const struct judged *j, struct policy_row *row,
 	row->rule = j->number;
 	row->action = (uint8_t)(j->rule ? j->rule->action : BH_POLICY_ALLOW);
 	row->flags = (uint8_t)(j->rule ? j->rule->flags : 0);
-	b->work++;
 	policy_rows_put(&b->rows, row);
 }
 
@@ -279,11 +279,6 @@ static void put_peer(struct build *b, const struct judged *j, const struct polic
 	}
 }
 
-static bool too_much(const struct build *b)
-{
-	return b->rows.full || b->work > WORK_MAX;
-}
-
 static void put_rule(struct build *b, const struct judged *j)
 {
 	if (j->builtin) {
@@ -298,18 +293,18 @@ static void put_rule(struct build *b, const struct judged *j)
 		put_services(b, j, REMOTE_ANY, 0);
 		return;
 	}
-	for (size_t i = 0; i < j->rule->peer_count && !too_much(b); i++) {
+	for (size_t i = 0; i < j->rule->peer_count && !b->rows.full; i++) {
 		put_peer(b, j, &j->rule->peers[i]);
 	}
 }
 
 static void put_rows(struct build *b)
 {
-	for (size_t i = 0; i < b->rules.count && !too_much(b); i++) {
+	for (size_t i = 0; i < b->rules.count && !b->rows.full; i++) {
 		put_rule(b, &b->rules.items[i]);
 	}
 	bh_vec_foreach (k, &b->cidrs.classes) {
-		for (size_t i = 0; i < k->atom_count && k->class_id && !too_much(b); i++) {
+		for (size_t i = 0; i < k->atom_count && k->class_id && !b->rows.full; i++) {
 			uint32_t atom = b->cidrs.pool.items[k->atoms + i];
 
 			put_services(b, &b->rules.items[b->atom_rules.items[atom]], REMOTE_CIDR,
@@ -540,19 +535,18 @@ int bh_policy_estimate(struct bh_policy_compiler *compiler, uint32_t identity,
 static int build_rows(struct build *b, struct bh_diag *diag)
 {
 	const struct bh_policy_compile_options *o = &b->compiler->options;
+	struct bh_policy_size size;
 	size_t left = 0;
-	size_t ranges = 0;
 
-	bh_vec_foreach (x, &b->ranges.intervals) {
-		ranges += policy_range_prefixes(x->first, x->last, NULL, NULL);
-	}
-	if (b->cidrs.prefixes.count > o->max_cidrs || ranges > o->max_ranges) {
+	measure(b, &size);
+	if (size.cidrs > o->max_cidrs || size.ranges > o->max_ranges ||
+	    size.rows / TRY_FACTOR > o->max_rows) {
 		return refuse(b, diag);
 	}
 	/* Some room for rows that drop out again. */
 	policy_rows_init(&b->rows, o->max_rows * 2);
 	put_rows(b);
-	if (too_much(b)) {
+	if (b->rows.full) {
 		return refuse(b, diag);
 	}
 	drop_losers(b);

@@ -540,7 +540,7 @@ static void diff_says_what_changes(void **state)
 
 /* ---- check ---- */
 struct warnings {
-	char text[16][300];
+	char text[16][BH_DIAG_TEXT_SIZE];
 	unsigned int line[16];
 	size_t count;
 };
@@ -550,7 +550,7 @@ static void take(const struct bh_diag *diag, void *arg)
 
 	assert_true(w->count < 16);
 	w->line[w->count] = diag->line;
-	snprintf(w->text[w->count++], 300, "%s", diag->text);
+	snprintf(w->text[w->count++], BH_DIAG_TEXT_SIZE, "%s", diag->text);
 }
 
 static void check_finds_what_looks_wrong(void **state)
