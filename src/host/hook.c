@@ -59,7 +59,7 @@ static int hold(const char *sock, int timeout_ms, const char *xml, const struct 
 	} else if (err == -ETIMEDOUT) {
 		fprintf(stderr,
 			"bulkhead: hostd did not answer within %d s, so VM %s does not start; see "
-			"`bulkhead debug hostd status` and the log of bulkhead-hostd\n",
+			"`bulkhead debug host status` and the log of bulkhead-hostd\n",
 			timeout_ms / 1000, vm->name);
 	} else {
 		fprintf(stderr,

@@ -186,6 +186,24 @@ static void test_same_mac_twice(void **state)
 	hostd_vm_done(&vm);
 }
 
+/* libvirt-lxc at `start begin`. */
+static void test_container(void **state)
+{
+	static const char xml[] =
+		"<domain type='lxc'><name>c</name><uuid>00000000-0000-4000-9000-0000000000c1</uuid>"
+		"<devices><interface type='network'><mac address='52:54:00:00:0c:01'/>"
+		"<source network='natnet'/><guest dev='eth0' actual='vnet3'/></interface>"
+		"</devices></domain>";
+	struct hostd_vm vm;
+	struct bh_diag diag = {};
+
+	assert_int_equal(hostd_domxml_parse(xml, strlen(xml), &vm, &diag), 0);
+	assert_string_equal(vm.type, "lxc");
+	assert_string_equal(vm.nics.items[0].dev, "");
+	assert_string_equal(vm.nics.items[0].guest_dev, "vnet3");
+	hostd_vm_done(&vm);
+}
+
 static void test_network(void **state)
 {
 	static const char nat[] =
@@ -226,6 +244,7 @@ int main(void)
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_wrong_metadata),
 		cmocka_unit_test(test_same_mac_twice),
+		cmocka_unit_test(test_container),
 		cmocka_unit_test(test_network),
 	};
 

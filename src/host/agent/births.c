@@ -374,13 +374,14 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 	}
 	vm.running = true;
 	snprintf(vm.state, sizeof(vm.state), "starting");
-	b = birth_new(agent, req, &vm);
-	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);
 	/* the tap was made a moment ago: its news may still wait in the socket */
 	if (hostd_links_refresh(agent->links, &diag) < 0) {
-		refuse(b, "%s", diag.text);
+		hostd_vm_done(&vm);
+		bh_ctl_reply_error(req, "%s", diag.text);
 		return;
 	}
+	b = birth_new(agent, req, &vm);
+	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);
 	}

@@ -155,10 +155,27 @@ bool hostd_inventory_complete(const struct hostd_inventory *inv)
 	return true;
 }
 
+/* While both ends of a container's veth are here, the one tells the other; later nothing would. */
+static void name_devices(struct hostd_inventory *inv, struct hostd_vm *vm)
+{
+	bh_vec_foreach(nic, &vm->nics) {
+		struct hostd_link *guest = *nic->dev || !*nic->guest_dev
+						   ? NULL
+						   : hostd_links_find(inv->links, nic->guest_dev);
+		struct hostd_link *dev =
+			guest && guest->peer ? hostd_links_get(inv->links, guest->peer) : NULL;
+
+		if (dev) {
+			memcpy(nic->dev, dev->name, sizeof(nic->dev));
+		}
+	}
+}
+
 void hostd_inventory_birth_add(struct hostd_inventory *inv, struct hostd_vm *vm, uint64_t now_ns)
 {
 	struct birth *b = bh_alloc(sizeof(*b));
 
+	name_devices(inv, vm);
 	birth_remove(inv, vm->uuid);
 	b->vm = *vm;
 	memset(vm, 0, sizeof(*vm));

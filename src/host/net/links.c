@@ -89,8 +89,8 @@ static void on_link(struct hostd_links *links, const struct nlmsghdr *nlh)
 	const struct ifinfomsg *ifi = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *a;
 	struct hostd_link *l;
-	uint32_t master = 0;
-	bool up;
+	uint32_t master = 0, peer = 0;
+	bool up, foreign = false;
 
 	if (mnl_nlmsg_get_payload_len(nlh) < sizeof(*ifi) || ifi->ifi_index <= 0 ||
 	    ifi->ifi_family == AF_BRIDGE) {
@@ -119,6 +119,14 @@ static void on_link(struct hostd_links *links, const struct nlmsghdr *nlh)
 				master = mnl_attr_get_u32(a);
 			}
 			break;
+		case IFLA_LINK:
+			if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0) {
+				peer = mnl_attr_get_u32(a);
+			}
+			break;
+		case IFLA_LINK_NETNSID:
+			foreign = true;
+			break;
 		case IFLA_LINKINFO:
 			read_info(l, a);
 			break;
@@ -129,6 +137,7 @@ static void on_link(struct hostd_links *links, const struct nlmsghdr *nlh)
 	up = ifi->ifi_flags & IFF_UP;
 	links->dirty |= l->master != master || l->up != up;
 	l->master = master;
+	l->peer = foreign || strcmp(l->kind, "veth") != 0 ? 0 : peer;
 	l->up = up;
 	l->arp_type = ifi->ifi_type;
 	l->seen = true;

@@ -23,6 +23,7 @@ struct hostd_link_addr {
 struct hostd_link {
 	uint32_t ifindex;
 	uint32_t master; /* ifindex of the bridge or bond that it is a port of, 0 none */
+	uint32_t peer;	 /* of a veth whose other end is in this network namespace too, else 0 */
 	uint16_t arp_type;
 	bool up;
 	bool seen; /* in the dump that is running */

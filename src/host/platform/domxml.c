@@ -338,6 +338,10 @@ static int read_interface(struct hostd_vm *vm, const xmlNode *node, struct bh_di
 	if (!attr(child(node, "target"), "dev", nic->dev, sizeof(nic->dev))) {
 		*nic->dev = '\0';
 	}
+	/* libvirt-lxc 9.0 names only the container's end at `start begin` */
+	if (!attr(child(node, "guest"), "actual", nic->guest_dev, sizeof(nic->guest_dev))) {
+		*nic->guest_dev = '\0';
+	}
 	for (xmlNode *n = node->children; n; n = n->next) {
 		if (is(n, "ip") && attr(n, "address", text, sizeof(text))) {
 			add_addr_text(vm, nic, text);

@@ -48,6 +48,7 @@ struct hostd_nic {
 	char source[HOSTD_NAME_SIZE]; /* bridge, libvirt network or device as the XML names it */
 	char bridge[IFNAMSIZ];	      /* "" when the XML does not tell */
 	char dev[IFNAMSIZ];	      /* host side of the NIC, "" while it has none */
+	char guest_dev[IFNAMSIZ];     /* container's side while it is still here; for dev "" */
 	BH_VEC(struct hostd_addr) addrs;
 	BH_VEC(uint32_t) vlans; /* outer << 16 | inner */
 };
