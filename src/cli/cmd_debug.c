@@ -108,13 +108,15 @@ static int ask_socket(struct cli *cli, const struct cli_call *call, const char *
 static int ask_host(struct cli *cli, const struct cli_call *call, const char *host)
 {
 	BH_FREE char *route = cli_path("/hosts/", host, "/query");
+	/* What the daemon itself calls stats goes by another name on the bus. */
+	const char *what = strcmp(call->args[0], "stats") ? call->args[0] : "counters";
 	BH_JSON json_t *body = NULL;
 	struct bh_wbuf path;
 	int r;
 
 	bh_wbuf_init(&path, 0);
 	bh_wbuf_str(&path, route);
-	cli_query_add(&path, "what", call->args[0]);
+	cli_query_add(&path, "what", what);
 	for (unsigned int i = 1; i < call->arg_count; i++) {
 		BH_FREE char *key = bh_strdup(call->args[i]);
 		char *value = strchr(key, '=');
@@ -150,7 +152,7 @@ static int debug_manager(struct cli *cli, const struct cli_call *call)
 
 static const struct cli_option host_options[] = {
 	{"socket", 0, "PATH", "control socket (RUN_DIR/hostd.sock)", CLI_WORDS_FILE},
-	{"host", 0, "HOST", "a host elsewhere: counters, connections, nics", CLI_WORDS_HOST},
+	{"host", 0, "HOST", "a host elsewhere: stats, connections, nics", CLI_WORDS_HOST},
 	{},
 };
 
@@ -168,7 +170,7 @@ const struct cli_command cli_debug_commands[] = {
 	 .args = "OPERATION [KEY=VALUE...]",
 	 .summary = "ask bulkhead-hostd",
 	 .details = DETAILS,
-	 .words = "status|counters|nics|connections|rules|log|ping|version|ops",
+	 .words = "status|vms|nics|stats|connections|rules|verify|counters|log|ping|version|ops",
 	 .args_min = 1,
 	 .args_max = WORDS_MAX,
 	 .options = host_options,
@@ -177,7 +179,7 @@ const struct cli_command cli_debug_commands[] = {
 	 .args = "OPERATION [KEY=VALUE...]",
 	 .summary = "ask bulkheadd",
 	 .details = DETAILS,
-	 .words = "status|counters|log|ping|version|ops",
+	 .words = "status|hosts|bus|memory|counters|log|ping|version|ops",
 	 .args_min = 1,
 	 .args_max = WORDS_MAX,
 	 .options = manager_options,

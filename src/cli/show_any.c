@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/show_any.h"
 
+#include "base/json.h"
 #include "base/util.h"
 #include "cli/text.h"
 
@@ -27,6 +28,46 @@ static bool is_counters(const json_t *value)
 	return json_object_size(value) > 0;
 }
 
+/* {"a": {...}, "b": {...}}: a table whose first column is the name. */
+static bool is_map(const json_t *value)
+{
+	const char *key;
+	json_t *item;
+
+	json_object_foreach ((json_t *)value, key, item) {
+		if (!json_is_object(item)) {
+			return false;
+		}
+	}
+	return json_object_size(value) > 0;
+}
+
+/* Members that are ends of a connection become "vm 10.0.0.1:80". Owned copy. */
+static json_t *with_ends_as_text(const json_t *row)
+{
+	json_t *copy = json_copy((json_t *)row);
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)row, key, value) {
+		const char *address = bh_json_str_or(value, "address", "");
+		const char *vm = bh_json_str_or(value, "vm_name", "");
+		uint64_t port = bh_json_u64_or(value, "port", 0);
+		BH_FREE char *host = NULL;
+		BH_FREE char *end = NULL;
+
+		if (!*address) {
+			continue;
+		}
+		host = bh_asprintf(port && strchr(address, ':') ? "[%s]" : "%s", address);
+		end = port ? bh_asprintf("%s%s%s:%llu", vm, *vm ? " " : "", host,
+					 (unsigned long long)port)
+			   : bh_asprintf("%s%s%s", vm, *vm ? " " : "", host);
+		json_object_set_new(copy, key, json_string(end));
+	}
+	return copy;
+}
+
 static char *title_of(const char *key)
 {
 	char *title = bh_strdup(key);
@@ -37,12 +78,16 @@ static char *title_of(const char *key)
 	return title;
 }
 
-static void show_table(const struct cli_output *out, const json_t *rows)
+static void show_table(const struct cli_output *out, const json_t *given)
 {
+	BH_JSON json_t *rows = json_array();
 	struct cli_column columns[COLUMNS_MAX] = {};
 	char *titles[COLUMNS_MAX] = {};
 	unsigned int count = 0;
 
+	for (size_t i = 0; i < json_array_size(given); i++) {
+		json_array_append_new(rows, with_ends_as_text(json_array_get(given, i)));
+	}
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		const char *key;
 		json_t *value;
@@ -90,26 +135,62 @@ static void show_counters(const struct cli_output *out, const json_t *counters)
 	json_decref(rows);
 }
 
+static void show_map(const struct cli_output *out, const json_t *map)
+{
+	BH_JSON json_t *rows = json_array();
+	const char *key;
+	json_t *item;
+
+	json_object_foreach ((json_t *)map, key, item) {
+		json_t *row = json_pack("{s:s}", "name", key);
+
+		json_object_update(row, item);
+		json_array_append_new(rows, row);
+	}
+	show_table(out, rows);
+}
+
+struct plain {
+	BH_VEC(struct cli_column) columns;
+	BH_VEC(char *) names;
+};
+
+static void add_plain(struct plain *plain, char *name)
+{
+	struct cli_column *column = bh_vec_push(&plain->columns);
+
+	*bh_vec_push(&plain->names) = name;
+	column->title = name;
+	column->key = name;
+}
+
+/* Members that are no tables; those of an object inside as "outer.inner". */
 static void show_plain(const struct cli_output *out, const json_t *object)
 {
-	json_t *plain = json_object();
-	struct cli_column *columns = bh_alloc_array(json_object_size(object) + 1, sizeof(*columns));
-	unsigned int count = 0;
+	struct plain plain = {};
 	const char *key;
 	json_t *value;
 
 	json_object_foreach ((json_t *)object, key, value) {
-		if (!strcmp(key, "ok") || is_table(value) || is_counters(value)) {
+		const char *inner;
+		json_t *ignored;
+
+		if (!strcmp(key, "ok") || is_table(value) || is_map(value)) {
 			continue;
 		}
-		columns[count].title = key;
-		columns[count].key = key;
-		count++;
-		json_object_set(plain, key, value);
+		if (!json_is_object(value)) {
+			add_plain(&plain, bh_strdup(key));
+		}
+		json_object_foreach (value, inner, ignored) {
+			add_plain(&plain, bh_asprintf("%s.%s", key, inner));
+		}
 	}
-	cli_show_record(out, columns, count, plain);
-	free(columns);
-	json_decref(plain);
+	cli_show_record(out, plain.columns.items, (unsigned int)plain.columns.count, object);
+	bh_vec_foreach (name, &plain.names) {
+		free(*name);
+	}
+	bh_vec_done(&plain.names);
+	bh_vec_done(&plain.columns);
 }
 
 void cli_show_any(const struct cli_output *out, const json_t *object)
@@ -127,7 +208,7 @@ void cli_show_any(const struct cli_output *out, const json_t *object)
 	}
 	show_plain(out, object);
 	json_object_foreach ((json_t *)object, key, value) {
-		if (is_table(value) || is_counters(value)) {
+		if (is_table(value) || is_map(value)) {
 			BH_FREE char *clean = cli_text_clean(key);
 
 			fprintf(out->file, "\n%s%s%s\n", cli_colour_begin(out, CLI_COLOUR_BOLD),
@@ -137,6 +218,8 @@ void cli_show_any(const struct cli_output *out, const json_t *object)
 			show_table(out, value);
 		} else if (is_counters(value)) {
 			show_counters(out, value);
+		} else if (is_map(value)) {
+			show_map(out, value);
 		}
 	}
 }

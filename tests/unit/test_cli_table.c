@@ -180,6 +180,24 @@ static void test_any(void **state)
 	end(&f);
 }
 
+/* The dataplane's totals and connections, as hostd answers. */
+static void test_any_map_and_ends(void **state)
+{
+	static const char text[] =
+		"{\"totals\": {\"pass\": {\"packets\": 7, \"bytes\": 900}}, \"connections\": "
+		"[{\"src\": {\"address\": \"fd00::1\", \"port\": 80, \"vm_name\": \"web\"}, "
+		"\"dst\": {\"address\": \"10.0.0.1\", \"port\": 0}, \"rules\": [1, 2]}]}";
+	BH_JSON json_t *reply = json_loads(text, 0, NULL);
+	struct fixture f;
+
+	begin(&f, CLI_FORMAT_TABLE);
+	cli_show_any(&f.out, reply);
+	fclose(f.out.file);
+	assert_non_null(strstr(f.text, "NAME  PACKETS  BYTES\npass        7    900\n"));
+	assert_non_null(strstr(f.text, "web [fd00::1]:80  10.0.0.1  1, 2\n"));
+	end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,7 +205,7 @@ int main(void)
 		cmocka_unit_test(test_colour), cmocka_unit_test(test_cut_to_terminal),
 		cmocka_unit_test(test_json),   cmocka_unit_test(test_none),
 		cmocka_unit_test(test_record), cmocka_unit_test(test_json_text),
-		cmocka_unit_test(test_any),
+		cmocka_unit_test(test_any),    cmocka_unit_test(test_any_map_and_ends),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
