@@ -92,7 +92,7 @@ const char *bh_policy_builtin_text(uint32_t rule)
 {
 	switch (rule) {
 	case BH_POLICY_RULE_IMPLICIT_DENY:
-		return "implicit deny: a policy selects the VM in this direction and no rule matches";
+		return "implicit deny: a policy selects the VM here and no rule matches";
 	case BH_POLICY_RULE_PROVIDER_DEFAULT:
 		return "provider default: no policy selects the VM in this direction";
 	case BH_POLICY_RULE_DHCP:

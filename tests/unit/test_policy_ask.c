@@ -287,12 +287,11 @@ static void a_rule_can_name_two_vms(void **state)
 {
 	struct fixture f;
 
-	fixture_init(
-		&f,
-		parse("firewall_rules:\n"
-		      "- {source: app1, destination: db1, protocol: tcp, port: 3306, action: DENY}\n"
-		      "- {source: any, destination: any, action: ALLOW}\n",
-		      "shop"));
+	fixture_init(&f, parse("firewall_rules:\n"
+			       "- {source: app1, destination: db1, protocol: tcp, port: 3306, "
+			       "action: DENY}\n"
+			       "- {source: any, destination: any, action: ALLOW}\n",
+			       "shop"));
 	add_vm(f.universe, f.set, 300, "app1", "10.0.0.1");
 	add_vm(f.universe, f.set, 301, "db1", "10.0.0.2");
 	add_vm(f.universe, f.set, 302, "app2", "10.0.0.3");
@@ -558,22 +557,22 @@ static void check_finds_what_looks_wrong(void **state)
 	struct warnings w = {};
 	struct fixture f;
 
-	fixture_init(
-		&f,
-		parse(HEAD("a") "  - name: all-tcp\n    ports: [tcp]\n"
-				"  - ports: [tcp/22, tcp/1-9]\n"
-				"  - ports: [udp]\n"
-				"  - ports: [udp]\n"
-				"  - from: [{cidr: 10.0.0.0/8}]\n"
-				"  - from: [{cidr: 10.1.0.0/16}]\n    ports: [udp/1]\n"
-				"  - from: [{cidr: 11.0.0.0/8}]\n    ports: [sctp]\n"
-				"---\nkind: Policy\nmetadata: {name: b, tenant: shop}\nspec:\n"
-				"  selector: {matchLabels: {role: nobody}}\n"
-				"---\nkind: Policy\nmetadata: {name: c, tenant: ghost}\nspec: {selector: {}}\n"
-				"---\nkind: Policy\nmetadata: {name: d, tenant: shop}\nspec:\n"
-				"  selector: {}\n  egress:\n  - to: [{tenant: nowhere}]\n"
-				"  - to: [{selector: {matchLabels: {role: none}}}]\n",
-		      NULL));
+	fixture_init(&f,
+		     parse(HEAD("a") "  - name: all-tcp\n    ports: [tcp]\n"
+				     "  - ports: [tcp/22, tcp/1-9]\n"
+				     "  - ports: [udp]\n"
+				     "  - ports: [udp]\n"
+				     "  - from: [{cidr: 10.0.0.0/8}]\n"
+				     "  - from: [{cidr: 10.1.0.0/16}]\n    ports: [udp/1]\n"
+				     "  - from: [{cidr: 11.0.0.0/8}]\n    ports: [sctp]\n"
+				     "---\nkind: Policy\nmetadata: {name: b, tenant: shop}\nspec:\n"
+				     "  selector: {matchLabels: {role: nobody}}\n"
+				     "---\nkind: Policy\nmetadata: {name: c, tenant: ghost}\n"
+				     "spec: {selector: {}}\n"
+				     "---\nkind: Policy\nmetadata: {name: d, tenant: shop}\nspec:\n"
+				     "  selector: {}\n  egress:\n  - to: [{tenant: nowhere}]\n"
+				     "  - to: [{selector: {matchLabels: {role: none}}}]\n",
+			   NULL));
 	assert_int_equal(bh_policy_check(f.set, NULL, take, &w), 5);
 	assert_int_equal(w.line[0], 22); /* ghost/c comes first */
 	assert_non_null(

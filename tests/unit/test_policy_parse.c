@@ -66,7 +66,8 @@ static void golden(void **state)
 }
 
 /* ---- errors ---- */
-#define HEAD "kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {}\n"
+#define TOP  "kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n"
+#define HEAD TOP "  selector: {}\n"
 static const struct {
 	const char *text;
 	unsigned int line, column;
@@ -129,16 +130,13 @@ static const struct {
 	{HEAD "  ingress: [{ports: [{protocol: icmp, code: 8}]}]\n", 5, 39,
 	 "expected `type` beside `code`"},
 	{HEAD "  ingress: [{ports: [{}]}]\n", 5, 22, "expected `protocol`, `port` or both"},
-	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {matchLabels: {\"a b\": c}}\n",
-	 4, 28, "is no label key"},
-	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {matchLabels: {bulkhead/vm: c}}\n",
-	 4, 28, "are Bulkhead's own"},
-	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {matchLabels: {a: [c]}}\n",
-	 4, 31, "expected a label value"},
-	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {matchExpressions: [{key: a, operator: in}]}\n",
-	 4, 52, "\"in\" is no operator; expected In, NotIn, Exists or DoesNotExist"},
-	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  selector: {matchExpressions: [{key: a, operator: In}]}\n",
-	 4, 33, "expected `values` with operator In"},
+	{TOP "  selector: {matchLabels: {\"a b\": c}}\n", 4, 28, "is no label key"},
+	{TOP "  selector: {matchLabels: {bulkhead/vm: c}}\n", 4, 28, "are Bulkhead's own"},
+	{TOP "  selector: {matchLabels: {a: [c]}}\n", 4, 31, "expected a label value"},
+	{TOP "  selector: {matchExpressions: [{key: a, operator: in}]}\n", 4, 52,
+	 "\"in\" is no operator; expected In, NotIn, Exists or DoesNotExist"},
+	{TOP "  selector: {matchExpressions: [{key: a, operator: In}]}\n", 4, 33,
+	 "expected `values` with operator In"},
 	{HEAD "  order: 1\n  order: 2\n", 6, 3, "key \"order\" is there twice, first in line 5"},
 	{HEAD "---\n" HEAD, 6, 1, "policy t/a is there twice, first in line 1"},
 	{"kind: Tenant\nmetadata: {name: a}\n---\nkind: Tenant\nmetadata: {name: a}\n", 5, 18,
