@@ -28,9 +28,19 @@ def mount_cgroups(controllers):
         run("mount", "-t", "cgroup", "-o", name, "cgroup", f"/sys/fs/cgroup/{name}")
 
 
+def unmount_below(folder):
+    """What others mounted there (ip netns) must not show through: libvirt-lxc stumbles over it."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        targets = [line.split()[1] for line in file]
+    for target in reversed(targets):
+        if target.startswith(folder + "/"):
+            subprocess.run(["umount", "-l", target], check=False, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def set_up(spec):
     run("hostname", spec["hostname"])
     run("mount", "-t", "proc", "proc", "/proc")
+    unmount_below("/run")
     run("umount", "-R", "/sys")
     run("mount", "-t", "sysfs", "sysfs", "/sys")
     if spec["cgroups"]:
