@@ -22,10 +22,15 @@
 #define CONNECTION_MEMORY    (64u * 1024)
 #define CONNECTION_TIMEOUT_S 30
 #define WAIT_MAX_S	     60
+#define RUNS_AT_ONCE	     32
+#define PAUSE_MAX_MS	     32
 
 BH_COUNTER(api_requests, "requests to the API");
 BH_COUNTER(api_bad_requests, "requests to the API answered with an error of the client");
 BH_COUNTER(api_too_large, "requests whose body was over the limit");
+
+#define HURRIED_MAX	64
+#define HURRIED_WAIT_MS 20
 
 struct daemon {
 	struct manager_api *api;
@@ -34,6 +39,7 @@ struct daemon {
 	bool local;
 	uv_poll_t poll;
 	uv_timer_t timer;
+	unsigned int hurried; /* runs in a row that libmicrohttpd asked for and no descriptor */
 };
 
 struct manager_api {
@@ -58,29 +64,44 @@ struct manager_follower **manager_api_followers(struct manager_api *api)
 
 static void on_timer(uv_timer_t *timer);
 
-static void run(struct daemon *d)
+/* libmicrohttpd 0.9.75 says "at once" for as long as a TLS handshake is unfinished, so what it says can't be
+ * followed as it is: one silent client would take the loop. A few runs at once serve a real burst; then
+ * there is a pause that grows until its descriptor reports something new. */
+static void run(struct daemon *d, bool fresh)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
 	if (!d->mhd) {
 		return;
 	}
-	MHD_run(d->mhd);
-	if (MHD_get_timeout(d->mhd, &timeout_ms) == MHD_YES) {
-		uv_timer_start(&d->timer, on_timer, timeout_ms, 0);
-	} else {
-		uv_timer_stop(&d->timer);
+	for (int i = 0; i < RUNS_AT_ONCE && timeout_ms == 0; i++) {
+		MHD_run(d->mhd);
+		if (MHD_get_timeout(d->mhd, &timeout_ms) != MHD_YES) {
+			uv_timer_stop(&d->timer);
+			return;
+		}
 	}
+	if (timeout_ms == 0) {
+		d->pause_ms = fresh || !d->pause_ms ? 1 : d->pause_ms * 2;
+		d->pause_ms = d->pause_ms > PAUSE_MAX_MS ? PAUSE_MAX_MS : d->pause_ms;
+		timeout_ms = d->pause_ms;
+	}
+	uv_timer_start(&d->timer, on_timer, timeout_ms, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-	run(timer->data);
+	run(timer->data, false);
+}
+
+static void on_poke(uv_timer_t *timer)
+{
+	run(timer->data, true);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-	run(poll->data);
+	run(poll->data, true);
 }
 
 void manager_api_poke(struct manager_api *api)
@@ -89,7 +110,7 @@ void manager_api_poke(struct manager_api *api)
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(all); i++) {
 		if (all[i]->mhd) {
-			uv_timer_start(&all[i]->timer, on_timer, 0, 0);
+			uv_timer_start(&all[i]->timer, on_poke, 0, 0);
 		}
 	}
 }
@@ -809,8 +830,8 @@ void manager_api_close(struct manager_api *api)
 	}
 	manager_follower_wake_all(api);
 	for (int i = 0; i < 3; i++) {
-		run(&api->tcp);
-		run(&api->local);
+		run(&api->tcp, true);
+		run(&api->local, true);
 	}
 	close_daemon(&api->tcp);
 	close_daemon(&api->local);
