@@ -124,6 +124,8 @@ static void applies_twice_is_nothing(void **state)
 	assert_int_equal(report.changed, bh_delta_count(delta));
 	assert_int_equal(hostd_dp_apply(dp, delta, &report, NULL), 0);
 	assert_int_equal(report.changed, 0);
+	assert_int_equal(report.gen, gen);
+	assert_false(hostd_dp_pending(dp));
 	assert_true(bh_hash_equal(&report.hash, bh_image_hash(image)));
 	bh_delta_free(delta);
 	bh_image_free(image);

@@ -340,6 +340,46 @@ static void a_device_has_one_owner(void **state)
 	destroy_world(dp);
 }
 
+static void count_drift(const struct hostd_dp_drift *drift, void *arg)
+{
+	int *kinds = arg;
+
+	kinds[drift->kind]++;
+}
+
+static void detached_programs_are_found_and_attached(void **state)
+{
+	enum hostd_dp_attach ways[] = {HOSTD_DP_ATTACH_AUTO, HOSTD_DP_ATTACH_CLSACT};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(ways); i++) {
+		struct hostd_dp_open_info info;
+		struct hostd_dp *dp = open_world(ways[i], false, &info);
+		struct bh_image *image = bh_image_new();
+		struct hostd_dp_nic_key key = world_key(0);
+		struct hostd_dp_nic_status status;
+		int kinds[HOSTD_DP_DRIFT_CTL + 1] = {};
+
+		world_bind(&world, dp);
+		image = must_apply(dp, image, policy(0));
+		assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 0);
+		if (info.tcx) {
+			world_sh("rm %s/links/%u-in", world.pin_dir, world.tap[0]);
+		} else {
+			world_sh("tc filter del dev tap0 ingress");
+		}
+		assert_int_equal(hostd_dp_nic_status(dp, &key, &status, NULL), 0);
+		assert_false(status.attached);
+		assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 2);
+		assert_int_equal(hostd_dp_compare(dp, image, count_drift, kinds, NULL), 1);
+		assert_int_equal(kinds[HOSTD_DP_DRIFT_PORT], 1);
+		assert_int_equal(hostd_dp_sync(dp, image, NULL, NULL), 0);
+		assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 0);
+		must_refuse();
+		bh_image_free(image);
+		destroy_world(dp);
+	}
+}
+
 /* ---- continuous traffic ---- */
 
 struct traffic {
@@ -600,6 +640,7 @@ int main(void)
 		cmocka_unit_test_teardown(nothing_from_a_port_that_is_not_fed, clean_up),
 		cmocka_unit_test_teardown(a_new_device_with_an_old_number_is_a_stranger, clean_up),
 		cmocka_unit_test_teardown(a_device_has_one_owner, clean_up),
+		cmocka_unit_test_teardown(detached_programs_are_found_and_attached, clean_up),
 		cmocka_unit_test_teardown(says_what_it_did, clean_up),
 		cmocka_unit_test_prestate_setup_teardown(a_flip_is_whole, NULL, clean_up, &bridged),
 		cmocka_unit_test_prestate_setup_teardown(a_flip_is_whole, NULL, clean_up,

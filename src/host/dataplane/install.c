@@ -666,11 +666,36 @@ static int install(struct hostd_dp *dp, struct dp_commit *c, struct hostd_dp_rep
 	return 0;
 }
 
+void dp_commit_drop(struct hostd_dp *dp)
+{
+	commit_free(dp->pending);
+	dp->pending = NULL;
+}
+
+/* The kernel has it; what we think follows. A commit that flipped nothing needs no settling. */
+static void finish(struct hostd_dp *dp, struct dp_commit *c)
+{
+	bool flipped = c->ops.count || c->lists;
+
+	follow(dp, c);
+	if (!flipped) {
+		release_nics(dp, c);
+		commit_free(c);
+		return;
+	}
+	/* Without, frames take the way by the bridge until settling says what is wrong. */
+	bh_vec_foreach(n, &c->nics) {
+		(void)!dp_nic_macs(dp, n->nic, false, NULL);
+	}
+	dp->pending = c;
+	dp_verify_restart(dp);
+}
+
 int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 		      struct hostd_dp_report *ret_report, struct bh_diag *diag)
 {
 	uint64_t begin_ns = bh_time_mono_ns();
-	struct hostd_dp_report report = {.hash = dp->hash, .gen = dp->ctl->gen};
+	struct hostd_dp_report report = {};
 	struct dp_commit *c = bh_alloc(sizeof(*c));
 	int r = hostd_dp_settle(dp, diag);
 
@@ -684,15 +709,8 @@ int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 		take_back(dp, c);
 		commit_free(c);
 	} else {
-		follow(dp, c);
-		bh_vec_foreach(
-			n,
-			&c->nics) { /* without, frames take the way by the bridge till settling */
-			(void)!dp_nic_macs(dp, n->nic, false, NULL);
-		}
 		report.changed = c->changed;
-		dp->pending = c;
-		dp_verify_restart(dp);
+		finish(dp, c);
 	}
 	report.hash = dp->hash;
 	report.gen = dp->ctl->gen;

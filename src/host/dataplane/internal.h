@@ -266,6 +266,9 @@ void dp_changes_add(struct dp_changes *changes, const struct bh_rec *rec, bool p
 [[nodiscard]] int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 				    struct hostd_dp_report *ret_report, struct bh_diag *diag);
 
+/* Forgets a commit that waits for settling. */
+void dp_commit_drop(struct hostd_dp *dp);
+
 /* ---- scan.c ---- */
 /* Builds the model from the maps and mends what an interrupted commit left. */
 [[nodiscard]] int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag);

@@ -261,6 +261,7 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 static void release(struct hostd_dp *dp)
 {
 	dp_events_close(dp);
+	dp_commit_drop(dp);
 	dp_verify_done(dp);
 	dp_lists_done(dp);
 	dp_ports_done(dp);
