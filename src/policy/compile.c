@@ -42,9 +42,10 @@ static void build_done(struct build *b)
 }
 
 /* ---- 1. which rules, in which order ---- */
-static void add_tier(struct build *b, const policy_list *policies, enum bh_policy_tier tier,
-		     bh_policy_rule_fn *rule_fn, void *arg)
+static void add_tier(struct build *b, const policy_list *policies, enum bh_policy_tier tier)
 {
+	const struct bh_policy_compile_options *o = &b->compiler->options;
+
 	bh_vec_foreach (pp, policies) {
 		const struct bh_policy *p = *pp;
 
@@ -56,7 +57,8 @@ static void add_tier(struct build *b, const policy_list *policies, enum bh_polic
 
 			j->rule = &p->rules[b->dir][i];
 			j->rank = (uint32_t)b->rules.count;
-			j->number = rule_fn ? rule_fn(p, b->dir, i, arg) : BH_POLICY_RULE_FIRST;
+			j->number = o->rule_fn ? o->rule_fn(p, b->dir, i, o->rule_arg)
+					       : BH_POLICY_RULE_FIRST;
 		}
 	}
 }
@@ -77,7 +79,7 @@ static void add_builtins(struct build *b)
 	}
 }
 
-static void add_rules(struct build *b, bh_policy_rule_fn *rule_fn, void *arg)
+static void add_rules(struct build *b)
 {
 	policy_list policies = {};
 	bool selected = false;
@@ -87,13 +89,13 @@ static void add_rules(struct build *b, bh_policy_rule_fn *rule_fn, void *arg)
 		selected = selected || ((*p)->tier == BH_POLICY_TIER_TENANT &&
 					bh_policy_has_direction(*p, b->dir));
 	}
-	add_tier(b, &policies, BH_POLICY_TIER_GUARDRAIL, rule_fn, arg);
-	add_tier(b, &policies, BH_POLICY_TIER_TENANT, rule_fn, arg);
+	add_tier(b, &policies, BH_POLICY_TIER_GUARDRAIL);
+	add_tier(b, &policies, BH_POLICY_TIER_TENANT);
 	add_builtins(b);
 	b->default_rule = BH_POLICY_RULE_IMPLICIT_DENY;
 	b->default_action = BH_POLICY_DENY;
 	if (!selected) {
-		add_tier(b, &policies, BH_POLICY_TIER_DEFAULT, rule_fn, arg);
+		add_tier(b, &policies, BH_POLICY_TIER_DEFAULT);
 		b->default_rule = BH_POLICY_RULE_PROVIDER_DEFAULT;
 		b->default_action = b->compiler->options.provider_default;
 	}
@@ -507,14 +509,14 @@ static int refuse(struct build *b, struct bh_diag *diag)
 }
 
 static int prepare(struct build *b, struct bh_policy_compiler *compiler, uint32_t identity,
-		   bh_policy_rule_fn *rule_fn, void *arg, struct bh_diag *diag)
+		   struct bh_diag *diag)
 {
 	b->compiler = compiler;
 	b->self = policy_universe_identity(compiler->universe, identity);
 	if (!b->self) {
 		return bh_diag_set(diag, -ENOENT, "identity %u is unknown", identity);
 	}
-	add_rules(b, rule_fn, arg);
+	add_rules(b);
 	return add_classes(b, diag);
 }
 
@@ -523,7 +525,7 @@ int bh_policy_estimate(struct bh_policy_compiler *compiler, uint32_t identity,
 		       struct bh_diag *diag)
 {
 	struct build b = {.dir = dir};
-	int r = prepare(&b, compiler, identity, NULL, NULL, diag);
+	int r = prepare(&b, compiler, identity, diag);
 
 	if (!r) {
 		measure(&b, ret_size);
@@ -557,13 +559,12 @@ static int build_rows(struct build *b, struct bh_diag *diag)
 }
 
 int bh_policy_compile(struct bh_policy_compiler *compiler, uint32_t identity,
-		      enum bh_policy_dir dir, bh_policy_rule_fn *rule_fn, void *arg,
-		      struct bh_segment **ret_segment, struct bh_diag *diag)
+		      enum bh_policy_dir dir, struct bh_segment **ret_segment, struct bh_diag *diag)
 {
 	struct build b = {.dir = dir};
 	char name[BH_SEGMENT_NAME_MAX];
 	struct bh_segment *segment;
-	int r = prepare(&b, compiler, identity, rule_fn, arg, diag);
+	int r = prepare(&b, compiler, identity, diag);
 
 	if (!r) {
 		r = build_rows(&b, diag);

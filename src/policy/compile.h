@@ -32,7 +32,12 @@ void bh_policy_universe_drop_identity(struct bh_policy_universe *universe, uint3
 size_t bh_policy_universe_identity_count(const struct bh_policy_universe *universe);
 
 /* ---- compiler ---- */
+/* The number (from 16 on) of a rule; asked for each rule of a set that is compiled. */
+typedef uint32_t bh_policy_rule_fn(const struct bh_policy *policy, enum bh_policy_dir dir,
+				   size_t index, void *arg);
 struct bh_policy_compile_options {
+	bh_policy_rule_fn *rule_fn; /* NULL: every rule has number 16 */
+	void *rule_arg;
 	enum bh_policy_action provider_default; /* 0 means deny */
 	size_t max_rows;			/* per set; 0 means 1048576 */
 	size_t max_cidrs;			/* per set; 0 means 262144 */
@@ -45,15 +50,11 @@ struct bh_policy_compiler *bh_policy_compiler_new(const struct bh_policy_set *se
 						  const struct bh_policy_compile_options *options);
 void bh_policy_compiler_free(struct bh_policy_compiler *compiler); /* NULL is fine */
 
-/* The number (from 16 on) of a rule; called for rules that the identity's set has. */
-typedef uint32_t bh_policy_rule_fn(const struct bh_policy *policy, enum bh_policy_dir dir,
-				   size_t index, void *arg);
-
 /* Builds segment "set:<identity>.<dir>". -ENOENT for an unknown identity; -E2BIG when the set would
  * be over a limit: nothing is built, the diag has the numbers. */
 [[nodiscard]] int bh_policy_compile(struct bh_policy_compiler *compiler, uint32_t identity,
-				    enum bh_policy_dir dir, bh_policy_rule_fn *rule_fn, void *arg,
-				    struct bh_segment **ret_segment, struct bh_diag *diag);
+				    enum bh_policy_dir dir, struct bh_segment **ret_segment,
+				    struct bh_diag *diag);
 
 /* An upper bound of what compiling would give, without building it. Stops counting at the limits.
  */

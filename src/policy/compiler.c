@@ -320,8 +320,9 @@ struct wanted {
 	const char *tenant;
 };
 
-static bool peer_is_wanted(const struct policy_peer *peer, const struct wanted *w)
+static bool peer_is_wanted(const struct policy_peer *peer, const void *arg)
 {
+	const struct wanted *w = arg;
 	const char *tenant = w->identity ? w->identity->tenant->name : w->tenant;
 
 	if (peer->kind != POLICY_PEER_SELECTOR) {
@@ -342,18 +343,7 @@ static bool peer_is_wanted(const struct policy_peer *peer, const struct wanted *
 
 static bool policy_is_wanted(const struct bh_policy *policy, const struct wanted *w)
 {
-	for (int dir = 0; dir < 2; dir++) {
-		for (size_t i = 0; i < policy->rule_count[dir]; i++) {
-			const struct policy_rule *rule = &policy->rules[dir][i];
-
-			for (size_t k = 0; k < rule->peer_count; k++) {
-				if (peer_is_wanted(&rule->peers[k], w)) {
-					return true;
-				}
-			}
-		}
-	}
-	return false;
+	return policy_walk_peers(policy, peer_is_wanted, w);
 }
 
 static void report_wanted(const struct bh_policy_set *set,

@@ -14,9 +14,10 @@
 
 #include <errno.h>
 
-#define BUDGET	    50000000ll /* rules looked at */
-#define ENTRIES_MAX 200
-#define NAMES_MAX   20 /* members of a group that are named before "and n more" */
+#define BUDGET	     50000000ll /* rules looked at */
+#define ENTRIES_MAX  200
+#define PREFIXES_MAX 1000
+#define NAMES_MAX    20 /* members of a group that are named before "and n more" */
 
 /* ---- identities that are judged alike ---- */
 struct group {
@@ -212,6 +213,22 @@ static void free_probes(struct probe *probes)
 	}
 }
 
+static bool rule_speaks_of(struct diff *d, const struct group *g, const struct policy_rule *rule,
+			   const struct policy_identity *other)
+{
+	bool hit = false;
+
+	for (size_t k = 0; k < rule->peer_count && !hit; k++) {
+		const struct policy_peer *peer = &rule->peers[k];
+
+		d->budget--;
+		hit = peer->kind == POLICY_PEER_SELECTOR &&
+		      policy_peer_covers_tenant(peer, g->self->tenant->name, other->tenant->name) &&
+		      policy_selector_matches(peer->selector, other->labels, other->label_count);
+	}
+	return hit;
+}
+
 /* Which selectors of the group's rules match the identity, as bits. */
 static void signature(struct diff *d, const struct group *g, enum bh_policy_dir dir,
 		      const struct policy_identity *other, struct bh_wbuf *w)
@@ -220,19 +237,8 @@ static void signature(struct diff *d, const struct group *g, enum bh_policy_dir 
 		bh_vec_foreach (pp, &g->lists[side]) {
 			for (size_t i = 0; i < (*pp)->rule_count[dir]; i++) {
 				const struct policy_rule *rule = &(*pp)->rules[dir][i];
-				bool hit = false;
 
-				for (size_t k = 0; k < rule->peer_count && !hit; k++) {
-					const struct policy_peer *peer = &rule->peers[k];
-
-					d->budget--;
-					hit = peer->kind == POLICY_PEER_SELECTOR &&
-					      policy_peer_covers_tenant(peer, g->self->tenant->name,
-									other->tenant->name) &&
-					      policy_selector_matches(peer->selector, other->labels,
-								      other->label_count);
-				}
-				bh_wbuf_u8(w, hit);
+				bh_wbuf_u8(w, rule_speaks_of(d, g, rule, other));
 			}
 		}
 	}
@@ -297,27 +303,31 @@ static bool find_address(const struct policy_cidr *cidr, const struct policy_cid
 	return false;
 }
 
+typedef BH_VEC(struct policy_cidr) policy_cidr_list;
+
+static void add_prefixes(const struct policy_rule *rule, policy_cidr_list *cidrs)
+{
+	for (size_t k = 0; k < rule->peer_count && cidrs->count < PREFIXES_MAX; k++) {
+		const struct policy_peer *peer = &rule->peers[k];
+
+		if (peer->kind != POLICY_PEER_CIDR) {
+			continue;
+		}
+		*bh_vec_push(cidrs) = peer->cidr;
+		for (size_t e = 0; e < peer->except_count; e++) {
+			*bh_vec_push(cidrs) = peer->except[e];
+		}
+	}
+}
+
 static void probe_prefixes(const struct group *g, enum bh_policy_dir dir, struct probe **probes)
 {
-	BH_VEC(struct policy_cidr) cidrs = {};
+	policy_cidr_list cidrs = {};
 
 	for (int side = 0; side < 2; side++) {
 		bh_vec_foreach (pp, &g->lists[side]) {
 			for (size_t i = 0; i < (*pp)->rule_count[dir]; i++) {
-				const struct policy_rule *rule = &(*pp)->rules[dir][i];
-
-				for (size_t k = 0; k < rule->peer_count && cidrs.count < 1000;
-				     k++) {
-					const struct policy_peer *peer = &rule->peers[k];
-
-					if (peer->kind != POLICY_PEER_CIDR) {
-						continue;
-					}
-					*bh_vec_push(&cidrs) = peer->cidr;
-					for (size_t e = 0; e < peer->except_count; e++) {
-						*bh_vec_push(&cidrs) = peer->except[e];
-					}
-				}
+				add_prefixes(&(*pp)->rules[dir][i], &cidrs);
 			}
 		}
 	}

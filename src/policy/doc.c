@@ -190,22 +190,42 @@ static void make_classes(struct policy_selector *selector)
 	bh_wbuf_done(&w);
 }
 
+static bool walk_rule(const struct policy_rule *rule, policy_peer_fn *fn, const void *arg)
+{
+	for (size_t i = 0; i < rule->peer_count; i++) {
+		if (fn(&rule->peers[i], arg)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+bool policy_walk_peers(const struct bh_policy *policy, policy_peer_fn *fn, const void *arg)
+{
+	for (int dir = 0; dir < 2; dir++) {
+		for (size_t i = 0; i < policy->rule_count[dir]; i++) {
+			if (walk_rule(&policy->rules[dir][i], fn, arg)) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static bool make_peer_classes(const struct policy_peer *peer, const void *arg)
+{
+	if (peer->kind == POLICY_PEER_SELECTOR) {
+		make_classes(peer->selector);
+	}
+	return false;
+}
+
 void policy_seal(struct bh_policy *policy)
 {
 	struct bh_wbuf w;
 
 	make_classes(policy->selector);
-	for (int dir = 0; dir < 2; dir++) {
-		for (size_t i = 0; i < policy->rule_count[dir]; i++) {
-			struct policy_rule *rule = &policy->rules[dir][i];
-
-			for (size_t p = 0; p < rule->peer_count; p++) {
-				if (rule->peers[p].kind == POLICY_PEER_SELECTOR) {
-					make_classes(rule->peers[p].selector);
-				}
-			}
-		}
-	}
+	policy_walk_peers(policy, make_peer_classes, NULL);
 	bh_wbuf_init(&w, 0);
 	policy_canonical_print(policy, &w);
 	bh_wbuf_u8(&w, 0);

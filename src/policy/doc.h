@@ -117,6 +117,10 @@ void policy_peer_describe(const struct policy_peer *peer, const char *own_tenant
 			  struct bh_wbuf *w);
 void policy_port_format(const struct policy_port *port, struct bh_wbuf *w);
 
+/* Calls fn for each peer of each rule until one returns true; returns whether one did. */
+typedef bool policy_peer_fn(const struct policy_peer *peer, const void *arg);
+bool policy_walk_peers(const struct bh_policy *policy, policy_peer_fn *fn, const void *arg);
+
 /* ---- order ---- */
 int policy_cidr_compare(const void *a, const void *b);
 int policy_label_compare(const void *a, const void *b);

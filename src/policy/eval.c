@@ -146,23 +146,23 @@ void policy_eval_list(const struct bh_policy_compiler *c, const policy_list *pol
 	judge(&q, policies, c->options.provider_default, ret_verdict);
 }
 
-int bh_policy_eval(const struct bh_policy_compiler *c, uint32_t self, enum bh_policy_dir dir,
-		   const struct bh_policy_end *remote, const struct bh_policy_service *service,
+int bh_policy_eval(const struct bh_policy_compiler *c, const struct bh_policy_question *question,
 		   bh_policy_trace_fn *trace, void *arg, struct bh_policy_verdict *ret_verdict,
 		   struct bh_diag *diag)
 {
-	struct question q = {.self = policy_universe_identity(c->universe, self),
-			     .dir = dir,
-			     .remote = remote,
-			     .other = policy_universe_identity(c->universe, remote->identity),
-			     .service = service,
-			     .trace = trace,
-			     .arg = arg};
+	struct question q = {
+		.self = policy_universe_identity(c->universe, question->self),
+		.dir = question->dir,
+		.remote = &question->remote,
+		.other = policy_universe_identity(c->universe, question->remote.identity),
+		.service = &question->service,
+		.trace = trace,
+		.arg = arg};
 	policy_list policies = {};
 
-	if (!q.self || (!q.other && remote->identity > POLICY_ENTITY_MULTICAST)) {
+	if (!q.self || (!q.other && question->remote.identity > POLICY_ENTITY_MULTICAST)) {
 		return bh_diag_set(diag, -ENOENT, "identity %u is unknown",
-				   q.self ? remote->identity : self);
+				   q.self ? question->remote.identity : question->self);
 	}
 	/* Every policy is asked, without the compiler's index: this is its oracle. */
 	bh_vec_foreach (pp, &c->order) {

@@ -40,14 +40,18 @@ typedef void bh_policy_trace_fn(const struct bh_policy *policy, enum bh_policy_d
 				size_t index, uint32_t builtin, enum bh_policy_outcome outcome,
 				void *arg);
 
-/* Judges at one VM: `self` (from 256 on) in direction dir, with `remote` at the other side. trace
- * (may be NULL) is called for each rule in the order of judgement until one matches. -ENOENT when
- * an identity is not in the universe. */
-[[nodiscard]] int bh_policy_eval(const struct bh_policy_compiler *compiler, uint32_t self,
-				 enum bh_policy_dir dir, const struct bh_policy_end *remote,
-				 const struct bh_policy_service *service, bh_policy_trace_fn *trace,
-				 void *arg, struct bh_policy_verdict *ret_verdict,
-				 struct bh_diag *diag);
+struct bh_policy_question {
+	uint32_t self; /* the VM that is judged, from 256 on */
+	enum bh_policy_dir dir;
+	struct bh_policy_end remote; /* at the other side */
+	struct bh_policy_service service;
+};
+/* Judges at one VM. trace (may be NULL) is called for each rule in the order of judgement until one
+ * matches. -ENOENT when an identity is not in the universe. */
+[[nodiscard]] int bh_policy_eval(const struct bh_policy_compiler *compiler,
+				 const struct bh_policy_question *question,
+				 bh_policy_trace_fn *trace, void *arg,
+				 struct bh_policy_verdict *ret_verdict, struct bh_diag *diag);
 
 /* Both taps: egress at the source and ingress at the destination, whichever of them is a VM.
  * {"action", "allowed", "service": "tcp/3306", "egress"|"ingress": null or {"action", "rule": RULE,

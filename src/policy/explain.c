@@ -122,29 +122,28 @@ static void consider(const struct bh_policy *policy, enum bh_policy_dir dir, siz
 }
 
 /* Judges at one end; ret_json null when that end is no VM. */
-static int explain_end(const struct bh_policy_compiler *compiler, const struct bh_policy_end *self,
-		       enum bh_policy_dir dir, const struct bh_policy_end *remote,
-		       const struct bh_policy_service *service, json_t **ret_json,
-		       struct bh_diag *diag)
+static int explain_end(const struct bh_policy_compiler *compiler,
+		       const struct bh_policy_question *q, json_t **ret_json, struct bh_diag *diag)
 {
 	struct considered c = {};
 	struct bh_policy_verdict v;
 	int r;
 
-	if (self->identity < IDENTITY_FIRST) {
+	if (q->self < IDENTITY_FIRST) {
 		*ret_json = json_null();
 		return 0;
 	}
 	c.list = json_array();
-	r = bh_policy_eval(compiler, self->identity, dir, remote, service, consider, &c, &v, diag);
+	r = bh_policy_eval(compiler, q, consider, &c, &v, diag);
 	if (r) {
 		json_decref(c.list);
 		return r;
 	}
-	*ret_json = json_pack(
-		"{s:s, s:o, s:b, s:o, s:I}", "action", bh_policy_action_name(v.action), "rule",
-		policy_rule_to_json(v.policy, dir, v.index, v.builtin), "selected", (int)v.selected,
-		"considered", c.list, "considered_left_out", (json_int_t)c.left_out);
+	*ret_json =
+		json_pack("{s:s, s:o, s:b, s:o, s:I}", "action", bh_policy_action_name(v.action),
+			  "rule", policy_rule_to_json(v.policy, q->dir, v.index, v.builtin),
+			  "selected", (int)v.selected, "considered", c.list, "considered_left_out",
+			  (json_int_t)c.left_out);
 	return 0;
 }
 
@@ -165,13 +164,15 @@ int bh_policy_explain(const struct bh_policy_compiler *compiler, const struct bh
 	json_t *ends[2] = {};
 	enum bh_policy_action action;
 	struct bh_wbuf w;
-	int r = explain_end(compiler, src, BH_POLICY_EGRESS, dst, service, &ends[0], diag);
+	struct bh_policy_question out = {src->identity, BH_POLICY_EGRESS, *dst, *service};
+	struct bh_policy_question in = {dst->identity, BH_POLICY_INGRESS, *src, *service};
+	int r = explain_end(compiler, &out, &ends[0], diag);
 
 	if (r) {
 		return r;
 	}
 	/* The sender's side comes first; what it drops never arrives. */
-	r = explain_end(compiler, dst, BH_POLICY_INGRESS, src, service, &ends[1], diag);
+	r = explain_end(compiler, &in, &ends[1], diag);
 	if (r) {
 		json_decref(ends[0]);
 		return r;

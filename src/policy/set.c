@@ -327,6 +327,16 @@ static void add_source(struct class_cache *cache, const struct policy_selector *
 	}
 }
 
+static bool add_peer_source(const struct policy_peer *peer, const void *arg)
+{
+	struct class_cache *const *cache = arg;
+
+	if (peer->kind == POLICY_PEER_SELECTOR) {
+		add_source(*cache, peer->selector, NULL, peer);
+	}
+	return false;
+}
+
 static const struct class_cache *classes_of(const struct bh_policy_set *set)
 {
 	struct class_cache *cache = set->classes;
@@ -339,19 +349,7 @@ static const struct class_cache *classes_of(const struct bh_policy_set *set)
 		const struct bh_policy *p = *pp;
 
 		add_source(cache, p->selector, p, NULL);
-		for (int dir = 0; dir < 2; dir++) {
-			for (size_t i = 0; i < p->rule_count[dir]; i++) {
-				const struct policy_rule *rule = &p->rules[dir][i];
-
-				for (size_t k = 0; k < rule->peer_count; k++) {
-					const struct policy_peer *peer = &rule->peers[k];
-
-					if (peer->kind == POLICY_PEER_SELECTOR) {
-						add_source(cache, peer->selector, NULL, peer);
-					}
-				}
-			}
-		}
+		policy_walk_peers(p, add_peer_source, &cache);
 	}
 	cache->valid = true;
 	return cache;

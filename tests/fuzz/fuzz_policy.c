@@ -10,12 +10,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define COMPILE_MAX 20000 /* bytes of text: the fuzzer needs many runs, not big ones */
 
-static uint32_t number(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
-		       void *arg)
-{
-	return 16 + (uint32_t)index;
-}
-
 static void compile(const struct bh_policy_set *set)
 {
 	struct bh_policy_compile_options options = {.max_rows = 10000, .max_ranges = 10000};
@@ -33,7 +27,7 @@ static void compile(const struct bh_policy_set *set)
 		struct bh_segment *seg = NULL;
 
 		if (!bh_policy_compile(compiler, 256 + (uint32_t)(i / 2),
-				       (enum bh_policy_dir)(i % 2), number, NULL, &seg, NULL)) {
+				       (enum bh_policy_dir)(i % 2), &seg, NULL)) {
 			bh_segment_unref(seg);
 		}
 	}

@@ -62,6 +62,12 @@ static struct bh_policy_universe *make_universe(void)
 	return u;
 }
 
+static uint32_t number(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
+		       void *arg)
+{
+	return 16 + (uint32_t)index;
+}
+
 struct fixture {
 	struct bh_policy_set *set;
 	struct bh_policy_universe *universe;
@@ -72,7 +78,8 @@ static void fixture_init(struct fixture *f, struct bh_policy_set *set)
 {
 	f->set = set;
 	f->universe = make_universe();
-	f->compiler = bh_policy_compiler_new(set, f->universe, NULL);
+	f->compiler = bh_policy_compiler_new(
+		set, f->universe, &(struct bh_policy_compile_options){.rule_fn = number});
 }
 
 static void fixture_done(struct fixture *f)
@@ -86,13 +93,12 @@ static void fixture_done(struct fixture *f)
 static void expect_at(struct fixture *f, uint32_t self, enum bh_policy_dir dir, uint32_t remote,
 		      const char *service, const char *want)
 {
-	struct bh_policy_end end = {.identity = remote};
-	struct bh_policy_service s;
+	struct bh_policy_question q = {.self = self, .dir = dir, .remote = {.identity = remote}};
 	struct bh_policy_verdict v;
 	char got[256];
 
-	assert_int_equal(bh_policy_service_parse(service, &s, NULL), 0);
-	assert_int_equal(bh_policy_eval(f->compiler, self, dir, &end, &s, NULL, NULL, &v, NULL), 0);
+	assert_int_equal(bh_policy_service_parse(service, &q.service, NULL), 0);
+	assert_int_equal(bh_policy_eval(f->compiler, &q, NULL, NULL, &v, NULL), 0);
 	if (v.builtin) {
 		snprintf(got, sizeof(got), "%s %u", bh_policy_action_name(v.action), v.builtin);
 	} else {
@@ -137,18 +143,12 @@ static void the_shop_is_as_its_comments_say(void **state)
 	fixture_done(&f);
 }
 
-static uint32_t number(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
-		       void *arg)
-{
-	return 16 + (uint32_t)index;
-}
-
 static struct bh_segment *compile(struct fixture *f, uint32_t id, enum bh_policy_dir dir)
 {
 	struct bh_segment *seg = NULL;
 	struct bh_diag diag = {};
 
-	if (bh_policy_compile(f->compiler, id, dir, number, NULL, &seg, &diag)) {
+	if (bh_policy_compile(f->compiler, id, dir, &seg, &diag)) {
 		fail_msg("%s", diag.text);
 	}
 	return seg;
@@ -181,8 +181,7 @@ static void segments_look_as_documented(void **state)
 	seg = compile(&f, ATTACKER, OUT);
 	assert_int_equal(lookup_set(seg)->default_rule, BH_POLICY_RULE_PROVIDER_DEFAULT);
 	bh_segment_unref(seg);
-	assert_int_equal(bh_policy_compile(f.compiler, 9999, IN, number, NULL, &seg, NULL),
-			 -ENOENT);
+	assert_int_equal(bh_policy_compile(f.compiler, 9999, IN, &seg, NULL), -ENOENT);
 	fixture_done(&f);
 }
 
@@ -390,7 +389,7 @@ static void what_does_not_fit_is_refused_with_numbers(void **state)
 	bh_wbuf_str(&w, "]\n");
 	fixture_init(&f, parse(bh_wbuf_cstr(&w), NULL));
 	small = bh_policy_compiler_new(f.set, f.universe, &options);
-	assert_int_equal(bh_policy_compile(small, WEB, IN, number, NULL, &seg, &diag), -E2BIG);
+	assert_int_equal(bh_policy_compile(small, WEB, IN, &seg, &diag), -E2BIG);
 	assert_non_null(strstr(diag.text, "need up to 64 rows"));
 	assert_non_null(strstr(diag.text, "the limits are 50, 3 and 5"));
 	assert_null(seg);
@@ -399,14 +398,14 @@ static void what_does_not_fit_is_refused_with_numbers(void **state)
 
 	fixture_init(&f, parse(HEAD("a") "  - ports: [tcp/1-65534]\n", NULL));
 	small = bh_policy_compiler_new(f.set, f.universe, &options);
-	assert_int_equal(bh_policy_compile(small, WEB, IN, number, NULL, &seg, &diag), -E2BIG);
+	assert_int_equal(bh_policy_compile(small, WEB, IN, &seg, &diag), -E2BIG);
 	bh_policy_compiler_free(small);
 	fixture_done(&f);
 	fixture_init(&f, parse(HEAD("a") "  - from: [{cidr: 1.0.0.0/8}, {cidr: 2.0.0.0/8}, "
 					 "{cidr: 4.0.0.0/8}, {cidr: 6.0.0.0/8}]\n",
 			       NULL));
 	small = bh_policy_compiler_new(f.set, f.universe, &options);
-	assert_int_equal(bh_policy_compile(small, WEB, IN, number, NULL, &seg, &diag), -E2BIG);
+	assert_int_equal(bh_policy_compile(small, WEB, IN, &seg, &diag), -E2BIG);
 	bh_policy_compiler_free(small);
 	fixture_done(&f);
 	bh_wbuf_done(&w);

@@ -272,6 +272,8 @@ static void world_init(struct world *world, uint64_t seed)
 				 0);
 	}
 	options.provider_default = chance(&world->rng, 30) ? BH_POLICY_ALLOW : BH_POLICY_DENY;
+	options.rule_fn = number_of;
+	options.rule_arg = world->set;
 	world->compiler = bh_policy_compiler_new(world->set, world->universe, &options);
 }
 
@@ -317,18 +319,15 @@ static void check_packet(struct world *world, uint64_t seed, const struct member
 	struct lookup_packet p;
 	struct lookup_result got;
 	struct bh_policy_verdict want;
-	struct bh_policy_end remote = {.has_addr = true};
-	struct bh_policy_service service;
+	struct bh_policy_question q = {.self = self->id, .dir = dir, .remote = {.has_addr = true}};
 	uint32_t rule;
 	char addr[BH_ADDR_TEXT_SIZE];
 
 	random_packet(world, &p);
-	remote.identity = p.identity;
-	memcpy(remote.addr, p.addr, sizeof(remote.addr));
-	service = (struct bh_policy_service){p.proto, p.port};
-	assert_int_equal(bh_policy_eval(world->compiler, self->id, dir, &remote, &service, NULL,
-					NULL, &want, NULL),
-			 0);
+	q.remote.identity = p.identity;
+	memcpy(q.remote.addr, p.addr, sizeof(p.addr));
+	q.service = (struct bh_policy_service){p.proto, p.port};
+	assert_int_equal(bh_policy_eval(world->compiler, &q, NULL, NULL, &want, NULL), 0);
 	got = lookup(seg, &p);
 	rule = want.builtin ? want.builtin : number_of(want.policy, dir, want.index, world->set);
 	if (got.action != want.action || got.rule != rule || got.flags != want.flags) {
@@ -353,8 +352,7 @@ static void check_case(uint64_t seed)
 		struct bh_segment *seg;
 		struct bh_policy_size size;
 
-		if (bh_policy_compile(world.compiler, self->id, dir, number_of, world.set, &seg,
-				      &diag)) {
+		if (bh_policy_compile(world.compiler, self->id, dir, &seg, &diag)) {
 			fail_msg("seed %llu: %s", (unsigned long long)seed, diag.text);
 		}
 		assert_int_equal(bh_policy_estimate(world.compiler, self->id, dir, &size, &diag),
@@ -408,6 +406,8 @@ static uint32_t number_by_text(const struct bh_policy *policy, enum bh_policy_di
 	return 16 + (h + (uint32_t)dir * 1000 + (uint32_t)index) % 1000000000;
 }
 
+static const struct bh_policy_compile_options by_text = {.rule_fn = number_by_text};
+
 static void check_affected(uint64_t seed)
 {
 	struct world world;
@@ -421,11 +421,9 @@ static void check_affected(uint64_t seed)
 	victim = next(&world.rng, (uint32_t)bh_policy_set_count(to));
 	assert_true(bh_policy_set_drop(to, bh_policy_tenant(bh_policy_set_at(to, victim)),
 				       bh_policy_name(bh_policy_set_at(to, victim))));
-	after = bh_policy_compiler_new(
-		to, world.universe,
-		&(struct bh_policy_compile_options){.provider_default = BH_POLICY_DENY});
+	after = bh_policy_compiler_new(to, world.universe, &by_text);
 	bh_policy_compiler_free(world.compiler);
-	world.compiler = bh_policy_compiler_new(world.set, world.universe, NULL);
+	world.compiler = bh_policy_compiler_new(world.set, world.universe, &by_text);
 	bh_policy_affected(world.set, to, world.universe, mark, &marked);
 	for (size_t i = 0; i < MEMBERS * 2; i++) {
 		uint32_t id = world.members[i / 2].id;
@@ -433,11 +431,8 @@ static void check_affected(uint64_t seed)
 		struct bh_segment *a;
 		struct bh_segment *b;
 
-		assert_int_equal(
-			bh_policy_compile(world.compiler, id, dir, number_by_text, NULL, &a, NULL),
-			0);
-		assert_int_equal(bh_policy_compile(after, id, dir, number_by_text, NULL, &b, NULL),
-				 0);
+		assert_int_equal(bh_policy_compile(world.compiler, id, dir, &a, NULL), 0);
+		assert_int_equal(bh_policy_compile(after, id, dir, &b, NULL), 0);
 		if (!bh_hash_equal(bh_segment_hash(a), bh_segment_hash(b)) && !marked.hit[id]) {
 			fail_msg("seed %llu: set of %u changes but is not reported",
 				 (unsigned long long)seed, id);
@@ -462,22 +457,21 @@ static void check_dependents(uint64_t seed)
 	gone = world.members[next(&world.rng, MEMBERS)].id;
 	for (size_t i = 0; i < MEMBERS * 2; i++) {
 		assert_int_equal(bh_policy_compile(world.compiler, world.members[i / 2].id,
-						   (enum bh_policy_dir)(i % 2), number_by_text,
-						   NULL, &before[i], NULL),
+						   (enum bh_policy_dir)(i % 2), &before[i], NULL),
 				 0);
 	}
 	bh_policy_dependents(world.set, world.universe, gone, mark, &marked);
 	assert_int_equal(marked.hit[gone], 0);
 	bh_policy_universe_drop_identity(world.universe, gone);
-	after = bh_policy_compiler_new(world.set, world.universe, NULL);
+	after = bh_policy_compiler_new(world.set, world.universe, &by_text);
 	for (size_t i = 0; i < MEMBERS * 2; i++) {
 		uint32_t id = world.members[i / 2].id;
 		struct bh_segment *b;
 
 		if (id != gone) {
-			assert_int_equal(bh_policy_compile(after, id, (enum bh_policy_dir)(i % 2),
-							   number_by_text, NULL, &b, NULL),
-					 0);
+			assert_int_equal(
+				bh_policy_compile(after, id, (enum bh_policy_dir)(i % 2), &b, NULL),
+				0);
 			if (bh_segment_count(b) != bh_segment_count(before[i]) && !marked.hit[id]) {
 				fail_msg("seed %llu: set of %u depends on %u but is not reported",
 					 (unsigned long long)seed, id, gone);

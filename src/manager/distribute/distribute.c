@@ -137,7 +137,9 @@ static void update_universe(struct manager_distribute *dist, const struct bh_pol
 struct bh_policy_compiler *manager_distribute_compiler(struct manager_distribute *dist,
 						       const struct bh_policy_set *set)
 {
-	struct bh_policy_compile_options options = {.provider_default = dist->o.provider_default};
+	struct bh_policy_compile_options options = {.provider_default = dist->o.provider_default,
+						    .rule_fn = manager_rulebook_number,
+						    .rule_arg = dist->o.book};
 
 	if (!dist->universe) {
 		update_universe(dist, set, false);
@@ -157,8 +159,8 @@ static int compile_identity(struct manager_distribute *dist, struct manager_iden
 {
 	for (int d = 0; d < 2; d++) {
 		struct bh_segment *seg = NULL;
-		int r = bh_policy_compile(dist->compiler, id->number, (enum bh_policy_dir)d,
-					  manager_rulebook_number, dist->o.book, &seg, diag);
+		int r = bh_policy_compile(dist->compiler, id->number, (enum bh_policy_dir)d, &seg,
+					  diag);
 
 		if (r < 0) {
 			bh_counter_add(&distribute_compile_failed, 1);
