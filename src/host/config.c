@@ -53,38 +53,80 @@ static int each_network(void *target, const char *path, const char *value, struc
 
 #define AT(member) offsetof(struct hostd_config, member)
 #define SIZE_KEY(text, table)                                                                      \
-	{.key = "sizes." text, .type = BH_CONF_U64, .offset = AT(size[table]), .min = 2,           \
-	 .max = 1u << 28, .help = "entries of this kernel table"}
+	{                                                                                          \
+		.key = "sizes." text, .type = BH_CONF_U64, .offset = AT(size[table]), .min = 2,    \
+		.max = 1u << 28, .help = "entries of this kernel table"                            \
+	}
 #define TIMEOUT_KEY(text, which)                                                                   \
-	{.key = "timeouts." text, .type = BH_CONF_U64, .offset = AT(timeout_s[which]), .min = 1,   \
-	 .max = 65535, .help = "idle time of a connection, seconds"}
+	{                                                                                          \
+		.key = "timeouts." text, .type = BH_CONF_U64, .offset = AT(timeout_s[which]),      \
+		.min = 1, .max = 65535, .help = "idle time of a connection, seconds"               \
+	}
 
 static const struct bh_conf_key keys[] = {
 	{.key = "name", .type = BH_CONF_STR, .offset = AT(name), .help = "name of this host"},
-	{.key = "state_dir", .type = BH_CONF_STR, .offset = AT(state_dir),
-	 .dflt = "/var/lib/bulkhead/host", .help = "where state is kept"},
-	{.key = "run_dir", .type = BH_CONF_STR, .offset = AT(run_dir), .dflt = "/run/bulkhead",
+	{.key = "state_dir",
+	 .type = BH_CONF_STR,
+	 .offset = AT(state_dir),
+	 .dflt = "/var/lib/bulkhead/host",
+	 .help = "where state is kept"},
+	{.key = "run_dir",
+	 .type = BH_CONF_STR,
+	 .offset = AT(run_dir),
+	 .dflt = "/run/bulkhead",
 	 .help = "where the control socket is"},
-	{.key = "pin_dir", .type = BH_CONF_STR, .offset = AT(pin_dir),
+	{.key = "pin_dir",
+	 .type = BH_CONF_STR,
+	 .offset = AT(pin_dir),
 	 .help = "where the kernel objects are pinned"},
 	{.key = "libvirt_uris", .type = BH_CONF_EACH, .each = each_uri, .help = "connections"},
 	{.key = "uplinks", .type = BH_CONF_EACH, .each = each_uplink, .help = "device patterns"},
 	{.key = "networks", .type = BH_CONF_EACH, .each = each_network, .help = "network names"},
-	{.key = "birth_timeout", .type = BH_CONF_U64, .offset = AT(birth_timeout_s), .dflt = "10",
-	 .min = 1, .max = 120, .help = "seconds that a starting VM waits"},
-	{.key = "refuse_unprotected", .type = BH_CONF_BOOL, .offset = AT(refuse_unprotected),
-	 .dflt = "no", .help = "refuse VMs with NICs that can't be protected"},
-	{.key = "attach", .type = BH_CONF_STR, .offset = AT(attach), .dflt = "auto",
-	 .choices = "auto|tcx|clsact", .help = "how programs are attached"},
-	{.key = "fastpath", .type = BH_CONF_STR, .offset = AT(fastpath), .dflt = "auto",
-	 .choices = "auto|off", .help = "hand frames over past the bridge"},
-	{.key = "spool_max_bytes", .type = BH_CONF_U64, .offset = AT(spool_max_bytes),
-	 .dflt = "268435456", .min = 1048576, .max = 1ull << 40, .help = "event spool"},
-	{.key = "connections_per_nic", .type = BH_CONF_U64, .offset = AT(ct_per_nic),
-	 .max = UINT32_MAX, .help = "connections that one NIC may hold"},
-	{.key = "reject_rate", .type = BH_CONF_U64, .offset = AT(reject_pps), .max = 1000000,
+	{.key = "birth_timeout",
+	 .type = BH_CONF_U64,
+	 .offset = AT(birth_timeout_s),
+	 .dflt = "10",
+	 .min = 1,
+	 .max = 120,
+	 .help = "seconds that a starting VM waits"},
+	{.key = "refuse_unprotected",
+	 .type = BH_CONF_BOOL,
+	 .offset = AT(refuse_unprotected),
+	 .dflt = "no",
+	 .help = "refuse VMs with NICs that can't be protected"},
+	{.key = "attach",
+	 .type = BH_CONF_STR,
+	 .offset = AT(attach),
+	 .dflt = "auto",
+	 .choices = "auto|tcx|clsact",
+	 .help = "how programs are attached"},
+	{.key = "fastpath",
+	 .type = BH_CONF_STR,
+	 .offset = AT(fastpath),
+	 .dflt = "auto",
+	 .choices = "auto|off",
+	 .help = "hand frames over past the bridge"},
+	{.key = "spool_max_bytes",
+	 .type = BH_CONF_U64,
+	 .offset = AT(spool_max_bytes),
+	 .dflt = "268435456",
+	 .min = 1048576,
+	 .max = 1ull << 40,
+	 .help = "event spool"},
+	{.key = "connections_per_nic",
+	 .type = BH_CONF_U64,
+	 .offset = AT(ct_per_nic),
+	 .max = UINT32_MAX,
+	 .help = "connections that one NIC may hold"},
+	{.key = "reject_rate",
+	 .type = BH_CONF_U64,
+	 .offset = AT(reject_pps),
+	 .max = 1000000,
 	 .help = "answers to rejected packets per NIC and second"},
-	{.key = "event_rate", .type = BH_CONF_U64, .offset = AT(event_pps), .max = 1000000,
+	{.key = "event_rate",
+	 .type = BH_CONF_U64,
+	 .offset = AT(event_pps),
+	 .max = 1000000,
 	 .help = "flow records per NIC and second"},
 	SIZE_KEY("nics", HOSTD_DP_NICS),
 	SIZE_KEY("nic_addrs", HOSTD_DP_NIC_ADDRS),
@@ -131,22 +173,23 @@ int hostd_config_load(const char *path, bool must_exist, struct hostd_config *re
 		c->pin_dir = bh_asprintf("/sys/fs/bpf/bulkhead/v%d", BH_ABI_VERSION);
 	}
 	if (c->name && !bh_name_valid(c->name)) {
-		return bh_diag_at(diag, -EINVAL, path, 0, 0,
-				  "name: '%.80s' is no host name (a-z, 0-9, '-' and '.', at most %d)",
-				  c->name, BH_NAME_MAX);
+		return bh_diag_at(
+			diag, -EINVAL, path, 0, 0,
+			"name: '%.80s' is no host name (a-z, 0-9, '-' and '.', at most %d)",
+			c->name, BH_NAME_MAX);
 	}
 	return 0;
 }
 
 void hostd_config_done(struct hostd_config *config)
 {
-	bh_vec_foreach(uri, &config->libvirt_uris) {
+	bh_vec_foreach (uri, &config->libvirt_uris) {
 		free(*uri);
 	}
-	bh_vec_foreach(pattern, &config->uplinks) {
+	bh_vec_foreach (pattern, &config->uplinks) {
 		free(*pattern);
 	}
-	bh_vec_foreach(net, &config->networks) {
+	bh_vec_foreach (net, &config->networks) {
 		free(net->bridge);
 		free(net->name);
 	}
@@ -160,7 +203,7 @@ void hostd_config_done(struct hostd_config *config)
 
 const char *hostd_config_net_name(const struct hostd_config *config, const char *bridge)
 {
-	bh_vec_foreach(net, &config->networks) {
+	bh_vec_foreach (net, &config->networks) {
 		if (!strcmp(net->bridge, bridge)) {
 			return net->name;
 		}
@@ -170,7 +213,7 @@ const char *hostd_config_net_name(const struct hostd_config *config, const char 
 
 bool hostd_config_is_uplink(const struct hostd_config *config, const char *dev)
 {
-	bh_vec_foreach(pattern, &config->uplinks) {
+	bh_vec_foreach (pattern, &config->uplinks) {
 		if (!fnmatch(*pattern, dev, 0)) {
 			return true;
 		}

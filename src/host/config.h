@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hostd.yaml as a struct; docs/man/bulkhead-hostd.8 documents each key. Also host.json, which enrolment
- * writes: `{"name": "...", "bus": "tls://..."}`. Read once at start; strings are owned by the struct.
+ * hostd.yaml as a struct; docs/man/bulkhead-hostd.8 documents each key. Also host.json, which
+ * enrolment writes: `{"name": "...", "bus": "tls://..."}`. Read once at start; strings are owned by
+ * the struct.
  */
 #ifndef BH_HOST_CONFIG_H
 #define BH_HOST_CONFIG_H
@@ -13,8 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOSTD_CONFIG_PATH "/etc/bulkhead/hostd.yaml"
-#define HOSTD_URIS_MAX	  4
+#define HOSTD_CONFIG_PATH   "/etc/bulkhead/hostd.yaml"
+#define HOSTD_URIS_MAX	    4
 #define HOSTD_NAME_SIZE_MAX 100 /* of a renamed network */
 
 struct hostd_net_name {
@@ -26,8 +27,8 @@ struct hostd_config {
 	char *name; /* NULL: of host.json, else the machine's host name */
 	char *state_dir;
 	char *run_dir;
-	char *pin_dir; /* NULL: /sys/fs/bpf/bulkhead/v<ABI> */
-	char *attach;  /* "auto", "tcx", "clsact" */
+	char *pin_dir;	/* NULL: /sys/fs/bpf/bulkhead/v<ABI> */
+	char *attach;	/* "auto", "tcx", "clsact" */
 	char *fastpath; /* "auto", "off" */
 	BH_VEC(char *) libvirt_uris;
 	BH_VEC(char *) uplinks; /* shell patterns of device names */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libvirt's hook for Bulkhead: holds a VM's start at `start begin`, when its taps exist and QEMU does not
- * run yet, until hostd says that its NICs are protected. Fails closed: no answer, no start, except for a
- * VM whose metadata says birth="open". At the other stages it only tells hostd to look again and never
- * fails, because libvirt would stop a running VM for it.
+ * libvirt's hook for Bulkhead: holds a VM's start at `start begin`, when its taps exist and QEMU
+ * does not run yet, until hostd says that its NICs are protected. Fails closed: no answer, no
+ * start, except for a VM whose metadata says birth="open". At the other stages it only tells hostd
+ * to look again and never fails, because libvirt would stop a running VM for it.
  *
- * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it writes to
- * standard error reaches whoever started the VM.
+ * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it
+ * writes to standard error reaches whoever started the VM.
  */
 #include "base/ctl.h"
 #include "base/file.h"

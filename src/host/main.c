@@ -24,7 +24,7 @@ static int usage(FILE *to)
 		    "  -c FILE           configuration (" HOSTD_CONFIG_PATH ")\n"
 		    "  -n                check the configuration and exit\n"
 		    "  -v                log more\n"
-		    "  --detach --yes    take everything of Bulkhead out of this host's kernel and exit\n"
+		    "  --detach --yes    take all of Bulkhead out of this host's kernel and exit\n"
 		    "  --version\n");
 	return to == stdout ? 0 : 2;
 }
@@ -88,15 +88,15 @@ static int drop_privileges(struct bh_diag *diag)
 	}
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(keep); i++) {
-		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED |
-						    CAPNG_BOUNDING_SET,
+		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
 				 (unsigned int)keep[i])) {
 			return bh_diag_set(diag, -EINVAL, "capability %d is not known", keep[i]);
 		}
 	}
 	if (capng_apply(CAPNG_SELECT_BOTH)) {
-		return bh_diag_set(diag, -EPERM, "the capabilities that are not needed can't be "
-						 "dropped");
+		return bh_diag_set(diag, -EPERM,
+				   "the capabilities that are not needed can't be "
+				   "dropped");
 	}
 	return 0;
 }
@@ -200,8 +200,7 @@ int main(int argc, char **argv)
 		err = serve(&config, &diag);
 	}
 	if (err) {
-		fprintf(stderr, "bulkhead-hostd: %s\n",
-			bh_diag_format(&diag, text, sizeof(text)));
+		fprintf(stderr, "bulkhead-hostd: %s\n", bh_diag_format(&diag, text, sizeof(text)));
 	}
 	hostd_config_done(&config);
 	return err ? 1 : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole access engine against a bus, a manager played by this file, the real kernel dataplane and a
- * dummy platform, in network and mount namespaces of its own. Needs root, BPF and nats-server; exits 77
- * (skipped) without.
+ * The whole access engine against a bus, a manager played by this file, the real kernel dataplane
+ * and a dummy platform, in network and mount namespaces of its own. Needs root, BPF and
+ * nats-server; exits 77 (skipped) without.
  */
 #include "base/file.h"
 #include "base/json.h"
@@ -37,11 +37,11 @@ static struct world {
 	bool manager_mute; /* does not answer */
 
 	unsigned int hellos, inventories, births;
-	json_t *inventory; /* the last one */
+	json_t *inventory;		 /* the last one */
 	char hash[2 * BH_HASH_SIZE + 1]; /* of the last apply's answer */
 	char code[64];
 	bool answered;
-	uint64_t need_rows; /* of a refused one */
+	uint64_t need_rows;	/* of a refused one */
 	struct bh_image *image; /* what the host should hold */
 	json_t *ctl_reply;
 	bool ctl_done;
@@ -130,7 +130,8 @@ static struct bh_image *image_of(uint32_t identity, bool with_vm)
 	struct bh_image *image = bh_image_new();
 	struct bh_segment *vm = bh_segment_new("vm:" VM1);
 	struct bh_segment *set = bh_segment_new("set:x");
-	struct bh_rec nic = {.type = BH_REC_NIC, .nic = {.net = 1, .identity = identity, .tenant = 2}};
+	struct bh_rec nic = {.type = BH_REC_NIC,
+			     .nic = {.net = 1, .identity = identity, .tenant = 2}};
 	struct bh_rec addr = {.type = BH_REC_NIC_ADDR};
 
 	assert_int_equal(bh_uuid_parse(VM1, nic.nic.vm), 0);
@@ -187,7 +188,8 @@ static void apply(const struct bh_image *from, struct bh_image *to)
 					 .size = i ? data.size - half : half};
 
 		w.answered = false;
-		bh_bus_request(w.bus, bh_subject_cmd("h1", subject), &msg, WAIT_MS, on_applied, NULL);
+		bh_bus_request(w.bus, bh_subject_cmd("h1", subject), &msg, WAIT_MS, on_applied,
+			       NULL);
 		wait_for(answered, "an answer to apply");
 	}
 	bh_wbuf_done(&data);
@@ -289,8 +291,8 @@ static const json_t *birth(const char *how)
 
 static const char *nic_reason(void)
 {
-	const json_t *nic = json_array_get(
-		json_object_get(json_array_get(w.inventory, 0), "nics"), 0);
+	const json_t *nic =
+		json_array_get(json_object_get(json_array_get(w.inventory, 0), "nics"), 0);
 
 	return bh_json_str_or(nic, "reason", "");
 }
@@ -392,6 +394,52 @@ static void test_ports(void **state)
 	wait_for(port_closed, "bridge, uplink and the closed port");
 }
 
+static bool two_vms(void)
+{
+	return json_array_size(w.inventory) == 2;
+}
+
+/* What can't be protected is never shown as protected, and says why. */
+static void test_unprotectable_kinds(void **state)
+{
+	static const char xml[] =
+		"<domain type='qemu'><name>odd</name>"
+		"<uuid>00000000-0000-4000-9000-000000000002</uuid>"
+		"<devices>"
+		"<interface type='direct'><mac address='52:54:00:00:01:01'/><source dev='eth0'/>"
+		"</interface>"
+		"<interface type='hostdev'><mac address='52:54:00:00:01:02'/></interface>"
+		"<interface type='user'><mac address='52:54:00:00:01:03'/></interface>"
+		"<interface type='vhostuser'><mac address='52:54:00:00:01:04'/></interface>"
+		"<interface type='bridge'><mac address='52:54:00:00:01:05'/><source bridge='br0'/>"
+		"<virtualport type='openvswitch'/></interface>"
+		"<interface type='network'><mac address='52:54:00:00:01:06'/>"
+		"<source network='absent'/></interface>"
+		"<interface type='ethernet'><mac address='52:54:00:00:01:07'/>"
+		"<target dev='dl0p'/></interface>"
+		"<interface type='bridge'><mac address='52:54:00:00:01:08'/><source bridge='dl0'/>"
+		"</interface>"
+		"</devices></domain>";
+	BH_FREE char *file = bh_asprintf("%s/platform/domains/odd.xml", w.dir);
+	const json_t *vm;
+	size_t i;
+	json_t *nic;
+
+	write_file(file, xml);
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	wait_for(two_vms, "the second VM");
+	vm = json_array_get(w.inventory, 1);
+	assert_int_equal(json_array_size(json_object_get(vm, "nics")), 8);
+	json_array_foreach (json_object_get(vm, "nics"), i, nic) {
+		assert_false(json_is_true(json_object_get(nic, "protected")));
+		assert_string_not_equal(bh_json_str_or(nic, "reason", ""), "");
+		assert_string_equal(bh_json_str_or(nic, "net", "?"), "");
+	}
+	unlink(file);
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	wait_for(inventory_came, "the second VM to go");
+}
+
 static void test_stale_is_told(void **state)
 {
 	struct bh_image *other = image_of(301, false);
@@ -480,8 +528,8 @@ static void test_birth_without_manager(void **state)
 
 static void test_control_socket(void **state)
 {
-	static const char *const ops[] = {"status", "vms", "nics", "stats", "connections", "rules",
-					  "verify"};
+	static const char *const ops[] = {"status",	 "vms",	  "nics",  "stats",
+					  "connections", "rules", "verify"};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(ops); i++) {
 		const json_t *reply = call(json_pack("{s:s}", "op", ops[i]));
@@ -506,15 +554,16 @@ static int setup(void **state)
 
 	sh("mkdir -p %s/platform/domains %s/platform/networks %s/state/pki %s/nats", w.dir, w.dir,
 	   w.dir, w.dir);
-	sh("ip link set lo up && ip link add br0 type bridge forward_delay 0 && ip link set br0 up && "
+	sh("ip link set lo up && ip link add br0 type bridge forward_delay 0 && "
+	   "ip link set br0 up && "
 	   "ip addr add 10.78.0.1/24 dev br0 && ip link add dl0 type veth peer name dl0p && "
 	   "ip link set dl0 master br0 up && ip link add odd0 type veth peer name odd0p && "
 	   "ip link set odd0 master br0 up");
 	pki = bh_asprintf("%s/pki", w.dir);
 	for (int i = 0; i < 8; i++) {
-		static const char *const names[] = {"pki/ca.crt",  "pki/host.crt",   "pki/host.key",
-						    "pki/manager.crt", "pki/manager.key",
-						    "pki/bus.crt", "pki/bus.key",    "nats"};
+		static const char *const names[] = {
+			"pki/ca.crt",	   "pki/host.crt", "pki/host.key", "pki/manager.crt",
+			"pki/manager.key", "pki/bus.crt",  "pki/bus.key",  "nats"};
 
 		snprintf(path[i], sizeof(path[i]), "%s/%s", w.dir, names[i]);
 	}
@@ -526,10 +575,11 @@ static int setup(void **state)
 	bh_pki_ca_free(ca);
 	sh("cp %s %s/state/pki/ca.pem && cp %s %s/state/pki/cert.pem && cp %s %s/state/pki/key.pem",
 	   path[0], w.dir, path[1], w.dir, path[2], w.dir);
-	text = bh_asprintf("name: h1\nstate_dir: %s/state\nrun_dir: %s/run\npin_dir: %s/bpf/v1\n"
-			   "uplinks: [\"dl*\"]\nsizes: {nics: 64, rows: 1024, addrs: 1024, ct4: 1024, "
-			   "ct6: 1024, cidrs: 1024, ranges: 1024}\n",
-			   w.dir, w.dir, w.dir);
+	text = bh_asprintf(
+		"name: h1\nstate_dir: %s/state\nrun_dir: %s/run\npin_dir: %s/bpf/v1\n"
+		"uplinks: [\"dl*\"]\nsizes: {nics: 64, rows: 1024, addrs: 1024, ct4: 1024, "
+		"ct6: 1024, cidrs: 1024, ranges: 1024}\n",
+		w.dir, w.dir, w.dir);
 	BH_FREE char *yaml = bh_asprintf("%s/hostd.yaml", w.dir);
 
 	write_file(yaml, text);
@@ -547,8 +597,8 @@ static int setup(void **state)
 	if (bh_bus_server_new(&w.loop, &server, hosts, 1, &w.server, NULL)) {
 		return -1;
 	}
-	BH_FREE char *json = bh_asprintf("{\"name\": \"h1\", \"bus\": \"%s\"}",
-					 bh_bus_server_url(w.server));
+	BH_FREE char *json =
+		bh_asprintf("{\"name\": \"h1\", \"bus\": \"%s\"}", bh_bus_server_url(w.server));
 	BH_FREE char *json_path = bh_asprintf("%s/state/host.json", w.dir);
 
 	write_file(json_path, json);
@@ -599,6 +649,7 @@ int main(void)
 		cmocka_unit_test(test_birth_open_starts),
 		cmocka_unit_test(test_apply_and_birth),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_unprotectable_kinds),
 		cmocka_unit_test(test_stale_is_told),
 		cmocka_unit_test(test_full_is_told),
 		cmocka_unit_test(test_restart_adopts),

@@ -63,11 +63,16 @@ static void test_all_keys(void **state)
 static void test_errors(void **state)
 {
 	static const char *const wrong[] = {
-		"nmae: h1\n",		   "name: Upper Case\n",
-		"uplinks: [\"*\"]\n",	   "networks:\n  br0: {nick: x}\n",
-		"birth_timeout: 0\n",	   "birth_timeout: soon\n",
-		"attach: somehow\n",	   "refuse_unprotected: perhaps\n",
-		"libvirt_uris: [a, b, c, d, e]\n", "sizes: {rows: 1}\n",
+		"nmae: h1\n",
+		"name: Upper Case\n",
+		"uplinks: [\"*\"]\n",
+		"networks:\n  br0: {nick: x}\n",
+		"birth_timeout: 0\n",
+		"birth_timeout: soon\n",
+		"attach: somehow\n",
+		"refuse_unprotected: perhaps\n",
+		"libvirt_uris: [a, b, c, d, e]\n",
+		"sizes: {rows: 1}\n",
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(wrong); i++) {

@@ -118,9 +118,10 @@ static void expect_error(const char *xml, size_t size, int err)
 
 static void test_hostile(void **state)
 {
-	static const char entity[] = "<!DOCTYPE d [<!ENTITY a 'x'>]><domain><name>&a;</name></domain>";
-	static const char file[] =
-		"<!DOCTYPE d [<!ENTITY a SYSTEM 'file:///etc/passwd'>]><domain><name>&a;</name></domain>";
+	static const char entity[] =
+		"<!DOCTYPE d [<!ENTITY a 'x'>]><domain><name>&a;</name></domain>";
+	static const char file[] = "<!DOCTYPE d [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>"
+				   "<domain><name>&a;</name></domain>";
 	BH_FREE char *big = bh_alloc(HOSTD_XML_MAX + 2);
 	BH_FREE char *deep = bh_alloc(30000 * 3 + 1);
 
@@ -172,7 +173,8 @@ static void test_wrong_metadata(void **state)
 static void test_same_mac_twice(void **state)
 {
 	static const char xml[] =
-		"<domain type='qemu'><name>x</name><uuid>00000000-0000-4000-9000-000000000001</uuid>"
+		"<domain type='qemu'><name>x</name>"
+		"<uuid>00000000-0000-4000-9000-000000000001</uuid>"
 		"<devices><interface type='bridge'><mac address='52:54:00:00:00:01'/>"
 		"<source bridge='br0'/></interface>"
 		"<interface type='bridge'><mac address='52:54:00:00:00:01'/>"

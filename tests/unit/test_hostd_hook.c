@@ -20,8 +20,8 @@ static char *domain(const char *birth)
 			   birth);
 }
 
-/* Runs the hook; *ret_err is what it said on standard error (owned). Fails when it wrote to standard
- * output, which libvirt would take for XML. */
+/* Runs the hook; *ret_err is what it said on standard error (owned). Fails when it wrote to
+ * standard output, which libvirt would take for XML. */
 static int run(const char *xml, const char *stage, char **ret_err)
 {
 	BH_FREE char *cmd = bh_asprintf("%s -c %s/hostd.yaml web %s - < %s/xml > %s/out 2> %s/err",
@@ -48,8 +48,8 @@ static void test_refused(void **state)
 	BH_FREE char *err = NULL;
 
 	assert_int_equal(run(xml, "start begin", &err), 1);
-	assert_ptr_equal(strstr(err, "bulkhead: hostd is not running on this host, so VM web can't"),
-			 err);
+	assert_ptr_equal(
+		strstr(err, "bulkhead: hostd is not running on this host, so VM web can't"), err);
 	assert_non_null(strstr(err, "systemctl start bulkhead-hostd"));
 	assert_non_null(strstr(err, "birth=\"open\""));
 	assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1); /* one sentence, one line */

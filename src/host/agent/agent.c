@@ -88,7 +88,7 @@ static void on_vms(struct hostd_vm_list *list, int source, void *arg)
 {
 	struct hostd_agent *agent = arg;
 
-	bh_vec_foreach(vm, &list->vms) {
+	bh_vec_foreach (vm, &list->vms) {
 		if (*vm->problem) {
 			bh_log_limited(BH_LOG_WARN, "agent", 5, "metadata of VM %s: %s", vm->name,
 				       vm->problem);
@@ -243,8 +243,7 @@ static int start_producer(struct hostd_agent *agent, struct bh_diag *diag)
 	return bh_producer_new(agent->loop, NULL, &options, &agent->producer, diag);
 }
 
-void hostd_agent_dataplane_options(const struct hostd_config *config,
-				   struct hostd_dp_options *ret)
+void hostd_agent_dataplane_options(const struct hostd_config *config, struct hostd_dp_options *ret)
 {
 	hostd_dp_options_init(ret);
 	ret->pin_dir = config->pin_dir;
@@ -359,8 +358,9 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 		err = hostd_control_new(agent, diag);
 	}
 	if (!err && !agent->enrolled) {
-		bh_log(BH_LOG_WARN, "agent", "this host is not enrolled: %s; see `bulkhead host "
-					     "enroll`",
+		bh_log(BH_LOG_WARN, "agent",
+		       "this host is not enrolled: %s; see `bulkhead host "
+		       "enroll`",
 		       hostd_state_told(agent) ? "it goes on with the last state"
 					       : "nothing is enforced");
 	}

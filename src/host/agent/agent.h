@@ -4,16 +4,16 @@
  * dataplane bound to what is there and fed with what the manager wants, and reports.
  *
  * Theory of operation
- *   Follow   platform lists and link news make the agent "dirty"; a short while later ports.c compares
- *            what should be bound with what is bound, and session.c tells the manager what changed.
- *   Feed     only `apply` from the manager (or, at start, the image on disk) changes the desired state;
- *            state.c installs it as one commit and keeps it on disk.
- *   Enforce  nothing is bound before this host was told anything for the first time: until then frames
- *            pass as they did before Bulkhead came. From then on a NIC that is not fed is closed.
- *   Births   births.c holds a start until the VM's NICs read back as fed from the kernel.
+ *   Follow   platform lists and link news make the agent "dirty"; a short while later ports.c
+ * compares what should be bound with what is bound, and session.c tells the manager what changed.
+ *   Feed     only `apply` from the manager (or, at start, the image on disk) changes the desired
+ * state; state.c installs it as one commit and keeps it on disk. Enforce  nothing is bound before
+ * this host was told anything for the first time: until then frames pass as they did before
+ * Bulkhead came. From then on a NIC that is not fed is closed. Births   births.c holds a start
+ * until the VM's NICs read back as fed from the kernel.
  *
- * One struct, one loop, one thread. Each file of this folder owns the members named for it; the others
- * only read them. Nothing here calls libvirt.
+ * One struct, one loop, one thread. Each file of this folder owns the members named for it; the
+ * others only read them. Nothing here calls libvirt.
  */
 #ifndef BH_HOST_AGENT_AGENT_H
 #define BH_HOST_AGENT_AGENT_H
@@ -80,12 +80,12 @@ struct hostd_agent {
 /* ---- agent.c ---- */
 [[nodiscard]] int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config,
 				  struct hostd_agent **ret, struct bh_diag *diag);
-/* Closes all handles; run the loop until it is empty, then hostd_agent_done(). The kernel goes on. */
+/* Closes all handles; run the loop until it is empty, then hostd_agent_done(). The kernel goes on.
+ */
 void hostd_agent_stop(struct hostd_agent *agent);
 void hostd_agent_done(struct hostd_agent *agent);
 /* What the dataplane is opened with; pin_dir is borrowed from the config. */
-void hostd_agent_dataplane_options(const struct hostd_config *config,
-				   struct hostd_dp_options *ret);
+void hostd_agent_dataplane_options(const struct hostd_config *config, struct hostd_dp_options *ret);
 /* Something changed: compare and report soon. */
 void hostd_agent_dirty(struct hostd_agent *agent);
 /* Makes bindings and reports current at once. */
@@ -102,8 +102,8 @@ struct hostd_ports *hostd_ports_new(struct hostd_agent *agent);
 void hostd_ports_free(struct hostd_ports *ports);
 /* Binds and unbinds what differs; `whole` repeats every binding, which repairs it. */
 void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
-/* Binds the NICs of one VM now, also when the host does not enforce yet. 0, or < 0 for the first that
- * could not be bound. NICs that can't be protected are skipped. */
+/* Binds the NICs of one VM now, also when the host does not enforce yet. 0, or < 0 for the first
+ * that could not be bound. NICs that can't be protected are skipped. */
 [[nodiscard]] int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
 				      struct bh_diag *diag);
 /* Reports ports that stayed unknown; call it every second. */
@@ -139,8 +139,8 @@ void hostd_names_acked_vm(struct hostd_agent *agent, const json_t *vm);
 /* The manager has seen this VM with this tenant and these labels. */
 bool hostd_names_known(struct hostd_agent *agent, const json_t *vm);
 
-/* What the API says about births, {uuid: "open" | "closed"}, whole; kept on disk, where the hook finds it
- * too. Another kind of value is ignored. */
+/* What the API says about births, {uuid: "open" | "closed"}, whole; kept on disk, where the hook
+ * finds it too. Another kind of value is ignored. */
 void hostd_names_births(struct hostd_agent *agent, const json_t *births);
 /* The VM may start unprotected: by the API, else by its metadata. */
 bool hostd_names_open(const struct hostd_agent *agent, const struct hostd_vm *vm);
@@ -162,10 +162,12 @@ json_t *hostd_births_json(struct hostd_agent *agent);
 				    struct hostd_session **ret, struct bh_diag *diag);
 void hostd_session_free(struct hostd_session *session);
 bool hostd_session_up(const struct hostd_agent *agent); /* the manager has answered our hello */
-/* Sends a request with type, session and n added; takes over body. Without a bus fn gets -ENOTCONN. */
+/* Sends a request with type, session and n added; takes over body. Without a bus fn gets -ENOTCONN.
+ */
 void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *body,
 			   uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg);
-void hostd_session_inventory(struct hostd_agent *agent); /* soon, when it differs from the last one */
+void hostd_session_inventory(
+	struct hostd_agent *agent); /* soon, when it differs from the last one */
 void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event *event);
 void hostd_session_resync(struct hostd_agent *agent);
 void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns);
@@ -188,7 +190,8 @@ json_t *hostd_answers_rules(struct hostd_agent *agent, const json_t *request, st
 
 /* ---- verify.c ---- */
 void hostd_verify_tick(struct hostd_agent *agent, uint64_t now_ns);
-/* Looks at everything now. Returns what differs (array, owned) or NULL with diag; repairs nothing. */
+/* Looks at everything now. Returns what differs (array, owned) or NULL with diag; repairs nothing.
+ */
 json_t *hostd_verify_now(struct hostd_agent *agent, struct bh_diag *diag);
 
 #endif

@@ -61,11 +61,11 @@ static json_t *sources_json(struct hostd_agent *agent)
 		struct hostd_source *s = &agent->sources[i];
 
 		json_array_append_new(
-			list, json_pack("{s:s, s:b, s:s, s:I}", "uri", s->platform->uri, "up",
-					s->up, "text", s->text, "listed_ms_ago",
-					s->vms_at_ns ? (json_int_t)((now - s->vms_at_ns) /
-								    BH_NS_PER_MS)
-						     : (json_int_t)-1));
+			list,
+			json_pack("{s:s, s:b, s:s, s:I}", "uri", s->platform->uri, "up", s->up,
+				  "text", s->text, "listed_ms_ago",
+				  s->vms_at_ns ? (json_int_t)((now - s->vms_at_ns) / BH_NS_PER_MS)
+					       : (json_int_t)-1));
 	}
 	return list;
 }
@@ -95,14 +95,15 @@ json_t *hostd_answers_status(struct hostd_agent *agent)
 		"s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:b}}",
 		"host", agent->name, "version", BH_VERSION, "mode", mode(agent), "uptime_s",
 		(json_int_t)((now - agent->started_ns) / BH_NS_PER_S), "hash", hash, "image_hash",
-		want, "gen", (json_int_t)hostd_dp_gen(agent->dp), "adopted",
-		agent->dp_info.adopted, "attach", agent->dp_info.tcx ? "tcx" : "clsact", "manager",
+		want, "gen", (json_int_t)hostd_dp_gen(agent->dp), "adopted", agent->dp_info.adopted,
+		"attach", agent->dp_info.tcx ? "tcx" : "clsact", "manager",
 		hostd_session_json(agent), "libvirt", sources_json(agent), "events",
 		bh_producer_dump(agent->producer), "births", hostd_births_json(agent), "tables",
-		usage_json(agent), "ports", hostd_ports_json(agent),
-		"memory", "resident_bytes", (json_int_t)resident_bytes(), "heap_bytes",
-		(json_int_t)(heap.uordblks + heap.hblkhd), "loop", "lag_us", (json_int_t)(agent->lag_last_ns / 1000),
-		"lag_max_us", (json_int_t)(agent->lag_max_ns / 1000), "verify", "rounds",
+		usage_json(agent), "ports", hostd_ports_json(agent), "memory", "resident_bytes",
+		(json_int_t)resident_bytes(), "heap_bytes",
+		(json_int_t)(heap.uordblks + heap.hblkhd), "loop", "lag_us",
+		(json_int_t)(agent->lag_last_ns / 1000), "lag_max_us",
+		(json_int_t)(agent->lag_max_ns / 1000), "verify", "rounds",
 		(json_int_t)agent->verify_rounds, "drift", (json_int_t)agent->drift_found,
 		"running", agent->verifying);
 }
@@ -119,8 +120,8 @@ json_t *hostd_answers_nics(struct hostd_agent *agent)
 	size_t i, k;
 	json_t *vm, *nic;
 
-	json_array_foreach(vms, i, vm) {
-		json_array_foreach(json_object_get(vm, "nics"), k, nic) {
+	json_array_foreach (vms, i, vm) {
+		json_array_foreach (json_object_get(vm, "nics"), k, nic) {
 			struct hostd_dp_nic_status status = {};
 			struct hostd_dp_nic_key key = {};
 			json_t *item = json_copy(nic);

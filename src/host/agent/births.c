@@ -7,9 +7,10 @@
  *   MANAGER   its NICs are bound, so closed; the manager was asked for what they need
  *   FED       the manager has answered with a hash; waiting until this host holds it
  *   (answer)  every NIC that can be protected reads back as attached and fed
- * When the manager can't be asked, what is cached decides: the image has a record for each NIC and the
- * manager has seen the VM with this tenant and these labels. Everything else is refused with a reason,
- * and at the deadline the reason is what the birth was waiting for. With birth="open" nothing is refused.
+ * When the manager can't be asked, what is cached decides: the image has a record for each NIC and
+ * the manager has seen the VM with this tenant and these labels. Everything else is refused with a
+ * reason, and at the deadline the reason is what the birth was waiting for. With birth="open"
+ * nothing is refused.
  */
 #include "host/agent/agent.h"
 
@@ -22,9 +23,9 @@
 #include <errno.h>
 #include <utlist.h>
 
-#define BIRTHS_MAX    64
-#define MARGIN_MS     500 /* the hook waits a little longer than we do */
-#define POLL_MS	      20
+#define BIRTHS_MAX 64
+#define MARGIN_MS  500 /* the hook waits a little longer than we do */
+#define POLL_MS	   20
 
 BH_COUNTER(births_allowed, "VMs that started with their NICs protected");
 BH_COUNTER(births_open, "VMs that started unprotected because they say birth=open");
@@ -140,7 +141,7 @@ static void refuse(struct birth *b, const char *fmt, ...)
 /* Every NIC that can be protected is; *ret_waiting says which one is not. */
 static bool all_fed(struct birth *b, const struct hostd_vm *vm, char *why, size_t size)
 {
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_dp_nic_status status = {};
 		struct hostd_dp_nic_key key = {};
 		struct hostd_nic_place place;
@@ -171,7 +172,7 @@ static bool all_fed(struct birth *b, const struct hostd_vm *vm, char *why, size_
 /* Networks and devices that its NICs need are known; else why names what is missing. */
 static bool place_known(struct birth *b, const struct hostd_vm *vm, char *why, size_t size)
 {
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_nic_place place;
 
 		if (nic->kind == HOSTD_NIC_NETWORK &&
@@ -219,8 +220,8 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 	} else if (err == BH_BUS_REFUSED) {
 		refuse(b, "the manager refuses it: %s", bh_bus_reply_text(err, reply));
 	} else if (err) {
-		BH_FREE char *away =
-			bh_asprintf("the manager does not answer (%s)", bh_bus_reply_text(err, NULL));
+		BH_FREE char *away = bh_asprintf("the manager does not answer (%s)",
+						 bh_bus_reply_text(err, NULL));
 
 		decide_cached(b, vm, away);
 	} else {
@@ -235,7 +236,8 @@ static void ask_manager(struct birth *b, const struct hostd_vm *vm)
 {
 	uint64_t now = bh_time_mono_ns();
 	/* the rest is for the cached state, should the manager not answer */
-	uint64_t left_ms = b->deadline_ns > now ? (b->deadline_ns - now) / BH_NS_PER_MS * 3 / 4 + 1 : 1;
+	uint64_t left_ms =
+		b->deadline_ns > now ? (b->deadline_ns - now) / BH_NS_PER_MS * 3 / 4 + 1 : 1;
 
 	b->state = BIRTH_MANAGER;
 	if (!hostd_session_up(b->agent)) {
@@ -255,14 +257,15 @@ static void bind_and_ask(struct birth *b, const struct hostd_vm *vm)
 	struct bh_diag diag = {};
 	unsigned int protectable = 0;
 
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_nic_place place;
 
 		hostd_inventory_place(b->agent->inv, vm, nic, &place);
 		protectable += place.protectable;
 		if (!place.protectable && b->agent->config->refuse_unprotected) {
-			refuse(b, "one of its NICs can't be protected: %s (refuse_unprotected in "
-				  "hostd.yaml)",
+			refuse(b,
+			       "one of its NICs can't be protected: %s (refuse_unprotected in "
+			       "hostd.yaml)",
 			       place.reason);
 			return;
 		}
@@ -313,7 +316,8 @@ static void poke(struct hostd_agent *agent)
 	struct birth *b, *next;
 	uint64_t now = bh_time_mono_ns();
 
-	DL_FOREACH_SAFE(agent->births->list, b, next) {
+	DL_FOREACH_SAFE(agent->births->list, b, next)
+	{
 		advance(b, now);
 	}
 	if (!agent->births->list) {
@@ -417,11 +421,11 @@ json_t *hostd_births_json(struct hostd_agent *agent)
 	struct birth *b;
 	uint64_t now = bh_time_mono_ns();
 
-	DL_FOREACH(agent->births->list, b) {
+	DL_FOREACH (agent->births->list, b) {
 		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:I}", "vm", b->name, "waits_for",
-					states[b->state], "ms",
-					(json_int_t)((now - b->started_ns) / BH_NS_PER_MS)));
+			list,
+			json_pack("{s:s, s:s, s:I}", "vm", b->name, "waits_for", states[b->state],
+				  "ms", (json_int_t)((now - b->started_ns) / BH_NS_PER_MS)));
 	}
 	return list;
 }
@@ -449,7 +453,8 @@ void hostd_births_free(struct hostd_births *births)
 	if (!births) {
 		return;
 	}
-	DL_FOREACH_SAFE(births->list, b, next) {
+	DL_FOREACH_SAFE(births->list, b, next)
+	{
 		bh_ctl_reply_error(b->req, "hostd is stopping");
 		birth_end(b);
 	}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flow records of the kernel become events with names in them. The kernel's ring holds them meanwhile. */
+/* Flow records of the kernel become events with names in them. The kernel's ring holds them
+ * meanwhile. */
 #include "host/agent/agent.h"
 
 #include "base/counter.h"
@@ -134,12 +135,12 @@ static void on_record(const struct bh_flow_event *e, void *arg)
 		hostd_session_learned(agent, e);
 	} else {
 		set_flow(event, e);
-		json_object_set_new(event, "packets",
-				    json_pack("[I, I]", (json_int_t)e->packets[0],
-					      (json_int_t)e->packets[1]));
-		json_object_set_new(event, "bytes",
-				    json_pack("[I, I]", (json_int_t)e->bytes[0],
-					      (json_int_t)e->bytes[1]));
+		json_object_set_new(
+			event, "packets",
+			json_pack("[I, I]", (json_int_t)e->packets[0], (json_int_t)e->packets[1]));
+		json_object_set_new(
+			event, "bytes",
+			json_pack("[I, I]", (json_int_t)e->bytes[0], (json_int_t)e->bytes[1]));
 	}
 	if (e->type == BH_FLOW_CLOSED) {
 		set_int(event, "duration_ms", e->duration_ns / BH_NS_PER_MS);

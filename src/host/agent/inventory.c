@@ -54,7 +54,7 @@ static void views_clear(struct hostd_inventory *inv)
 {
 	struct view *v, *next;
 
-	HASH_ITER(hh, inv->views, v, next) {
+	HASH_ITER (hh, inv->views, v, next) {
 		HASH_DEL(inv->views, v);
 		free(v);
 	}
@@ -82,7 +82,7 @@ static void views_build(struct hostd_inventory *inv)
 	}
 	for (int i = 0; i < inv->source_count; i++) {
 		if (inv->sources[i].vms) {
-			bh_vec_foreach(vm, &inv->sources[i].vms->vms) {
+			bh_vec_foreach (vm, &inv->sources[i].vms->vms) {
 				views_add(inv, vm);
 			}
 		}
@@ -128,7 +128,7 @@ void hostd_inventory_set_vms(struct hostd_inventory *inv, int source, struct hos
 {
 	hostd_vm_list_free(inv->sources[source].vms);
 	inv->sources[source].vms = list;
-	bh_vec_foreach(vm, &list->vms) {
+	bh_vec_foreach (vm, &list->vms) {
 		if (vm->running) {
 			birth_remove(inv, vm->uuid);
 		}
@@ -141,7 +141,8 @@ void hostd_inventory_set_networks(struct hostd_inventory *inv, int source,
 {
 	hostd_network_list_free(inv->sources[source].nets);
 	inv->sources[source].nets = list;
-	/* frames that are handed over past the bridge would miss iptables' look at bridged traffic */
+	/* frames that are handed over past the bridge would miss iptables' look at bridged traffic
+	 */
 	inv->bridge_netfilter = access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) == 0;
 }
 
@@ -158,7 +159,7 @@ bool hostd_inventory_complete(const struct hostd_inventory *inv)
 /* While both ends of a container's veth are here, the one tells the other; later nothing would. */
 static void name_devices(struct hostd_inventory *inv, struct hostd_vm *vm)
 {
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_link *guest = *nic->dev || !*nic->guest_dev
 						   ? NULL
 						   : hostd_links_find(inv->links, nic->guest_dev);
@@ -224,12 +225,12 @@ void hostd_inventory_each(const struct hostd_inventory *inv, hostd_inventory_vm_
 	}
 }
 
-void hostd_inventory_each_network(const struct hostd_inventory *inv,
-				  hostd_inventory_network_fn *fn, void *arg)
+void hostd_inventory_each_network(const struct hostd_inventory *inv, hostd_inventory_network_fn *fn,
+				  void *arg)
 {
 	for (int i = 0; i < inv->source_count; i++) {
 		if (inv->sources[i].nets) {
-			bh_vec_foreach(net, &inv->sources[i].nets->nets) {
+			bh_vec_foreach (net, &inv->sources[i].nets->nets) {
 				fn(net, arg);
 			}
 		}
@@ -241,7 +242,7 @@ const struct hostd_network *hostd_inventory_network(const struct hostd_inventory
 {
 	for (int i = 0; i < inv->source_count; i++) {
 		if (inv->sources[i].nets) {
-			bh_vec_foreach(net, &inv->sources[i].nets->nets) {
+			bh_vec_foreach (net, &inv->sources[i].nets->nets) {
 				if (!strcmp(net->name, name)) {
 					return net;
 				}
@@ -264,8 +265,9 @@ static void place_on_bridge(const struct hostd_inventory *inv, const char *bridg
 	struct hostd_link *l = hostd_links_find(inv->links, bridge);
 
 	if (l && !hostd_link_is_bridge(l)) {
-		cannot(ret, strcmp(l->kind, "openvswitch") ? "%s is not a Linux bridge"
-							    : "%s is an Open vSwitch bridge",
+		cannot(ret,
+		       strcmp(l->kind, "openvswitch") ? "%s is not a Linux bridge"
+						      : "%s is an Open vSwitch bridge",
 		       bridge);
 		return;
 	}
@@ -285,8 +287,9 @@ static void place_on_network(const struct hostd_inventory *inv, const struct hos
 	} else if (net->openvswitch) {
 		cannot(ret, "network '%.80s' is on Open vSwitch", nic->source);
 	} else if (!*net->bridge) {
-		cannot(ret, "network '%.80s' hands out physical devices (macvtap or SR-IOV), which "
-			    "bypass the host's bridge",
+		cannot(ret,
+		       "network '%.80s' hands out physical devices (macvtap or SR-IOV), which "
+		       "bypass the host's bridge",
 		       nic->source);
 	} else if (net->managed) {
 		snprintf(ret->bridge, sizeof(ret->bridge), "%s", net->bridge);
@@ -303,7 +306,8 @@ static void place_ethernet(const struct hostd_inventory *inv, const struct hostd
 			   struct hostd_nic_place *ret)
 {
 	struct hostd_link *dev = *nic->dev ? hostd_links_find(inv->links, nic->dev) : NULL;
-	struct hostd_link *br = dev && dev->master ? hostd_links_get(inv->links, dev->master) : NULL;
+	struct hostd_link *br =
+		dev && dev->master ? hostd_links_get(inv->links, dev->master) : NULL;
 
 	if (!br) {
 		cannot(ret, "device '%.20s' is no port of a bridge", nic->dev);
@@ -357,7 +361,8 @@ void hostd_inventory_place(const struct hostd_inventory *inv, const struct hostd
 		place_ethernet(inv, nic, ret);
 		break;
 	case HOSTD_NIC_DIRECT:
-		cannot(ret, "macvtap on %.40s bypasses the host's bridge; use a bridge", nic->source);
+		cannot(ret, "macvtap on %.40s bypasses the host's bridge; use a bridge",
+		       nic->source);
 		break;
 	case HOSTD_NIC_HOSTDEV:
 		cannot(ret, "%s hands the VM a hardware device, which bypasses the host's kernel",
@@ -381,7 +386,7 @@ void hostd_inventory_place(const struct hostd_inventory *inv, const struct hostd
 
 static bool listed(const struct hostd_nic *nic, const uint8_t addr[16])
 {
-	bh_vec_foreach(a, &nic->addrs) {
+	bh_vec_foreach (a, &nic->addrs) {
 		if (!memcmp(a->bytes, addr, 16)) {
 			return true;
 		}
@@ -395,7 +400,7 @@ json_t *hostd_inventory_addresses(const struct hostd_inventory *inv, const struc
 	json_t *list = json_array();
 	char text[BH_ADDR_TEXT_SIZE];
 
-	bh_vec_foreach(a, &nic->addrs) {
+	bh_vec_foreach (a, &nic->addrs) {
 		bh_addr_format(a->bytes, text);
 		json_array_append_new(list, json_string(text));
 	}
@@ -403,7 +408,7 @@ json_t *hostd_inventory_addresses(const struct hostd_inventory *inv, const struc
 		net = hostd_inventory_network(inv, nic->source);
 	}
 	if (net) {
-		bh_vec_foreach(h, &net->hosts) {
+		bh_vec_foreach (h, &net->hosts) {
 			if (!memcmp(h->mac, nic->mac, 6) && !listed(nic, h->addr)) {
 				bh_addr_format(h->addr, text);
 				json_array_append_new(list, json_string(text));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the manager was told about the VMs here, and what of it the manager has acknowledged. The
- * acknowledged part is kept in inventory.json: a VM that starts while the manager is away may start when
- * the manager has seen it with the same tenant and labels, because then the rules in the image are its
- * own. It also tells, after a restart of hostd, which VMs started and stopped meanwhile.
+ * acknowledged part is kept in inventory.json: a VM that starts while the manager is away may start
+ * when the manager has seen it with the same tenant and labels, because then the rules in the image
+ * are its own. It also tells, after a restart of hostd, which VMs started and stopped meanwhile.
  */
 #include "host/agent/agent.h"
 
@@ -16,8 +16,8 @@
 #define INVENTORY_MAX (32u << 20)
 
 struct hostd_names {
-	json_t *acked; /* {uuid: VM} */
-	json_t *last;  /* {uuid: VM} as of the last changes */
+	json_t *acked;	/* {uuid: VM} */
+	json_t *last;	/* {uuid: VM} as of the last changes */
 	json_t *births; /* {uuid: "open" | "closed"} set by the API; wins over metadata */
 	char *path, *births_path;
 };
@@ -120,13 +120,13 @@ static json_t *nic_json(struct hostd_agent *agent, const struct hostd_vm *vm,
 	}
 	if (place.protectable && place.ifindex && !safe) {
 		snprintf(place.reason, sizeof(place.reason), "%s",
-			 !agent->enrolled		    ? "this host is not enrolled"
-			 : !hostd_state_told(agent)	    ? "the manager has not answered yet"
-			 : status.open			    ? "open: birth=open and no rules yet"
+			 !agent->enrolled		       ? "this host is not enrolled"
+			 : !hostd_state_told(agent)	       ? "the manager has not answered yet"
+			 : status.open			       ? "open: birth=open and no rules yet"
 			 : !status.ifindex || !status.attached ? "its device could not be bound"
-							    : "closed: no rules for it yet");
+							       : "closed: no rules for it yet");
 	}
-	bh_vec_foreach(v, &nic->vlans) {
+	bh_vec_foreach (v, &nic->vlans) {
 		json_array_append_new(vlans, json_integer(*v));
 	}
 	bh_mac_format(nic->mac, mac);
@@ -145,10 +145,10 @@ json_t *hostd_names_vm(struct hostd_agent *agent, const struct hostd_vm *vm)
 	json_t *nics = json_array();
 
 	bh_uuid_format(vm->uuid, uuid);
-	bh_vec_foreach(l, &vm->labels) {
+	bh_vec_foreach (l, &vm->labels) {
 		json_object_set_new(labels, l->key, json_string(l->value));
 	}
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		json_array_append_new(nics, nic_json(agent, vm, nic));
 	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:s}", "uuid", uuid, "name",
@@ -218,7 +218,7 @@ static const json_t *find_nic(const json_t *vm, const char *mac)
 	size_t i;
 	json_t *nic;
 
-	json_array_foreach(json_object_get(vm, "nics"), i, nic) {
+	json_array_foreach (json_object_get(vm, "nics"), i, nic) {
 		if (!strcmp(bh_json_str_or(nic, "mac", ""), mac)) {
 			return nic;
 		}
@@ -249,7 +249,7 @@ static void compare_nics(struct hostd_agent *agent, const json_t *before, const 
 	if (!is_running(now)) {
 		return;
 	}
-	json_array_foreach(json_object_get(now, "nics"), i, nic) {
+	json_array_foreach (json_object_get(now, "nics"), i, nic) {
 		const json_t *old = find_nic(before, bh_json_str_or(nic, "mac", ""));
 		bool safe = json_is_true(json_object_get(nic, "protected"));
 		bool was = json_is_true(json_object_get(old, "protected"));
@@ -268,10 +268,10 @@ void hostd_names_changes(struct hostd_agent *agent, const json_t *vms)
 	size_t i;
 	json_t *vm;
 
-	json_array_foreach(vms, i, vm) {
+	json_array_foreach (vms, i, vm) {
 		json_object_set(next, bh_json_str_or(vm, "uuid", "?"), vm);
 	}
-	json_object_foreach(next, uuid, vm) {
+	json_object_foreach (next, uuid, vm) {
 		const json_t *before = json_object_get(names->last, uuid);
 
 		if (is_running(vm) && !is_running(before)) {
@@ -281,7 +281,7 @@ void hostd_names_changes(struct hostd_agent *agent, const json_t *vms)
 		}
 		compare_nics(agent, before, vm);
 	}
-	json_object_foreach(names->last, uuid, vm) {
+	json_object_foreach (names->last, uuid, vm) {
 		if (is_running(vm) && !json_object_get(next, uuid)) {
 			vm_event(agent, vm, "vm.stopped");
 		}
@@ -297,7 +297,7 @@ void hostd_names_acked(struct hostd_agent *agent, const json_t *vms)
 	size_t i;
 	json_t *vm;
 
-	json_array_foreach(vms, i, vm) {
+	json_array_foreach (vms, i, vm) {
 		json_object_set(next, bh_json_str_or(vm, "uuid", "?"), vm);
 	}
 	if (!json_equal(next, names->acked)) {
@@ -319,8 +319,7 @@ bool hostd_names_known(struct hostd_agent *agent, const json_t *vm)
 {
 	const json_t *seen = json_object_get(agent->names->acked, bh_json_str_or(vm, "uuid", "?"));
 
-	return seen &&
-	       json_equal(json_object_get(seen, "tenant"), json_object_get(vm, "tenant")) &&
+	return seen && json_equal(json_object_get(seen, "tenant"), json_object_get(vm, "tenant")) &&
 	       json_equal(json_object_get(seen, "labels"), json_object_get(vm, "labels"));
 }
 

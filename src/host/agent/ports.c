@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps the kernel's bindings equal to what is there: the NICs of running VMs, the bridges they are on,
- * and the uplinks of those bridges. A port of a protected bridge that is none of these is closed without
- * our doing: nothing of ours stands on it, so every other port drops what it sends.
+ * Keeps the kernel's bindings equal to what is there: the NICs of running VMs, the bridges they are
+ * on, and the uplinks of those bridges. A port of a protected bridge that is none of these is
+ * closed without our doing: nothing of ours stands on it, so every other port drops what it sends.
  */
 #include "host/agent/agent.h"
 
@@ -50,7 +50,7 @@ void hostd_ports_free(struct hostd_ports *ports)
 	if (!ports) {
 		return;
 	}
-	HASH_ITER(hh, ports->closed, c, next) {
+	HASH_ITER (hh, ports->closed, c, next) {
 		HASH_DEL(ports->closed, c);
 		free(c);
 	}
@@ -65,12 +65,12 @@ static void fill_key(struct hostd_dp_nic_key *key, const struct hostd_vm *vm,
 	memcpy(key->mac, nic->mac, sizeof(key->mac));
 }
 
-/* How the NICs of one pass are bound. Attaching takes 20 to 50 ms a device: what does not fit into a slice
- * is left for the next pass. */
+/* How the NICs of one pass are bound. Attaching takes 20 to 50 ms a device: what does not fit into
+ * a slice is left for the next pass. */
 struct pass {
-	bool whole;	/* repeat bindings that look right */
+	bool whole; /* repeat bindings that look right */
 	bool sliced;
-	bool cut;	/* something was left over */
+	bool cut; /* something was left over */
 	uint64_t spent_ns;
 };
 
@@ -125,7 +125,7 @@ int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm, st
 {
 	struct pass pass = {.whole = true};
 
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_nic_place place;
 		int err;
 
@@ -169,7 +169,7 @@ static void want_bridge(struct picture *p, const char *name)
 	if (!*name) {
 		return;
 	}
-	bh_vec_foreach(have, &p->bridges) {
+	bh_vec_foreach (have, &p->bridges) {
 		if (!strcmp(have->name, name)) {
 			return;
 		}
@@ -185,7 +185,7 @@ static void want_bridge(struct picture *p, const char *name)
 
 static bool bridge_wanted(const struct picture *p, uint32_t ifindex)
 {
-	bh_vec_foreach(b, &p->bridges) {
+	bh_vec_foreach (b, &p->bridges) {
 		if (b->ifindex == ifindex) {
 			return true;
 		}
@@ -204,7 +204,7 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 {
 	struct picture *p = arg;
 
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_nic_place place;
 		struct wanted_nic *w;
 		struct bh_diag diag = {};
@@ -309,12 +309,13 @@ static void bind_bridge(struct hostd_agent *agent, const struct bridge *b, bool 
 	}
 }
 
-/* Uplinks first: a bridge whose uplinks are not marked yet would cut off what comes from outside. */
+/* Uplinks first: a bridge whose uplinks are not marked yet would cut off what comes from outside.
+ */
 static void bind_bridges(struct picture *p)
 {
 	struct hostd_agent *agent = p->agent;
 
-	bh_vec_foreach(b, &p->bridges) {
+	bh_vec_foreach (b, &p->bridges) {
 		for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
 			if (l->master == b->ifindex && is_uplink(agent, l)) {
 				bind_uplink(agent, l, p->whole);
@@ -329,10 +330,10 @@ static void find_closed(struct picture *p)
 	struct hostd_agent *agent = p->agent;
 	struct closed_port *c, *next;
 
-	HASH_ITER(hh, agent->ports->closed, c, next) {
+	HASH_ITER (hh, agent->ports->closed, c, next) {
 		c->seen = false;
 	}
-	bh_vec_foreach(b, &p->bridges) {
+	bh_vec_foreach (b, &p->bridges) {
 		for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
 			struct find_port find = {.ifindex = l->ifindex};
 
@@ -345,7 +346,7 @@ static void find_closed(struct picture *p)
 			}
 		}
 	}
-	HASH_ITER(hh, agent->ports->closed, c, next) {
+	HASH_ITER (hh, agent->ports->closed, c, next) {
 		if (!c->seen) {
 			HASH_DEL(agent->ports->closed, c);
 			free(c);
@@ -390,7 +391,7 @@ static void unbind_rest(struct picture *p)
 	struct bh_diag diag = {};
 
 	hostd_dp_each_nic(agent->dp, check_nic, p);
-	bh_vec_foreach(key, &p->unbind_nics) {
+	bh_vec_foreach (key, &p->unbind_nics) {
 		if (hostd_dp_unbind(agent->dp, key, &diag) < 0) {
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		} else {
@@ -398,7 +399,7 @@ static void unbind_rest(struct picture *p)
 		}
 	}
 	hostd_dp_each_port(agent->dp, check_port, p);
-	bh_vec_foreach(ifindex, &p->unbind_ports) {
+	bh_vec_foreach (ifindex, &p->unbind_ports) {
 		if (hostd_dp_unbind_port(agent->dp, *ifindex, &diag) < 0) {
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		}
@@ -423,7 +424,7 @@ static void collect_net(const struct hostd_dp_nic_key *key,
 	if (!status->net || !status->bridge) {
 		return;
 	}
-	bh_vec_foreach(have, &nets->pairs) {
+	bh_vec_foreach (have, &nets->pairs) {
 		if (have->net == status->net) {
 			return;
 		}
@@ -438,7 +439,7 @@ static void set_host_addrs(struct hostd_agent *agent)
 	struct net_bridges nets = {};
 
 	hostd_dp_each_nic(agent->dp, collect_net, &nets);
-	bh_vec_foreach(pair, &nets.pairs) {
+	bh_vec_foreach (pair, &nets.pairs) {
 		struct hostd_link *l = hostd_links_get(agent->links, pair->bridge);
 		struct bh_diag diag = {};
 
@@ -467,19 +468,20 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 		return;
 	}
 	hostd_inventory_each_network(agent->inv, want_network, &p);
-	bh_vec_foreach(net, &agent->config->networks) {
+	bh_vec_foreach (net, &agent->config->networks) {
 		want_bridge(&p, net->bridge);
 	}
 	hostd_inventory_each(agent->inv, want_vm, &p);
 	if (p.pass.cut) {
-		hostd_agent_dirty(agent); /* bridges wait: they cut off the NICs that are not bound */
+		hostd_agent_dirty(
+			agent); /* bridges wait: they cut off the NICs that are not bound */
 	} else if (hostd_inventory_complete(agent->inv)) {
 		bind_bridges(&p);
 		unbind_rest(&p);
 		find_closed(&p);
 	}
 	set_host_addrs(agent);
-	HASH_ITER(hh, p.nics, w, next) {
+	HASH_ITER (hh, p.nics, w, next) {
 		HASH_DEL(p.nics, w);
 		free(w);
 	}
@@ -492,7 +494,7 @@ void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns)
 {
 	struct closed_port *c, *next;
 
-	HASH_ITER(hh, agent->ports->closed, c, next) {
+	HASH_ITER (hh, agent->ports->closed, c, next) {
 		json_t *event;
 
 		if (c->reported || now_ns - c->since_ns < CLOSED_AFTER_NS) {
@@ -544,11 +546,10 @@ json_t *hostd_ports_json(struct hostd_agent *agent)
 	struct closed_port *c, *next;
 
 	hostd_dp_each_port(agent->dp, port_json, &ctx);
-	HASH_ITER(hh, agent->ports->closed, c, next) {
-		json_array_append_new(ctx.list,
-				      json_pack("{s:s, s:i, s:s, s:s}", "dev", c->name, "ifindex",
-						(int)c->ifindex, "kind", "closed", "bridge",
-						c->bridge_name));
+	HASH_ITER (hh, agent->ports->closed, c, next) {
+		json_array_append_new(ctx.list, json_pack("{s:s, s:i, s:s, s:s}", "dev", c->name,
+							  "ifindex", (int)c->ifindex, "kind",
+							  "closed", "bridge", c->bridge_name));
 	}
 	return ctx.list;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The conversation with the manager (docs/architecture.md, "Bus"): hello after each connection, then
- * inventory whenever it differs from what was acknowledged and every 60 s; commands are served as they
- * come. Requests carry the session and a growing number, so that repeats are recognised.
+ * The conversation with the manager (docs/architecture.md, "Bus"): hello after each connection,
+ * then inventory whenever it differs from what was acknowledged and every 60 s; commands are served
+ * as they come. Requests carry the session and a growing number, so that repeats are recognised.
  */
 #include "host/agent/agent.h"
 
 #include "base/buf.h"
 #include "base/counter.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -18,10 +19,11 @@
 #include <sys/random.h>
 #include <uthash.h>
 
-#define REQUEST_MS	10000
-#define INVENTORY_NS	(60 * BH_NS_PER_S)
-#define HELLO_RETRY_NS	(2 * BH_NS_PER_S)
-#define LEARNED_MAX	16384
+#define REQUEST_MS	 10000
+#define INVENTORY_NS	 (60 * BH_NS_PER_S)
+#define HELLO_RETRY_NS	 (2 * BH_NS_PER_S)
+#define LEARNED_MAX	 16384
+#define LEARNED_FILE_MAX (4u << 20)
 
 BH_COUNTER(session_hellos, "hellos that the manager answered");
 BH_COUNTER(session_inventories, "inventories that the manager acknowledged");
@@ -48,11 +50,13 @@ struct hostd_session {
 	uint64_t n;
 	bool hello_sent, up;
 	uint64_t hello_at_ns;
-	bool inventory_out;	/* a request is on its way */
-	char *inventory_sent;	/* canonical text of it */
+	bool inventory_out;   /* a request is on its way */
+	char *inventory_sent; /* canonical text of it */
 	char *inventory_acked;
 	uint64_t inventory_at_ns;
 	struct learned *learned;
+	bool learned_dirty; /* differs from learned.json */
+	char *learned_path;
 };
 
 bool hostd_session_up(const struct hostd_agent *agent)
@@ -152,12 +156,67 @@ static void send_learned(struct hostd_session *s, struct learned *l, uint64_t no
 	bh_mac_format(l->key.mac, mac);
 	bh_addr_format(l->key.addr, addr);
 	l->sent = true;
-	hostd_session_request(
-		s->agent, "learned",
-		json_pack("{s:s, s:s, s:s, s:I, s:I}", "vm", vm, "mac", mac, "address", addr,
-			  "vlan", (json_int_t)l->key.vlan, "lease_s",
-			  (json_int_t)((l->expires_ns - now_ns) / BH_NS_PER_S)),
-		REQUEST_MS, on_learned, s);
+	hostd_session_request(s->agent, "learned",
+			      json_pack("{s:s, s:s, s:s, s:I, s:I}", "vm", vm, "mac", mac,
+					"address", addr, "vlan", (json_int_t)l->key.vlan, "lease_s",
+					(json_int_t)((l->expires_ns - now_ns) / BH_NS_PER_S)),
+			      REQUEST_MS, on_learned, s);
+}
+
+/* Learned addresses outlive hostd: while the bus is away the manager has not heard of them, and the
+ * guest asks for them again only when half its lease is over. */
+static void save_learned(struct hostd_session *s, uint64_t now_ns)
+{
+	BH_JSON json_t *list = json_array();
+	BH_FREE char *text = NULL;
+	uint64_t wall_s = bh_time_wall_ns() / BH_NS_PER_S;
+	struct bh_diag diag = {};
+
+	for (struct learned *l = s->learned; l; l = l->hh.next) {
+		char key[2 * sizeof(l->key) + 1];
+		uint64_t left_s =
+			l->expires_ns > now_ns ? (l->expires_ns - now_ns) / BH_NS_PER_S : 0;
+
+		bh_hex_format(&l->key, sizeof(l->key), key);
+		json_array_append_new(list, json_pack("{s:s, s:I}", "key", key, "until_s",
+						      (json_int_t)(wall_s + left_s)));
+	}
+	text = bh_json_dump(list);
+	if (bh_file_replace(s->learned_path, text, strlen(text), 0600, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "session", 2, "%s", diag.text);
+	}
+	s->learned_dirty = false;
+}
+
+static void load_learned(struct hostd_session *s)
+{
+	BH_FREE char *data = NULL;
+	BH_JSON json_t *list = NULL;
+	uint64_t wall_s = bh_time_wall_ns() / BH_NS_PER_S, now = bh_time_mono_ns();
+	size_t size = 0, i;
+	json_t *item;
+
+	if (bh_file_read(s->learned_path, LEARNED_FILE_MAX, &data, &size, NULL) < 0 ||
+	    bh_json_load(data, size, LEARNED_FILE_MAX, &list, NULL) < 0) {
+		return; /* none yet; a damaged one costs what the guests' next renewals bring back
+			 */
+	}
+	json_array_foreach (list, i, item) {
+		uint64_t until_s = bh_json_u64_or(item, "until_s", 0);
+		struct learned look = {}, *l;
+
+		if (until_s <= wall_s || HASH_COUNT(s->learned) >= LEARNED_MAX ||
+		    bh_hex_parse(bh_json_str_or(item, "key", ""), &look.key, sizeof(look.key)) <
+			    0) {
+			continue;
+		}
+		HASH_FIND(hh, s->learned, &look.key, sizeof(look.key), l);
+		if (!l) {
+			l = bh_memdup(&look, sizeof(look));
+			l->expires_ns = now + (until_s - wall_s) * BH_NS_PER_S;
+			HASH_ADD(hh, s->learned, key, sizeof(l->key), l);
+		}
+	}
 }
 
 void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event *event)
@@ -184,6 +243,7 @@ void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event
 		HASH_ADD(hh, s->learned, key, sizeof(l->key), l);
 	}
 	l->expires_ns = now + event->duration_ns;
+	s->learned_dirty = true;
 	send_learned(s, l, now);
 }
 
@@ -191,10 +251,11 @@ static void learned_tick(struct hostd_session *s, uint64_t now_ns, bool all)
 {
 	struct learned *l, *next;
 
-	HASH_ITER(hh, s->learned, l, next) {
+	HASH_ITER (hh, s->learned, l, next) {
 		if (l->expires_ns <= now_ns) {
 			HASH_DEL(s->learned, l);
 			free(l);
+			s->learned_dirty = true;
 		} else if (all || !l->sent) {
 			send_learned(s, l, now_ns);
 		}
@@ -335,6 +396,9 @@ void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns)
 {
 	struct hostd_session *s = agent->session;
 
+	if (s && s->learned_dirty) {
+		save_learned(s, now_ns);
+	}
 	if (!s || !bh_bus_up(s->bus)) {
 		return;
 	}
@@ -384,9 +448,11 @@ int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_
 	}
 	bh_hex_format(random, sizeof(random), s->session);
 	bh_subject_req(agent->name, s->subject);
+	s->learned_path = bh_asprintf("%s/learned.json", dir);
+	load_learned(s);
 	err = bh_bus_new(agent->loop, &options, &s->bus, diag);
 	if (err) {
-		free(s);
+		hostd_session_free(s);
 		return err;
 	}
 	bh_bus_serve(s->bus, bh_subject_cmd(agent->name, cmd), BH_SUBJECT_MANAGER_INBOX ".",
@@ -404,12 +470,16 @@ void hostd_session_free(struct hostd_session *s)
 		return;
 	}
 	s->up = false;
+	if (s->learned_dirty) {
+		save_learned(s, bh_time_mono_ns());
+	}
 	bh_bus_free(s->bus);
-	HASH_ITER(hh, s->learned, l, next) {
+	HASH_ITER (hh, s->learned, l, next) {
 		HASH_DEL(s->learned, l);
 		free(l);
 	}
 	free(s->inventory_sent);
 	free(s->inventory_acked);
+	free(s->learned_path);
 	free(s);
 }

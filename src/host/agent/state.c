@@ -2,12 +2,13 @@
 /*
  * The desired state of this host, in memory, in the kernel and on disk.
  *
- * On disk: image.bin is a whole image (the delta from the empty one), image.log what was applied since,
- * one record `u32 size, delta` each. A delta is in the log before the kernel sees it and is taken out
- * again when the kernel refuses it; so the log never ends before the kernel does, and a process that was
- * killed anywhere finds in it what the kernel holds or the one that follows. The log is written without
- * syncing: what a power loss could cost, it takes out of the kernel too, and then the older image is as
- * good a start as any. When the log has grown it is folded into image.bin.
+ * On disk: image.bin is a whole image (the delta from the empty one), image.log what was applied
+ * since, one record `u32 size, delta` each. A delta is in the log before the kernel sees it and is
+ * taken out again when the kernel refuses it; so the log never ends before the kernel does, and a
+ * process that was killed anywhere finds in it what the kernel holds or the one that follows. The
+ * log is written without syncing: what a power loss could cost, it takes out of the kernel too, and
+ * then the older image is as good a start as any. When the log has grown it is folded into
+ * image.bin.
  */
 #include "host/agent/agent.h"
 
@@ -261,8 +262,8 @@ void hostd_state_load(struct hostd_agent *agent)
 	log_cut(s, s->log_size);
 	s->told = any || !hash_is_zero(hostd_dp_hash(agent->dp));
 	if (!any) {
-		/* The kernel may hold something that the disk has lost: it stands until the manager,
-		 * who sees by the hash that we differ, sends the whole. */
+		/* The kernel may hold something that the disk has lost: it stands until the
+		 * manager, who sees by the hash that we differ, sends the whole. */
 		bh_image_free(latest);
 		remember(s);
 		return;
@@ -390,8 +391,9 @@ static void apply(struct hostd_agent *agent, struct bh_bus_request *req, uint64_
 		remember(s);
 		uv_timer_start(&agent->settle, on_settle, 1, 0);
 		if (first) {
-			bh_log(BH_LOG_INFO, "state", "first state from the manager: from now on "
-						     "this host enforces");
+			bh_log(BH_LOG_INFO, "state",
+			       "first state from the manager: from now on "
+			       "this host enforces");
 			hostd_ports_reconcile(agent, false);
 		}
 		hostd_agent_dirty(agent);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads the kernel back, slice by slice, once a minute. What differs from what this host should hold is
- * told as an event and put right.
+ * Reads the kernel back, slice by slice, once a minute. What differs from what this host should
+ * hold is told as an event and put right.
  */
 #include "host/agent/agent.h"
 
@@ -36,9 +36,10 @@ static const char *kind_name(enum hostd_dp_drift_kind kind)
 static void on_drift(const struct hostd_dp_drift *drift, void *arg)
 {
 	static const char *const records[] = {
-		[BH_REC_NIC] = "nic", [BH_REC_NIC_ADDR] = "nic-address",
-		[BH_REC_NIC_VLAN] = "nic-vlan", [BH_REC_ADDR] = "address", [BH_REC_SET] = "set",
-		[BH_REC_ROW] = "row", [BH_REC_CIDR] = "cidr", [BH_REC_RANGE] = "range"};
+		[BH_REC_NIC] = "nic",		[BH_REC_NIC_ADDR] = "nic-address",
+		[BH_REC_NIC_VLAN] = "nic-vlan", [BH_REC_ADDR] = "address",
+		[BH_REC_SET] = "set",		[BH_REC_ROW] = "row",
+		[BH_REC_CIDR] = "cidr",		[BH_REC_RANGE] = "range"};
 	struct differences *d = arg;
 	json_t *item;
 

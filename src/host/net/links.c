@@ -75,11 +75,12 @@ static void read_info(struct hostd_link *l, const struct nlattr *info)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, info) {
+	mnl_attr_for_each_nested(a, info)
+	{
 		if (mnl_attr_get_type(a) == IFLA_INFO_KIND &&
 		    mnl_attr_validate(a, MNL_TYPE_STRING) >= 0) {
-			snprintf(l->kind, sizeof(l->kind), "%.*s",
-				 (int)mnl_attr_get_payload_len(a), mnl_attr_get_str(a));
+			snprintf(l->kind, sizeof(l->kind), "%.*s", (int)mnl_attr_get_payload_len(a),
+				 mnl_attr_get_str(a));
 		}
 	}
 }
@@ -107,7 +108,8 @@ static void on_link(struct hostd_links *links, const struct nlmsghdr *nlh)
 	if (!l) {
 		return;
 	}
-	mnl_attr_for_each(a, nlh, sizeof(*ifi)) {
+	mnl_attr_for_each(a, nlh, sizeof(*ifi))
+	{
 		switch (mnl_attr_get_type(a)) {
 		case IFLA_IFNAME:
 			if (mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0) {
@@ -148,7 +150,8 @@ static bool read_addr(const struct nlmsghdr *nlh, uint8_t ret[16])
 	const struct ifaddrmsg *ifa = mnl_nlmsg_get_payload(nlh);
 	const struct nlattr *a, *found = NULL;
 
-	mnl_attr_for_each(a, nlh, sizeof(*ifa)) {
+	mnl_attr_for_each(a, nlh, sizeof(*ifa))
+	{
 		/* of a point-to-point link IFA_ADDRESS is the peer */
 		if (mnl_attr_get_type(a) == IFA_LOCAL ||
 		    (mnl_attr_get_type(a) == IFA_ADDRESS && !found)) {
@@ -263,13 +266,13 @@ int hostd_links_refresh(struct hostd_links *links, struct bh_diag *diag)
 		/* the kernel answers at once; a timeout only guards against surprises */
 		err = setsockopt(mnl_socket_get_fd(nl), SOL_SOCKET, SO_RCVTIMEO, &timeout,
 				 sizeof(timeout));
-		HASH_ITER(hh, links->by_index, l, next) {
+		HASH_ITER (hh, links->by_index, l, next) {
 			l->seen = false;
 		}
 		err = err ? -errno : dump(links, nl, RTM_GETLINK, buf, size);
 	}
 	if (!err) {
-		HASH_ITER(hh, links->by_index, l, next) {
+		HASH_ITER (hh, links->by_index, l, next) {
 			if (!l->seen) {
 				link_remove(links, l);
 			}
@@ -376,7 +379,7 @@ static void on_closed(uv_handle_t *handle)
 	struct hostd_links *links = handle->data;
 	struct hostd_link *l, *next;
 
-	HASH_ITER(hh, links->by_index, l, next) {
+	HASH_ITER (hh, links->by_index, l, next) {
 		link_remove(links, l);
 	}
 	mnl_socket_close(links->news);
@@ -418,7 +421,7 @@ bool hostd_link_is_bridge(const struct hostd_link *link)
 
 bool hostd_link_is_uplink_kind(const struct hostd_link *link)
 {
-	static const char *const kinds[] = {"",	     "bond",   "team",	    "vlan",  "vxlan",
+	static const char *const kinds[] = {"",	      "bond",	"team",	     "vlan", "vxlan",
 					    "geneve", "gretap", "ip6gretap", "hsr"};
 
 	if (link->arp_type != ARPHRD_ETHER) {

@@ -69,7 +69,8 @@ static xmlNode *child(const xmlNode *parent, const char *name)
 	return NULL;
 }
 
-/* Copies text for people and machines: no control characters, cut between characters. False when cut. */
+/* Copies text for people and machines: no control characters, cut between characters. False when
+ * cut. */
 static bool copy_text(char *ret, size_t size, const char *s, size_t len)
 {
 	size_t n = len < size ? len : size - 1;
@@ -185,7 +186,7 @@ static void read_meta_nic(struct hostd_vm *vm, const xmlNode *node)
 		problem(vm, "nic: '%.60s' is not a MAC", text);
 		return;
 	}
-	bh_vec_foreach(n, &vm->nics) {
+	bh_vec_foreach (n, &vm->nics) {
 		if (!memcmp(n->mac, mac, 6)) {
 			nic = n;
 		}
@@ -222,7 +223,7 @@ static void read_label(struct hostd_vm *vm, const xmlNode *node)
 		problem(vm, "label '%.60s' has no valid key or value", key);
 		return;
 	}
-	bh_vec_foreach(l, &vm->labels) {
+	bh_vec_foreach (l, &vm->labels) {
 		if (!strcmp(l->key, key)) {
 			problem(vm, "label '%.60s' stands there twice", key);
 			return;
@@ -273,10 +274,10 @@ static enum hostd_nic_kind kind_of(const char *type)
 	static const struct {
 		const char *type;
 		enum hostd_nic_kind kind;
-	} kinds[] = {{"bridge", HOSTD_NIC_BRIDGE},   {"network", HOSTD_NIC_NETWORK},
+	} kinds[] = {{"bridge", HOSTD_NIC_BRIDGE},     {"network", HOSTD_NIC_NETWORK},
 		     {"ethernet", HOSTD_NIC_ETHERNET}, {"direct", HOSTD_NIC_DIRECT},
-		     {"hostdev", HOSTD_NIC_HOSTDEV}, {"vdpa", HOSTD_NIC_HOSTDEV},
-		     {"user", HOSTD_NIC_USER},	     {"vhostuser", HOSTD_NIC_VHOSTUSER}};
+		     {"hostdev", HOSTD_NIC_HOSTDEV},   {"vdpa", HOSTD_NIC_HOSTDEV},
+		     {"user", HOSTD_NIC_USER},	       {"vhostuser", HOSTD_NIC_VHOSTUSER}};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(kinds); i++) {
 		if (!strcmp(kinds[i].type, type)) {
@@ -301,7 +302,8 @@ static void read_source(struct hostd_nic *nic, const xmlNode *node)
 	if (!attr(source, "bridge", nic->bridge, sizeof(nic->bridge))) {
 		*nic->bridge = '\0';
 	}
-	/* a network of forward mode bridge with a pool of devices becomes a macvtap when it starts */
+	/* a network of forward mode bridge with a pool of devices becomes a macvtap when it starts
+	 */
 	if (nic->kind == HOSTD_NIC_NETWORK && !*nic->bridge && !attr_is(source, "dev", "") &&
 	    !attr_is(source, "mode", "")) {
 		nic->kind = HOSTD_NIC_DIRECT;
@@ -323,9 +325,10 @@ static int read_interface(struct hostd_vm *vm, const xmlNode *node, struct bh_di
 		return bh_diag_set(diag, -EBADMSG, "%s has more than %d NICs", vm->name,
 				   HOSTD_NICS_MAX);
 	}
-	bh_vec_foreach(other, &vm->nics) {
+	bh_vec_foreach (other, &vm->nics) {
 		if (!memcmp(other->mac, mac, 6)) {
-			problem(vm, "MAC %.60s stands on two NICs; the second one stays closed", text);
+			problem(vm, "MAC %.60s stands on two NICs; the second one stays closed",
+				text);
 			return 0;
 		}
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads libvirt's domain and network XML into plain values. The bytes are foreign (a tenant may write
- * parts of a domain's XML): bounded in size, no document type, no entities, no network. What is wrong in
- * our own metadata is left out and told in vm->problem; what is wrong in the rest fails the document.
- * Pure: no libvirt calls, usable on any thread.
+ * Reads libvirt's domain and network XML into plain values. The bytes are foreign (a tenant may
+ * write parts of a domain's XML): bounded in size, no document type, no entities, no network. What
+ * is wrong in our own metadata is left out and told in vm->problem; what is wrong in the rest fails
+ * the document. Pure: no libvirt calls, usable on any thread.
  */
 #ifndef BH_HOST_PLATFORM_DOMXML_H
 #define BH_HOST_PLATFORM_DOMXML_H
@@ -12,14 +12,14 @@
 #include "host/platform/vm.h"
 
 #define HOSTD_XML_MAX (4u << 20)
-#define HOSTD_XML_NS "https://bulkhead.dev/xml/1"
+#define HOSTD_XML_NS  "https://bulkhead.dev/xml/1"
 
 /* The caller frees the result with hostd_vm_done(), also after an error. -EBADMSG, -EMSGSIZE. state
  * and running are left for the caller. */
 [[nodiscard]] int hostd_domxml_parse(const char *xml, size_t size, struct hostd_vm *ret_vm,
 				     struct bh_diag *diag);
-/* The parts of a domain's XML that hostd_domxml_parse() reads, and nothing else: what the hook sends.
- * *ret_xml is owned. */
+/* The parts of a domain's XML that hostd_domxml_parse() reads, and nothing else: what the hook
+ * sends. *ret_xml is owned. */
 [[nodiscard]] int hostd_domxml_reduce(const char *xml, size_t size, char **ret_xml,
 				      struct bh_diag *diag);
 /* The caller frees the result with hostd_network_done(), also after an error. */

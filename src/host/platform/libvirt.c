@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libvirt as a platform. libvirt's calls block (a domain that is starting holds its lock while our own
- * hook waits for this very program), so each connection has a worker thread. The worker lists networks
- * first and hands them over before it asks about domains: a birth may need a network while the domain
- * list is blocked by that birth. libvirt's event loop runs on one more thread and only sets a flag.
+ * libvirt as a platform. libvirt's calls block (a domain that is starting holds its lock while our
+ * own hook waits for this very program), so each connection has a worker thread. The worker lists
+ * networks first and hands them over before it asks about domains: a birth may need a network while
+ * the domain list is blocked by that birth. libvirt's event loop runs on one more thread and only
+ * sets a flag.
  */
 #include "host/platform/platform.h"
 
@@ -380,7 +381,8 @@ static void lv_free(struct hostd_platform *platform)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += 2;
 	if (pthread_timedjoin_np(lv->thread, NULL, &until) != 0) {
-		/* blocked inside libvirt: it ends with the process and keeps its memory until then */
+		/* blocked inside libvirt: it ends with the process and keeps its memory until then
+		 */
 		pthread_detach(lv->thread);
 		uv_close((uv_handle_t *)&lv->async, NULL);
 		return;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where virtual machines come from, behind a struct of functions: libvirt (libvirt.c) or a dummy that
- * tests drive (dummy.c). A platform watches one connection, reports whole lists after every change and
- * at least every 60 s, and reconnects for ever.
+ * Where virtual machines come from, behind a struct of functions: libvirt (libvirt.c) or a dummy
+ * that tests drive (dummy.c). A platform watches one connection, reports whole lists after every
+ * change and at least every 60 s, and reconnects for ever.
  *
- * Threads: an implementation may block on threads of its own; the handlers are called on the loop only.
+ * Threads: an implementation may block on threads of its own; the handlers are called on the loop
+ * only.
  */
 #ifndef BH_HOST_PLATFORM_PLATFORM_H
 #define BH_HOST_PLATFORM_PLATFORM_H
@@ -49,7 +50,8 @@ static inline void hostd_platform_free(struct hostd_platform *platform)
 	}
 }
 
-/* Starts libvirt's event loop on a thread of its own; once per process, before the first connection. */
+/* Starts libvirt's event loop on a thread of its own; once per process, before the first
+ * connection. */
 [[nodiscard]] int hostd_libvirt_init(struct bh_diag *diag);
 /* uri and handlers->arg must outlive the platform. */
 [[nodiscard]] int hostd_libvirt_new(uv_loop_t *loop, const char *uri,

@@ -4,9 +4,9 @@
 const char *hostd_nic_kind_name(enum hostd_nic_kind kind)
 {
 	static const char *const names[] = {
-		[HOSTD_NIC_BRIDGE] = "bridge",	   [HOSTD_NIC_NETWORK] = "network",
-		[HOSTD_NIC_ETHERNET] = "ethernet", [HOSTD_NIC_DIRECT] = "direct",
-		[HOSTD_NIC_HOSTDEV] = "hostdev",   [HOSTD_NIC_USER] = "user",
+		[HOSTD_NIC_BRIDGE] = "bridge",	     [HOSTD_NIC_NETWORK] = "network",
+		[HOSTD_NIC_ETHERNET] = "ethernet",   [HOSTD_NIC_DIRECT] = "direct",
+		[HOSTD_NIC_HOSTDEV] = "hostdev",     [HOSTD_NIC_USER] = "user",
 		[HOSTD_NIC_VHOSTUSER] = "vhostuser", [HOSTD_NIC_OTHER] = "other",
 	};
 
@@ -15,7 +15,7 @@ const char *hostd_nic_kind_name(enum hostd_nic_kind kind)
 
 void hostd_vm_done(struct hostd_vm *vm)
 {
-	bh_vec_foreach(nic, &vm->nics) {
+	bh_vec_foreach (nic, &vm->nics) {
 		bh_vec_done(&nic->addrs);
 		bh_vec_done(&nic->vlans);
 	}
@@ -33,7 +33,7 @@ void hostd_vm_list_free(struct hostd_vm_list *list)
 	if (!list) {
 		return;
 	}
-	bh_vec_foreach(vm, &list->vms) {
+	bh_vec_foreach (vm, &list->vms) {
 		hostd_vm_done(vm);
 	}
 	bh_vec_done(&list->vms);
@@ -45,7 +45,7 @@ void hostd_network_list_free(struct hostd_network_list *list)
 	if (!list) {
 		return;
 	}
-	bh_vec_foreach(net, &list->nets) {
+	bh_vec_foreach (net, &list->nets) {
 		hostd_network_done(net);
 	}
 	bh_vec_done(&list->nets);
@@ -54,7 +54,7 @@ void hostd_network_list_free(struct hostd_network_list *list)
 
 bool hostd_nic_add_addr(struct hostd_nic *nic, const uint8_t addr[16])
 {
-	bh_vec_foreach(a, &nic->addrs) {
+	bh_vec_foreach (a, &nic->addrs) {
 		if (!memcmp(a->bytes, addr, 16)) {
 			return true;
 		}
@@ -68,7 +68,7 @@ bool hostd_nic_add_addr(struct hostd_nic *nic, const uint8_t addr[16])
 
 bool hostd_nic_add_vlan(struct hostd_nic *nic, uint32_t vlan)
 {
-	bh_vec_foreach(v, &nic->vlans) {
+	bh_vec_foreach (v, &nic->vlans) {
 		if (*v == vlan) {
 			return true;
 		}

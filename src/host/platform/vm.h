@@ -2,8 +2,8 @@
 /*
  * What a virtualization platform tells about its machines: plain values, no connection to libvirt.
  *
- * Ownership: a list owns its items and everything in them; lists are handed from the platform's thread
- * to the loop whole, and nobody keeps a pointer into one that it gave away.
+ * Ownership: a list owns its items and everything in them; lists are handed from the platform's
+ * thread to the loop whole, and nobody keeps a pointer into one that it gave away.
  */
 #ifndef BH_HOST_PLATFORM_VM_H
 #define BH_HOST_PLATFORM_VM_H
@@ -15,20 +15,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOSTD_NAME_SIZE	     128 /* domain, network and source names; longer ones are cut */
-#define HOSTD_REASON_SIZE    192
-#define HOSTD_NICS_MAX	     32	 /* per VM */
-#define HOSTD_NIC_ADDRS_MAX  64
-#define HOSTD_NIC_VLANS_MAX  64
-#define HOSTD_NET_HOSTS_MAX  8192 /* <host> entries of one libvirt network */
+#define HOSTD_NAME_SIZE	    128 /* domain, network and source names; longer ones are cut */
+#define HOSTD_REASON_SIZE   192
+#define HOSTD_NICS_MAX	    32 /* per VM */
+#define HOSTD_NIC_ADDRS_MAX 64
+#define HOSTD_NIC_VLANS_MAX 64
+#define HOSTD_NET_HOSTS_MAX 8192 /* <host> entries of one libvirt network */
 
 enum hostd_nic_kind {
 	HOSTD_NIC_BRIDGE,
 	HOSTD_NIC_NETWORK,
 	HOSTD_NIC_ETHERNET,
-	HOSTD_NIC_DIRECT,    /* macvtap */
-	HOSTD_NIC_HOSTDEV,   /* PCI passthrough, SR-IOV, vDPA */
-	HOSTD_NIC_USER,	     /* slirp, passt */
+	HOSTD_NIC_DIRECT,  /* macvtap */
+	HOSTD_NIC_HOSTDEV, /* PCI passthrough, SR-IOV, vDPA */
+	HOSTD_NIC_USER,	   /* slirp, passt */
 	HOSTD_NIC_VHOSTUSER,
 	HOSTD_NIC_OTHER,
 };
@@ -43,8 +43,9 @@ struct hostd_nic {
 	enum hostd_nic_kind kind;
 	bool openvswitch;
 	bool any_vlan;
-	bool filtered; /* libvirt's nwfilter judges it too, in the bridge: no handing over past it */
-	uint32_t flags;		      /* BH_NIC_DHCP_SERVER, _ROUTER, _ANY_SOURCE */
+	bool filtered;	/* libvirt's nwfilter judges it too, in the bridge: no handing over past it
+			 */
+	uint32_t flags; /* BH_NIC_DHCP_SERVER, _ROUTER, _ANY_SOURCE */
 	char source[HOSTD_NAME_SIZE]; /* bridge, libvirt network or device as the XML names it */
 	char bridge[IFNAMSIZ];	      /* "" when the XML does not tell */
 	char dev[IFNAMSIZ];	      /* host side of the NIC, "" while it has none */
@@ -61,9 +62,9 @@ struct hostd_label {
 struct hostd_vm {
 	uint8_t uuid[16];
 	char name[HOSTD_NAME_SIZE];
-	char type[16];	/* of the domain: "kvm", "qemu", "lxc" */
-	char state[16]; /* "running", "paused", "shutoff", "starting" */
-	bool running;	/* has live devices */
+	char type[16];		      /* of the domain: "kvm", "qemu", "lxc" */
+	char state[16];		      /* "running", "paused", "shutoff", "starting" */
+	bool running;		      /* has live devices */
 	char tenant[BH_NAME_MAX + 1]; /* "" when metadata names none */
 	bool birth_open;
 	char problem[HOSTD_REASON_SIZE]; /* what was left out of the metadata and why, or "" */
