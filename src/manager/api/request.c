@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What handlers do with a request: answer it, read its body and its arguments. */
+#include "manager/api/request.h"
+
+#include "base/counter.h"
+#include "base/json.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#define WAIT_MAX_S 60
+
+BH_COUNTER(api_bad_requests, "requests to the API answered with an error of the client");
+
+/* ---- answers ---- */
+
+static void audit(struct manager_request *req, unsigned int status)
+{
+	json_t *body;
+	BH_FREE char *type = NULL;
+
+	if (!req->route || !(req->route->flags & API_AUDIT)) {
+		return;
+	}
+	type = bh_asprintf("audit.%s", req->route->audit);
+	body = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "who", req->who, "from", req->from,
+			 "method", req->method, "path", req->path, "status", (int)status, "result",
+			 status < 300 ? "done" : "refused");
+	if (req->audit_detail) {
+		json_object_set_new(body, "detail", json_string(req->audit_detail));
+	}
+	manager_events_own(req->parts->events, type,
+			   status < 300 ? BH_SEVERITY_NOTICE : BH_SEVERITY_WARNING, body);
+}
+
+void manager_reply_text(struct manager_request *req, unsigned int status, const char *type,
+			char *text, size_t size)
+{
+	if (req->answered) {
+		free(text);
+		return;
+	}
+	req->answered = true;
+	req->status = status;
+	req->content_type = type;
+	req->out = text;
+	req->out_size = size;
+	bh_counter_add(&api_bad_requests, status >= 400 && status < 500);
+	audit(req, status);
+	if (req->suspended) {
+		req->suspended = false;
+		MHD_resume_connection(req->connection);
+		manager_api_poke(req->api);
+	}
+}
+
+void manager_reply(struct manager_request *req, unsigned int status, json_t *body)
+{
+	char *text = json_dumps(body, JSON_COMPACT);
+
+	json_decref(body);
+	if (!text) {
+		text = bh_strdup("{}");
+	}
+	manager_reply_text(req, status, "application/json", text, strlen(text));
+}
+
+void manager_reply_nothing(struct manager_request *req)
+{
+	manager_reply_text(req, 204, NULL, bh_strdup(""), 0);
+}
+
+void manager_reply_error(struct manager_request *req, unsigned int status, const char *code,
+			 const struct bh_diag *diag)
+{
+	json_t *error = json_pack("{s:s, s:s}", "code", code, "message", diag->text);
+
+	if (!error) { /* text that is not UTF-8 */
+		error = json_pack("{s:s, s:s}", "code", code, "message", "(not readable as text)");
+	}
+	if (*diag->file) {
+		json_object_set_new(error, "file", json_string(diag->file));
+	}
+	if (diag->line) {
+		json_object_set_new(error, "line", json_integer(diag->line));
+		json_object_set_new(error, "column", json_integer(diag->column));
+	}
+	manager_reply(req, status, json_pack("{s:o}", "error", error));
+}
+
+void manager_reply_errorf(struct manager_request *req, unsigned int status, const char *code,
+			  const char *fmt, ...)
+{
+	struct bh_diag diag = {};
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(diag.text, sizeof(diag.text), fmt, ap);
+	va_end(ap);
+	manager_reply_error(req, status, code, &diag);
+}
+
+void manager_reply_failed(struct manager_request *req, int err, const struct bh_diag *diag)
+{
+	switch (err) {
+	case -ENOENT:
+		manager_reply_error(req, 404, "not_found", diag);
+		break;
+	case -EINVAL:
+	case -EBADMSG:
+	case -EMSGSIZE:
+		manager_reply_error(req, 400, "bad_request", diag);
+		break;
+	case -ENOSPC:
+	case -EIO:
+		manager_reply_error(req, 507, "store", diag);
+		break;
+	default:
+		manager_reply_error(req, 500, "internal", diag);
+	}
+}
+
+void manager_request_later(struct manager_request *req)
+{
+	req->suspended = true;
+	MHD_suspend_connection(req->connection);
+}
+
+void manager_request_detail(struct manager_request *req, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	free(req->audit_detail);
+	req->audit_detail = bh_strdup(text);
+}
+
+/* ---- what a request holds ---- */
+
+json_t *manager_request_json(struct manager_request *req, const char *const *known, bool empty)
+{
+	json_t *json = NULL;
+	struct bh_diag diag = {};
+
+	if (empty && req->body.size == 0) {
+		return json_object();
+	}
+	if (bh_json_load((const char *)req->body.data, req->body.size, API_BODY_MAX, &json, &diag) <
+	    0) {
+		manager_reply_error(req, 400, "bad_request", &diag);
+		return NULL;
+	}
+	if (!json_is_object(json)) {
+		bh_diag_set(&diag, -EINVAL, "the body must be a JSON object");
+	} else if (bh_json_known(json, known, &diag) == 0) {
+		return json;
+	}
+	manager_reply_error(req, 400, "bad_request", &diag);
+	json_decref(json);
+	return NULL;
+}
+
+const char *manager_request_query(const struct manager_request *req, const char *name)
+{
+	return MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+int manager_request_wait(struct manager_request *req, uint64_t *ret_ms)
+{
+	const char *s = manager_request_query(req, "wait");
+	char *end = NULL;
+	double v;
+
+	*ret_ms = 0;
+	if (!s) {
+		return 0;
+	}
+	v = strtod(s, &end);
+	if (!*s || *end || !(v >= 0 && v <= WAIT_MAX_S)) {
+		manager_reply_errorf(req, 400, "bad_request", "'wait' must be seconds from 0 to %d",
+				     WAIT_MAX_S);
+		return -EINVAL;
+	}
+	*ret_ms = (uint64_t)(v * 1000);
+	return 0;
+}
+
+bool manager_request_accepts(const struct manager_request *req, const char *type)
+{
+	const char *accept =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Accept");
+
+	return accept && strstr(accept, type);
+}
+
+struct manager_vm *manager_request_vm(struct manager_request *req)
+{
+	struct manager_vm *vm = NULL;
+	struct bh_diag diag = {};
+	int r = manager_vm_find(req->parts->inv, req->segments[1], &vm, &diag);
+
+	if (r == MANAGER_VM_AMBIGUOUS) {
+		manager_reply_error(req, 409, "conflict", &diag);
+	} else if (r < 0) {
+		manager_reply_error(req, 404, "not_found", &diag);
+	}
+	return r == 0 ? vm : NULL;
+}
