@@ -47,6 +47,8 @@ static int host_show(struct cli *cli, const struct cli_call *call)
 		const json_t *list = json_object_get(body, "vm_list");
 
 		fputc('\n', cli->out.file);
+		cli_show_tables(&cli->out, body);
+		fputc('\n', cli->out.file);
 		cli_show_list(&cli->out, vms, BH_ARRAY_SIZE(vms), list, list, "No VMs.");
 	}
 	return CLI_EXIT_OK;

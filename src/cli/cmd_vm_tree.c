@@ -31,8 +31,9 @@ static void put_nic(const struct cli_output *out, const char *prefix, bool last,
 	const char *network = bh_json_str_or(nic, "network", "");
 	const char *source = bh_json_str_or(nic, "source", "");
 	BH_FREE char *addresses = cli_json_text(json_object_get(nic, "addresses"));
-	BH_FREE char *head = bh_asprintf("%s  %s", bh_json_str_or(nic, "mac", "?"),
-					 bh_json_str_or(nic, "dev", ""));
+	const char *dev = bh_json_str_or(nic, "dev", "");
+	BH_FREE char *head =
+		bh_asprintf("%s%s%s", bh_json_str_or(nic, "mac", "?"), *dev ? "  " : "", dev);
 	BH_FREE char *tail = bh_asprintf(" → %s%s%s%s", *network ? network : source,
 					 *addresses ? "  " : "", addresses, good ? "  " : "");
 

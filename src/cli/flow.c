@@ -130,11 +130,15 @@ static void put_reason(struct bh_wbuf *w, const struct cli_output *out, const js
 {
 	const char *rule = bh_json_str_or(event, "rule_text", "");
 	const char *reason = bh_json_str_or(event, "reason", "");
+	/* The rule at the other tap, when both allowed it. */
+	const char *other = strcmp(bh_json_str_or(event, "type", ""), "flow.new")
+				    ? ""
+				    : bh_json_str_or(event, "other_rule_text", "");
 	uint64_t number = bh_json_u64_or(event, "rule", 0);
 	BH_FREE char *text = NULL;
 
 	if (*rule) {
-		text = bh_asprintf("  by %s", rule);
+		text = bh_asprintf("  by %s%s%s", rule, *other ? " and " : "", other);
 	} else if (number) {
 		text = bh_asprintf("  by rule %llu", (unsigned long long)number);
 	} else if (*reason && strcmp(reason, "pass") != 0) {

@@ -52,6 +52,14 @@ static void cell_unprotected(const struct cli_output *out, const json_t *host,
 	cell->colour = count ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
 }
 
+static enum cli_colour fill_colour(double part)
+{
+	if (part > 0.9) {
+		return CLI_COLOUR_BAD;
+	}
+	return part > 0.7 ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
+}
+
 /* The fullest table: "rows 12/65536". */
 static void cell_fullest(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
 {
@@ -68,29 +76,43 @@ static void cell_fullest(const struct cli_output *out, const json_t *host, struc
 		if (max > 0 && now / max > fullest) {
 			fullest = now / max;
 			cli_cell_printf(cell, "%s %.0f%%", table, 100 * fullest);
-			cell->colour = fullest > 0.9   ? CLI_COLOUR_BAD
-				       : fullest > 0.7 ? CLI_COLOUR_WARN
-						       : CLI_COLOUR_NONE;
+			cell->colour = fill_colour(fullest);
 		}
 	}
 }
 
-static void cell_capacity(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+static void cell_percent(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
 {
-	json_t *capacity = json_object_get(host, "capacity");
-	const json_t *used = json_object_get(host, "used");
-	struct bh_wbuf w;
-	const char *table;
-	json_t *limit;
+	double size = (double)bh_json_u64_or(row, "size", 0);
+	double part = size > 0 ? (double)bh_json_u64_or(row, "used", 0) / size : 0;
 
-	bh_wbuf_init(&w, 0);
-	json_object_foreach (capacity, table, limit) {
-		bh_wbuf_printf(&w, "%s%s %llu/%llu", w.size ? ", " : "", table,
-			       (unsigned long long)bh_json_u64_or(used, table, 0),
-			       (unsigned long long)json_integer_value(limit));
+	cli_cell_printf(cell, "%.1f%%", 100 * part);
+	cell->colour = fill_colour(part);
+}
+
+void cli_show_tables(const struct cli_output *out, const json_t *host)
+{
+	static const struct cli_column columns[] = {
+		{.title = "TABLE", .key = "table"},
+		{.title = "USED", .key = "used", .flags = CLI_COL_RIGHT},
+		{.title = "OF", .key = "size", .flags = CLI_COL_RIGHT},
+		{.title = "FULL", .fn = cell_percent, .flags = CLI_COL_RIGHT},
+	};
+	const json_t *capacity = json_object_get(host, "capacity");
+	BH_JSON json_t *rows = json_array();
+	const char *table;
+	json_t *used;
+
+	json_object_foreach (json_object_get(host, "used"), table, used) {
+		json_t *size = json_object_get(capacity, table);
+
+		if (json_is_integer(size)) {
+			json_array_append_new(rows, json_pack("{s:s, s:O, s:O}", "table", table,
+							      "used", used, "size", size));
+		}
 	}
-	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
-	bh_wbuf_done(&w);
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), rows, rows,
+		      "It has not said yet how much it holds.");
 }
 
 static void format_us(const json_t *us, struct cli_cell *cell)
@@ -143,7 +165,6 @@ void cli_show_host(const struct cli_output *out, const json_t *host)
 		{.title = "installed since", .fn = cell_installed_age},
 		{.title = "install took", .fn = cell_install_time},
 		{.title = "commit to answer", .fn = cell_sync_time},
-		{.title = "capacity", .fn = cell_capacity},
 		{.title = "version", .key = "version"},
 		{.title = "kernel ABI", .key = "abi"},
 		{.title = "enrolled", .key = "enrolled_at"},

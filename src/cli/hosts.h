@@ -7,6 +7,8 @@
 
 void cli_show_hosts(const struct cli_output *out, const json_t *hosts, const json_t *whole);
 void cli_show_host(const struct cli_output *out, const json_t *host);
+/* How full its tables are. */
+void cli_show_tables(const struct cli_output *out, const json_t *host);
 /* The columns of `status`: installed against intended. */
 void cli_show_sync(const struct cli_output *out, const json_t *hosts);
 

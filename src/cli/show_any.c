@@ -68,6 +68,32 @@ static json_t *with_ends_as_text(const json_t *row)
 	return copy;
 }
 
+/* Daemons sort their members by name; people look for these first. Others follow as they come. */
+static unsigned int place_of(const char *key)
+{
+	static const char *const first[] = {
+		"name",	 "vm_name", "host", "uri",  "rule",    "proto",	 "src",	 "dst",
+		"state", "dir",	    "nic",  "mac",  "dev",     "bridge", "kind", "protected",
+		"fed",	 "reason",  "used", "size", "packets", "bytes",
+	};
+	unsigned int i = 0;
+
+	while (i < BH_ARRAY_SIZE(first) && strcmp(first[i], key) != 0) {
+		i++;
+	}
+	return i;
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct cli_column *x = a;
+	const struct cli_column *y = b;
+	unsigned int x_place = place_of(x->key);
+	unsigned int y_place = place_of(y->key);
+
+	return x_place != y_place ? (x_place < y_place ? -1 : 1) : strcmp(x->key, y->key);
+}
+
 static char *title_of(const char *key)
 {
 	char *title = bh_strdup(key);
@@ -105,9 +131,12 @@ static void show_table(const struct cli_output *out, const json_t *given)
 			columns[count].title = titles[count];
 			columns[count].key = key;
 			columns[count].flags = json_is_number(value) ? CLI_COL_RIGHT : CLI_COL_CUT;
+			/* The UUID behind a name. */
+			columns[count].flags |= strcmp(key, "vm") ? 0 : CLI_COL_WIDE;
 			count++;
 		}
 	}
+	qsort(columns, count, sizeof(columns[0]), by_place);
 	cli_show_list(out, columns, count, rows, rows, "");
 	for (unsigned int c = 0; c < count; c++) {
 		free(titles[c]);

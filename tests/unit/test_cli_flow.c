@@ -63,6 +63,14 @@ static void test_allowed_v6_without_names(void **state)
 	      "2026-11-24 12:00:01 h1 ✓ allowed udp [fd00::1]:1 → [fd00::2]:53  by rule 20");
 }
 
+static void test_both_rules(void **state)
+{
+	check("{'time': '2026-11-25T12:00:01Z', 'host': 'h1', 'type': 'flow.new', "
+	      "'proto': 'udp', 'src': '1.2.3.4', 'dst': '1.2.3.5', 'dst_vm': 'db', "
+	      "'dst_tenant': 'shop', 'rule_text': 'a', 'other_rule_text': 'b'}",
+	      "12:00:01 h1 ✓ allowed udp 1.2.3.4 → shop/db 1.2.3.5  by a and b");
+}
+
 static void test_closed(void **state)
 {
 	check("{'time': '2026-11-25T12:00:01Z', 'host': 'h1', 'type': 'flow.closed', "
@@ -142,10 +150,15 @@ static void test_filter(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_allowed_v6_without_names),
-		cmocka_unit_test(test_closed),	cmocka_unit_test(test_icmp_and_reject),
-		cmocka_unit_test(test_guard),	cmocka_unit_test(test_other),
-		cmocka_unit_test(test_hostile), cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_allowed_v6_without_names),
+		cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_both_rules),
+		cmocka_unit_test(test_icmp_and_reject),
+		cmocka_unit_test(test_guard),
+		cmocka_unit_test(test_other),
+		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_filter),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -175,7 +175,7 @@ static void test_any(void **state)
 	fclose(f.out.file);
 	assert_non_null(strstr(f.text, "program  hostd\n"));
 	assert_null(strstr(f.text, "ok "));
-	assert_non_null(strstr(f.text, "MAC  NET ID  MORE\n"));
+	assert_non_null(strstr(f.text, "MAC  MORE  NET ID\n"));
 	assert_non_null(strstr(f.text, "lost         5  events lost\n"));
 	end(&f);
 }
