@@ -112,6 +112,7 @@ enum bh_mark_kind {
 	BH_MARK_NIC = 3,    /* entered by a fed NIC, judged for the sender */
 	BH_MARK_JUDGED = 4, /* as NIC, and judged for the receiver too: only its MAC is looked at */
 	BH_MARK_ANSWER = 5, /* our own RST or ICMP error */
+	BH_MARK_HANDED = 6, /* from the sender's tap straight to the receiver's: nothing to ask */
 };
 
 /* ---- ports: hash, ifindex -> what is attached there ---- */
@@ -370,6 +371,12 @@ enum bh_reason {
 struct bh_counter {
 	__u64 packets;
 	__u64 bytes;
+};
+/* per-CPU array: NIC index -> what passed there, coming or going. BH_REASON_PASS and PASS_FAST of
+ * NICs are counted here and not in bh_stats: every packet does it, and an array costs nothing. */
+struct bh_pass {
+	struct bh_counter pass;
+	struct bh_counter fast; /* sent, and handed over past the bridge */
 };
 /* per-CPU hash: (nic, reason) -> bh_counter; nic 0 for ports that are not NICs */
 struct bh_stat_key {

@@ -26,6 +26,7 @@
 static __always_inline bool bh_enter(struct __sk_buff *skb, struct bh_pkt *p)
 {
 	__u32 ifindex = skb->ifindex, nonce, mark = skb->mark;
+	__u32 slot, *hint;
 	struct bh_ctl *ctl = bh_ctl_get();
 	struct bh_port *port;
 
@@ -48,6 +49,11 @@ static __always_inline bool bh_enter(struct __sk_buff *skb, struct bh_pkt *p)
 	p->net = port->net;
 	p->bridge = port->bridge;
 	p->nic = port->kind == BH_PORT_NIC ? port->nic : 0;
+	slot = ifindex & (BH_PORT_HINTS - 1);
+	hint = bpf_map_lookup_elem(&bh_port_hints, &slot);
+	if (hint && *hint != p->nic) {
+		*hint = p->nic;
+	}
 	return true;
 }
 
@@ -128,12 +134,14 @@ static __always_inline int bh_leave_guest(struct __sk_buff *skb, struct bh_pkt *
 	    (peer->slot[p->slot & 1].flags & BH_NIC_FASTPATH)) {
 		if (state->bridge_refresh_ns &&
 		    p->now - state->bridge_refresh_ns < BH_BRIDGE_WARM_NS) {
-			bh_stat_add(p->nic, BH_REASON_PASS_FAST, p->len);
+			bh_pass_add(p->nic, true, p->len);
+			bh_pass_add(p->peer, false, p->len);
+			skb->mark = p->nonce | BH_MARK_HANDED;
 			return bpf_redirect(peer->ifindex, 0);
 		}
 		state->bridge_refresh_ns = p->now;
 	}
-	bh_stat_add(p->nic, BH_REASON_PASS, p->len);
+	bh_pass_add(p->nic, false, p->len);
 	return BH_PASS;
 }
 
@@ -394,8 +402,13 @@ SEC("tc")
 int bh_to_guest(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	int reason, verdict = bh_fast_to_guest(skb);
+	int reason, verdict;
 
+	if (bh_fast_is_handed(skb)) {
+		skb->mark = 0;
+		return BH_PASS;
+	}
+	verdict = bh_fast_to_guest(skb);
 	if (verdict != BH_FAST_LEFT) {
 		return verdict;
 	}
@@ -411,7 +424,7 @@ int bh_to_guest(struct __sk_buff *skb)
 		return bh_leave_drop(skb, reason, BH_DIR_INGRESS);
 	}
 	skb->mark = 0;
-	bh_stat_add(p->nic, BH_REASON_PASS, p->len);
+	bh_pass_add(p->nic, false, p->len);
 	return BH_PASS;
 }
 

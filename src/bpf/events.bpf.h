@@ -31,6 +31,23 @@ static __always_inline void bh_stat_add(__u32 nic, __u32 reason, __u64 bytes)
 	c->bytes += bytes;
 }
 
+/* What passes is counted apart from what does not. */
+static __always_inline void bh_pass_add(__u32 nic, bool fast, __u64 bytes)
+{
+	struct bh_pass *pass = bpf_map_lookup_elem(&bh_pass, &nic);
+
+	if (!pass) {
+		return;
+	}
+	if (fast) {
+		pass->fast.packets++;
+		pass->fast.bytes += bytes;
+	} else {
+		pass->pass.packets++;
+		pass->pass.bytes += bytes;
+	}
+}
+
 static __always_inline void bh_rule_stat_add(__u32 rule, __u32 nic, __u32 dir, __u64 bytes)
 {
 	struct bh_rule_stat_key key = {.rule = rule, .nic = nic, .dir = dir};

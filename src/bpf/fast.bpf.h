@@ -21,20 +21,37 @@
 
 #define BH_FAST_LEFT (-2) /* not proven: go the long way */
 
-/* Padded so that the IP header is aligned on the stack. */
 struct bh_fast4 {
-	__u16 pad;
-	struct ethhdr eth;
 	struct iphdr ip;
 	__u8 l4[20];
-} __attribute__((packed, aligned(8)));
+} __attribute__((aligned(8)));
 
 struct bh_fast6 {
-	__u16 pad;
-	struct ethhdr eth;
 	struct ipv6hdr ip;
 	__u8 l4[20];
-} __attribute__((packed, aligned(8)));
+} __attribute__((aligned(8)));
+
+/* Copies the headers: from where they lie when they are linear, else by the helper. */
+static __always_inline bool bh_fast_load(struct __sk_buff *skb, void *ip, __u32 size, void *l4)
+{
+	const __u8 *data = (const void *)(long)skb->data + sizeof(struct ethhdr);
+	__u32 *to = ip, *to4 = l4;
+
+	if (data + size + 20 <= (const __u8 *)(long)skb->data_end) {
+		for (__u32 i = 0; i < size / 4; i++) {
+			to[i] = *(const __u32 *)(data + i * 4);
+		}
+		for (__u32 i = 0; i < 5; i++) {
+			to4[i] = *(const __u32 *)(data + size + i * 4);
+		}
+		return true;
+	}
+	if (skb->len >= sizeof(struct ethhdr) + size + 20) {
+		return !bpf_skb_load_bytes(skb, sizeof(struct ethhdr), ip, size + 20);
+	}
+	__builtin_memset(l4, 0, 20);
+	return !bpf_skb_load_bytes(skb, sizeof(struct ethhdr), ip, size + 8);
+}
 
 /* Is this transport header one that changes no state? `have` is what the IP packet holds of it. */
 static __always_inline bool bh_fast_l4(const __u8 *l4, __u8 proto, __u32 have)
@@ -66,12 +83,7 @@ static __always_inline bool bh_fast_find4(struct __sk_buff *skb, __u32 net, stru
 	__u16 sport, dport;
 	bool lo;
 
-	if (len < 14 + 40) {
-		__builtin_memset(f.l4, 0, sizeof(f.l4));
-		if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 28)) {
-			return false;
-		}
-	} else if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 40)) {
+	if (!bh_fast_load(skb, &f.ip, sizeof(f.ip), f.l4)) {
 		return false;
 	}
 	total = bpf_ntohs(f.ip.tot_len);
@@ -105,12 +117,7 @@ static __always_inline bool bh_fast_find6(struct __sk_buff *skb, __u32 net, stru
 	__u64 a, b;
 	bool lo;
 
-	if (len < 14 + 60) {
-		__builtin_memset(f.l4, 0, sizeof(f.l4));
-		if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 48)) {
-			return false;
-		}
-	} else if (bpf_skb_load_bytes(skb, 0, &f.eth, 14 + 60)) {
+	if (!bh_fast_load(skb, &f.ip, sizeof(f.ip), f.l4)) {
 		return false;
 	}
 	have = bpf_ntohs(f.ip.payload_len);
@@ -183,82 +190,89 @@ static __always_inline __u16 bh_fast_eth(struct __sk_buff *skb, __u8 *smac, __u8
 	return bpf_ntohs(eth->h_proto);
 }
 
-struct bh_fast_port {
+struct bh_fast_at {
 	__u64 now;
-	__u32 gen, nonce, nic, bridge, ctl_flags;
+	struct bh_nic *n;
+	__u32 gen, slot, nonce, nic, ctl_flags;
 };
 
-static __always_inline bool bh_fast_enter(struct __sk_buff *skb, struct bh_fast_port *at)
+/* Finds the NIC of the device by the hint that the long way left. False when it is not open. */
+static __always_inline bool bh_fast_enter(struct __sk_buff *skb, struct bh_fast_at *at)
 {
+	__u32 ifindex = skb->ifindex, slot = ifindex & (BH_PORT_HINTS - 1);
 	struct bh_ctl *ctl = bh_ctl_get();
-	__u32 ifindex = skb->ifindex;
-	struct bh_port *port;
+	__u32 *hint = bpf_map_lookup_elem(&bh_port_hints, &slot);
 
-	if (!ctl) {
+	if (!ctl || !hint || !*hint) {
 		return false;
 	}
+	at->nic = *hint;
 	at->gen = *(volatile __u32 *)&ctl->gen;
+	at->slot = at->gen & 1;
 	at->nonce = ctl->mark_nonce & 0xffffff00;
 	at->ctl_flags = ctl->flags;
-	port = bpf_map_lookup_elem(&bh_ports, &ifindex);
-	if (!port || port->kind != BH_PORT_NIC || !at->nonce) {
-		return false;
-	}
-	at->nic = port->nic;
-	at->bridge = port->bridge;
-	at->now = bpf_ktime_get_coarse_ns();
-	return true;
+	at->n = bh_nic_get(at->nic);
+	return at->nonce && at->n && at->n->ifindex == ifindex && at->n->slot[at->slot].identity;
 }
 
-/* The peer's part: with what mark does the frame go on, and may it go past the bridge? */
-static __always_inline int bh_fast_forward(struct __sk_buff *skb, const struct bh_fast_port *at,
-					   const struct bh_nic *n, const struct bh_nic *peer)
+/* The steady entry of the packet, or none. */
+static __always_inline bool bh_fast_find(struct __sk_buff *skb, struct bh_fast_at *at, __u16 type,
+					 struct bh_fast *fast)
 {
-	struct bh_nic_state *state;
-	__u32 slot = at->gen & 1;
+	__u32 net = at->n->slot[at->slot & 1].net;
+
+	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, net, fast) : bh_fast_find6(skb, net, fast)) ||
+	    !fast->ct) {
+		return false;
+	}
+	at->now = bpf_ktime_get_coarse_ns();
+	return bh_fast_is_steady(fast->ct, fast, at->gen, at->now);
+}
+
+/* Sends the frame on to a NIC of this host, past the bridge when both may. */
+static __always_inline int bh_fast_forward(struct __sk_buff *skb, const struct bh_fast_at *at,
+					   const struct bh_nic *peer, __u32 peer_nic)
+{
+	__u32 both = at->n->slot[at->slot & 1].flags & peer->slot[at->slot & 1].flags;
+	struct bh_nic_state *state = bh_nic_state_get(at->nic);
 
 	skb->mark = at->nonce | BH_MARK_JUDGED;
-	if (!(at->ctl_flags & BH_CTL_FASTPATH) || !(n->slot[slot].flags & BH_NIC_FASTPATH) ||
-	    !(peer->slot[slot].flags & BH_NIC_FASTPATH) || peer->bridge != at->bridge) {
-		bh_stat_add(at->nic, BH_REASON_PASS, skb->len);
+	if (!state || !(at->ctl_flags & BH_CTL_FASTPATH) || !(both & BH_NIC_FASTPATH) ||
+	    peer->bridge != at->n->bridge) {
+		bh_pass_add(at->nic, false, skb->len);
 		return TC_ACT_UNSPEC;
-	}
-	state = bh_nic_state_get(at->nic);
-	if (!state) {
-		return TC_ACT_SHOT;
 	}
 	if (!state->bridge_refresh_ns || at->now - state->bridge_refresh_ns >= BH_BRIDGE_WARM_NS) {
 		state->bridge_refresh_ns = at->now;
-		bh_stat_add(at->nic, BH_REASON_PASS, skb->len);
+		bh_pass_add(at->nic, false, skb->len);
 		return TC_ACT_UNSPEC;
 	}
-	bh_stat_add(at->nic, BH_REASON_PASS_FAST, skb->len);
+	bh_pass_add(at->nic, true, skb->len);
+	bh_pass_add(peer_nic, false, skb->len);
+	skb->mark = at->nonce | BH_MARK_HANDED;
 	return bpf_redirect(peer->ifindex, 0);
+}
+
+/* Which of the two judgements does this side's tap rest on? */
+static __always_inline __u8 bh_fast_need(const struct bh_ct *ct, __u32 side)
+{
+	return side == (ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK : BH_CT_INGRESS_OK;
 }
 
 /* The short way from a guest. Returns what the program returns, or BH_FAST_LEFT. */
 __weak int bh_fast_from_guest(struct __sk_buff *skb)
 {
-	struct bh_fast_port at;
-	struct bh_fast fast = {};
-	struct bh_nic *n, *peer = 0;
-	__u8 smac[8], dmac[8];
+	__u8 smac[8], dmac[8], both = BH_CT_EGRESS_OK | BH_CT_INGRESS_OK;
 	__u16 type = bh_fast_eth(skb, smac, dmac);
-	__u32 slot, side, far;
+	struct bh_fast fast = {};
+	struct bh_fast_at at = {};
+	struct bh_nic *peer;
+	__u32 side, far;
 
 	if ((type != BH_ETH_IP && type != BH_ETH_IPV6) || dmac[0] & 1 || !bh_fast_enter(skb, &at) ||
-	    skb->mark == (at.nonce | BH_MARK_ANSWER)) {
-		return BH_FAST_LEFT;
-	}
-	n = bh_nic_get(at.nic);
-	slot = at.gen & 1;
-	if (!n || !n->slot[slot].identity || n->slot[slot].flags & BH_NIC_OPEN || !at.bridge ||
-	    !bh_mac_same(smac, n->mac)) {
-		return BH_FAST_LEFT;
-	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast)
-				: bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
-	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
+	    skb->mark == (at.nonce | BH_MARK_ANSWER) || !at.n->bridge ||
+	    at.n->slot[at.slot & 1].flags & BH_NIC_OPEN || !bh_mac_same(smac, at.n->mac) ||
+	    !bh_fast_find(skb, &at, type, &fast)) {
 		return BH_FAST_LEFT;
 	}
 	side = fast.side & 1;
@@ -268,66 +282,60 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 	}
 	if (far) {
 		peer = bh_nic_get(far);
-		if (!peer || !peer->slot[slot].identity || !bh_mac_same(dmac, peer->mac) ||
-		    (fast.ct->flags & (BH_CT_EGRESS_OK | BH_CT_INGRESS_OK)) !=
-			    (BH_CT_EGRESS_OK | BH_CT_INGRESS_OK)) {
+		if (!peer || !peer->slot[at.slot & 1].identity || !bh_mac_same(dmac, peer->mac) ||
+		    (fast.ct->flags & both) != both) {
 			return BH_FAST_LEFT;
 		}
 		bh_fast_count(fast.ct, side, skb->len, at.now);
-		return bh_fast_forward(skb, &at, n, peer);
+		return bh_fast_forward(skb, &at, peer, far);
 	}
-	if (!(fast.ct->flags &
-	      (side == (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK
-								: BH_CT_INGRESS_OK))) {
+	if (!(fast.ct->flags & bh_fast_need(fast.ct, side))) {
 		return BH_FAST_LEFT;
 	}
 	bh_fast_count(fast.ct, side, skb->len, at.now);
 	skb->mark = at.nonce | BH_MARK_NIC;
-	bh_stat_add(at.nic, BH_REASON_PASS, skb->len);
+	bh_pass_add(at.nic, false, skb->len);
 	return TC_ACT_UNSPEC;
+}
+
+/* What was handed over by the sender's tap was judged there for this very device. */
+static __always_inline bool bh_fast_is_handed(struct __sk_buff *skb)
+{
+	struct bh_ctl *ctl = bh_ctl_get();
+	__u32 nonce = ctl ? ctl->mark_nonce & 0xffffff00 : 0;
+
+	return nonce && skb->mark == (nonce | BH_MARK_HANDED);
 }
 
 /* The short way to a guest. Returns what the program returns, or BH_FAST_LEFT. */
 __weak int bh_fast_to_guest(struct __sk_buff *skb)
 {
-	struct bh_fast_port at;
-	struct bh_fast fast = {};
-	struct bh_nic *n;
 	__u8 smac[8], dmac[8];
 	__u16 type = bh_fast_eth(skb, smac, dmac);
-	__u32 slot, side, kind;
+	struct bh_fast fast = {};
+	struct bh_fast_at at = {};
+	__u32 side, kind;
 
-	if ((type != BH_ETH_IP && type != BH_ETH_IPV6) || !bh_fast_enter(skb, &at)) {
+	if (type != BH_ETH_IP && type != BH_ETH_IPV6) {
+		return BH_FAST_LEFT;
+	}
+	if (!bh_fast_enter(skb, &at) || !bh_mac_same(dmac, at.n->mac)) {
 		return BH_FAST_LEFT;
 	}
 	kind = (skb->mark & 0xffffff00) == at.nonce ? skb->mark & 0xff : 0;
-	if (!kind && !at.bridge) {
-		kind = BH_MARK_HOST;
+	if (kind != BH_MARK_JUDGED) {
+		if ((!kind && at.n->bridge) || !bh_fast_find(skb, &at, type, &fast)) {
+			return BH_FAST_LEFT;
+		}
+		side = fast.side & 1;
+		if (fast.ct->nic[!side] != at.nic ||
+		    !(fast.ct->flags & bh_fast_need(fast.ct, !side))) {
+			return BH_FAST_LEFT;
+		}
+		bh_fast_count(fast.ct, side, skb->len, at.now);
 	}
-	n = bh_nic_get(at.nic);
-	slot = at.gen & 1;
-	if (!kind || !n || !n->slot[slot].identity || !bh_mac_same(dmac, n->mac)) {
-		return BH_FAST_LEFT;
-	}
-	if (kind == BH_MARK_JUDGED) {
-		goto pass;
-	}
-	if (!(type == BH_ETH_IP ? bh_fast_find4(skb, n->slot[slot].net, &fast)
-				: bh_fast_find6(skb, n->slot[slot].net, &fast)) ||
-	    !fast.ct || !bh_fast_is_steady(fast.ct, &fast, at.gen, at.now)) {
-		return BH_FAST_LEFT;
-	}
-	side = fast.side & 1;
-	if (fast.ct->nic[!side] != at.nic ||
-	    !(fast.ct->flags &
-	      (side != (fast.ct->flags & BH_CT_ORIG_HI ? 1 : 0) ? BH_CT_EGRESS_OK
-								: BH_CT_INGRESS_OK))) {
-		return BH_FAST_LEFT;
-	}
-	bh_fast_count(fast.ct, side, skb->len, at.now);
-pass:
 	skb->mark = 0;
-	bh_stat_add(at.nic, BH_REASON_PASS, skb->len);
+	bh_pass_add(at.nic, false, skb->len);
 	return TC_ACT_UNSPEC;
 }
 

@@ -145,6 +145,23 @@ struct {
 } bh_stats SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct bh_pass);
+} bh_pass SEC(".maps");
+
+/* Which NIC a device was when it was last looked up in bh_ports, by the low bits of its ifindex.
+ * Only a hint: bh_nic.ifindex says whether it is true. */
+#define BH_PORT_HINTS 4096
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BH_PORT_HINTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} bh_port_hints SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 65536);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -313,9 +313,25 @@ static uint64_t percpu_packets(struct bpf_map *map, const void *key)
 	return sum;
 }
 
+static uint64_t passed(struct kit *kit, uint32_t nic, bool fast)
+{
+	struct bh_pass c[256] = {};
+	uint64_t sum = 0;
+
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_pass), &nic, c), 0);
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
+		sum += fast ? c[i].fast.packets : c[i].pass.packets;
+	}
+	return sum;
+}
+
 uint64_t kit_stat(struct kit *kit, unsigned nic, enum bh_reason reason)
 {
 	struct bh_stat_key key = {.nic = nic, .reason = reason};
+
+	if (reason == BH_REASON_PASS || reason == BH_REASON_PASS_FAST) {
+		return passed(kit, nic, reason == BH_REASON_PASS_FAST);
+	}
 
 	return percpu_packets(kit->skel->maps.bh_stats, &key);
 }

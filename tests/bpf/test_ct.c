@@ -494,7 +494,8 @@ static void frames_go_from_tap_to_tap(void **state)
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS); /* keeps the bridge's table warm */
 	r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[1], 0, &f);
 	assert_int_equal(r.verdict, KIT_REDIRECT);
-	assert_int_equal(r.mark, KIT_NONCE | BH_MARK_JUDGED);
+	assert_int_equal(r.mark, KIT_NONCE | BH_MARK_HANDED);
+	assert_int_equal(kit_receive(kit, 2, BH_MARK_HANDED, &f), KIT_PASS);
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_PASS_FAST), 1);
 	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.3", .proto = KIT_UDP, .dport = 9);
 	r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[1], 0, &f);

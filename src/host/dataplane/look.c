@@ -14,7 +14,7 @@ static uint32_t connections_of_nics(const struct hostd_dp *dp)
 	struct dp_nic *nic, *tmp;
 	uint32_t count = 0;
 
-	HASH_ITER(hh, dp->nics, nic, tmp) {
+	HASH_ITER (hh, dp->nics, nic, tmp) {
 		struct bh_nic_state state;
 
 		if (!dp_map_get(dp, DP_MAP_NIC_STATE, &nic->index, &state)) {
@@ -31,7 +31,7 @@ void hostd_dp_usage(const struct hostd_dp *dp,
 	for (int m = 0; m < DP_MAP_COUNT; m++) {
 		int table = dp_map_descs[m].table;
 
-		if (table >= 0 && m != DP_MAP_NIC_STATE && m != DP_MAP_MACS) {
+		if (table >= 0 && m != DP_MAP_NIC_STATE && m != DP_MAP_MACS && m != DP_MAP_PASS) {
 			ret_usage[table].size = dp->map_size[m];
 			ret_usage[table].used = dp->used[m];
 		}
@@ -64,11 +64,44 @@ static struct bh_counter sum_cpus(const void *value, int cpus)
 	return sum;
 }
 
+/* What passed stands in an array of its own, by NIC. */
+static int count_passed(const struct hostd_dp *dp, hostd_dp_counter_fn *fn, void *arg)
+{
+	int r = 0, cpus = libbpf_num_possible_cpus();
+	BH_FREE struct bh_pass *pass = bh_alloc_array((size_t)cpus, sizeof(*pass));
+	struct dp_nic *nic, *tmp;
+
+	HASH_ITER (hh, dp->nics, nic, tmp) {
+		struct hostd_dp_counter passed = {.nic = nic->index, .reason = BH_REASON_PASS};
+		struct hostd_dp_counter fast = {.nic = nic->index, .reason = BH_REASON_PASS_FAST};
+		int e = dp_map_get(dp, DP_MAP_PASS, &nic->index, pass);
+
+		for (int i = 0; !e && i < cpus; i++) {
+			passed.value.packets += pass[i].pass.packets;
+			passed.value.bytes += pass[i].pass.bytes;
+			fast.value.packets += pass[i].fast.packets;
+			fast.value.bytes += pass[i].fast.bytes;
+		}
+		if (passed.value.packets) {
+			fn(&passed, arg);
+		}
+		if (fast.value.packets) {
+			fn(&fast, arg);
+		}
+		r = r ? r : e;
+	}
+	return r;
+}
+
 int hostd_dp_counters(struct hostd_dp *dp, hostd_dp_counter_fn *fn, void *arg, struct bh_diag *diag)
 {
-	int n, cpus = libbpf_num_possible_cpus();
+	int n, r, cpus = libbpf_num_possible_cpus();
 	struct dp_iter it;
 
+	r = count_passed(dp, fn, arg);
+	if (r) {
+		return bh_diag_set(diag, r, "cannot read bh_pass: %s", strerror(-r));
+	}
 	dp_iter_init(&it, dp, DP_MAP_STATS);
 	while ((n = dp_iter_next(&it)) > 0) {
 		for (int i = 0; i < n; i++) {

@@ -5,6 +5,7 @@
 #include "model/id.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 
 struct dp_nic *dp_nic_find(const struct hostd_dp *dp, const uint8_t vm[16], const uint8_t mac[6])
@@ -129,13 +130,21 @@ static int purge(struct hostd_dp *dp, enum dp_map map, size_t nic_offset, uint32
 		}
 	}
 	dp_iter_done(&it);
-	bh_vec_foreach(key, &found) {
+	bh_vec_foreach (key, &found) {
 		int e = dp_map_del(dp, map, key->bytes);
 
 		r = r ? r : e;
 	}
 	bh_vec_done(&found);
 	return n < 0 ? n : r;
+}
+
+static int forget_passed(const struct hostd_dp *dp, uint32_t index)
+{
+	BH_FREE struct bh_pass *zeros =
+		bh_alloc_array((size_t)libbpf_num_possible_cpus(), sizeof(*zeros));
+
+	return dp_map_put(dp, DP_MAP_PASS, &index, zeros);
 }
 
 int dp_nic_release(struct hostd_dp *dp, struct dp_nic *nic, struct bh_diag *diag)
@@ -150,6 +159,7 @@ int dp_nic_release(struct hostd_dp *dp, struct dp_nic *nic, struct bh_diag *diag
 	r = r ? r : dp_map_put(dp, DP_MAP_NICS, &nic->index, &nothing);
 	/* Learned addresses and counters must not pass to the next owner of the index. */
 	r = r ? r : purge(dp, DP_MAP_NIC_ADDRS, offsetof(struct bh_nic_addr_key, nic), nic->index);
+	r = r ? r : forget_passed(dp, nic->index);
 	r = r ? r : purge(dp, DP_MAP_STATS, offsetof(struct bh_stat_key, nic), nic->index);
 	r = r ? r
 	      : purge(dp, DP_MAP_RULE_STATS, offsetof(struct bh_rule_stat_key, nic), nic->index);
@@ -205,7 +215,7 @@ void dp_nics_done(struct hostd_dp *dp)
 {
 	struct dp_nic *nic, *tmp;
 
-	HASH_ITER(hh, dp->nics, nic, tmp) {
+	HASH_ITER (hh, dp->nics, nic, tmp) {
 		HASH_DEL(dp->nics, nic);
 		free(nic);
 	}
