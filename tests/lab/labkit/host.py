@@ -64,8 +64,8 @@ class Host(Node):
         for name, number in USERS:
             self.sh(f"grep -q ^{name}: /etc/passwd || echo {name}:x:{number}:{number}::/var/lib/libvirt:"
                     f"/usr/sbin/nologin >> /etc/passwd; grep -q ^{name}: /etc/group || echo {name}:x:{number}: >> /etc/group")
-        self.sh("echo 1 > /proc/sys/net/ipv4/ip_forward; for f in arp ip ip6; do"
-                " echo 0 > /proc/sys/net/bridge/bridge-nf-call-${f}tables; done", check=False)
+        self.sh("echo 1 > /proc/sys/net/ipv4/ip_forward;"
+                "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f; done")
 
     def _seed_capabilities(self):
         """The first probe of QEMU takes 8 s; libvirt checks itself whether the cached one still holds."""

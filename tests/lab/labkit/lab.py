@@ -73,7 +73,7 @@ class Lab:
         self.switch.sh("ip link add mgmt type bridge forward_delay 0; ip link set mgmt up;"
                        "ip link add lan type bridge forward_delay 0; ip link set lan up;"
                        "ip addr add 10.78.0.100/24 dev lan; ip -6 addr add fd78::100/64 dev lan nodad;"
-                       "for f in arp ip ip6; do echo 0 > /proc/sys/net/bridge/bridge-nf-call-${f}tables; done")
+                       "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f; done")
         self._cable(self.switch, "mgmt-mgr", self.manager, "mg0")
         self.switch.sh("ip link set mgmt-mgr master mgmt up")
         self.manager.sh("ip addr add 10.77.0.254/24 dev mg0; ip link set mg0 up; ip addr add 192.0.2.1/32 dev lo")
