@@ -38,7 +38,7 @@ struct service { /* or a plain subscription */
 	UT_hash_handle hh;
 };
 
-struct pending { /* a request of ours */
+struct pending {	  /* a request of ours */
 	uv_timer_t timer; /* first: handle and pending are one address */
 	uint64_t token;
 	int err; /* what the timer says */
@@ -220,7 +220,7 @@ static void fail_all(struct bh_bus *bus, int err)
 	struct pending *p;
 	struct pending *next;
 
-	HASH_ITER(hh, bus->pending, p, next) {
+	HASH_ITER (hh, bus->pending, p, next) {
 		if (p->token <= upto) {
 			p->err = err;
 			uv_timer_start(&p->timer, on_pending_timer, 0, 0);
@@ -444,7 +444,7 @@ void bh_bus_unsubscribe(struct bh_bus *bus, bh_bus_raw_fn *fn, void *arg)
 	struct service *service;
 	struct service *next;
 
-	HASH_ITER(hh, bus->services, service, next) {
+	HASH_ITER (hh, bus->services, service, next) {
 		if (service->raw == fn && service->arg == arg) {
 			bh_link_unsubscribe(bus->link, service->sub);
 			service_free(bus, service);
@@ -578,13 +578,13 @@ void bh_bus_free(struct bh_bus *bus)
 	}
 	bh_link_stop(bh_steal(&bus->link));
 	bus->up = false;
-	HASH_ITER(hh, bus->pending, p, next) {
+	HASH_ITER (hh, bus->pending, p, next) {
 		pending_end(p, -ECANCELED, NULL);
 	}
-	HASH_ITER(hh, bus->services, service, next_service) {
+	HASH_ITER (hh, bus->services, service, next_service) {
 		service_free(bus, service);
 	}
-	DL_FOREACH(bus->requests, req) {
+	DL_FOREACH (bus->requests, req) {
 		req->bus = NULL;
 	}
 	uv_close((uv_handle_t *)&bus->wake, on_bus_closed);
@@ -636,9 +636,8 @@ json_t *bh_bus_dump(const struct bh_bus *bus)
 
 	bh_link_stats_get(bus->link, &stats);
 	return json_pack("{s:b, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "up", bus->up, "last_error",
-			 stats.last_error, "url", stats.url, "connects",
-			 (json_int_t)stats.connects, "in_messages", (json_int_t)bus->in_messages,
-			 "in_waiting", (json_int_t)stats.in_waiting, "out_waiting",
-			 (json_int_t)stats.out_waiting, "requests",
-			 (json_int_t)HASH_COUNT(bus->pending));
+			 stats.last_error, "url", stats.url, "connects", (json_int_t)stats.connects,
+			 "in_messages", (json_int_t)bus->in_messages, "in_waiting",
+			 (json_int_t)stats.in_waiting, "out_waiting", (json_int_t)stats.out_waiting,
+			 "requests", (json_int_t)HASH_COUNT(bus->pending));
 }

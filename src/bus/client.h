@@ -2,18 +2,18 @@
 /*
  * A connection to the bus (NATS over TLS with client certificates) for a program on a libuv loop.
  *
- * Every function is called on the loop's thread and every callback runs there. Nothing here blocks the
- * loop: connecting and writing are done by a thread of its own; what comes in is queued and handed over
- * by uv_async. It connects for ever (200 ms to 2 s between tries, with jitter), loads the certificate
- * files anew each time, and all queues are bounded. There is no hidden buffering across connections:
- * while the bus is down, requests and publishes fail at once with -ENOTCONN, and requests in flight fail
- * when it goes down. A sender repeats what must not be lost.
+ * Every function is called on the loop's thread and every callback runs there. Nothing here blocks
+ * the loop: connecting and writing are done by a thread of its own; what comes in is queued and
+ * handed over by uv_async. It connects for ever (200 ms to 2 s between tries, with jitter), loads
+ * the certificate files anew each time, and all queues are bounded. There is no hidden buffering
+ * across connections: while the bus is down, requests and publishes fail at once with -ENOTCONN,
+ * and requests in flight fail when it goes down. A sender repeats what must not be lost.
  *
  * A message is a JSON object, optionally followed by '\n' and bytes.
  *
- * Who may ask for replies: NATS checks the subject that is published to, but not the reply subject that
- * a message names. So a service states where its replies may go; a request that wants its reply
- * elsewhere (another host's command subject, JetStream's API) is dropped and counted.
+ * Who may ask for replies: NATS checks the subject that is published to, but not the reply subject
+ * that a message names. So a service states where its replies may go; a request that wants its
+ * reply elsewhere (another host's command subject, JetStream's API) is dropped and counted.
  */
 #ifndef BH_BUS_CLIENT_H
 #define BH_BUS_CLIENT_H
@@ -49,9 +49,9 @@ struct bh_bus_msg {
 typedef void bh_bus_state_fn(struct bh_bus *bus, bool up, void *arg);
 
 struct bh_bus_options {
-	const char *urls;	 /* "tls://10.0.0.1:4222", several divided by commas */
-	const char *name;	 /* who we are, for the server's logs: "manager", "host.h1" */
-	const char *inbox;	 /* prefix of our reply subjects, see subject.h */
+	const char *urls;  /* "tls://10.0.0.1:4222", several divided by commas */
+	const char *name;  /* who we are, for the server's logs: "manager", "host.h1" */
+	const char *inbox; /* prefix of our reply subjects, see subject.h */
 	const char *ca_file;
 	const char *cert_file;
 	const char *key_file;
@@ -64,11 +64,13 @@ struct bh_bus_options {
 /* Options are copied. The first connection is made in the background: 0 does not mean connected. */
 [[nodiscard]] int bh_bus_new(uv_loop_t *loop, const struct bh_bus_options *options,
 			     struct bh_bus **ret, struct bh_diag *diag);
-/* Requests in flight end with -ECANCELED, then no callback runs any more. Writes out what is queued for
- * at most 1 s. Handles close on the loop: run it once more before it is closed. NULL is fine. */
+/* Requests in flight end with -ECANCELED, then no callback runs any more. Writes out what is queued
+ * for at most 1 s. Handles close on the loop: run it once more before it is closed. NULL is fine.
+ */
 void bh_bus_free(struct bh_bus *bus);
 bool bh_bus_up(const struct bh_bus *bus);
-/* A further listener for the state; fn is not called at once. (fn, arg) is the key for the unwatch. */
+/* A further listener for the state; fn is not called at once. (fn, arg) is the key for the unwatch.
+ */
 void bh_bus_watch(struct bh_bus *bus, bh_bus_state_fn *fn, void *arg);
 void bh_bus_unwatch(struct bh_bus *bus, bh_bus_state_fn *fn, void *arg);
 /* Why it is down, for people; "" when up. Borrowed until the loop goes on. */
@@ -77,26 +79,28 @@ const char *bh_bus_last_error(const struct bh_bus *bus);
 void bh_bus_reconnect(struct bh_bus *bus);
 
 /* ---- serving ---- */
-/* Each request must get exactly one bh_bus_reply or bh_bus_reply_error, now or later. msg is borrowed
- * until the callback returns. */
+/* Each request must get exactly one bh_bus_reply or bh_bus_reply_error, now or later. msg is
+ * borrowed until the callback returns. */
 typedef void bh_bus_serve_fn(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg);
-/* reply_prefix: where replies may go, ending in a dot; a `*` in it stands for what the `*` in subject
- * matched. A message without reply subject or with another one is dropped. For the bus's lifetime. */
+/* reply_prefix: where replies may go, ending in a dot; a `*` in it stands for what the `*` in
+ * subject matched. A message without reply subject or with another one is dropped. For the bus's
+ * lifetime. */
 void bh_bus_serve(struct bh_bus *bus, const char *subject, const char *reply_prefix,
 		  bh_bus_serve_fn *fn, void *arg);
 const char *bh_bus_request_subject(const struct bh_bus_request *req);
-/* The host's name out of the subject: the only name of the sender to trust. "" when it holds none. */
+/* The host's name out of the subject: the only name of the sender to trust. "" when it holds none.
+ */
 const char *bh_bus_request_host(const struct bh_bus_request *req);
-/* Takes over body (an object; NULL for an empty one) and adds "ok": true unless body has an "ok" (a failure
- * that says more than code and error). The request is gone. */
+/* Takes over body (an object; NULL for an empty one) and adds "ok": true unless body has an "ok" (a
+ * failure that says more than code and error). The request is gone. */
 void bh_bus_reply(struct bh_bus_request *req, json_t *body);
 void bh_bus_reply_error(struct bh_bus_request *req, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* ---- asking ---- */
-/* Called exactly once. err: 0 (reply has "ok": true), BH_BUS_REFUSED, -ETIMEDOUT, -ENOTCONN (bus down),
- * -EHOSTUNREACH (nobody serves that subject), -EBADMSG, -ENOBUFS (too much waits to be written),
- * -EMSGSIZE, -ECANCELED. reply is NULL unless err is 0 or BH_BUS_REFUSED; borrowed. */
+/* Called exactly once. err: 0 (reply has "ok": true), BH_BUS_REFUSED, -ETIMEDOUT, -ENOTCONN (bus
+ * down), -EHOSTUNREACH (nobody serves that subject), -EBADMSG, -ENOBUFS (too much waits to be
+ * written), -EMSGSIZE, -ECANCELED. reply is NULL unless err is 0 or BH_BUS_REFUSED; borrowed. */
 typedef void bh_bus_reply_fn(int err, const struct bh_bus_msg *reply, void *arg);
 /* Never calls back before it returned. msg is copied (msg->json is not taken over). */
 void bh_bus_request(struct bh_bus *bus, const char *subject, const struct bh_bus_msg *msg,
@@ -124,10 +128,10 @@ typedef void bh_bus_raw_reply_fn(int err, const struct bh_bus_raw *reply, void *
 void bh_bus_request_raw(struct bh_bus *bus, const struct bh_bus_raw *msg, uint64_t timeout_ms,
 			bh_bus_raw_reply_fn *fn, void *arg);
 
-/* {"up", "last_error", "url", "connects", "in_messages", "in_waiting", "out_waiting", "requests"}; owned.
- * Counters of the program (base/counter.h): bus_connects, bus_disconnects, bus_requests_timeout,
- * bus_requests_failed, bus_in_dropped, bus_out_refused, bus_bad_messages, bus_foreign_replies,
- * bus_slow_consumer. */
+/* {"up", "last_error", "url", "connects", "in_messages", "in_waiting", "out_waiting", "requests"};
+ * owned. Counters of the program (base/counter.h): bus_connects, bus_disconnects,
+ * bus_requests_timeout, bus_requests_failed, bus_in_dropped, bus_out_refused, bus_bad_messages,
+ * bus_foreign_replies, bus_slow_consumer. */
 json_t *bh_bus_dump(const struct bh_bus *bus);
 
 #endif

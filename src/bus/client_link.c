@@ -33,8 +33,8 @@ BH_COUNTER(bus_errors, "asynchronous errors of libnats, such as refused subjects
 struct sub {
 	uint64_t id;
 	char *subject;
-	size_t waiting; /* bytes in the queue to the loop */
-	uint64_t session; /* in which it is subscribed; 0: none yet */
+	size_t waiting;		/* bytes in the queue to the loop */
+	uint64_t session;	/* in which it is subscribed; 0: none yet */
 	natsSubscription *nats; /* of that session; the worker's */
 	bool gone;
 };
@@ -52,8 +52,8 @@ struct out {
 
 struct bh_link {
 	pthread_mutex_t mutex;
-	pthread_cond_t work;  /* for the worker */
-	pthread_cond_t room;  /* for libnats' threads that wait for the loop */
+	pthread_cond_t work; /* for the worker */
+	pthread_cond_t room; /* for libnats' threads that wait for the loop */
 	pthread_t thread;
 	bool started;
 	unsigned int refs; /* the owner, the connection, each libnats subscription */
@@ -131,7 +131,7 @@ static void link_unref_locked(struct bh_link *link)
 		link->out_head = out->next;
 		out_free(out);
 	}
-	bh_vec_foreach(sub, &link->subs) {
+	bh_vec_foreach (sub, &link->subs) {
 		sub_free(*sub);
 	}
 	bh_vec_done(&link->subs);
@@ -169,7 +169,7 @@ static void hook_free(struct hook *hook)
 
 static struct sub *sub_find(struct bh_link *link, uint64_t id)
 {
-	bh_vec_foreach(sub, &link->subs) {
+	bh_vec_foreach (sub, &link->subs) {
 		if ((*sub)->id == id) {
 			return *sub;
 		}
@@ -208,7 +208,8 @@ static void on_message(natsConnection *nc, natsSubscription *nats, natsMsg *msg,
 
 	pthread_mutex_lock(&link->mutex);
 	sub = sub_find(link, hook->sub);
-	/* Waiting here lets libnats' own bounded queue fill up, and behind it it drops and says so. */
+	/* Waiting here lets libnats' own bounded queue fill up, and behind it it drops and says so.
+	 */
 	while (sub && sub->waiting && sub->waiting + size > IN_MAX && !link->stopping &&
 	       link->session == hook->session) {
 		pthread_cond_wait(&link->room, &link->mutex);
@@ -289,7 +290,8 @@ static natsStatus set_urls(natsOptions *opts, const char *urls)
 		}                                                                                  \
 	} while (0)
 
-/* hook: for on_closed. The error handler gets the link itself: the connection's reference keeps it. */
+/* hook: for on_closed. The error handler gets the link itself: the connection's reference keeps it.
+ */
 static natsStatus connect_once(struct bh_link *link, struct hook *hook, natsConnection **ret)
 {
 	natsOptions *opts = NULL;
@@ -504,7 +506,7 @@ static void session_end(struct bh_link *link, natsConnection *nc)
 	push_state_locked(link, BH_LINK_DOWN);
 	link->session++; /* whoever waits for room in the old one gives up */
 	pthread_cond_broadcast(&link->room);
-	bh_vec_foreach(sub, &link->subs) {
+	bh_vec_foreach (sub, &link->subs) {
 		if ((*sub)->nats) {
 			*bh_vec_push(&old) = (*sub)->nats;
 			(*sub)->nats = NULL;
@@ -513,7 +515,7 @@ static void session_end(struct bh_link *link, natsConnection *nc)
 	(void)write_all_locked(link, NULL);
 	pthread_mutex_unlock(&link->mutex);
 	natsConnection_Close(nc);
-	bh_vec_foreach(nats, &old) {
+	bh_vec_foreach (nats, &old) {
 		natsSubscription_Destroy(*nats);
 	}
 	bh_vec_done(&old);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * States, per connection ("session"): down -> stream asked for -> old consumer deleted -> consumer made ->
- * ready. Deleting the durable consumer of a work queue loses nothing: what was not acknowledged stays, and
- * the new consumer starts at its beginning. That is the point of it: a durable consumer that lived on
- * would go on behind the messages that were on their way when the connection broke and bring those again
- * later, out of order, and what comes out of order looks like a repeat.
+ * States, per connection ("session"): down -> stream asked for -> old consumer deleted -> consumer
+ * made -> ready. Deleting the durable consumer of a work queue loses nothing: what was not
+ * acknowledged stays, and the new consumer starts at its beginning. That is the point of it: a
+ * durable consumer that lived on would go on behind the messages that were on their way when the
+ * connection broke and bring those again later, out of order, and what comes out of order looks
+ * like a repeat.
  *
  * Within a session the consumer's own sequence must be contiguous; when it is not, or the server's
  * heartbeat stays away, the session starts over.
@@ -20,18 +21,18 @@
 #include <errno.h>
 #include <utlist.h>
 
-#define API_TIMEOUT_MS	  5000
-#define RETRY_MS	  1000
-#define HEARTBEAT_S	  5
-#define SILENCE_NS	  (4ull * HEARTBEAT_S * BH_NS_PER_S)
-#define ACK_WAIT_S	  60
-#define ACK_PENDING_MAX	  64 /* messages on their way or in work; bounds our memory */
-#define BATCH_EVENTS	  4096
-#define STREAM_BYTES	  (4ull << 30)
+#define API_TIMEOUT_MS	   5000
+#define RETRY_MS	   1000
+#define HEARTBEAT_S	   5
+#define SILENCE_NS	   (4ull * HEARTBEAT_S * BH_NS_PER_S)
+#define ACK_WAIT_S	   60
+#define ACK_PENDING_MAX	   64		 /* messages on their way or in work; bounds our memory */
+#define BATCH_BYTES	   (1024 * 1024) /* of messages, about 2000 events */
+#define STREAM_BYTES	   (4ull << 30)
 #define STREAM_PER_SUBJECT 100000
-#define DEDUPE_S	  120
-#define ERR_NAME_IN_USE	  10058 /* JetStream: the stream exists with another configuration */
-#define ERR_NO_CONSUMER	  10014
+#define DEDUPE_S	   120
+#define ERR_NAME_IN_USE	   10058 /* JetStream: the stream exists with another configuration */
+#define ERR_NO_CONSUMER	   10014
 
 BH_COUNTER(events_received, "events received from the bus");
 BH_COUNTER(events_bad, "received events that could not be read");
@@ -46,6 +47,17 @@ struct message { /* as received */
 	char producer[BH_NAME_MAX + 1];
 	char *data;
 	size_t size;
+};
+
+/* A batch on its way: parsed by a worker, handled on the loop, freed by a worker. Parsing 2048
+ * events takes some 40 ms, too long for a loop that also enforces policies. */
+struct job {
+	uv_work_t work;
+	struct bh_consumer *consumer; /* NULL: freed meanwhile */
+	struct message *messages;
+	struct bh_event_batch batch;
+	uint64_t session;
+	bool parsed;
 };
 
 struct call { /* a request in flight; may outlive the session or the consumer */
@@ -69,10 +81,7 @@ struct bh_consumer {
 	uint64_t stream_seq;   /* ... of the stream */
 	uint64_t committed;    /* stream sequence, in this session */
 	struct message *queue;
-	struct message *working; /* what batch was made of; NULL: the handler is idle */
-	uint64_t working_session;
-	struct bh_event_batch batch;
-	bool in_handler; /* guards against recursion when the handler is done at once */
+	struct job *job; /* NULL: nothing is being parsed or handled */
 	uint64_t received;
 	uint64_t events;
 	uint64_t redelivered;
@@ -93,7 +102,8 @@ static void messages_free(struct message **list)
 	struct message *m;
 	struct message *next;
 
-	DL_FOREACH_SAFE(*list, m, next) {
+	DL_FOREACH_SAFE(*list, m, next)
+	{
 		DL_DELETE(*list, m);
 		free(m->ack);
 		free(m->data);
@@ -164,8 +174,7 @@ static void api(struct bh_consumer *c, const char *subject, const json_t *body,
 		void (*next)(struct bh_consumer *, const json_t *, int))
 {
 	BH_FREE char *text = body ? bh_json_dump(body) : NULL;
-	struct bh_bus_raw msg = {
-		.subject = subject, .data = text, .size = text ? strlen(text) : 0};
+	struct bh_bus_raw msg = {.subject = subject, .data = text, .size = text ? strlen(text) : 0};
 
 	c->call = bh_alloc(sizeof(*c->call));
 	c->call->consumer = c;
@@ -236,8 +245,8 @@ static void on_stream_ready(struct bh_consumer *c, const json_t *reply, int code
 }
 
 /*
- * Two hardenings besides the limits. A host may name any reply subject in what it publishes, and the
- * server sends its acknowledgement {"stream", "seq"} there with rights of its own: named
+ * Two hardenings besides the limits. A host may name any reply subject in what it publishes, and
+ * the server sends its acknowledgement {"stream", "seq"} there with rights of its own: named
  * `$JS.API.STREAM.PURGE.BH_EVENTS` that would empty the stream. deny_purge and deny_delete stop it.
  */
 static json_t *stream_config(const struct bh_consumer *c)
@@ -302,8 +311,8 @@ static void ack(struct bh_consumer *c, const char *subject)
 	(void)!bh_bus_publish(c->bus, &msg);
 }
 
-/* "$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>"; servers may put
- * two more tokens (domain, account) before the stream and more at the end. */
+/* "$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>"; servers
+ * may put two more tokens (domain, account) before the stream and more at the end. */
 static int ack_parse(const char *subject, uint64_t ret[3])
 {
 	BH_FREE char *copy = bh_strdup(subject);
@@ -377,6 +386,7 @@ static void on_deliver(const struct bh_bus_raw *raw, void *arg)
 }
 
 /* ---- to the handler ---- */
+/* Runs on a worker. */
 static void message_parse(const struct message *m, struct bh_event_message *ret)
 {
 	const char *p = m->data;
@@ -404,74 +414,116 @@ static void message_parse(const struct message *m, struct bh_event_message *ret)
 	bh_counter_add(&events_received, ret->count);
 }
 
-static void batch_done(struct bh_consumer *c)
+static void parse_work(uv_work_t *work)
 {
-	for (size_t i = 0; i < c->batch.count; i++) {
-		for (size_t k = 0; k < c->batch.messages[i].count; k++) {
-			bh_event_done(&c->batch.messages[i].events[k]);
-		}
-		free(c->batch.messages[i].events);
-	}
-	free(c->batch.messages);
-	memset(&c->batch, 0, sizeof(c->batch));
-	messages_free(&c->working);
-}
+	struct job *job = BH_CONTAINER_OF(work, struct job, work);
+	struct message *m;
 
-static void batch_take(struct bh_consumer *c)
-{
-	c->batch.messages = bh_alloc_array(ACK_PENDING_MAX, sizeof(*c->batch.messages));
-	c->working_session = c->session;
-	while (c->queue && c->batch.count < ACK_PENDING_MAX && c->batch.event_count < BATCH_EVENTS) {
-		struct message *m = c->queue;
-		struct bh_event_message *em = &c->batch.messages[c->batch.count++];
+	DL_FOREACH (job->messages, m) {
+		struct bh_event_message *em = &job->batch.messages[job->batch.count++];
 
-		DL_DELETE(c->queue, m);
-		DL_APPEND(c->working, m);
 		message_parse(m, em);
-		c->batch.event_count += em->count;
-		free(bh_steal(&m->data));
+		job->batch.event_count += em->count;
 	}
 }
 
-static void hand_over(struct bh_consumer *c)
+static void free_work(uv_work_t *work)
 {
-	if (c->in_handler) {
+	struct job *job = BH_CONTAINER_OF(work, struct job, work);
+
+	for (size_t i = 0; i < job->batch.count; i++) {
+		for (size_t k = 0; k < job->batch.messages[i].count; k++) {
+			bh_event_done(&job->batch.messages[i].events[k]);
+		}
+		free(job->batch.messages[i].events);
+	}
+	free(job->batch.messages);
+	messages_free(&job->messages);
+}
+
+static void on_freed(uv_work_t *work, int status)
+{
+	free(BH_CONTAINER_OF(work, struct job, work));
+}
+
+static void job_free(uv_loop_t *loop, struct job *job)
+{
+	if (uv_queue_work(loop, &job->work, free_work, on_freed)) {
+		free_work(&job->work);
+		free(job);
+	}
+}
+
+static void on_parsed(uv_work_t *work, int status)
+{
+	struct job *job = BH_CONTAINER_OF(work, struct job, work);
+	struct bh_consumer *c = job->consumer;
+
+	if (!c) {
+		job_free(work->loop, job);
 		return;
 	}
-	c->in_handler = true;
-	while (c->queue && !c->working) {
-		batch_take(c);
-		c->options.handler(c, &c->batch, c->options.arg);
+	job->parsed = true;
+	c->options.handler(c, &job->batch, c->options.arg);
+}
+
+/* Starts the next batch when none is in work. */
+static void hand_over(struct bh_consumer *c)
+{
+	struct job *job;
+	size_t count = 0;
+	size_t size = 0;
+
+	if (c->job || !c->queue) {
+		return;
 	}
-	c->in_handler = false;
+	job = bh_alloc(sizeof(*job));
+	job->consumer = c;
+	job->session = c->session;
+	while (c->queue && size < BATCH_BYTES) {
+		struct message *m = c->queue;
+
+		DL_DELETE(c->queue, m);
+		DL_APPEND(job->messages, m);
+		size += m->size;
+		count++;
+	}
+	job->batch.messages = bh_alloc_array(count, sizeof(*job->batch.messages));
+	c->job = job;
+	if (uv_queue_work(c->loop, &job->work, parse_work, on_parsed)) {
+		parse_work(&job->work);
+		on_parsed(&job->work, 0);
+	}
 }
 
 static void on_retry(uv_timer_t *timer)
 {
 	struct bh_consumer *c = timer->data;
 
-	c->options.handler(c, &c->batch, c->options.arg);
+	c->options.handler(c, &c->job->batch, c->options.arg);
 }
 
 void bh_consumer_done(struct bh_consumer *consumer, bool ok)
 {
+	struct job *job = consumer->job;
 	struct message *m;
 
-	if (!consumer->working) {
+	if (!job || !job->parsed) {
 		return;
 	}
 	if (!ok) {
 		uv_timer_start(consumer->retry, on_retry, RETRY_MS, 0);
 		return;
 	}
-	consumer->events += consumer->batch.event_count;
-	if (consumer->working_session == consumer->session) {
-		DL_FOREACH(consumer->working, m) {
+	consumer->events += job->batch.event_count;
+	if (job->session == consumer->session) {
+		DL_FOREACH (job->messages, m) {
 			ack(consumer, m->ack);
 			consumer->committed = m->stream_seq;
 		}
 	}
-	batch_done(consumer);
+	consumer->job = NULL;
+	job_free(consumer->loop, job);
 	hand_over(consumer);
 }
 
@@ -522,7 +574,11 @@ void bh_consumer_free(struct bh_consumer *consumer)
 	}
 	bh_bus_unwatch(consumer->bus, on_bus, consumer);
 	session_end(consumer);
-	batch_done(consumer);
+	if (consumer->job && consumer->job->parsed) {
+		job_free(consumer->loop, consumer->job);
+	} else if (consumer->job) {
+		consumer->job->consumer = NULL;
+	}
 	uv_close((uv_handle_t *)consumer->timer, free_handle);
 	uv_close((uv_handle_t *)consumer->retry, free_handle);
 	free(consumer);
@@ -533,7 +589,7 @@ json_t *bh_consumer_dump(const struct bh_consumer *consumer)
 	const struct message *m;
 	json_int_t waiting = 0;
 
-	DL_FOREACH(consumer->queue, m) {
+	DL_FOREACH (consumer->queue, m) {
 		waiting++;
 	}
 	return json_pack("{s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "ready", consumer->ready,

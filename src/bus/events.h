@@ -2,15 +2,17 @@
 /*
  * Events over the bus, both ends.
  *
- * A producer puts events into its spool and sends them in batches of up to 256 lines to JetStream, one
- * batch at a time: the next one leaves when the server has stored this one, so the order holds through
- * every failure. A repeat has the same Nats-Msg-Id. While the bus is away events wait on disk.
+ * A producer puts events into its spool and sends them in batches of up to 256 lines to JetStream,
+ * one batch at a time: the next one leaves when the server has stored this one, so the order holds
+ * through every failure. A repeat has the same Nats-Msg-Id. While the bus is away events wait on
+ * disk.
  *
- * The consumer (the manager) hands batches to a handler in stream order and acknowledges them to the
- * server when the handler says they are committed. The stream is a work queue that refuses new messages
- * when it is full: nothing is dropped there, pressure goes back to the producers' spools. After each
- * connection the consumer is made anew, so everything not acknowledged comes again, in order. What comes
- * twice is recognised by struct bh_event_track, which the handler keeps beside what it commits.
+ * The consumer (the manager) hands batches to a handler in stream order and acknowledges them to
+ * the server when the handler says they are committed. The stream is a work queue that refuses new
+ * messages when it is full: nothing is dropped there, pressure goes back to the producers' spools.
+ * After each connection the consumer is made anew, so everything not acknowledged comes again, in
+ * order. What comes twice is recognised by struct bh_event_track, which the handler keeps beside
+ * what it commits.
  *
  * On the loop's thread.
  */
@@ -24,9 +26,9 @@
 
 #include <jansson.h>
 
-#define BH_EVENTS_STREAM    "BH_EVENTS"
-#define BH_EVENTS_CONSUMER  "manager"
-#define BH_EVENTS_BATCH_MAX 256
+#define BH_EVENTS_STREAM      "BH_EVENTS"
+#define BH_EVENTS_CONSUMER    "manager"
+#define BH_EVENTS_BATCH_MAX   256
 #define BH_EVENTS_BATCH_BYTES (512 * 1024)
 
 /* ---- producer ---- */
@@ -42,16 +44,18 @@ struct bh_producer_options {
 				  struct bh_producer **ret, struct bh_diag *diag);
 /* NULL detaches; do that before the bus is freed. */
 void bh_producer_attach(struct bh_producer *producer, struct bh_bus *bus);
-/* Call it before bh_bus_free(). Closes the spool; what is not sent is sent by the next run. Handles close
- * on the loop: run it once more. NULL is fine. */
+/* Call it before bh_bus_free(). Closes the spool; what is not sent is sent by the next run. Handles
+ * close on the loop: run it once more. NULL is fine. */
 void bh_producer_free(struct bh_producer *producer);
-/* Takes over event (from bh_event_new). An event that does not fit is counted and shows up as a gap. */
+/* Takes over event (from bh_event_new). An event that does not fit is counted and shows up as a
+ * gap. */
 void bh_producer_put(struct bh_producer *producer, json_t *event);
 /* count events were lost before they got here. */
 void bh_producer_lose(struct bh_producer *producer, uint64_t count, const char *reason);
 void bh_producer_stats_get(const struct bh_producer *producer, struct bh_spool_stats *ret);
-/* {"epoch", "next_seq", "waiting", "bytes", "max_bytes", "lost", "sent", "retries", "last_error"}; owned.
- * Program counters: events_put, events_sent, events_retries, events_lost, events_oversize. */
+/* {"epoch", "next_seq", "waiting", "bytes", "max_bytes", "lost", "sent", "retries", "last_error"};
+ * owned. Program counters: events_put, events_sent, events_retries, events_lost, events_oversize.
+ */
 json_t *bh_producer_dump(const struct bh_producer *producer);
 
 /* ---- consumer ---- */
@@ -68,16 +72,17 @@ struct bh_event_batch {
 	size_t count;
 	size_t event_count; /* of all messages */
 };
-/* Must end in bh_consumer_done(consumer, ok), now or later. ok false: the batch comes again after a
- * second (a full disk). batch is the consumer's and lives until then. */
+/* Called on the loop (parsing was done by a worker). Must end in bh_consumer_done(consumer, ok),
+ * now or later. ok false: the batch comes again after a second (a full disk). batch is the
+ * consumer's and lives until then. */
 typedef void bh_consumer_fn(struct bh_consumer *consumer, const struct bh_event_batch *batch,
 			    void *arg);
 
 struct bh_consumer_options {
-	uint64_t max_bytes;	  /* of the stream on disk; 0: 4 GiB */
+	uint64_t max_bytes;	   /* of the stream on disk; 0: 4 GiB */
 	uint64_t max_per_producer; /* messages waiting of one producer; 0: 100000 */
-	uint64_t dedupe_s;	  /* window in which the server drops repeats; 0: 120 */
-	unsigned int replicas;	  /* in an external cluster; 0: 1 */
+	uint64_t dedupe_s;	   /* window in which the server drops repeats; 0: 120 */
+	unsigned int replicas;	   /* in an external cluster; 0: 1 */
 	bh_consumer_fn *handler;
 	void *arg;
 };
@@ -85,17 +90,19 @@ struct bh_consumer_options {
 [[nodiscard]] int bh_consumer_new(uv_loop_t *loop, struct bh_bus *bus,
 				  const struct bh_consumer_options *options,
 				  struct bh_consumer **ret, struct bh_diag *diag);
-/* Before bh_bus_free(). A batch in work is dropped (it comes again). NULL is fine. */
+/* Before bh_bus_free(). A batch in work is dropped (it comes again). Handles and work of the thread
+ * pool end on the loop: run it until then. NULL is fine. */
 void bh_consumer_free(struct bh_consumer *consumer);
 void bh_consumer_done(struct bh_consumer *consumer, bool ok);
 /* {"ready", "last_error", "waiting", "received", "events", "redelivered", "resets"}; owned. Program
- * counters: events_received, events_bad, events_forged, events_redelivered, events_consumer_resets. */
+ * counters: events_received, events_bad, events_forged, events_redelivered, events_consumer_resets.
+ */
 json_t *bh_consumer_dump(const struct bh_consumer *consumer);
 
 /* ---- numbers of one producer ---- */
 #define BH_EVENT_TRACK_EPOCHS 4
-/* Plain data; zeroes are a producer never seen. Keep it in the same transaction as the events: one row
- * (producer, epoch, last) per epoch, and load them oldest first. */
+/* Plain data; zeroes are a producer never seen. Keep it in the same transaction as the events: one
+ * row (producer, epoch, last) per epoch, and load them oldest first. */
 struct bh_event_track {
 	struct {
 		char epoch[BH_UUID_TEXT_SIZE];
@@ -106,12 +113,14 @@ struct bh_event_track {
 enum bh_event_track_result {
 	BH_TRACK_NEXT,	 /* the next number: store it (a declared gap is also this) */
 	BH_TRACK_REPEAT, /* known already: drop it */
-	BH_TRACK_GAP,	 /* store it; numbers *ret_from..*ret_to never came and nobody declared them */
-	BH_TRACK_EPOCH,	 /* store it; the producer began anew. Numbers missing before it: from..to or 0..0 */
+	BH_TRACK_GAP, /* store it; numbers *ret_from..*ret_to never came and nobody declared them */
+	BH_TRACK_EPOCH, /* store it; the producer began anew. Numbers missing before it: from..to or
+			   0..0 */
 };
 /* Judges the event and moves on. */
-enum bh_event_track_result bh_event_track(struct bh_event_track *track, const struct bh_event *event,
-					  uint64_t *ret_from, uint64_t *ret_to);
+enum bh_event_track_result bh_event_track(struct bh_event_track *track,
+					  const struct bh_event *event, uint64_t *ret_from,
+					  uint64_t *ret_to);
 void bh_event_track_load(struct bh_event_track *track, const char *epoch, uint64_t last);
 
 #endif

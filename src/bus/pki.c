@@ -217,7 +217,8 @@ static GENERAL_NAME *san_new(const char *text)
 	return san;
 }
 
-/* Not through the configuration syntax of X509V3_EXT_conf: a name there could add names of its own. */
+/* Not through the configuration syntax of X509V3_EXT_conf: a name there could add names of its own.
+ */
 static int sans_add(X509 *cert, const struct bh_pki_subject *subject)
 {
 	AUTO(GENERAL_NAMES_free) GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
@@ -303,8 +304,8 @@ static int issue(const struct bh_pki_ca *ca, EVP_PKEY *key, const struct bh_pki_
 }
 
 /* ---- the CA ---- */
-/* The name comes from the key, so that a certificate that was lost can be made again and what it issued
- * stays valid. */
+/* The name comes from the key, so that a certificate that was lost can be made again and what it
+ * issued stays valid. */
 static int ca_name_set(X509 *cert, EVP_PKEY *key)
 {
 	unsigned char *der = NULL;
@@ -629,9 +630,8 @@ static int check_chain(X509 *ca, X509 *cert, struct bh_diag *diag)
 		return ssl_error(diag, -EIO, "can't check a certificate");
 	}
 	if (X509_verify_cert(ctx) != 1) {
-		r = bh_diag_set(
-			diag, -EBADMSG, "the certificate is not good: %s",
-			X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+		r = bh_diag_set(diag, -EBADMSG, "the certificate is not good: %s",
+				X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 	}
 	ERR_clear_error();
 	return r;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys and certificates: the manager's CA, the certificates it issues, and a host's key and request.
- * Everything is EC P-256 and SHA-256. Keys have mode 0600, certificates 0644; files are replaced as a
- * whole. The name of a certificate is its first DNS SAN (and its CN): "manager", "host.<name>",
- * "bus.bulkhead". Blocking; all functions are independent of any loop.
+ * Keys and certificates: the manager's CA, the certificates it issues, and a host's key and
+ * request. Everything is EC P-256 and SHA-256. Keys have mode 0600, certificates 0644; files are
+ * replaced as a whole. The name of a certificate is its first DNS SAN (and its CN): "manager",
+ * "host.<name>", "bus.bulkhead". Blocking; all functions are independent of any loop.
  */
 #ifndef BH_BUS_PKI_H
 #define BH_BUS_PKI_H
@@ -21,11 +21,11 @@
 
 struct bh_pki_ca;
 
-/* Opens dir/ca.crt and dir/ca.key; makes dir and both when neither is there. A certificate without its
- * key is -ENOENT with words: a CA is never replaced silently. A key alone gets a new certificate of the
- * same name, under which everything it issued stays valid. */
+/* Opens dir/ca.crt and dir/ca.key; makes dir and both when neither is there. A certificate without
+ * its key is -ENOENT with words: a CA is never replaced silently. A key alone gets a new
+ * certificate of the same name, under which everything it issued stays valid. */
 [[nodiscard]] int bh_pki_ca_open(const char *dir, struct bh_pki_ca **ret, struct bh_diag *diag);
-void bh_pki_ca_free(struct bh_pki_ca *ca); /* NULL is fine */
+void bh_pki_ca_free(struct bh_pki_ca *ca);		       /* NULL is fine */
 const char *bh_pki_ca_pem(const struct bh_pki_ca *ca);	       /* the certificate, borrowed */
 const char *bh_pki_ca_fingerprint(const struct bh_pki_ca *ca); /* for join tokens, borrowed */
 
@@ -35,13 +35,14 @@ struct bh_pki_subject {
 	const char *name;	 /* CN and first DNS SAN */
 	const char *const *alts; /* further SANs: IP addresses or DNS names */
 	size_t alt_count;
-	unsigned int usage;	 /* enum bh_pki_usage, or-ed */
-	unsigned int days;	 /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
+	unsigned int usage; /* enum bh_pki_usage, or-ed */
+	unsigned int days;  /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
 };
 
-/* Sees to it that dir/<file>.crt and dir/<file>.key are there, belong together, are of this CA and name
- * all of subject, and that at least a third of their time is left; else issues them anew (new key).
- * *ret_changed (may be NULL) tells whether. Call it at start and once a day: that is the renewal. */
+/* Sees to it that dir/<file>.crt and dir/<file>.key are there, belong together, are of this CA and
+ * name all of subject, and that at least a third of their time is left; else issues them anew (new
+ * key). *ret_changed (may be NULL) tells whether. Call it at start and once a day: that is the
+ * renewal. */
 [[nodiscard]] int bh_pki_ensure(const struct bh_pki_ca *ca, const char *dir, const char *file,
 				const struct bh_pki_subject *subject, bool *ret_changed,
 				struct bh_diag *diag);
@@ -50,14 +51,14 @@ struct bh_pki_subject {
 /* A request (PEM, owned) signed with the key in key_file, which is made when it is missing. */
 [[nodiscard]] int bh_pki_csr_make(const char *key_file, const char *name, char **ret_csr,
 				  struct bh_diag *diag);
-/* The CA signs the request's public key for `subject`. Nothing else of the request counts: names and
- * extensions in it are ignored. -EBADMSG when it is no request, is not signed by its own key, or has
- * another kind of key than EC P-256. *ret_cert is PEM, owned. */
+/* The CA signs the request's public key for `subject`. Nothing else of the request counts: names
+ * and extensions in it are ignored. -EBADMSG when it is no request, is not signed by its own key,
+ * or has another kind of key than EC P-256. *ret_cert is PEM, owned. */
 [[nodiscard]] int bh_pki_csr_sign(const struct bh_pki_ca *ca, const char *csr, size_t size,
 				  const struct bh_pki_subject *subject, char **ret_cert,
 				  struct bh_diag *diag);
-/* Checks that cert is signed by the CA in ca (PEM), belongs to key_file and is for `name`; then replaces
- * ca_file and cert_file. */
+/* Checks that cert is signed by the CA in ca (PEM), belongs to key_file and is for `name`; then
+ * replaces ca_file and cert_file. */
 [[nodiscard]] int bh_pki_install(const char *ca, const char *cert, const char *key_file,
 				 const char *name, const char *ca_file, const char *cert_file,
 				 struct bh_diag *diag);

@@ -47,7 +47,8 @@ struct bh_producer {
 	uv_timer_t *sync_timer;
 	struct sync_job *sync;
 	struct flight *flight; /* NULL: nothing is on its way */
-	struct bh_spool_batch batch; /* count > 0: not acknowledged yet; a repeat sends it unchanged */
+	struct bh_spool_batch
+		batch; /* count > 0: not acknowledged yet; a repeat sends it unchanged */
 	unsigned int retry_ms;
 	uint64_t sent;
 	uint64_t retries;
@@ -78,7 +79,8 @@ static void on_send_timer(uv_timer_t *timer)
 
 static void send_later(struct bh_producer *p, uint64_t ms)
 {
-	if (p->bus && bh_bus_up(p->bus) && !p->flight && !uv_is_active((uv_handle_t *)p->send_timer)) {
+	if (p->bus && bh_bus_up(p->bus) && !p->flight &&
+	    !uv_is_active((uv_handle_t *)p->send_timer)) {
 		uv_timer_start(p->send_timer, on_send_timer, ms, 0);
 	}
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * States: nothing runs (pid 0; the restart timer may be armed) -> runs (pid and pidfd; probed until it
- * answers) -> up -> its end is seen through the pidfd -> nothing runs. A process that was adopted is no
- * child of ours, so the pidfd is what both kinds have in common; signals go through it too, which cannot
- * hit a stranger that got the same number.
+ * States: nothing runs (pid 0; the restart timer may be armed) -> runs (pid and pidfd; probed until
+ * it answers) -> up -> its end is seen through the pidfd -> nothing runs. A process that was
+ * adopted is no child of ours, so the pidfd is what both kinds have in common; signals go through
+ * it too, which cannot hit a stranger that got the same number.
  */
 #include "bus/server.h"
 
@@ -339,7 +339,8 @@ static void on_child_exit(uv_process_t *child, int64_t status, int sig)
 static int process_spawn(struct bh_bus_server *s)
 {
 	BH_FREE char *err_file = bh_asprintf("%s/nats.err", s->options.dir);
-	BH_CLOSE int err_fd = open(err_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	BH_CLOSE int err_fd =
+		open(err_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	uv_process_t *child = bh_alloc(sizeof(*child));
 	char binary[] = "nats-server";
 	char flag[] = "-c";
@@ -450,9 +451,9 @@ static int config_write(struct bh_bus_server *s, bool *ret_same_static, bool *re
 	if (bh_file_read(s->config_file, CONFIG_MAX, &old, &old_size, NULL)) {
 		old_size = 0;
 	}
-	*ret_same_static = old_size > static_size && !memcmp(old, w.data, static_size) &&
-			   !strncmp(old + static_size, BH_BUS_CONFIG_USERS,
-				    strlen(BH_BUS_CONFIG_USERS));
+	*ret_same_static =
+		old_size > static_size && !memcmp(old, w.data, static_size) &&
+		!strncmp(old + static_size, BH_BUS_CONFIG_USERS, strlen(BH_BUS_CONFIG_USERS));
 	*ret_same = old_size == w.size && !memcmp(old, w.data, w.size);
 	if (!*ret_same) {
 		r = bh_file_replace(s->config_file, w.data, w.size, 0600, diag);
@@ -505,9 +506,9 @@ static int options_copy(struct bh_bus_server *s, const struct bh_bus_server_opti
 		s->options.binary = bh_strdup(o->binary);
 	} else {
 		/* Debian's place is not in every PATH */
-		s->options.binary = bh_strdup(access("/usr/sbin/nats-server", X_OK)
-						      ? "nats-server"
-						      : "/usr/sbin/nats-server");
+		s->options.binary =
+			bh_strdup(access("/usr/sbin/nats-server", X_OK) ? "nats-server"
+									: "/usr/sbin/nats-server");
 	}
 	if (!s->options.store_max_bytes) {
 		s->options.store_max_bytes = STORE_DEFAULT;
@@ -661,9 +662,9 @@ int bh_bus_server_reload(struct bh_bus_server *server, struct bh_diag *diag)
 	}
 	r = process_signal(server, SIGHUP);
 	/* -ESRCH: it just ended, and the next one reads the new configuration anyway */
-	return r && r != -ESRCH ? bh_diag_set(diag, r, "can't make nats-server reload: %s",
-					      strerror(-r))
-				: 0;
+	return r && r != -ESRCH
+		       ? bh_diag_set(diag, r, "can't make nats-server reload: %s", strerror(-r))
+		       : 0;
 }
 
 static void stop_process(struct bh_bus_server *s)

@@ -82,12 +82,13 @@ static void put_host(struct bh_wbuf *w, const char *host)
 
 void bh_bus_config_users(struct bh_wbuf *w, const char *const *hosts, size_t count)
 {
-	bh_wbuf_str(w, BH_BUS_CONFIG_USERS
-		    "\ttimeout: 5\n"
-		    "\tusers: [\n"
-		    "\t\t{user: \"manager\", permissions: {publish: {allow: [\"bh.>\", \"_INBOX.>\", "
-		    "\"$JS.API.>\", \"$JS.ACK.>\"]}, subscribe: {allow: [\"bh.>\", "
-		    "\"_INBOX.manager.>\"]}, allow_responses: true}}\n");
+	bh_wbuf_str(
+		w, BH_BUS_CONFIG_USERS
+		"\ttimeout: 5\n"
+		"\tusers: [\n"
+		"\t\t{user: \"manager\", permissions: {publish: {allow: [\"bh.>\", \"_INBOX.>\", "
+		"\"$JS.API.>\", \"$JS.ACK.>\"]}, subscribe: {allow: [\"bh.>\", "
+		"\"_INBOX.manager.>\"]}, allow_responses: true}}\n");
 	for (size_t i = 0; i < count; i++) {
 		put_host(w, hosts[i]);
 	}
@@ -115,11 +116,13 @@ int bh_bus_server_fragment(const char *const *hosts, size_t count, char **ret_te
 		return r;
 	}
 	bh_wbuf_init(&w, 0);
-	bh_wbuf_str(&w, "# For the nats-server of an external cluster that Bulkhead shall use.\n"
-			"# JetStream must be on. TLS must know Bulkhead's CA and map certificates:\n"
-			"#   tls { ca_file: \"<pki/ca.crt of the manager>\", verify_and_map: true, ... }\n"
-			"# Bulkhead needs an account of its own: who else may publish in it can "
-			"forge.\n");
+	bh_wbuf_str(
+		&w,
+		"# For the nats-server of an external cluster that Bulkhead shall use.\n"
+		"# JetStream must be on. TLS must know Bulkhead's CA and map certificates:\n"
+		"#   tls { ca_file: \"<pki/ca.crt of the manager>\", verify_and_map: true, ... }\n"
+		"# Bulkhead needs an account of its own: who else may publish in it can "
+		"forge.\n");
 	bh_bus_config_users(&w, hosts, count);
 	bh_wbuf_cstr(&w);
 	*ret_text = (char *)w.data;

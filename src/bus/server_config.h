@@ -12,7 +12,6 @@
 void bh_bus_config_static(struct bh_wbuf *w, const struct bh_bus_server_options *options,
 			  const char *server_name);
 void bh_bus_config_users(struct bh_wbuf *w, const char *const *hosts, size_t count);
-[[nodiscard]] int bh_bus_config_check(const char *const *hosts, size_t count,
-				      struct bh_diag *diag);
+[[nodiscard]] int bh_bus_config_check(const char *const *hosts, size_t count, struct bh_diag *diag);
 
 #endif

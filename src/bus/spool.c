@@ -132,12 +132,18 @@ void bh_spool_drop_acked(struct bh_spool *s)
 }
 
 /* ---- writing ---- */
-static int record_append(struct bh_spool *s, uint64_t seq, const char *line, size_t size)
+/* What is in s->scratch behind the record's head. */
+static char *scratch_line(struct bh_spool *s)
 {
-	struct bh_spool_record record = {.seq = seq, .data = line, .size = (uint32_t)size};
-	struct bh_wbuf w;
+	return (char *)s->scratch + BH_SPOOL_RECORD_HEAD;
+}
+
+/* Appends the `size` bytes of scratch_line(). */
+static int record_append(struct bh_spool *s, uint64_t seq, size_t size)
+{
+	size_t total = BH_SPOOL_RECORD_HEAD + size;
 	ssize_t n;
-	int r = 0;
+	int r;
 
 	if (s->head_fd < 0 || bh_spool_head(s)->size >= s->segment_bytes) {
 		r = bh_spool_head_make(s);
@@ -146,10 +152,9 @@ static int record_append(struct bh_spool *s, uint64_t seq, const char *line, siz
 		}
 		bh_spool_drop_acked(s);
 	}
-	bh_wbuf_init(&w, 0);
-	bh_spool_record_write(&w, s->state.epoch, &record);
-	n = write(s->head_fd, w.data, w.size);
-	if (n != (ssize_t)w.size) {
+	bh_spool_record_seal(s->scratch, s->state.epoch, seq, (uint32_t)size);
+	n = write(s->head_fd, s->scratch, total);
+	if (n != (ssize_t)total) {
 		r = n < 0 ? -errno : -ENOSPC;
 		bh_counter_add(&spool_write_errors, 1);
 		if (ftruncate(s->head_fd, (off_t)bh_spool_head(s)->size)) {
@@ -157,14 +162,13 @@ static int record_append(struct bh_spool *s, uint64_t seq, const char *line, siz
 			*bh_vec_push(&s->unsynced) = s->head_fd;
 			s->head_fd = -1;
 		}
-	} else {
-		bh_spool_head(s)->size += w.size;
-		bh_spool_head(s)->left++;
-		s->bytes += w.size;
-		s->head_dirty = true;
+		return r;
 	}
-	bh_wbuf_done(&w);
-	return r;
+	bh_spool_head(s)->size += total;
+	bh_spool_head(s)->left++;
+	s->bytes += total;
+	s->head_dirty = true;
+	return 0;
 }
 
 static bool room_for(const struct bh_spool *s, size_t size)
@@ -177,20 +181,18 @@ static int gap_append(struct bh_spool *s, uint64_t from, uint64_t to, const char
 		      uint64_t wall_ns)
 {
 	json_t *gap = bh_event_new_gap(from, to, to - from + 1, reason, wall_ns);
-	char *line = NULL;
 	size_t size;
 	int r;
 
 	bh_event_stamp(gap, s->producer, s->epoch_text, to + 1);
-	r = bh_event_format(gap, &line, &size, NULL);
+	r = bh_event_write(gap, scratch_line(s), &size, NULL);
 	json_decref(gap);
 	if (!r) {
-		r = record_append(s, to + 1, line, size);
+		r = record_append(s, to + 1, size);
 	}
 	if (!r) {
 		s->next_seq = to + 2;
 	}
-	free(line);
 	return r;
 }
 
@@ -233,25 +235,34 @@ static int refuse(struct bh_spool *s, uint64_t count, enum bh_spool_reason reaso
 	return BH_SPOOL_FULL;
 }
 
+static int event_write(struct bh_spool *s, json_t *event, uint64_t seq, size_t *ret_size,
+		       struct bh_diag *diag)
+{
+	bh_event_stamp(event, s->producer, s->epoch_text, seq);
+	return bh_event_write(event, scratch_line(s), ret_size, diag);
+}
+
 int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns, uint64_t *ret_seq,
 		    struct bh_diag *diag)
 {
-	BH_FREE char *line = NULL;
-	uint64_t gap = spool->state.lost_from ? 1 : 0;
+	bool gap = spool->state.lost_from != 0;
 	size_t size;
-	int r;
+	int r = event_write(spool, event, spool->next_seq + gap, &size, diag);
 
-	bh_event_stamp(event, spool->producer, spool->epoch_text, spool->next_seq + gap);
-	r = bh_event_format(event, &line, &size, diag);
 	if (r) {
 		return r;
 	}
-	r = gap_flush(spool, size + BH_SPOOL_RECORD_HEAD, wall_ns);
+	if (gap) { /* uses the scratch too */
+		r = gap_flush(spool, size + BH_SPOOL_RECORD_HEAD, wall_ns);
+		if (!r) {
+			r = event_write(spool, event, spool->next_seq, &size, diag);
+		}
+	}
 	if (r == BH_SPOOL_FULL || (!r && !room_for(spool, size))) {
 		return refuse(spool, 1, BH_SPOOL_REASON_FULL);
 	}
 	if (!r) {
-		r = record_append(spool, spool->next_seq, line, size);
+		r = record_append(spool, spool->next_seq, size);
 	}
 	if (r) {
 		return refuse(spool, 1, BH_SPOOL_REASON_DISK);

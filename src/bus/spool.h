@@ -2,15 +2,15 @@
 /*
  * The event spool of a producer: a bounded log on disk between whoever makes events and the bus.
  *
- * bh_spool_append() numbers an event and writes it before it returns, so a kill -9 loses nothing that
- * was appended. Disk syncs are for the caller's schedule (bh_spool_sync_take); a power loss costs what was
- * appended since the last sync, 100 ms in the programs. Numbers are never used twice: after a power loss,
- * a damaged tail or the loss of the folder the spool starts a new epoch (a UUID, numbers from 1); what the
- * old epoch left is sent first.
+ * bh_spool_append() numbers an event and writes it before it returns, so a kill -9 loses nothing
+ * that was appended. Disk syncs are for the caller's schedule (bh_spool_sync_take); a power loss
+ * costs what was appended since the last sync, 100 ms in the programs. Numbers are never used
+ * twice: after a power loss, a damaged tail or the loss of the folder the spool starts a new epoch
+ * (a UUID, numbers from 1); what the old epoch left is sent first.
  *
- * When the spool is full the newest events are refused, so that order stays. Their numbers are used up
- * and one `gap` event stands in for each run of them as soon as there is room; that run's size survives a
- * kill too.
+ * When the spool is full the newest events are refused, so that order stays. Their numbers are used
+ * up and one `gap` event stands in for each run of them as soon as there is room; that run's size
+ * survives a kill too.
  *
  * Not thread-safe; one process at a time (locked). Files are read as foreign bytes.
  */
@@ -49,41 +49,41 @@ enum bh_spool_error {
  * -EMSGSIZE when the event is larger than BH_EVENT_SIZE_MAX (nothing is numbered then). */
 [[nodiscard]] int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns,
 				  uint64_t *ret_seq, struct bh_diag *diag);
-/* count events were lost before they reached the spool (a kernel buffer ran over): uses up that many
- * numbers and puts a gap event with that reason. */
+/* count events were lost before they reached the spool (a kernel buffer ran over): uses up that
+ * many numbers and puts a gap event with that reason. */
 void bh_spool_lose(struct bh_spool *spool, uint64_t count, const char *reason, uint64_t wall_ns);
 
 struct bh_spool_batch {
 	char epoch[BH_UUID_TEXT_SIZE];
 	uint64_t first, last; /* sequence numbers of the first and last event */
 	size_t count;
-	char *data;	      /* the events, one a line, the last one without line feed; owned */
+	char *data; /* the events, one a line, the last one without line feed; owned */
 	size_t size;
-	uint64_t segment;     /* where it ends: for bh_spool_ack */
+	uint64_t segment; /* where it ends: for bh_spool_ack */
 	uint64_t offset;
 };
-/* The oldest events that are not acknowledged, all of one epoch, at most max_count and max_bytes (but at
- * least one). Again the same until they are acknowledged, with more behind when more came. 0 or
- * BH_SPOOL_EMPTY. */
+/* The oldest events that are not acknowledged, all of one epoch, at most max_count and max_bytes
+ * (but at least one). Again the same until they are acknowledged, with more behind when more came.
+ * 0 or BH_SPOOL_EMPTY. */
 [[nodiscard]] int bh_spool_peek(struct bh_spool *spool, size_t max_count, size_t max_bytes,
 				struct bh_spool_batch *ret, struct bh_diag *diag);
 void bh_spool_batch_done(struct bh_spool_batch *batch);
 /* Everything up to the end of batch need not be kept. */
 void bh_spool_ack(struct bh_spool *spool, const struct bh_spool_batch *batch, uint64_t wall_ns);
 
-/* Descriptors whose data is not on the disk yet, to be given to fdatasync() and close() by any thread.
- * Returns how many were stored; 0: all is synced or handed out. */
+/* Descriptors whose data is not on the disk yet, to be given to fdatasync() and close() by any
+ * thread. Returns how many were stored; 0: all is synced or handed out. */
 size_t bh_spool_sync_take(struct bh_spool *spool, int *ret_fds, size_t max);
 
 struct bh_spool_stats {
 	char epoch[BH_UUID_TEXT_SIZE];
 	uint64_t next_seq;
-	uint64_t waiting;     /* events not acknowledged (gaps count as one) */
-	uint64_t bytes;	      /* on disk */
+	uint64_t waiting; /* events not acknowledged (gaps count as one) */
+	uint64_t bytes;	  /* on disk */
 	uint64_t max_bytes;
-	uint64_t lost;	      /* refused since open */
-	uint64_t truncated;   /* bytes cut off by the recovery at open */
-	bool new_epoch;	      /* open started one */
+	uint64_t lost;	    /* refused since open */
+	uint64_t truncated; /* bytes cut off by the recovery at open */
+	bool new_epoch;	    /* open started one */
 };
 void bh_spool_stats_get(const struct bh_spool *spool, struct bh_spool_stats *ret);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bus/spool_format.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <sodium/crypto_shorthash.h>
 #include <string.h>
@@ -107,8 +108,7 @@ int bh_spool_state_decode(const void *slots, size_t size, struct bh_spool_state 
 	return found ? 0 : -EBADMSG;
 }
 
-void bh_spool_header_encode(const struct bh_spool_header *header,
-			    uint8_t buf[BH_SPOOL_HEADER_SIZE])
+void bh_spool_header_encode(const struct bh_spool_header *header, uint8_t buf[BH_SPOOL_HEADER_SIZE])
 {
 	struct bh_wbuf w;
 
@@ -139,20 +139,16 @@ int bh_spool_header_read(struct bh_rbuf *r, struct bh_spool_header *ret_header)
 	return 0;
 }
 
-void bh_spool_record_write(struct bh_wbuf *w, const uint8_t epoch[16],
-			   const struct bh_spool_record *record)
+void bh_spool_record_seal(uint8_t *record, const uint8_t epoch[16], uint64_t seq, uint32_t size)
 {
-	size_t start = w->size;
 	uint64_t check;
+	uint32_t le_size = htole32(size);
+	uint64_t le_seq = htole64(seq);
 
-	bh_wbuf_u64(w, 0);
-	bh_wbuf_u32(w, record->size);
-	bh_wbuf_u64(w, record->seq);
-	bh_wbuf_put(w, record->data, record->size);
-	if (!w->err) {
-		check = check_of(w->data + start + 8, w->size - start - 8, epoch);
-		memcpy(w->data + start, &check, sizeof(check));
-	}
+	memcpy(record + 8, &le_size, sizeof(le_size));
+	memcpy(record + 12, &le_seq, sizeof(le_seq));
+	check = check_of(record + 8, BH_SPOOL_RECORD_HEAD - 8 + size, epoch);
+	memcpy(record, &check, sizeof(check));
 }
 
 int bh_spool_record_read(struct bh_rbuf *r, const uint8_t epoch[16], uint64_t after,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes of a spool's files, inside the room. Pure; readers take foreign bytes. Checks are SipHash with the
- * epoch as key: they find torn and rotten bytes and records of another spool, they do not authenticate.
+ * Bytes of a spool's files, inside the room. Pure; readers take foreign bytes. Checks are SipHash
+ * with the epoch as key: they find torn and rotten bytes and records of another spool, they do not
+ * authenticate.
  */
 #ifndef BH_BUS_SPOOL_FORMAT_H
 #define BH_BUS_SPOOL_FORMAT_H
@@ -18,12 +19,12 @@
 
 struct bh_spool_state {
 	uint64_t generation;
-	uint8_t epoch[16]; /* of what is appended now */
-	uint64_t head_index;	/* the newest segment */
+	uint8_t epoch[16];		/* of what is appended now */
+	uint64_t head_index;		/* the newest segment */
 	uint64_t ack_index, ack_offset; /* everything before is acknowledged */
-	uint64_t lost_from, lost_to; /* refused numbers that no gap event covers yet; 0: none */
-	uint8_t lost_reason;	     /* enum bh_spool_reason */
-	bool clean;		     /* closed and synced */
+	uint64_t lost_from, lost_to;	/* refused numbers that no gap event covers yet; 0: none */
+	uint8_t lost_reason;		/* enum bh_spool_reason */
+	bool clean;			/* closed and synced */
 	char boot_id[40];
 };
 enum bh_spool_reason { BH_SPOOL_REASON_FULL, BH_SPOOL_REASON_DISK };
@@ -47,10 +48,10 @@ struct bh_spool_record {
 	const char *data; /* borrowed */
 	uint32_t size;
 };
-void bh_spool_record_write(struct bh_wbuf *w, const uint8_t epoch[16],
-			   const struct bh_spool_record *record);
-/* The next whole record with a number above `after`. -EBADMSG at the end and at anything else; r->pos
- * then stands where the last whole record ended. */
+/* Puts the head before `size` bytes that stand at record + BH_SPOOL_RECORD_HEAD already. */
+void bh_spool_record_seal(uint8_t *record, const uint8_t epoch[16], uint64_t seq, uint32_t size);
+/* The next whole record with a number above `after`. -EBADMSG at the end and at anything else;
+ * r->pos then stands where the last whole record ended. */
 [[nodiscard]] int bh_spool_record_read(struct bh_rbuf *r, const uint8_t epoch[16], uint64_t after,
 				       struct bh_spool_record *ret_record);
 

@@ -32,6 +32,7 @@ struct bh_spool {
 	struct bh_spool_state state;
 	char epoch_text[BH_UUID_TEXT_SIZE];
 	uint64_t next_seq;
+	uint8_t scratch[BH_SPOOL_RECORD_HEAD + BH_EVENT_SIZE_MAX];
 	uint64_t bytes;
 	uint64_t lost;
 	uint64_t truncated;

@@ -5,8 +5,8 @@
 
 void bh_event_track_load(struct bh_event_track *track, const char *epoch, uint64_t last)
 {
-	unsigned int keep = track->count < BH_EVENT_TRACK_EPOCHS ? track->count
-								 : BH_EVENT_TRACK_EPOCHS - 1;
+	unsigned int keep =
+		track->count < BH_EVENT_TRACK_EPOCHS ? track->count : BH_EVENT_TRACK_EPOCHS - 1;
 
 	memmove(&track->epochs[1], &track->epochs[0], keep * sizeof(track->epochs[0]));
 	snprintf(track->epochs[0].epoch, sizeof(track->epochs[0].epoch), "%s", epoch);

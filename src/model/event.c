@@ -81,18 +81,27 @@ void bh_event_stamp(json_t *event, const char *producer, const char *epoch, uint
 	json_object_set_new(event, "seq", json_integer((json_int_t)seq));
 }
 
-int bh_event_format(const json_t *event, char **ret_line, size_t *ret_size, struct bh_diag *diag)
+int bh_event_write(const json_t *event, char *buf, size_t *ret_size, struct bh_diag *diag)
 {
-	BH_FREE char *line = bh_json_dump(event);
-	size_t size = strlen(line);
+	size_t size = json_dumpb(event, buf, BH_EVENT_SIZE_MAX, JSON_COMPACT);
 
-	if (size > BH_EVENT_SIZE_MAX) {
+	if (!size || size > BH_EVENT_SIZE_MAX) {
 		return bh_diag_set(diag, -EMSGSIZE, "an event of %zu bytes is over the limit of %d",
 				   size, BH_EVENT_SIZE_MAX);
 	}
 	*ret_size = size;
-	*ret_line = bh_steal(&line);
 	return 0;
+}
+
+int bh_event_format(const json_t *event, char **ret_line, size_t *ret_size, struct bh_diag *diag)
+{
+	BH_FREE char *line = bh_alloc(BH_EVENT_SIZE_MAX + 1);
+	int r = bh_event_write(event, line, ret_size, diag);
+
+	if (!r) {
+		*ret_line = bh_steal(&line);
+	}
+	return r;
 }
 
 /* RFC 3339 in UTC, fractions of up to nine digits. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the bus carries on this machine, everything real: TLS, nats-server with JetStream on disk, spools.
- *	bench_bus [events per producer] [producers]
- * Prints events per second from bh_producer_put() to the consumer's handler, alone and with the spool and
- * the parsing looked at by themselves, and the time of a request and its reply.
+ * What the bus carries on this machine, everything real: TLS, nats-server with JetStream on disk,
+ *spools. bench_bus [events per producer] [producers] Prints events per second from
+ *bh_producer_put() to the consumer's handler, alone and with the spool and the parsing looked at by
+ *themselves, and the time of a request and its reply.
  */
 #include "../unit/bus_lab.h"
 
@@ -134,9 +134,9 @@ static void bench_events(struct bench *b, const char *const *names)
 	all_s = seconds_since(began);
 	printf("events: %llu from %u producers in %.2f s (put in %.2f s): %.0f per second, "
 	       "%llu repeats, %.1f events per commit, %.2f s of CPU in this process\n",
-	       (unsigned long long)b->stored, b->producers, all_s, put_s,
-	       (double)b->stored / all_s, (unsigned long long)b->repeats,
-	       (double)b->stored / (double)b->batches, cpu_seconds() - cpu);
+	       (unsigned long long)b->stored, b->producers, all_s, put_s, (double)b->stored / all_s,
+	       (unsigned long long)b->repeats, (double)b->stored / (double)b->batches,
+	       cpu_seconds() - cpu);
 	bh_consumer_free(consumer);
 	for (unsigned int i = 0; i < b->producers; i++) {
 		bh_producer_free(producer[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A spool's folder out of foreign bytes. The first byte says what the rest is: even, the files as they are
- * (state, then one segment); odd, pieces that get right checks, so that what lies behind them is reached.
- * Afterwards the spool must work: take an event and hand everything out.
+ * A spool's folder out of foreign bytes. The first byte says what the rest is: even, the files as
+ * they are (state, then one segment); odd, pieces that get right checks, so that what lies behind
+ * them is reached. Afterwards the spool must work: take an event and hand everything out.
  */
 #include "base/util.h"
 #include "bus/spool.h"
@@ -57,11 +57,13 @@ static void write_checked(int dir_fd, const uint8_t *data, size_t size)
 	while (bh_rbuf_left(&r)) {
 		uint32_t length = bh_rbuf_u8(&r);
 		uint64_t seq = bh_rbuf_u64(&r);
-		struct bh_spool_record record = {
-			.seq = seq, .size = length, .data = bh_rbuf_take(&r, length)};
+		const void *payload = bh_rbuf_take(&r, length);
+		uint8_t record[BH_SPOOL_RECORD_HEAD + 256];
 
-		if (record.data) {
-			bh_spool_record_write(&w, header.epoch, &record);
+		if (payload) {
+			memcpy(record + BH_SPOOL_RECORD_HEAD, payload, length);
+			bh_spool_record_seal(record, header.epoch, seq, length);
+			bh_wbuf_put(&w, record, BH_SPOOL_RECORD_HEAD + length);
 		}
 	}
 	write_file(dir_fd, "0000000000000001.seg", w.data, w.size);

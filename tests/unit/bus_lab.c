@@ -153,7 +153,8 @@ bool lab_until(struct lab *lab, lab_condition *condition, void *arg)
 	uint64_t end = bh_time_mono_ns() + LAB_WAIT_MS * BH_NS_PER_MS;
 	uv_timer_t tick;
 
-	/* so that a turn of the loop ends and the limit is seen; conditions are looked at after each */
+	/* so that a turn of the loop ends and the limit is seen; conditions are looked at after
+	 * each */
 	uv_timer_init(&lab->loop, &tick);
 	uv_timer_start(&tick, on_tick, 20, 20);
 	while (!condition(arg) && bh_time_mono_ns() < end) {

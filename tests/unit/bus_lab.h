@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the tests of the bus share: a temporary folder with a CA, a private nats-server on a free loopback
- * port, clients, and waiting on the loop for a condition with a limit. Everything made is removed by
- * lab_free().
+ * What the tests of the bus share: a temporary folder with a CA, a private nats-server on a free
+ * loopback port, clients, and waiting on the loop for a condition with a limit. Everything made is
+ * removed by lab_free().
  */
 #ifndef BH_TESTS_BUS_LAB_H
 #define BH_TESTS_BUS_LAB_H

@@ -190,11 +190,32 @@ static void publish(struct bh_bus *bus, const char *subject, const char *reply, 
 static void test_host_hears_nothing(void **state)
 {
 	static const char *const tries[] = {
-		">", "*", "bh.>", "bh.*.*.*", "bh.host.*.cmd", "bh.host.*.req", "bh.host.h2.cmd",
-		"bh.host.h2.req", "bh.host.h2.>", "bh.ev.>", "bh.ev.h2", "bh.ev.h1", "_INBOX.>",
-		"_INBOX.*.>", "_INBOX.host.>", "_INBOX.host.*.>", "_INBOX.host.h2.>",
-		"_INBOX.manager.>", "$JS.API.>", "$JS.>", "$JS.EVENT.>", "$SYS.>", "$JS.ACK.>",
-		"_R_.>", "$KV.>", "bh.host.h1.req",
+		">",
+		"*",
+		"bh.>",
+		"bh.*.*.*",
+		"bh.host.*.cmd",
+		"bh.host.*.req",
+		"bh.host.h2.cmd",
+		"bh.host.h2.req",
+		"bh.host.h2.>",
+		"bh.ev.>",
+		"bh.ev.h2",
+		"bh.ev.h1",
+		"_INBOX.>",
+		"_INBOX.*.>",
+		"_INBOX.host.>",
+		"_INBOX.host.*.>",
+		"_INBOX.host.h2.>",
+		"_INBOX.manager.>",
+		"$JS.API.>",
+		"$JS.>",
+		"$JS.EVENT.>",
+		"$SYS.>",
+		"$JS.ACK.>",
+		"_R_.>",
+		"$KV.>",
+		"bh.host.h1.req",
 	};
 	struct bh_bus *manager = lab_client_up(&lab, "manager");
 	struct bh_bus *h1 = lab_client_up(&lab, "host.h1");
@@ -232,16 +253,29 @@ static void test_host_hears_nothing(void **state)
 static void test_host_says_nothing(void **state)
 {
 	static const char *const tries[] = {
-		"bh.host.h2.cmd", "bh.host.h2.req", "bh.ev.h2", "bh.ev.manager", "bh.ev.h1.x",
-		"bh.host.h1.cmd", "bh.host.h1.req.x", "_INBOX.host.h2.x", "_INBOX.manager.x",
-		"_INBOX.host.h1.x", "x", "bh.x",
+		"bh.host.h2.cmd",
+		"bh.host.h2.req",
+		"bh.ev.h2",
+		"bh.ev.manager",
+		"bh.ev.h1.x",
+		"bh.host.h1.cmd",
+		"bh.host.h1.req.x",
+		"_INBOX.host.h2.x",
+		"_INBOX.manager.x",
+		"_INBOX.host.h1.x",
+		"x",
+		"bh.x",
 	};
 	static const char *const api_tries[] = {
-		"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.CREATE.X",
-		"$JS.API.STREAM.DELETE.BH_EVENTS", "$JS.API.STREAM.PURGE.BH_EVENTS",
+		"$JS.API.INFO",
+		"$JS.API.STREAM.NAMES",
+		"$JS.API.STREAM.CREATE.X",
+		"$JS.API.STREAM.DELETE.BH_EVENTS",
+		"$JS.API.STREAM.PURGE.BH_EVENTS",
 		"$JS.API.CONSUMER.DELETE.BH_EVENTS.manager",
 		"$JS.API.CONSUMER.MSG.NEXT.BH_EVENTS.manager",
-		"$JS.API.STREAM.MSG.GET.BH_EVENTS", "$JS.ACK.BH_EVENTS.manager.1.1.1.1.1",
+		"$JS.API.STREAM.MSG.GET.BH_EVENTS",
+		"$JS.ACK.BH_EVENTS.manager.1.1.1.1.1",
 		"$SYS.REQ.SERVER.PING",
 	};
 	struct bh_bus *manager = lab_client_up(&lab, "manager");
@@ -280,8 +314,8 @@ static void test_host_says_nothing(void **state)
 static void test_foreign_reply_subject(void **state)
 {
 	static const char *const replies[] = {
-		"bh.host.h2.cmd", "bh.host.h1.cmd", "_INBOX.host.h2.x", "$JS.API.STREAM.NAMES",
-		"_INBOX.host.h1",
+		"bh.host.h2.cmd",	"bh.host.h1.cmd", "_INBOX.host.h2.x",
+		"$JS.API.STREAM.NAMES", "_INBOX.host.h1",
 	};
 	struct bh_bus *manager = lab_client_up(&lab, "manager");
 	struct bh_bus *h1 = lab_client_up(&lab, "host.h1");

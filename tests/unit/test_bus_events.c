@@ -22,11 +22,11 @@ struct book {
 	struct bh_event_track track;
 	uint64_t stored; /* events that the tracker let through, gaps not counted */
 	uint64_t repeats;
-	uint64_t missing; /* numbers that nobody declared */
+	uint64_t missing;  /* numbers that nobody declared */
 	uint64_t declared; /* numbers covered by gap events */
 	uint64_t gap_events;
 	uint64_t gap_count; /* their "count" */
-	uint64_t next_n;   /* the events carry n = 0, 1, 2, ... */
+	uint64_t next_n;    /* the events carry n = 0, 1, 2, ... */
 	uint64_t disorder;
 };
 
@@ -472,14 +472,20 @@ static void on_info(int err, const struct bh_bus_raw *reply, void *arg)
 static void test_acknowledgement_as_weapon(void **state)
 {
 	static const char *const aims[] = {
-		"$JS.API.STREAM.PURGE.BH_EVENTS", "$JS.API.STREAM.DELETE.BH_EVENTS",
-		"$JS.API.STREAM.MSG.DELETE.BH_EVENTS", "$JS.API.CONSUMER.DELETE.BH_EVENTS.manager",
-		"$JS.API.STREAM.UPDATE.BH_EVENTS", "$JS.API.STREAM.RESTORE.BH_EVENTS",
-		"$JS.API.SERVER.REMOVE", "$JS.API.STREAM.CREATE.BH_EVENTS",
+		"$JS.API.STREAM.PURGE.BH_EVENTS",
+		"$JS.API.STREAM.DELETE.BH_EVENTS",
+		"$JS.API.STREAM.MSG.DELETE.BH_EVENTS",
+		"$JS.API.CONSUMER.DELETE.BH_EVENTS.manager",
+		"$JS.API.STREAM.UPDATE.BH_EVENTS",
+		"$JS.API.STREAM.RESTORE.BH_EVENTS",
+		"$JS.API.SERVER.REMOVE",
+		"$JS.API.STREAM.CREATE.BH_EVENTS",
 		"$JS.API.CONSUMER.DURABLE.CREATE.BH_EVENTS.manager",
 		"$JS.API.STREAM.SNAPSHOT.BH_EVENTS",
 		"$JS.API.STREAM.LEADER.STEPDOWN.BH_EVENTS",
-		"$JS.ACK.BH_EVENTS.manager.1.2.2.1700000000000000000.0", "bh.ev.h2", "bh.host.h2.cmd",
+		"$JS.ACK.BH_EVENTS.manager.1.2.2.1700000000000000000.0",
+		"bh.ev.h2",
+		"bh.host.h2.cmd",
 	};
 	struct lab lab;
 	struct sink sink = {};
@@ -527,7 +533,8 @@ static void test_acknowledgement_as_weapon(void **state)
 	lab_done(&lab);
 }
 
-/* Events that name another producer, and garbage, are dropped and counted; the rest goes through. */
+/* Events that name another producer, and garbage, are dropped and counted; the rest goes through.
+ */
 static void test_forged(void **state)
 {
 	static const char good[] =

@@ -178,8 +178,8 @@ static void test_no_binary(void **state)
 
 static void test_bad_options(void **state)
 {
-	static const char *const listens[] = {"", "4222", "localhost:4222", "127.0.0.1:0",
-					      "127.0.0.1:99999", "127.0.0.1:x"};
+	static const char *const listens[] = {
+		"", "4222", "localhost:4222", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:x"};
 	struct lab lab;
 	BH_FREE char *ca = NULL;
 
@@ -194,8 +194,8 @@ static void test_bad_options(void **state)
 		struct bh_diag diag = {};
 		struct bh_bus_server *server;
 
-		assert_int_equal(
-			bh_bus_server_new(&lab.loop, &options, NULL, 0, &server, &diag), -EINVAL);
+		assert_int_equal(bh_bus_server_new(&lab.loop, &options, NULL, 0, &server, &diag),
+				 -EINVAL);
 		assert_true(*diag.text);
 	}
 	lab_done(&lab);
@@ -239,14 +239,10 @@ static void test_certificate_renewed(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_adopted),
-		cmocka_unit_test(test_replaced),
-		cmocka_unit_test(test_stale_pid_file),
-		cmocka_unit_test(test_address_taken),
-		cmocka_unit_test(test_no_binary),
-		cmocka_unit_test(test_bad_options),
-		cmocka_unit_test(test_fragment),
-		cmocka_unit_test(test_certificate_renewed),
+		cmocka_unit_test(test_adopted),	       cmocka_unit_test(test_replaced),
+		cmocka_unit_test(test_stale_pid_file), cmocka_unit_test(test_address_taken),
+		cmocka_unit_test(test_no_binary),      cmocka_unit_test(test_bad_options),
+		cmocka_unit_test(test_fragment),       cmocka_unit_test(test_certificate_renewed),
 	};
 
 	if (argc > 1) {

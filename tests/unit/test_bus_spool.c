@@ -69,8 +69,7 @@ static int add(struct bh_spool *s, uint64_t n, uint64_t *ret_seq)
 	int r;
 
 	json_object_set_new(e, "n", json_integer((json_int_t)n));
-	json_object_set_new(e, "pad",
-			    json_string("0123456789012345678901234567890123456789"));
+	json_object_set_new(e, "pad", json_string("0123456789012345678901234567890123456789"));
 	r = bh_spool_append(s, e, 1, ret_seq, NULL);
 	json_decref(e);
 	return r;
@@ -134,8 +133,7 @@ static void drain(struct bh_spool *s, uint64_t max_events, struct reading *r)
 		assert_true(batch.size <= 16384);
 		assert_true(batch.first <= batch.last);
 		for (;;) {
-			const char *eol =
-				memchr(p, '\n', (size_t)(batch.data + batch.size - p));
+			const char *eol = memchr(p, '\n', (size_t)(batch.data + batch.size - p));
 			const char *stop = eol ? eol : batch.data + batch.size;
 
 			read_line(p, (size_t)(stop - p), r);
@@ -597,11 +595,20 @@ int main(int argc, char **argv)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_order),	       T(test_reopen),	    T(test_power_loss_keeps_old),
-		T(test_locked),	       T(test_full),	    T(test_lose),
-		T(test_torn_everywhere), T(test_rotten_byte), T(test_segment_lost),
-		T(test_folder_lost),   T(test_state_lost),  T(test_disk_full),
-		T(test_sync_take),     cmocka_unit_test(test_track),
+		T(test_order),
+		T(test_reopen),
+		T(test_power_loss_keeps_old),
+		T(test_locked),
+		T(test_full),
+		T(test_lose),
+		T(test_torn_everywhere),
+		T(test_rotten_byte),
+		T(test_segment_lost),
+		T(test_folder_lost),
+		T(test_state_lost),
+		T(test_disk_full),
+		T(test_sync_take),
+		cmocka_unit_test(test_track),
 	};
 
 	if (argc > 1) {

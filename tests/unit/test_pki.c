@@ -98,9 +98,9 @@ static void test_ca_cert_lost(void **state)
 	bh_pki_ca_free(c);
 	assert_int_equal(unlink(ca_file), 0);
 	assert_int_equal(bh_pki_ca_open(other, &c, &diag), 0);
-	assert_int_equal(bh_pki_install(bh_pki_ca_pem(c), cert, key_file, "host.x", out_ca,
-					out_cert, &diag),
-			 0);
+	assert_int_equal(
+		bh_pki_install(bh_pki_ca_pem(c), cert, key_file, "host.x", out_ca, out_cert, &diag),
+		0);
 	bh_pki_ca_free(c);
 }
 
@@ -218,15 +218,15 @@ static void test_install_refuses(void **state)
 	assert_int_equal(bh_pki_csr_make(other_key, "host.i", &other_csr, &diag), 0);
 	assert_int_equal(bh_pki_csr_sign(ca, csr, strlen(csr), &subject, &cert, &diag), 0);
 	/* another CA, another key, no certificate */
-	assert_int_equal(bh_pki_install(bh_pki_ca_pem(other), cert, key_file, "host.i", out_ca, out,
-					&diag),
-			 -EBADMSG);
-	assert_int_equal(bh_pki_install(bh_pki_ca_pem(ca), cert, other_key, "host.i", out_ca, out,
-					&diag),
-			 -EBADMSG);
-	assert_int_equal(bh_pki_install(bh_pki_ca_pem(ca), csr, key_file, "host.i", out_ca, out,
-					&diag),
-			 -EBADMSG);
+	assert_int_equal(
+		bh_pki_install(bh_pki_ca_pem(other), cert, key_file, "host.i", out_ca, out, &diag),
+		-EBADMSG);
+	assert_int_equal(
+		bh_pki_install(bh_pki_ca_pem(ca), cert, other_key, "host.i", out_ca, out, &diag),
+		-EBADMSG);
+	assert_int_equal(
+		bh_pki_install(bh_pki_ca_pem(ca), csr, key_file, "host.i", out_ca, out, &diag),
+		-EBADMSG);
 	assert_int_equal(access(out_ca, F_OK), -1);
 	bh_pki_ca_free(other);
 }
