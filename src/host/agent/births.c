@@ -3,7 +3,7 @@
  * Births: the hook holds a VM's start until this file answers.
  *
  * States of a birth, each left as soon as it can be:
- *   NETWORKS  its libvirt networks and devices are not known yet; a platform refresh is on its way
+ *   NETWORKS  its libvirt networks and devices are not known yet, or its devices can't be bound yet
  *   MANAGER   its NICs are bound, so closed; the manager was asked for what they need
  *   FED       the manager has answered with a hash; waiting until this host holds it
  *   (answer)  every NIC that can be protected reads back as attached and fed
@@ -100,7 +100,7 @@ static void allow_open(struct birth *b, const char *reason)
 	hostd_agent_event_vm(event, b->uuid, b->name, NULL);
 	json_object_set_new(event, "reason", json_string(reason));
 	hostd_agent_event(agent, event);
-	if (vm && hostd_ports_bind_vm(agent, vm, &diag) < 0) {
+	if (vm && hostd_ports_bind_vm(agent, vm, &diag) != 0) {
 		bh_log(BH_LOG_WARN, "birth", "VM %s: %s", b->name, diag.text);
 	}
 	bh_ctl_reply(b->req, json_pack("{s:s, s:s}", "how", "open", "warning", reason));
@@ -111,7 +111,7 @@ static void allow_open(struct birth *b, const char *reason)
 static void refuse(struct birth *b, const char *fmt, ...)
 {
 	struct hostd_agent *agent = b->agent;
-	char reason[400];
+	char reason[BH_DIAG_TEXT_SIZE];
 	uint8_t uuid[16];
 	json_t *event;
 	va_list ap;
@@ -252,7 +252,8 @@ static void ask_manager(struct birth *b, const struct hostd_vm *vm)
 			      on_manager, b);
 }
 
-static void bind_and_ask(struct birth *b, const struct hostd_vm *vm)
+/* False when the NICs could not be bound now; why says the reason. Else the birth may be gone. */
+static bool bind_and_ask(struct birth *b, const struct hostd_vm *vm, char *why, size_t size)
 {
 	struct bh_diag diag = {};
 	unsigned int protectable = 0;
@@ -267,34 +268,37 @@ static void bind_and_ask(struct birth *b, const struct hostd_vm *vm)
 			       "one of its NICs can't be protected: %s (refuse_unprotected in "
 			       "hostd.yaml)",
 			       place.reason);
-			return;
+			return true;
 		}
 	}
-	if (hostd_ports_bind_vm(b->agent, vm, &diag) < 0) {
-		refuse(b, "%s", diag.text);
-		return;
+	if (hostd_ports_bind_vm(b->agent, vm, &diag) != 0) {
+		snprintf(why, size, "%s", diag.text);
+		return false;
 	}
 	b->vm = hostd_names_vm(b->agent, vm);
 	if (!protectable) {
 		bh_counter_add(&births_allowed, 1);
 		allow(b, "it has no NIC to protect");
-		return;
+	} else {
+		ask_manager(b, vm);
 	}
-	ask_manager(b, vm);
+	return true;
 }
 
 /* Moves one birth on as far as it goes. It may be gone afterwards. */
 static void advance(struct birth *b, uint64_t now_ns)
 {
 	const struct hostd_vm *vm = hostd_inventory_find(b->agent->inv, b->uuid);
-	char why[300] = "the manager has not answered";
+	char why[BH_DIAG_TEXT_SIZE] = "the manager has not answered";
 
 	if (!vm) {
 		refuse(b, "it went away while it was starting");
 		return;
 	}
-	if (b->state == BIRTH_NETWORKS && place_known(b, vm, why, sizeof(why))) {
-		bind_and_ask(b, vm);
+	/* what stood on the device before may take a moment to go: tried again until the deadline
+	 */
+	if (b->state == BIRTH_NETWORKS && place_known(b, vm, why, sizeof(why)) &&
+	    bind_and_ask(b, vm, why, sizeof(why))) {
 		return;
 	}
 	if (b->state == BIRTH_FED) {

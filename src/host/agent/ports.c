@@ -228,7 +228,7 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 		fill_key(&w->key, vm, nic);
 		HASH_ADD(hh, p->nics, key, sizeof(w->key), w);
 		err = bind_nic(p->agent, vm, nic, &place, &p->pass, &diag);
-		if (err < 0 && err != -ENODEV) { /* gone meanwhile: its news are on their way */
+		if (err && err != -ENODEV) { /* gone meanwhile: its news are on their way */
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		}
 	}
@@ -284,7 +284,7 @@ static void bind_uplink(struct hostd_agent *agent, const struct hostd_link *l, b
 	if (!whole && find.port.kind == BH_PORT_UPLINK && find.port.bridge == l->master) {
 		return;
 	}
-	if (hostd_dp_bind_uplink(agent->dp, l->ifindex, l->master, &diag) < 0) {
+	if (hostd_dp_bind_uplink(agent->dp, l->ifindex, l->master, &diag) != 0) {
 		bh_counter_add(&ports_failed, 1);
 		bh_log_limited(BH_LOG_ERROR, "ports", 5, "uplink %s: %s", l->name, diag.text);
 	} else if (find.port.kind != BH_PORT_UPLINK) {
@@ -301,7 +301,7 @@ static void bind_bridge(struct hostd_agent *agent, const struct bridge *b, bool 
 	if (!whole && find.port.kind == BH_PORT_BRIDGE) {
 		return;
 	}
-	if (hostd_dp_bind_bridge(agent->dp, b->ifindex, &diag) < 0) {
+	if (hostd_dp_bind_bridge(agent->dp, b->ifindex, &diag) != 0) {
 		bh_counter_add(&ports_failed, 1);
 		bh_log_limited(BH_LOG_ERROR, "ports", 5, "bridge %s: %s", b->name, diag.text);
 	} else if (find.port.kind != BH_PORT_BRIDGE) {
@@ -392,7 +392,7 @@ static void unbind_rest(struct picture *p)
 
 	hostd_dp_each_nic(agent->dp, check_nic, p);
 	bh_vec_foreach (key, &p->unbind_nics) {
-		if (hostd_dp_unbind(agent->dp, key, &diag) < 0) {
+		if (hostd_dp_unbind(agent->dp, key, &diag) != 0) {
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		} else {
 			bh_counter_add(&ports_unbound, 1);
@@ -400,7 +400,7 @@ static void unbind_rest(struct picture *p)
 	}
 	hostd_dp_each_port(agent->dp, check_port, p);
 	bh_vec_foreach (ifindex, &p->unbind_ports) {
-		if (hostd_dp_unbind_port(agent->dp, *ifindex, &diag) < 0) {
+		if (hostd_dp_unbind_port(agent->dp, *ifindex, &diag) != 0) {
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
 		}
 	}
@@ -446,7 +446,7 @@ static void set_host_addrs(struct hostd_agent *agent)
 		/* a struct hostd_link_addr is 16 bytes and nothing else */
 		if (l && hostd_dp_set_host_addrs(agent->dp, pair->net,
 						 (const uint8_t(*)[16])l->addrs.items,
-						 l->addrs.count, &diag) < 0) {
+						 l->addrs.count, &diag) != 0) {
 			bh_log_limited(BH_LOG_ERROR, "ports", 5, "addresses of %s: %s", l->name,
 				       diag.text);
 		}
