@@ -476,8 +476,9 @@ static void a_flip_is_whole(void **state)
 	destroy_world(dp);
 }
 
-/* Adopts, replaces the programs and commits until it is killed. */
-static void busy_process(int ready)
+/* Adopts, replaces the programs and commits until it is killed. Says that it is ready before that,
+ * or (late) when commits begin. */
+static void busy_process(int ready, bool late)
 {
 	struct hostd_dp_options options;
 	struct hostd_dp_report report;
@@ -485,7 +486,8 @@ static void busy_process(int ready)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	world_options(&world, &options);
-	if (write(ready, "x", 1) != 1 || hostd_dp_open(&options, &dp, NULL, NULL)) {
+	if ((!late && write(ready, "x", 1) != 1) || hostd_dp_open(&options, &dp, NULL, NULL) ||
+	    (late && write(ready, "x", 1) != 1)) {
 		_exit(1);
 	}
 	for (int i = 0;; i++) {
@@ -513,14 +515,14 @@ static void kill_at_any_moment(void **state)
 	srandom(1);
 	for (int i = 0; i < 50; i++) {
 		int ready[2], status;
-		struct timespec nap = {.tv_nsec = random() % 600000000};
+		struct timespec nap = {.tv_nsec = random() % 300000000};
 		char c;
 		pid_t pid;
 
 		assert_int_equal(pipe(ready), 0);
 		pid = fork();
 		if (!pid) {
-			busy_process(ready[1]);
+			busy_process(ready[1], i % 2 == 1);
 		}
 		assert_int_equal(read(ready[0], &c, 1), 1);
 		nanosleep(&nap, NULL); /* the random moment itself, not a wait for something */
@@ -529,7 +531,7 @@ static void kill_at_any_moment(void **state)
 		assert_true(WIFSIGNALED(status));
 		close(ready[0]);
 		close(ready[1]);
-		if (i % 5 == 4) {
+		if (i % 5 > 2) {
 			dp = open_world(HOSTD_DP_ATTACH_AUTO, true, &info);
 			assert_true(info.adopted);
 			assert_int_equal(info.replaced, 6);
@@ -539,7 +541,7 @@ static void kill_at_any_moment(void **state)
 			close_world(dp);
 		}
 	}
-	print_message("%u of 10 adoptions had an interrupted commit to mend\n", recovered);
+	print_message("%u of 20 adoptions had an interrupted commit to mend\n", recovered);
 	end_traffic(&traffic);
 	dp = open_world(HOSTD_DP_ATTACH_AUTO, true, &info);
 	bh_image_free(image);
