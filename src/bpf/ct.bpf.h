@@ -92,7 +92,6 @@ static __always_inline void bh_ct_event_fill(struct bh_flow_event *e, const stru
 
 	bh_event_init(e, now);
 	e->type = BH_FLOW_CLOSED;
-	e->reason = BH_REASON_CT_EXPIRED;
 	e->action = BH_ACTION_ALLOW;
 	e->packets[0] = ct->packets[opener];
 	e->packets[1] = ct->packets[!opener];
@@ -124,7 +123,7 @@ static __always_inline void bh_ct_event_ports(struct bh_flow_event *e, const str
 }
 
 static __always_inline void bh_ct_closed4(const struct bh_ct4_key *key, const struct bh_ct *ct,
-					  __u64 now)
+					  __u64 now, __u8 reason)
 {
 	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
 	bool hi = ct->flags & BH_CT_ORIG_HI;
@@ -134,6 +133,7 @@ static __always_inline void bh_ct_closed4(const struct bh_ct4_key *key, const st
 		return;
 	}
 	bh_ct_event_fill(e, ct, now);
+	e->reason = reason;
 	e->net = key->net;
 	e->vlan = key->vlan;
 	e->proto = key->proto;
@@ -145,7 +145,7 @@ static __always_inline void bh_ct_closed4(const struct bh_ct4_key *key, const st
 }
 
 static __always_inline void bh_ct_closed6(const struct bh_ct6_key *key, const struct bh_ct *ct,
-					  __u64 now)
+					  __u64 now, __u8 reason)
 {
 	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
 	bool hi = ct->flags & BH_CT_ORIG_HI;
@@ -155,6 +155,7 @@ static __always_inline void bh_ct_closed6(const struct bh_ct6_key *key, const st
 		return;
 	}
 	bh_ct_event_fill(e, ct, now);
+	e->reason = reason;
 	e->net = key->net;
 	e->vlan = key->vlan;
 	e->proto = key->proto;
@@ -175,7 +176,7 @@ static int bh_ct4_timer(void *map, struct bh_ct4_key *key, struct bh_ct *ct)
 		bpf_timer_start(&ct->timer, due - now + 1000000, 0);
 		return 0;
 	}
-	bh_ct_closed4(&k, ct, now);
+	bh_ct_closed4(&k, ct, now, BH_REASON_CT_EXPIRED);
 	if (!bpf_map_delete_elem(&bh_ct4, &k)) {
 		bh_ct_uncharge(charged);
 		bh_stat_add(charged, BH_REASON_CT_EXPIRED, 0);
@@ -193,7 +194,7 @@ static int bh_ct6_timer(void *map, struct bh_ct6_key *key, struct bh_ct *ct)
 		bpf_timer_start(&ct->timer, due - now + 1000000, 0);
 		return 0;
 	}
-	bh_ct_closed6(&k, ct, now);
+	bh_ct_closed6(&k, ct, now, BH_REASON_CT_EXPIRED);
 	if (!bpf_map_delete_elem(&bh_ct6, &k)) {
 		bh_ct_uncharge(charged);
 		bh_stat_add(charged, BH_REASON_CT_EXPIRED, 0);
@@ -234,8 +235,8 @@ __weak int bh_ct_arm(struct __sk_buff *skb)
 	return 0;
 }
 
-/* Ends the packet's entry now and reports it. */
-__weak int bh_ct_end(struct __sk_buff *skb)
+/* Ends the packet's entry now and reports it with the reason why. */
+__weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 {
 	struct bh_pkt *p = bh_pkt_get();
 	__u32 charged = 0;
@@ -251,10 +252,10 @@ __weak int bh_ct_end(struct __sk_buff *skb)
 	}
 	charged = ct->charged;
 	if (p->v6) {
-		bh_ct_closed6(&p->key.v6, ct, p->now);
+		bh_ct_closed6(&p->key.v6, ct, p->now, reason);
 		err = bpf_map_delete_elem(&bh_ct6, &p->key.v6);
 	} else {
-		bh_ct_closed4(&p->key.v4, ct, p->now);
+		bh_ct_closed4(&p->key.v4, ct, p->now, reason);
 		err = bpf_map_delete_elem(&bh_ct4, &p->key.v4);
 	}
 	if (!err) {
@@ -323,6 +324,8 @@ static __always_inline bool bh_ct_follow(struct bh_ct *ct, const struct bh_pkt *
 		if (p->w.frag != BH_FRAG_LATER) {
 			state = bh_ct_tcp_next(ct, p, reply);
 		}
+	} else if (p->proto == BH_P_SCTP && p->tcp_flags & BH_TCP_RST) {
+		state = BH_CT_CLOSED;
 	} else if (reply && state == BH_CT_NEW) {
 		state = BH_CT_ESTABLISHED;
 	}

@@ -341,8 +341,8 @@ __weak int bh_deliver_ip(struct __sk_buff *skb)
 		return reason;
 	}
 	if (p->special == BH_SPECIAL_DHCP_ANSWER) {
-		if (!p->v6 && (p->nic_flags & BH_NIC_LEARN_DHCP)) {
-			bh_dhcp_learn(skb);
+		if (p->nic_flags & BH_NIC_LEARN_DHCP) {
+			(void)(p->v6 ? bh_dhcp6_learn(skb) : bh_dhcp_learn(skb));
 		}
 		return BH_REASON_PASS;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   Learns a NIC's address from the DHCPACK that is delivered to it.
+ * Purpose   Learns a NIC's addresses from the DHCPACK or DHCPv6 Reply that is delivered to it.
  * Ownership Entries made here have BH_ADDR_LEARNED and a time to end; user space sweeps them.
  * Threads   See maps.bpf.h.
  *
@@ -17,6 +17,9 @@
 #include "policy.bpf.h"
 #include "events.bpf.h"
 
+#define BH_DHCP6_REPLY	7
+#define BH_DHCP6_IA_NA	3
+#define BH_DHCP6_IAADDR 5
 #define BH_DHCP_OPTIONS 64
 #define BH_DHCP_COOKIE	0x63825363
 #define BH_DHCP_FIXED	240
@@ -75,8 +78,9 @@ static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
 	return 0;
 }
 
-/* Writes both maps. Returns the action for the event: DENY when somebody else holds the address. */
-static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32 lease_s)
+/* Writes both maps for the address in ask_addr. Returns the action for the event: DENY when
+ * somebody else holds the address. */
+static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 lease_s)
 {
 	struct bh_nic_addr own = {.present = {1, 1}, .flags = BH_ADDR_LEARNED}, *had;
 	struct bh_addr_key akey = {.net = p->net, .vlan = p->vlan};
@@ -88,7 +92,6 @@ static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 yiaddr, __u32
 	if (!n) {
 		return BH_ACTION_DENY;
 	}
-	bh_ip_from4(&p->ask_addr, yiaddr);
 	who = bh_policy_who(p, &p->ask_addr);
 	if (who.identity != BH_IDENTITY_WORLD && who.identity != p->identity) {
 		return BH_ACTION_DENY;
@@ -144,6 +147,16 @@ static __always_inline void bh_dhcp_report(struct bh_pkt *p, __u32 lease_s, __u8
 	bpf_ringbuf_submit(e, 0);
 }
 
+static __always_inline void bh_dhcp_take(struct bh_pkt *p, __u32 lease_s)
+{
+	int action = bh_dhcp_install(p, lease_s);
+
+	if (action == BH_ACTION_ALLOW) {
+		bh_stat_add(p->nic, BH_REASON_DHCP_LEARNED, p->len);
+	}
+	bh_dhcp_report(p, lease_s, action);
+}
+
 /* An answer of a DHCP server (IPv4) at the tap of the NIC that it is for. */
 __weak int bh_dhcp_learn(struct __sk_buff *skb)
 {
@@ -152,7 +165,6 @@ __weak int bh_dhcp_learn(struct __sk_buff *skb)
 	struct bh_dhcp dhcp;
 	__u32 cookie, base;
 	struct bh_nic *n;
-	int action;
 
 	if (!p || p->w.frag_seen) {
 		return 0;
@@ -176,11 +188,62 @@ __weak int bh_dhcp_learn(struct __sk_buff *skb)
 	if (!p->dhcp_ack || !p->dhcp_lease_s) {
 		return 0;
 	}
-	action = bh_dhcp_install(p, dhcp.yiaddr, p->dhcp_lease_s);
-	if (action == BH_ACTION_ALLOW) {
-		bh_stat_add(p->nic, BH_REASON_DHCP_LEARNED, p->len);
+	bh_ip_from4(&p->ask_addr, dhcp.yiaddr);
+	bh_dhcp_take(p, p->dhcp_lease_s);
+	return 0;
+}
+
+/*
+ * One DHCPv6 option (RFC 8415, 21). IA_NA is entered: what it holds comes next, so that one loop
+ * walks it all.
+ */
+static long bh_dhcp6_option(__u32 i, struct bh_dhcp_walk *w)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	__u32 off, size, valid;
+	__u8 o[4];
+
+	if (!p) {
+		return 1;
 	}
-	bh_dhcp_report(p, p->dhcp_lease_s, action);
+	off = p->dhcp_off;
+	if (off + sizeof(o) > p->w.end || bpf_skb_load_bytes(w->skb, off, o, sizeof(o))) {
+		return 1;
+	}
+	size = o[2] << 8 | o[3];
+	if (off + sizeof(o) + size > p->w.end) {
+		return 1;
+	}
+	if (o[0] == 0 && o[1] == BH_DHCP6_IA_NA && size >= 12) {
+		p->dhcp_off = off + sizeof(o) + 12;
+		return 0;
+	}
+	p->dhcp_off = off + sizeof(o) + size;
+	if (o[0] != 0 || o[1] != BH_DHCP6_IAADDR || size < 24 ||
+	    bpf_skb_load_bytes(w->skb, off + 4, &p->ask_addr, sizeof(p->ask_addr)) ||
+	    bpf_skb_load_bytes(w->skb, off + 24, &valid, sizeof(valid))) {
+		return 0;
+	}
+	if (valid && p->ask_addr.b[0] != 0xff && (p->ask_addr.d[0] || p->ask_addr.d[1])) {
+		bh_dhcp_take(p, bpf_ntohl(valid));
+	}
+	return 0;
+}
+
+/* A Reply of a DHCPv6 server. It has no hardware address in it; who it is for is who it is sent to.
+ */
+__weak int bh_dhcp6_learn(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	struct bh_dhcp_walk walk = {.skb = skb};
+	__u8 type;
+
+	if (!p || p->w.frag_seen || p->group || p->eth.h_dest[0] & 1 || p->l4 + 12 > p->w.end ||
+	    bpf_skb_load_bytes(skb, p->l4 + 8, &type, sizeof(type)) || type != BH_DHCP6_REPLY) {
+		return 0;
+	}
+	p->dhcp_off = p->l4 + 12;
+	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp6_option, &walk, 0);
 	return 0;
 }
 

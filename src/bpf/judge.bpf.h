@@ -202,7 +202,7 @@ __weak int bh_ct_open(struct __sk_buff *skb, __u32 dir, __u32 have)
 		return reason;
 	}
 	if (have) {
-		bh_ct_end(skb);
+		bh_ct_end(skb, BH_REASON_PASS);
 	}
 	return bh_ct_insert(skb, dir);
 }
@@ -213,7 +213,8 @@ static __always_inline bool bh_ct_is_over(const struct bh_ct *ct, const struct b
 	if (p->now > ct->last_ns + bh_ct_timeout_ns(ct)) {
 		return true; /* its timer is a little late */
 	}
-	return p->proto == BH_P_TCP && p->opens && p->w.frag != BH_FRAG_LATER && !p->related &&
+	return (p->proto == BH_P_TCP || p->proto == BH_P_SCTP) && p->opens &&
+	       p->w.frag != BH_FRAG_LATER && !p->related &&
 	       (ct->state == BH_CT_CLOSED || ct->state == BH_CT_FIN);
 }
 
@@ -225,7 +226,7 @@ static __always_inline bool bh_ct_is_counter(const struct bh_ct *ct, const struc
 	if (!reply || !p->opens || p->related || p->w.frag == BH_FRAG_LATER) {
 		return false;
 	}
-	if (p->proto == BH_P_TCP) {
+	if (p->proto == BH_P_TCP || p->proto == BH_P_SCTP) {
 		return ct->state == BH_CT_NEW;
 	}
 	return p->proto == BH_P_ICMP || p->proto == BH_P_ICMP6;
@@ -291,7 +292,7 @@ __weak int bh_ct_rejudge(struct __sk_buff *skb, __u32 dir)
 	}
 	if (reason != BH_REASON_PASS) {
 		bh_rule_stat_add(p->rules[p->judged_dir & 1], p->judged_nic, p->judged_dir, p->len);
-		bh_ct_end(skb);
+		bh_ct_end(skb, reason);
 		return reason;
 	}
 	if (ask & 1) {
@@ -343,7 +344,7 @@ __weak int bh_ct_track(struct __sk_buff *skb, __u32 dir)
 	bh_ct_key_make(p);
 	ct = bh_ct_find(p);
 	if (ct && bh_ct_is_over(ct, p)) {
-		bh_ct_end(skb);
+		bh_ct_end(skb, BH_REASON_CT_EXPIRED);
 		ct = 0;
 	}
 	if (!ct) {
@@ -351,7 +352,7 @@ __weak int bh_ct_track(struct __sk_buff *skb, __u32 dir)
 	}
 	reply = (p->side & 1) != (ct->flags & BH_CT_ORIG_HI ? 1 : 0);
 	if (bh_ct_is_counter(ct, p, reply)) {
-		if (p->proto == BH_P_TCP) {
+		if (p->proto == BH_P_TCP || p->proto == BH_P_SCTP) {
 			return bh_ct_open(skb, dir, 1);
 		}
 		reason = bh_ct_ask_open(skb, dir);

@@ -278,6 +278,21 @@ static __always_inline int bh_parse_icmp(struct bh_pkt *p, const __u8 *h)
 	return BH_REASON_PASS;
 }
 
+/* The first chunk says whether an association begins or ends; RFC 9260, 3.2. */
+static __always_inline int bh_parse_sctp(struct __sk_buff *skb, struct bh_pkt *p, __u32 have)
+{
+	__u8 chunk = 0;
+
+	if (have >= 16 && bpf_skb_load_bytes(skb, p->w.off + 12, &chunk, 1)) {
+		return BH_REASON_DROP_MALFORMED;
+	}
+	p->opens = have >= 16 && chunk == 1; /* INIT */
+	if (chunk == 6 || chunk == 14) {     /* ABORT, SHUTDOWN COMPLETE */
+		p->tcp_flags = BH_TCP_RST;
+	}
+	return BH_REASON_PASS;
+}
+
 /* The transport header, in whole packets and first fragments: it must be there as a whole. */
 __weak int bh_parse_l4(struct __sk_buff *skb)
 {
@@ -326,6 +341,9 @@ __weak int bh_parse_l4(struct __sk_buff *skb)
 	p->policy_port = bpf_ntohs(p->dport);
 	if (p->proto == BH_P_TCP) {
 		return bh_parse_tcp(p, h, have);
+	}
+	if (p->proto == BH_P_SCTP) {
+		return bh_parse_sctp(skb, p, have);
 	}
 	if (p->proto == BH_P_UDP) {
 		__u32 size = bpf_ntohs(*(__u16 *)(h + 4));

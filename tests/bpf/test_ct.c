@@ -207,6 +207,29 @@ static void ipv6_and_sctp(void **state)
 	assert_int_equal(kit_ct(kit).identity[1], KIT_ID_FAR);
 }
 
+static void sctp_associations_begin_and_end(void **state)
+{
+	struct kit *kit = *state;
+	struct kit_frame f;
+
+	allow(kit, 1, BH_DIR_EGRESS, KIT_SCTP, 2905);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_SCTP, .sport = 1,
+		  .dport = 2905, .body = "\1\0\0\4", .body_size = 4);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	KIT_FRAME(&f, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_SCTP, .sport = 2905,
+		  .dport = 1, .body = "\1\0\0\4", .body_size = 4);
+	assert_reason(kit, 1, DROP_POLICY, kit_receive(kit, 1, BH_MARK_UPLINK, &f));
+	KIT_FRAME(&f, .src = "10.0.0.50", .dst = "10.0.0.1", .proto = KIT_SCTP, .sport = 2905,
+		  .dport = 1, .body = "\6\0\0\4", .body_size = 4);
+	assert_int_equal(kit_receive(kit, 1, BH_MARK_UPLINK, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).state, BH_CT_CLOSED);
+	assert_int_equal(kit_ct(kit).timeout_s, 10);
+	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = KIT_SCTP, .sport = 1,
+		  .dport = 2905, .body = "\1\0\0\4", .body_size = 4);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).state, BH_CT_NEW);
+}
+
 static void other_protocols_have_connections_by_number(void **state)
 {
 	struct kit *kit = *state;
@@ -307,6 +330,7 @@ static void a_new_generation_judges_anew(void **state)
 	assert_int_equal(kit_ct_count(kit), 0);
 	assert_int_equal(kit_event(kit, BH_FLOW_REFUSED)->rule, 200);
 	assert_int_equal(kit_event_count(kit, BH_FLOW_CLOSED), 1);
+	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->reason, BH_REASON_DROP_POLICY);
 	assert_reason(kit, 2, DROP_CT_INVALID, kit_send(kit, 2, &f));
 	TCP_12(&f, KIT_ACK);
 	assert_reason(kit, 1, DROP_CT_INVALID, kit_send(kit, 1, &f));
@@ -386,6 +410,7 @@ static void the_kernel_expires_entries(void **state)
 	assert_int_equal(kit_event_count(kit, BH_FLOW_CLOSED), 2);
 	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->packets[0], 1);
 	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->nic, 1);
+	assert_int_equal(kit_event(kit, BH_FLOW_CLOSED)->reason, BH_REASON_CT_EXPIRED);
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_state), &one, &s),
 			 0);
 	assert_int_equal(s.ct_count, 0);
@@ -517,6 +542,7 @@ int main(void)
 		TEST(uplink_sees_one_side),
 		TEST(ingress_opens_for_the_answer),
 		TEST(ipv6_and_sctp),
+		TEST(sctp_associations_begin_and_end),
 		TEST(other_protocols_have_connections_by_number),
 		TEST(echo_is_followed_by_identifier),
 		TEST(other_icmp_is_judged_each_time),

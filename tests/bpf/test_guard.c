@@ -386,6 +386,38 @@ static void addresses_are_learned(void **state)
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
+/* A Reply: client identifier, then IA_NA with two addresses, the second of them given back. */
+static void addresses_are_learned_over_ipv6(void **state)
+{
+	uint8_t b[4 + 8 + 16 + 2 * 28] = {7, 1, 2, 3, 0, 1, 0, 4, 0, 0, 0, 0, 0, 3, 0, 12 + 2 * 28};
+	struct kit *kit = *state;
+	struct bh_nic_addr own;
+	struct kit_frame f;
+
+	memcpy(b + 28, "\0\5\0\30", 4);
+	kit_ip("fd00::77", b + 32);
+	memcpy(b + 52, "\0\0\2\130", 4);
+	memcpy(b + 56, "\0\5\0\30", 4);
+	kit_ip("fd00::78", b + 60);
+	kit_nic_flags(kit, 1, BH_NIC_LEARN_DHCP);
+	for (b[0] = 6; b[0] < 8; b[0]++) {
+		assert_false(has_address(kit, 1, "fd00::77", &own));
+		KIT_FRAME(&f, .src = "fe80::fe", .dst = "fe80::5054:ff:fe00:1", .dmac = kit_mac[1],
+			  .proto = KIT_UDP, .sport = 547, .dport = 546, .body = b,
+			  .body_size = sizeof(b));
+		assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
+	}
+	assert_true(has_address(kit, 1, "fd00::77", &own));
+	assert_int_equal(own.flags, BH_ADDR_LEARNED);
+	assert_false(has_address(kit, 1, "fd00::78", &own));
+	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->duration_ns, 600000000000);
+	assert_int_equal(kit_event_count(kit, BH_FLOW_DHCP), 1);
+	kit_allow_all(kit);
+	KIT_FRAME(&f, .smac = kit_mac[1], .src = "fd00::77", .dst = "2001:db8::1",
+		  .proto = KIT_UDP);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+}
+
 static void nobody_gets_what_another_has(void **state)
 {
 	struct kit *kit = *state;
@@ -592,6 +624,7 @@ int main(void)
 		TEST(clients_ask_before_they_have_an_address),
 		TEST(only_servers_answer),
 		TEST(addresses_are_learned),
+		TEST(addresses_are_learned_over_ipv6),
 		TEST(nobody_gets_what_another_has),
 		TEST(nobody_hears_what_is_for_others),
 		TEST(frames_without_a_mark_come_from_a_port_that_is_not_fed),
