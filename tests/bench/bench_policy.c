@@ -96,7 +96,8 @@ static void one_set(const char *what, rule_fn *rule, unsigned int rules)
 		fprintf(stderr, "%s\n", diag.text);
 		exit(1);
 	}
-	printf("%-28s %7u rules  parse %6.3f s  compile %6.3f s  rows %zu  prefixes %zu  ranges %zu\n",
+	printf("%-28s %7u rules  parse %6.3f s  compile %6.3f s  "
+	       "rows %zu  prefixes %zu  ranges %zu\n",
 	       what, rules, parse_s, cpu_s() - start, bh_segment_count_of(seg, BH_REC_ROW),
 	       bh_segment_count_of(seg, BH_REC_CIDR), bh_segment_count_of(seg, BH_REC_RANGE));
 	bh_segment_unref(seg);
@@ -147,7 +148,8 @@ static void many_sets(void)
 		records += bh_segment_count(seg);
 		bh_segment_unref(seg);
 	}
-	printf("10,000 identities, 1,000 policies: parse %.3f s, all 20,000 sets %.3f s, %zu records\n",
+	printf("10,000 identities, 1,000 policies: parse %.3f s, all 20,000 sets %.3f s, "
+	       "%zu records\n",
 	       parse_s, cpu_s() - start, records);
 	less = bh_policy_set_copy(set);
 	(void)bh_policy_set_drop(less, "shop", "p7");
