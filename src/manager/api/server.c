@@ -389,6 +389,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 		return;
 	}
 	*state = NULL;
+	if (req->follower) {
+		manager_follower_detach(req->follower);
+	}
 	if (req->wait) {
 		manager_wait_cancel(req->parts->dist, req->wait);
 	}

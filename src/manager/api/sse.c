@@ -18,7 +18,10 @@ BH_COUNTER(api_followers, "event streams opened");
 BH_COUNTER(api_followers_dropped, "event streams cut off because their reader was too slow");
 
 struct manager_follower {
-	struct manager_request *req;
+	struct manager_request *req; /* NULL when it is over and only the response is left */
+	struct manager_api *api;
+	struct manager_events *events;
+	struct MHD_Connection *connection;
 	struct manager_event_filter filter; /* after: where it has come to */
 	struct bh_wbuf buf;
 	size_t pos;
@@ -48,7 +51,7 @@ static void add_event(uint64_t id, const char *type, const char *json, void *arg
 
 static void refill(struct manager_follower *f)
 {
-	struct manager_events *ev = f->req->parts->events;
+	struct manager_events *ev = f->events;
 	uint64_t scanned = f->filter.after;
 	struct bh_diag diag = {};
 
@@ -84,18 +87,20 @@ static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	}
 	f->suspended = true;
-	MHD_suspend_connection(f->req->connection);
+	MHD_suspend_connection(f->connection);
 	return 0;
 }
 
 static void on_free(void *cls)
 {
 	struct manager_follower *f = cls;
-	struct manager_follower **list = manager_api_followers(f->req->api);
+	struct manager_follower **list = manager_api_followers(f->api);
 
 	DL_DELETE(*list, f);
 	bh_wbuf_done(&f->buf);
-	f->req->follower = NULL;
+	if (f->req) {
+		f->req->follower = NULL;
+	}
 	free(f);
 }
 
@@ -103,8 +108,8 @@ static void resume(struct manager_follower *f)
 {
 	if (f->suspended) {
 		f->suspended = false;
-		MHD_resume_connection(f->req->connection);
-		manager_api_poke(f->req->api);
+		MHD_resume_connection(f->connection);
+		manager_api_poke(f->api);
 	}
 }
 
@@ -114,7 +119,7 @@ void manager_follower_wake_all(struct manager_api *api)
 
 	DL_FOREACH_SAFE(*list, f, tmp)
 	{
-		uint64_t last = manager_events_last(f->req->parts->events);
+		uint64_t last = manager_events_last(f->events);
 
 		if (f->caught_up && last > f->filter.after + BEHIND_MAX && !f->ended) {
 			bh_counter_add(&api_followers_dropped, 1);
@@ -144,6 +149,13 @@ void manager_follower_end(struct manager_follower *f)
 	resume(f);
 }
 
+void manager_follower_detach(struct manager_follower *f)
+{
+	f->req = NULL;
+	f->ended = true;
+	f->suspended = false;
+}
+
 void manager_follow(struct manager_request *req, const struct manager_event_filter *filter)
 {
 	struct manager_follower **list = manager_api_followers(req->api);
@@ -157,6 +169,9 @@ void manager_follow(struct manager_request *req, const struct manager_event_filt
 	}
 	f = bh_alloc(sizeof(*f));
 	f->req = req;
+	f->api = req->api;
+	f->events = req->parts->events;
+	f->connection = req->connection;
 	f->filter = *filter;
 	if (!f->filter.has_after) {
 		f->filter.after = manager_events_last(req->parts->events);

@@ -33,6 +33,16 @@ static json_t *hash_json(const struct manager_image *image)
 	return json_string(text);
 }
 
+/* The hash of an empty image. */
+static json_t *nothing(void)
+{
+	static const struct bh_hash zero;
+	char text[2 * BH_HASH_SIZE + 1];
+
+	bh_hash_format(&zero, text);
+	return json_string(text);
+}
+
 static json_t *installed_json(const struct manager_sync *sync)
 {
 	char text[2 * BH_HASH_SIZE + 1];
@@ -85,7 +95,8 @@ static void add_sync(json_t *obj, const struct manager_sync *sync)
 			    json_string(manager_sync_state_name(manager_sync_state(sync))));
 	json_object_set_new(obj, "in_sync",
 			    json_boolean(sync->host->online && manager_sync_in_sync(sync)));
-	json_object_set_new(obj, "intended", hash_json(sync->intended));
+	json_object_set_new(obj, "intended",
+			    sync->intended ? hash_json(sync->intended) : nothing());
 	json_object_set_new(obj, "installed", installed_json(sync));
 	json_object_set_new(obj, "revision", json_integer(sync->revision));
 	json_object_set_new(obj, "installed_at", time_json(sync->installed_wall_ns));
@@ -118,9 +129,9 @@ json_t *manager_api_host(const struct manager_host *host)
 	json_object_set_new(obj, "vms", json_integer(host->vm_count));
 	json_object_set_new(obj, "nics", json_integer(nics));
 	json_object_set_new(obj, "nics_unprotected", json_integer(open));
-	if (host->sync) {
-		add_sync(obj, host->sync);
-	}
+	/* A host that has just joined has no state of its own until the next flush. */
+	add_sync(obj, host->sync ? host->sync
+				 : &(struct manager_sync){.host = (struct manager_host *)host});
 	return obj;
 }
 

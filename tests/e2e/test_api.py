@@ -1,0 +1,816 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manager's API against docs/api.yaml: a real bulkheadd on loopback with its private bus and simulated hosts
+(tests/bench/simhost.c), no hypervisor, no root needed. Every answer is checked against the specification, and the
+last test checks that every operation of the specification was asked."""
+import concurrent.futures
+import glob
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import ssl
+import stat
+import subprocess
+import tempfile
+import time
+
+import jsonschema
+import pytest
+import yaml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("BULKHEAD_BUILD", f"{ROOT}/build")
+PROGRAM = f"{BUILD}/src/manager/bulkheadd"
+SIMHOSTS = f"{BUILD}/tests/bench/simhosts"
+with open(f"{ROOT}/docs/api.yaml", encoding="utf-8") as spec_file:
+    SPEC = yaml.safe_load(spec_file)
+SEEN = set()  # (operationId, status)
+VM0 = "00000000-0000-4000-8000-000000000000"
+
+POLICY = """
+apiVersion: bulkhead/v1
+kind: Policy
+metadata: {name: db, tenant: t0}
+spec:
+  selector: {matchLabels: {role: web}}
+  ingress:
+    - name: first
+      from: [{selector: {matchLabels: {app: a1}}}]
+      ports: [tcp/3306]
+    - name: second
+      from: [{cidr: 10.0.0.0/8}]
+      ports: [tcp/22]
+"""
+
+pytestmark = pytest.mark.skipif(not os.path.exists(PROGRAM) or not os.path.exists(SIMHOSTS) or
+                                not shutil.which("nats-server"),
+                                reason=f"needs {PROGRAM}, simhosts and nats-server")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("manager", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(self.path)
+
+
+class Answer:
+    def __init__(self, status, headers, data):
+        self.status, self.headers, self.data = status, headers, data
+
+    @property
+    def json(self):
+        return json.loads(self.data)
+
+    @property
+    def code(self):
+        return self.json["error"]["code"]
+
+
+def resolve(node):
+    """The specification with `$ref` replaced, for jsonschema."""
+    if isinstance(node, dict) and "$ref" in node:
+        target = SPEC
+        for part in node["$ref"][2:].split("/"):
+            target = target[part]
+        return resolve(target)
+    if isinstance(node, dict):
+        return {k: resolve(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [resolve(v) for v in node]
+    return node
+
+
+def operation(method, path):
+    """The operation of the specification for a request, None for a route that it does not have."""
+    for pattern, item in SPEC["paths"].items():
+        if re.fullmatch(re.sub(r"\\?\{[^}]*\}", "[^/]+", re.escape(pattern).replace("\\{", "{").replace("\\}", "}")),
+                        path):
+            return item.get(method.lower())
+    return None
+
+
+def check_answer(method, path, answer):
+    """An answer has a status and a body that the specification knows."""
+    op = operation(method, path.split("?")[0])
+    if op is None:
+        return
+    SEEN.add(op["operationId"])
+    responses = op["responses"]
+    response = resolve(responses.get(str(answer.status)) or responses["default"])
+    assert str(answer.status) in responses or answer.status >= 400, f"{op['operationId']} gave {answer.status}"
+    kind = answer.headers.get("Content-Type", "")
+    if answer.status == 204:
+        assert not answer.data
+        return
+    assert kind in response["content"], f"{op['operationId']}: {kind}"
+    if kind == "application/json":
+        jsonschema.validate(answer.json, response["content"][kind]["schema"])
+
+
+class Manager:
+    def __init__(self, folder, **config):
+        self.dir = folder
+        self.port, self.bus_port = free_port(), free_port()
+        self.process = self.log = None
+        self.hosts = []
+        self.config = {"state_dir": f"{folder}/state", "run_dir": f"{folder}/run",
+                       "listen": f"127.0.0.1:{self.port}", "bus": {"listen": f"127.0.0.1:{self.bus_port}"}, **config}
+
+    def start(self, *argv, prefix=()):
+        path = f"{self.dir}/manager.yaml"
+        with open(path, "w", encoding="utf-8") as f:
+            yaml.safe_dump(self.config, f)
+        with open(f"{self.dir}/manager.log", "ab") as log:
+            self.process = subprocess.Popen([*prefix, PROGRAM, "-c", path, *argv], stdout=log, stderr=log,
+                                            stdin=subprocess.DEVNULL)
+        self.wait(lambda: self.get("status").json["bus"]["connected"], 20, "the manager to run")
+        return self
+
+    def stop(self, signum=signal.SIGTERM):
+        self.process.send_signal(signum)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+    def close(self):
+        for p in self.hosts:
+            p.stdin.close()
+            p.wait(20)
+        self.hosts = []
+        if self.process:
+            self.stop()
+
+    def simulate(self, first=0, count=1, vms=2, tenants=2, rows=0):
+        p = subprocess.Popen([SIMHOSTS, f"{self.dir}/run/api.sock", f"{self.dir}/sim",
+                              *map(str, (first, count, vms, tenants, rows))],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.hosts.append(p)
+        self.wait(lambda: all(self.host_ok(f"sim{first + i}", vms) for i in range(count)), 30, "hosts in sync")
+        return p
+
+    def host_ok(self, name, vms):
+        answer = self.get(f"hosts/{name}")
+        return answer.status == 200 and answer.json["in_sync"] and answer.json["vms"] == vms
+
+    def end_hosts(self, p):
+        p.stdin.close()
+        p.wait(20)
+        self.hosts.remove(p)
+
+    def wait(self, wanted, seconds=15, what="it"):
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                got = wanted()
+                if got:
+                    return got
+            except (OSError, http.client.HTTPException):
+                if self.process.poll() is not None:
+                    raise AssertionError(self.tail()) from None
+            assert time.monotonic() < end, f"waited {seconds} s for {what}\n{self.tail()}"
+            time.sleep(0.02)
+
+    def tail(self):
+        with open(f"{self.dir}/manager.log", encoding="utf-8", errors="replace") as f:
+            return f.read()[-3000:]
+
+    @property
+    def token(self):
+        with open(f"{self.dir}/state/admin.token", encoding="ascii") as f:
+            return f.read().strip()
+
+    def request(self, method, path, body=None, headers=None, https=False, checked=True):
+        headers = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+            headers.setdefault("Content-Type", "application/json")
+        if https:
+            context = ssl.create_default_context(cafile=f"{self.dir}/state/pki/ca.crt")
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=60)
+        else:
+            connection = UnixConnection(f"{self.dir}/run/api.sock")
+        try:
+            connection.request(method, f"/v1/{path}", body, headers)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+        if checked:
+            check_answer(method, f"/{path}", answer)
+        return answer
+
+    def get(self, path, **kw):
+        return self.request("GET", path, **kw)
+
+    def post(self, path, body=None, **kw):
+        return self.request("POST", path, body, **kw)
+
+    def apply(self, text, query="?wait=20"):
+        return self.post(f"policies:apply{query}", text, headers={"Content-Type": "text/yaml"})
+
+    def control(self, op, **more):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(f"{self.dir}/run/manager.sock")
+            s.sendall(json.dumps({"op": op, **more}).encode() + b"\n")
+            return json.loads(s.makefile().readline())
+
+
+@pytest.fixture(scope="module", name="m")
+def manager_fixture():
+    folder = tempfile.mkdtemp(prefix="bh-api-")
+    manager = Manager(folder)
+    try:
+        manager.start()
+        manager.simulate(0, 2, 4, 2)
+        yield manager
+    finally:
+        manager.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(name="own")
+def own_fixture():
+    """A manager for one test, not started."""
+    folder = tempfile.mkdtemp(prefix="bh-api-")
+    manager = Manager(folder)
+    try:
+        yield manager
+    finally:
+        manager.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# ---- who may ask, and what is no request
+
+
+def test_token(m):
+    assert m.get("status", https=True).status == 401
+    assert m.get("status", https=True, headers={"Authorization": "Bearer nonsense"}).status == 401
+    answer = m.get("status", https=True, headers={"Authorization": f"Bearer {m.token}"})
+    assert answer.status == 200
+    assert stat.S_IMODE(os.stat(f"{m.dir}/state/admin.token").st_mode) == 0o600
+    with sqlite3.connect(f"file:{m.dir}/state/bulkhead.db?mode=ro", uri=True) as db:
+        stored = b"".join(row[0] for row in db.execute("SELECT value FROM settings"))
+    assert m.token.encode() not in stored
+
+
+def test_sockets_are_private(m):
+    for name in ("api.sock", "manager.sock"):
+        assert stat.S_IMODE(os.stat(f"{m.dir}/run/{name}").st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_another_user_needs_the_token(m):
+    script = ("import os,socket,sys\n"
+              "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); os.setuid(65534)\n"
+              "s.sendall(b'GET /v1/status HTTP/1.0\\r\\n\\r\\n'); print(s.recv(100).decode())")
+    # Connected as root: the kernel remembers who connected. So the socket must refuse the connection itself.
+    assert "200" in subprocess.run(["/usr/bin/python3", "-c", script, f"{m.dir}/run/api.sock"],
+                                   capture_output=True, text=True, check=True).stdout
+    refused = subprocess.run(["/usr/bin/python3", "-c", script.replace("os.setuid(65534)", "").replace(
+        "s=socket", "os.setuid(65534); s=socket", 1), f"{m.dir}/run/api.sock"], capture_output=True, text=True,
+        check=False)
+    assert "PermissionError" in refused.stderr or "401" in refused.stdout
+
+
+def test_unknown_route_and_method(m):
+    assert m.get("nothing").status == 404
+    assert m.get("vms/x/y/z").status == 404
+    assert m.get("a/b/c/d/e/f/g/h/i/j/k").status == 404
+    answer = m.post("status")
+    assert answer.status == 405 and answer.headers["Allow"] == "GET"
+    answer = m.get("policies:apply")
+    assert answer.status == 405 and answer.headers["Allow"] == "POST"
+
+
+def test_bad_json_says_where(m):
+    answer = m.post("tenants", '{"name":\n "a",}', headers={"Content-Type": "application/json"})
+    assert answer.status == 400 and answer.code == "bad_request"
+    assert answer.json["error"]["line"] == 2
+    for body in ("[]", "", '{"name": 5}', '{"name": "a", "nope": 1}', '{"name": "a", "name": "b"}', '"x"', "\xff"):
+        answer = m.post("tenants", body.encode("latin-1"), headers={"Content-Type": "application/json"})
+        assert answer.status == 400, body
+
+
+def test_bodies_are_limited(m):
+    big = b"#" * (10 * 1024 * 1024 + 1)
+    try:
+        answer = m.post("policies:check", big, headers={"Content-Type": "text/yaml"})
+        assert answer.status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it closed before it read all: what counts is that it goes on
+    answer = m.post("policies:check", b"#" * (10 * 1024 * 1024 - 1), headers={"Content-Type": "text/yaml"})
+    assert answer.status in (200, 422)
+    chunks = (b"#" * 65536 for _ in range(400))
+    try:
+        assert m.request("POST", "policies:check", chunks, {"Content-Type": "text/yaml"}).status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert m.get("status").status == 200
+
+
+def test_wrong_tokens_are_limited(own):
+    own.start()
+    statuses = [own.get("status", https=True, headers={"Authorization": f"Bearer {i}"}).status for i in range(14)]
+    assert statuses[0] == 401 and statuses[-1] == 429
+    answer = own.get("status", https=True, headers={"Authorization": f"Bearer {own.token}"})
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) > 0
+    assert own.get("status").status == 200  # root on the socket is not locked out
+    assert own.get("events?type=audit.denied").json["items"]
+
+
+def test_half_a_request_holds_nobody_up(m):
+    with socket.create_connection(("127.0.0.1", m.port)) as dumb, socket.socket(socket.AF_UNIX) as half:
+        half.connect(f"{m.dir}/run/api.sock")
+        half.sendall(b"POST /v1/tenants HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        dumb.sendall(b"\x16\x03\x01")
+        assert m.get("status").status == 200
+
+
+def test_garbage_is_survived(m):
+    for junk in (b"\0" * 1000, b"GET " + b"/" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
+                 b"GET /v1/status HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+                 b"GET /v1/vms/%00 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(5)
+            s.connect(f"{m.dir}/run/api.sock")
+            try:
+                s.sendall(junk)
+                s.recv(1000)
+            except (OSError, socket.timeout):
+                pass
+    assert m.get("status").status == 200
+
+
+# ---- hosts and VMs
+
+
+def test_status_and_hosts(m):
+    status = m.get("status").json
+    assert status["in_sync"] and status["hosts"] == {"total": 2, "online": 2, "in_sync": 2}
+    assert [h["name"] for h in m.get("hosts").json["items"]] == ["sim0", "sim1"]
+    host = m.get("hosts/sim0").json
+    assert host["intended"] == host["installed"] and len(host["vm_list"]) == 4
+    assert m.get("hosts/nobody").status == 404
+    assert m.get("hosts/sim0/query?what=counters&limit=3").json["simulated"] == "counters"
+    assert m.get("hosts/sim0/query").status == 400
+    assert m.get("hosts/nobody/query?what=nics").status == 404
+
+
+def test_vms(m):
+    assert len(m.get("vms").json["items"]) == 8
+    assert {v["tenant"] for v in m.get("vms?tenant=t1").json["items"]} == {"t1"}
+    assert len(m.get("vms?host=sim1").json["items"]) == 4
+    assert len(m.get("vms?label=role=web,app").json["items"]) == 8
+    assert m.get("vms?label=role=none").json["items"] == []
+    by_name, by_uuid = m.get("vms/vm0").json, m.get(f"vms/{VM0}").json
+    assert by_name == by_uuid and by_name["state"] == "running"
+    assert m.get("vms/nobody").status == 404
+    assert m.request("DELETE", "vms/vm0").status == 409
+    assert m.get("networks").json["items"][0]["key"] == "bridge/br0"
+    assert all(i["number"] >= 256 for i in m.get("identities").json["items"])
+
+
+def test_labels_make_identities(m):
+    before = m.get("vms/vm0").json
+    answer = m.request("PATCH", "vms/vm0/labels?wait=20", {"labels": {"extra": "1"}})
+    assert answer.json["labels"] == {**before["labels"], "extra": "1"}
+    assert answer.json["identity"] != before["identity"]
+    assert m.get("hosts/sim0").json["in_sync"]
+    assert m.get("vms/vm0/labels").json["labels_api"] == {"extra": "1"}
+    answer = m.request("PUT", "vms/vm0/labels", {"labels": {"role": "db"}})
+    assert answer.json["labels"]["role"] == "db" and "extra" not in answer.json["labels"]
+    answer = m.request("PATCH", "vms/vm0/labels", {"labels": {"role": None}})
+    assert answer.json["identity"] == before["identity"] and answer.json["labels"] == before["labels"]
+    for bad in ({"bad key": "1"}, {"k": "bad value"}, {"k": 1}, {"bulkhead/x": "1"}, {f"k{i}": "1" for i in range(40)}):
+        assert m.request("PATCH", "vms/vm0/labels", {"labels": bad}).status == 400
+    assert m.request("PUT", "vms/vm0/labels", {"labels": {"a": None}}).status == 400
+
+
+def test_tenant_birth_and_addresses_by_api(m):
+    assert m.request("PATCH", "vms/vm0", {"tenant": "moved", "birth": "open"}).json["tenant"] == "moved"
+    vm = m.get("vms/vm0").json
+    assert (vm["tenant_api"], vm["birth"], vm["birth_api"]) == ("moved", "open", "open")
+    vm = m.request("PATCH", "vms/vm0", {"tenant": None, "birth": None}).json
+    assert (vm["tenant"], vm["birth"]) == ("t0", "closed")
+    for bad in ({"tenant": "No!"}, {"birth": "maybe"}, {"tenant": 1}, {"x": 1}):
+        assert m.request("PATCH", "vms/vm0", bad).status == 400
+    nic = m.get("vms/vm0").json["nics"][0]
+    path = f"vms/vm0/nics/{nic['mac']}/addresses"
+    answer = m.request("PUT", path, {"addresses": ["10.99.0.1", "fd00::1"]}).json
+    assert answer["addresses_api"] == ["10.99.0.1", "fd00::1"] and len(answer["addresses"]) == 3
+    for bad in (["224.0.0.1"], ["127.0.0.1"], ["10.0.0.0/8"], ["x"], [1], "10.0.0.1"):
+        assert m.request("PUT", path, {"addresses": bad}).status == 400, bad
+    assert m.request("PUT", path, {"addresses": []}).json["addresses_api"] == []
+    assert m.request("PUT", "vms/vm0/nics/52:54:00:00:00:99/addresses", {"addresses": []}).status == 404
+
+
+def test_tenants(m):
+    assert m.post("tenants", {"name": "fresh"}).status == 201
+    assert m.post("tenants", {"name": "fresh"}).status == 409
+    assert m.post("tenants", {"name": "Not Valid"}).status == 400
+    number = m.get("tenants/fresh").json["number"]
+    assert "fresh" in [t["name"] for t in m.get("tenants").json["items"]]
+    assert m.request("DELETE", "tenants/fresh").status == 204
+    assert m.get("tenants/fresh").status == 404
+    assert m.post("tenants", {"name": "fresh"}).json["number"] > number  # numbers are not used again
+    assert m.request("DELETE", "tenants/fresh").status == 204
+    assert m.request("DELETE", "tenants/t0").status == 409
+    assert m.request("DELETE", "tenants/provider").status == 409
+
+
+# ---- policies
+
+
+def test_policy_life(m):
+    applied = m.apply(POLICY, "?wait=20&file=db.yaml").json
+    assert applied["changed"] and applied["complete"] and applied["hosts"]
+    assert all(h["in_sync"] and h["intended"] == h["installed"] for h in applied["hosts"])
+    assert applied["elapsed_us"] > 0
+    revision = applied["revision"]
+    policy = m.get("policies/t0/db").json
+    assert policy["file"] == "db.yaml" and policy["revision"] == revision
+    numbers = {r["name"]: r["number"] for r in policy["rule_list"]}
+    assert min(numbers.values()) >= 16 and len(set(numbers.values())) == 2
+    text = m.get("policies/t0/db", headers={"Accept": "text/yaml"})
+    assert text.headers["Content-Type"] == "text/yaml" and yaml.safe_load(text.data)["metadata"]["name"] == "db"
+
+    again = m.apply(text.data).json
+    assert not again["changed"] and again["revision"] == revision  # canonical text is the same policy
+
+    moved = POLICY.replace("  ingress:\n", "  ingress:\n    - {name: zeroth, ports: [tcp/1]}\n")
+    later = m.apply(moved).json
+    assert later["revision"] == revision + 1 and later["changes"][0]["change"] == "changed"
+    kept = {r["name"]: r["number"] for r in m.get("policies/t0/db").json["rule_list"]}
+    assert {k: kept[k] for k in numbers} == numbers  # a rule keeps its number when others come before it
+    assert kept["zeroth"] not in numbers.values()
+
+    back = m.post("rollback?wait=20", {"revision": revision}).json
+    assert back["revision"] == revision + 2 and back["complete"]
+    assert {r["name"]: r["number"] for r in m.get("policies/t0/db").json["rule_list"]} == numbers
+    listed = m.get("revisions?limit=3").json["items"]
+    assert [r["revision"] for r in listed] == [revision + 2, revision + 1, revision]
+    assert listed[0]["author"].startswith("unix:")
+    assert "zeroth" in m.get(f"revisions/{revision + 1}").json["text"]
+    assert "zeroth" not in m.get(f"revisions/{revision}").json["text"]
+    assert m.get("revisions/99999").status == 404 and m.get("revisions/x").status == 404
+    assert m.post("rollback", {"revision": 99999}).status == 404
+    gone = m.request("DELETE", "policies/t0/db?wait=20").json
+    assert gone["complete"] and gone["changes"][0]["change"] == "removed"
+    assert m.get("policies/t0/db").status == 404 and m.request("DELETE", "policies/t0/db").status == 404
+
+
+def test_wrong_documents_change_nothing(m):
+    revision = m.get("policies").json["revision"]
+    broken = POLICY + "---\n" + POLICY.replace("name: db", "name: other").replace("ports:", "prots:", 1)
+    for path in ("policies:check", "policies:diff", "policies:apply"):
+        answer = m.post(f"{path}?file=two.yaml", broken, headers={"Content-Type": "text/yaml"})
+        assert answer.status == 422 and answer.code == "bad_document", path
+        error = answer.json["error"]
+        assert error["file"] == "two.yaml" and error["line"] > 15 and error["column"] > 1 and "prots" in error["message"]
+    assert m.get("policies").json["revision"] == revision
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [*{p},*{p},*{p},*{p},*{p},*{p}]\n"
+                                                   for p, c in zip("abcdefghij", "bcdefghijk"))
+    begun = time.monotonic()
+    assert m.post("policies:check", bomb, headers={"Content-Type": "text/yaml"}).status == 422
+    assert time.monotonic() - begun < 5
+
+
+def test_check_diff_and_json_bodies(m):
+    answer = m.post("policies:check", {"documents": POLICY.replace(", tenant: t0", ""), "tenant": "t1"})
+    assert answer.json["policies"][0]["tenant"] == "t1"
+    answer = m.post("policies:diff", {"documents": POLICY, "file": "x.yaml"}).json
+    assert answer["changed"] and answer["changes"] == [{"tenant": "t0", "name": "db", "change": "added"}]
+    assert answer["hosts"] and all(h["records"] > 0 for h in answer["hosts"])
+    assert m.get("policies/t0/db").status == 404  # it was a preview
+    assert m.get("status").json["in_sync"]
+
+
+def test_prune(m):
+    two = POLICY + "---\n" + POLICY.replace("name: db", "name: other")
+    assert len(m.apply(two).json["changes"]) == 2
+    left = m.apply(POLICY, "?prune=true&wait=20").json
+    assert [(c["name"], c["change"]) for c in left["changes"]] == [("other", "removed")]
+    assert [p["name"] for p in m.get("policies?tenant=t0").json["items"]] == ["db"]
+    m.request("DELETE", "policies/t0/db")
+
+
+def test_explain(m):
+    m.apply(POLICY)
+    answer = m.get("policies:explain?from=vm2&to=vm0&port=tcp/3306").json
+    assert answer["ingress"]["policy"] == "t0/db" and answer["ingress"]["action"] == "allow"
+    assert answer["ingress"]["rule"] >= 16 and answer["ingress"]["line"] > 0
+    answer = m.get("policies:explain?from=vm1&to=vm0&port=tcp/3306").json
+    assert answer["verdict"] == "deny" and answer["ingress"]["rule"] == 1  # another tenant
+    assert m.get("policies:explain?from=world&to=vm0&port=udp/1").json["egress"] is None
+    assert m.get("policies:explain?from=nobody&to=vm0").status == 404
+    assert m.get("policies:explain?from=vm0").status == 400
+    assert m.get("policies:explain?from=vm0&to=vm1&port=what/1").status == 400
+    m.request("DELETE", "policies/t0/db")
+
+
+def test_policies_by_address_and_name_change_identities(m):
+    before = m.get("vms/vm0").json
+    text = POLICY.replace("{matchLabels: {role: web}}", "{vms: [vm0]}", 1)
+    applied = m.apply(text).json
+    assert applied["complete"]
+    assert m.get("vms/vm0").json["identity"] != before["identity"]
+    assert m.get("vms/vm2").json["identity"] == before["identity"] or before["labels"] != m.get("vms/vm2").json["labels"]
+    assert m.request("DELETE", "policies/t0/db?wait=20").json["complete"]
+    assert m.get("vms/vm0").json["identity"] == before["identity"]
+
+
+def test_capacity_is_checked_before(m):
+    small = m.simulate(7, 1, 2, 2, rows=60)
+    try:
+        used = m.get("hosts/sim7").json["used"]["rows"]
+        assert used < 60
+        many = "".join(f"    - {{name: r{i}, ports: [tcp/{1000 + i}]}}\n" for i in range(100))
+        text = POLICY.split("  ingress:")[0].replace("{matchLabels: {role: web}}", "{}") + "  ingress:\n" + many
+        before, revision = m.get("hosts/sim7").json["intended"], m.get("status").json["revision"]
+        for path in ("policies:apply", "policies:diff"):
+            answer = m.post(path, text, headers={"Content-Type": "text/yaml"})
+            assert answer.status == 409 and answer.code == "capacity", answer.data
+            table = [t for t in answer.json["error"]["hosts"] if t["host"] == "sim7"][0]
+            assert table["table"] == "rows" and table["need"] > table["capacity"] == 60
+        assert m.get("hosts/sim7").json["intended"] == before and m.get("status").json["revision"] == revision
+        assert m.get("policies/t0/db").status == 404
+    finally:
+        m.end_hosts(small)
+    m.wait(lambda: not m.get("hosts/sim7").json["online"], 40, "sim7 to be offline")
+    assert m.request("DELETE", "hosts/sim7").status == 204
+    assert m.get("hosts/sim7").status == 404
+    gone = [v for v in m.get("vms").json["items"] if v["host"] is None]
+    for vm in gone:
+        assert vm["state"] == "gone"
+        assert m.request("DELETE", f"vms/{vm['uuid']}").status == 204
+
+
+def test_commits_side_by_side(m):
+    """Many at once: each gets a revision of its own, and the hosts end where the last one says."""
+    def one(i):
+        return m.apply(POLICY.replace("name: db", f"name: side{i}").replace("3306", str(5000 + i))).json
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(one, range(24)))
+    assert len({r["revision"] for r in results}) == 24 and all(r["complete"] for r in results)
+    for i in range(24):
+        m.request("DELETE", f"policies/t0/side{i}")
+    m.wait(lambda: m.get("status").json["in_sync"], 10, "all in sync")
+
+
+# ---- joining
+
+
+def test_enroll_tokens(m):
+    answer = m.post("enroll-tokens", {"name": "h9", "ttl_s": 60})
+    token = answer.json
+    assert token["token"].startswith(f"bh1.{token['ca_fingerprint']}.")
+    listed = [t for t in m.get("enroll-tokens").json["items"] if t["id"] == token["id"]][0]
+    assert listed["name"] == "h9" and not listed["used"] and "token" not in listed
+    key = f"{m.dir}/h9.key"
+    subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
+    csr = subprocess.run(["openssl", "req", "-new", "-key", key, "-subj", "/CN=manager"], check=True,
+                         capture_output=True, text=True).stdout
+    for bad in ({"name": "h8"}, {"token": token["token"][:-1] + "x"}, {"token": "bh1.x.y"},
+                {"token": "bh1." + "0" * 64 + token["token"][68:]}):
+        answer = m.post("enroll", {"token": token["token"], "name": "h9", "csr": csr, **bad})
+        assert answer.status == 403, bad
+    for bad in ({"name": "Bad_Name"}, {"name": "manager"}, {"csr": "nonsense"}, {"name": ""}):
+        assert m.post("enroll", {"token": token["token"], "name": "h9", "csr": csr, **bad}).status == 400, bad
+    # Over HTTPS without any token of the API: the join token is the authorization.
+    answer = m.post("enroll", {"token": token["token"], "name": "h9", "csr": csr}, https=True)
+    assert answer.status == 201 and answer.json["bus_url"].startswith("tls://")
+    text = subprocess.run(["openssl", "x509", "-noout", "-text"], input=answer.json["cert"], check=True,
+                          capture_output=True, text=True).stdout
+    assert "DNS:host.h9" in text and "CN = manager" not in text.split("Subject:")[1].split("\n")[0]
+    assert m.post("enroll", {"token": token["token"], "name": "h9", "csr": csr}).status == 403  # once
+    assert m.get("hosts/h9").json["state"] == "never"
+    assert m.request("DELETE", "hosts/h9").status == 204
+    spare = m.post("enroll-tokens").json
+    assert m.request("DELETE", f"enroll-tokens/{spare['id']}").status == 204
+    assert m.request("DELETE", f"enroll-tokens/{spare['id']}").status == 404
+    assert m.post("enroll", {"token": spare["token"], "name": "h9", "csr": csr}).status == 403
+    for bad in ({"ttl_s": 1}, {"ttl_s": "x"}, {"name": "Bad Name"}, {"x": 1}):
+        assert m.post("enroll-tokens", bad).status == 400
+
+
+# ---- events
+
+
+def test_audit(m):
+    m.post("tenants", {"name": "audited"})
+    m.request("DELETE", "tenants/audited")
+
+    def found(name):
+        items = m.get("events?type=audit.*&limit=1000").json["items"]
+        return [e for e in items if e["type"] == "audit.tenant.delete" and e["path"].endswith(name)]
+    event = m.wait(lambda: found("audited"))[-1]
+    assert event["who"].startswith("unix:") and event["status"] == 204 and event["result"] == "done"
+    m.request("DELETE", "tenants/provider")
+    event = m.wait(lambda: [e for e in found("provider") if e["status"] == 409])[-1]
+    assert event["result"] == "refused" and event["severity"] == "warning"
+
+
+def test_event_filters(m):
+    everything = m.get("events?limit=10000").json["items"]
+    ids = [e["id"] for e in everything]
+    assert ids == sorted(ids) and len(set(ids)) == len(ids)
+    assert [e["id"] >= ids[-2] for e in m.get("events?limit=2").json["items"]] == [True, True]
+    assert [e["id"] for e in m.get(f"events?after={ids[2]}&limit=2").json["items"]] == ids[3:5]
+    assert {e["type"] for e in m.get("events?type=host.online").json["items"]} == {"host.online"}
+    assert {e["host"] for e in m.get("events?host=sim0").json["items"]} == {"sim0"}
+    assert m.get("events?since=1d&severity=critical").status == 200
+    assert m.get("events?since=2020-01-01T00:00:00Z").json["items"]
+    assert m.get("events?since=0s").json["items"] == []
+    assert m.get("flows?vm=vm0&verdict=deny").json["items"] == []
+    for bad in ("since=yesterday", "severity=loud", "limit=x", "limit=100000", "after=-1", "type=" + "x" * 100):
+        assert m.get(f"events?{bad}").status == 400, bad
+    assert m.get("events?vm=nobody").status == 404
+
+
+class Stream:
+    """A reader of server-sent events."""
+
+    def __init__(self, m, query="", headers=None):
+        self.connection = UnixConnection(f"{m.dir}/run/api.sock")
+        self.connection.request("GET", f"/v1/events{query}", headers={"Accept": "text/event-stream", **(headers or {})})
+        self.response = self.connection.getresponse()
+        SEEN.add("listEvents")
+        assert self.response.status == 200 and self.response.headers["Content-Type"] == "text/event-stream"
+
+    def next(self, heartbeat=False):
+        fields = {}
+        while True:
+            line = self.response.readline().decode().rstrip("\n")
+            if line.startswith(":"):
+                if heartbeat and "heartbeat" in line:
+                    return line
+            elif line:
+                name, value = line.split(": ", 1)
+                fields[name] = value
+            elif fields:
+                return fields
+
+    def close(self):
+        self.response.close()
+        self.connection.close()
+
+
+def test_stream(m):
+    stream = Stream(m, "?type=audit.tenant.create")
+    m.post("tenants", {"name": "streamed"})
+    first = stream.next()
+    event = json.loads(first["data"])
+    assert first["event"] == "audit.tenant.create" and int(first["id"]) == event["id"]
+    m.request("DELETE", "tenants/streamed")
+    stream.close()
+    m.post("tenants", {"name": "streamed2"})
+    m.request("DELETE", "tenants/streamed2")
+    # What came while nobody listened is told by the id that was seen last.
+    stream = Stream(m, "?type=audit.tenant.*", {"Last-Event-ID": first["id"]})
+    kinds = [stream.next()["event"] for _ in range(3)]
+    assert kinds == ["audit.tenant.delete", "audit.tenant.create", "audit.tenant.delete"]
+    assert "heartbeat" in stream.next(heartbeat=True)
+    stream.close()
+
+
+def test_streams_are_limited(m):
+    streams = [Stream(m) for _ in range(60)]
+    answer = None
+    for _ in range(10):
+        connection = UnixConnection(f"{m.dir}/run/api.sock")
+        connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
+        response = connection.getresponse()
+        answer = response.status
+        if answer == 429:
+            connection.close()
+            break
+        streams.append(Stream.__new__(Stream))
+        streams[-1].connection, streams[-1].response = connection, response
+    assert answer == 429
+    for stream in streams:
+        stream.close()
+    m.wait(lambda: m.get("status").json["events"]["followers"] == 0, 30, "streams to be closed")
+
+
+# ---- control socket, configuration, faults
+
+
+def test_control_socket(m):
+    for op in ("ping", "version", "counters", "ops", "status", "hosts", "bus", "memory"):
+        assert m.control(op)["ok"], op
+    assert m.control("memory")["rss_bytes"] > 0
+    assert not m.control("nothing")["ok"]
+    counters = m.control("counters")
+    assert "api_requests" in json.dumps(counters)
+
+
+def check_config(folder, text):
+    path = f"{folder}/c.yaml"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return subprocess.run([PROGRAM, "-n", "-c", path], capture_output=True, text=True, check=False)
+
+
+def test_configuration(tmp_path):
+    assert check_config(tmp_path, "listen: 127.0.0.1:1\n").returncode == 0
+    bad = check_config(tmp_path, "state_dir: /x\n\nlisten_on: y\n")
+    assert bad.returncode == 1 and "c.yaml:3:" in bad.stderr and "listen_on" in bad.stderr
+    assert check_config(tmp_path, "provider_default: maybe\n").returncode == 1
+    assert check_config(tmp_path, "default_tenant: No\n").returncode == 1
+    assert subprocess.run([PROGRAM, "-n", "-c", "/nonexistent"], capture_output=True, check=False).returncode == 1
+    assert subprocess.run([PROGRAM, "--version"], capture_output=True, check=True).stdout.startswith(b"bulkheadd ")
+    assert subprocess.run([PROGRAM, "--nonsense"], capture_output=True, check=False).returncode == 2
+
+
+def test_kill_and_restart_keep_everything(own):
+    own.start()
+    own.simulate(0, 2, 3, 2)
+    own.apply(POLICY)
+    own.request("PATCH", "vms/vm0/labels", {"labels": {"kept": "yes"}})
+    m, before = own, own.get("hosts/sim0").json
+    m.wait(lambda: m.get("hosts/sim0").json["in_sync"])
+    before = {name: m.get(f"hosts/{name}").json["intended"] for name in ("sim0", "sim1")}
+    policy, identities = m.get("policies/t0/db").json, m.get("identities").json
+    applied = own.hosts[0]
+    for signum in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        own.stop(signum)
+        own.start()
+        m.wait(lambda: m.get("status").json["hosts"] == {"total": 2, "online": 2, "in_sync": 2}, 30, "hosts again")
+        assert {name: m.get(f"hosts/{name}").json["installed"] for name in before} == before
+        assert m.get("policies/t0/db").json == policy
+        assert {i["number"]: i["labels"] for i in m.get("identities").json["items"]} == \
+            {i["number"]: i["labels"] for i in identities["items"]}
+        assert m.get("vms/vm0").json["labels"]["kept"] == "yes"
+    applied.stdin.write("\n")
+    applied.stdin.flush()
+    assert json.loads(applied.stdout.readline())["failed"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a small file system")
+def test_full_disk_fails_whole(own):
+    """The state lies on a file system that fills up: what does not fit is refused, what was there stays."""
+    small = f"{own.dir}/state"
+    os.mkdir(small)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", small], check=True)
+    try:
+        own.config["bus"]["store_bytes"] = 4 * 1024 * 1024
+        own.start()
+        own.simulate(0, 1, 2, 2)
+        first = own.apply(POLICY).json
+        with open(f"{small}/filler", "wb") as f:
+            try:
+                while True:
+                    f.write(b"\0" * 65536)
+                    f.flush()
+            except OSError:
+                pass
+        rules = "".join(f"    - {{name: r{i}, from: [{{cidr: 10.{i % 200}.0.0/16}}], ports: [tcp/{i + 1}]}}\n"
+                        for i in range(3000))
+        text = POLICY.replace("name: db", "name: large").split("  ingress:")[0] + "  ingress:\n" + rules
+        answer = own.apply(text)
+        assert answer.status == 507 and answer.code == "store", answer.data
+        assert own.get("status").json["revision"] == first["revision"]
+        assert own.get("policies/t0/large").status == 404
+        assert own.get("hosts/sim0").json["in_sync"]
+        os.remove(f"{small}/filler")
+        answer = own.apply(POLICY.replace("3306", "3307"))
+        assert answer.status == 200 and answer.json["complete"] and answer.json["revision"] == first["revision"] + 1
+    finally:
+        own.close()
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def test_second_manager_does_not_take_over(m):
+    path = f"{m.dir}/second.yaml"
+    with open(path, "w", encoding="utf-8") as f:
+        yaml.safe_dump({**m.config, "state_dir": f"{m.dir}/second"}, f)
+    second = subprocess.run([PROGRAM, "-c", path], capture_output=True, text=True, timeout=30, check=False)
+    assert second.returncode == 1
+    assert m.get("status").status == 200
+    for pid in glob.glob(f"{m.dir}/second/nats/nats.pid"):
+        with open(pid, encoding="ascii") as f:
+            os.kill(int(f.read()), signal.SIGTERM)
+
+
+def test_every_operation_was_asked():
+    """docs/api.yaml says nothing that the server does not answer."""
+    wanted = {op["operationId"] for item in SPEC["paths"].values() for method, op in item.items()
+              if method in ("get", "put", "post", "patch", "delete")}
+    assert wanted - SEEN == set()
