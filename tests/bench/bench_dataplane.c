@@ -236,6 +236,29 @@ static void bulkhead_off(struct bench *b)
 	}
 }
 
+static void nft_on(const struct variant *v)
+{
+	world_sh("nft 'add chain bridge t%u base { type filter hook forward priority 0; }; "
+		 "add rule bridge t%u base jump work'",
+		 v->rules, v->rules);
+}
+
+static void brnf_on(void)
+{
+	world_sh("echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables");
+	world_sh("nft 'add table ip brnf; add chain ip brnf base "
+		 "{ type filter hook forward priority 0; policy drop; }; "
+		 "add rule ip brnf base ct state established,related accept; "
+		 "add rule ip brnf base udp dport %d accept'",
+		 PORT);
+}
+
+static void brnf_off(void)
+{
+	world_sh("echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables");
+	world_sh("nft 'delete table ip brnf'");
+}
+
 /* False when this machine has it not. */
 static bool filter_on(struct bench *b, const struct variant *v)
 {
@@ -244,20 +267,12 @@ static bool filter_on(struct bench *b, const struct variant *v)
 		return true;
 	case KIND_NFT:
 		if (b->has_nft) {
-			world_sh(
-				"nft 'add chain bridge t%u base { type filter hook forward priority 0; }; "
-				"add rule bridge t%u base jump work'",
-				v->rules, v->rules);
+			nft_on(v);
 		}
 		return b->has_nft;
 	case KIND_BRNF:
 		if (b->has_brnf) {
-			world_sh(
-				"echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables && "
-				"nft 'add table ip brnf; add chain ip brnf base { type filter hook forward priority 0; "
-				"policy drop; }; add rule ip brnf base ct state established,related accept; "
-				"add rule ip brnf base udp dport %d accept'",
-				PORT);
+			brnf_on();
 		}
 		return b->has_brnf;
 	case KIND_BULKHEAD:
@@ -277,8 +292,7 @@ static void filter_off(struct bench *b, const struct variant *v)
 			 v->rules, v->rules);
 		break;
 	case KIND_BRNF:
-		world_sh(
-			"echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables && nft 'delete table ip brnf'");
+		brnf_off();
 		break;
 	case KIND_BULKHEAD:
 		bulkhead_off(b);

@@ -284,8 +284,8 @@ static void a_new_device_with_an_old_number_is_a_stranger(void **state)
 	struct hostd_dp_nic_status status;
 
 	for (int round = 0; round < 2; round++) {
-		world_sh(
-			"ip link add dummy9 type veth peer name dummy10 && ip link set dummy9 master br0");
+		world_sh("ip link add dummy9 type veth peer name dummy10");
+		world_sh("ip link set dummy9 master br0");
 		device = (struct hostd_dp_device){.ifindex = if_nametoindex("dummy9"),
 						  .bridge = world.bridge};
 		assert_int_equal(hostd_dp_bind(dp, &key, &device, NULL), 0);
@@ -294,9 +294,8 @@ static void a_new_device_with_an_old_number_is_a_stranger(void **state)
 		if (round) {
 			close_world(dp);
 		}
-		world_sh(
-			"ip link del dummy9 && ip link add dummy9 index %u type veth peer name dummy10",
-			device.ifindex);
+		world_sh("ip link del dummy9");
+		world_sh("ip link add dummy9 index %u type veth peer name dummy10", device.ifindex);
 		if (round) {
 			dp = open_world(HOSTD_DP_ATTACH_AUTO, false, &info);
 			assert_int_equal(info.gone, 1);

@@ -254,7 +254,7 @@ int dp_detach_all(struct hostd_dp *dp, struct bh_diag *diag)
 	/* The other way round: who checks goes first, or what is allowed would be dropped
 	 * meanwhile. */
 	for (int side = SIDE_OUT; side >= SIDE_IN; side--) {
-		HASH_ITER(hh, dp->ports, port, tmp) {
+		HASH_ITER (hh, dp->ports, port, tmp) {
 			int e = detach_side(dp, port->ifindex, (enum side)side);
 
 			if (e && !r) {

@@ -71,7 +71,7 @@ int hostd_dp_set_host_addrs(struct hostd_dp *dp, uint32_t net, const uint8_t (*a
 	if (r) {
 		return r;
 	}
-	HASH_ITER(hh, dp->host_addrs, a, tmp) {
+	HASH_ITER (hh, dp->host_addrs, a, tmp) {
 		a->marked = a->key.net != net;
 	}
 	for (size_t i = 0; !r && i < count; i++) {
@@ -85,7 +85,7 @@ int hostd_dp_set_host_addrs(struct hostd_dp *dp, uint32_t net, const uint8_t (*a
 			r = add(dp, &key);
 		}
 	}
-	HASH_ITER(hh, dp->host_addrs, a, tmp) {
+	HASH_ITER (hh, dp->host_addrs, a, tmp) {
 		if (!r && !a->marked) {
 			r = drop(dp, a);
 			dropped = true;

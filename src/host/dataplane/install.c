@@ -53,11 +53,11 @@ static void commit_free(struct dp_commit *c)
 	if (!c) {
 		return;
 	}
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		HASH_DEL(c->lists, l);
 		dp_lists_free(l);
 	}
-	bh_vec_foreach(old, &c->old_lists) {
+	bh_vec_foreach (old, &c->old_lists) {
 		dp_lists_free(*old);
 	}
 	bh_vec_done(&c->old_lists);
@@ -266,7 +266,7 @@ static int plan_scopes(struct hostd_dp *dp, struct dp_commit *c, struct bh_diag 
 {
 	struct dp_lists *l, *tmp;
 
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		struct dp_op *op = set_op(c, l->set), fresh = {.map = DP_MAP_SETS};
 		struct bh_set_slot slot;
 
@@ -301,7 +301,7 @@ static void drop_idle_lists(struct hostd_dp *dp, struct dp_commit *c)
 {
 	struct dp_lists *l, *tmp;
 
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		const struct dp_lists *old = dp_lists_find(dp, l->set);
 
 		if (dp_lists_equal(l, old)) {
@@ -341,7 +341,7 @@ static void drop_idle_ops(struct hostd_dp *dp, struct dp_commit *c)
 {
 	size_t kept = 0;
 
-	bh_vec_foreach(op, &c->ops) {
+	bh_vec_foreach (op, &c->ops) {
 		const void *now = dp_slot(op->map, op->old, dp->ctl->gen);
 
 		if (op->map != DP_MAP_SETS ||
@@ -358,7 +358,7 @@ static int plan(struct hostd_dp *dp, struct dp_commit *c, struct dp_changes *cha
 	int r = 0;
 
 	sort_changes(changes);
-	bh_vec_foreach(change, &changes->list) {
+	bh_vec_foreach (change, &changes->list) {
 		r = change->put ? dp_rec_check(&change->rec, diag) : 0;
 		if (!r && (change->rec.type == BH_REC_CIDR || change->rec.type == BH_REC_RANGE)) {
 			plan_list(dp, c, change);
@@ -409,7 +409,7 @@ static int check_nics(struct hostd_dp *dp, const struct dp_changes *changes,
 {
 	uint32_t count = dp->nic_count;
 
-	bh_vec_foreach(change, &changes->list) {
+	bh_vec_foreach (change, &changes->list) {
 		if (change->put && change->rec.type == BH_REC_NIC &&
 		    !dp_nic_find(dp, change->rec.nic.vm, change->rec.nic.mac)) {
 			count++;
@@ -429,10 +429,10 @@ static int check_capacity(struct hostd_dp *dp, const struct dp_commit *c,
 	struct dp_lists *l, *tmp;
 	bool full = false;
 
-	bh_vec_foreach(op, &c->ops) {
+	bh_vec_foreach (op, &c->ops) {
 		need[op->map] += !op->existed;
 	}
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		need[DP_MAP_CIDRS] += l->cidrs.count;
 		need[DP_MAP_RANGES] += l->ranges.count;
 	}
@@ -485,7 +485,7 @@ static int write_ops(struct hostd_dp *dp, struct dp_commit *c, uint32_t gen, str
 		}
 		dp->used[op->map] += !op->existed;
 	}
-	bh_vec_foreach(op, &c->ops) {
+	bh_vec_foreach (op, &c->ops) {
 		int r = dp_map_get(dp, op->map, op->key, got);
 
 		op_value(op, gen, false, value);
@@ -533,7 +533,7 @@ static void take_back(struct hostd_dp *dp, struct dp_commit *c)
 			dp->used[op->map]--;
 		}
 	}
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		(void)!dp_lists_erase(dp, l, NULL);
 	}
 	if (c->written) {
@@ -547,7 +547,7 @@ static int write_all(struct hostd_dp *dp, struct dp_commit *c, struct bh_diag *d
 	struct dp_lists *l, *tmp;
 	int r = 0;
 
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		r = r ? r : dp_lists_write(dp, l, diag);
 	}
 	return r ? r : write_ops(dp, c, dp->ctl->gen + 1, diag);
@@ -560,18 +560,18 @@ static void follow(struct hostd_dp *dp, struct dp_commit *c)
 	struct dp_lists *l, *tmp, *old;
 
 	dp->hash = c->hash;
-	bh_vec_foreach(n, &c->nics) {
+	bh_vec_foreach (n, &c->nics) {
 		n->nic->refs = (unsigned int)((int)n->nic->refs + n->refs);
 		if (n->sets_rec) {
 			n->nic->has_rec = n->has_rec;
 			n->nic->rec = n->rec;
 		}
 	}
-	bh_vec_foreach(s, &c->shadows) {
+	bh_vec_foreach (s, &c->shadows) {
 		s->addr->shadows = s->shadows;
 		s->addr->shadowed = s->rec;
 	}
-	HASH_ITER(hh, c->lists, l, tmp) {
+	HASH_ITER (hh, c->lists, l, tmp) {
 		HASH_DEL(c->lists, l);
 		old = dp_lists_find(dp, l->set);
 		if (old) {
@@ -633,7 +633,7 @@ int hostd_dp_settle(struct hostd_dp *dp, struct bh_diag *diag)
 		c->waited = !r;
 	}
 	r = r ? r : settle_ops(dp, c, diag);
-	bh_vec_foreach(n, &c->nics) {
+	bh_vec_foreach (n, &c->nics) {
 		r = r ? r : dp_nic_macs(dp, n->nic, true, diag);
 	}
 	if (!r && c->deleted) {
@@ -684,7 +684,7 @@ static void finish(struct hostd_dp *dp, struct dp_commit *c)
 		return;
 	}
 	/* Without, frames take the way by the bridge until settling says what is wrong. */
-	bh_vec_foreach(n, &c->nics) {
+	bh_vec_foreach (n, &c->nics) {
 		(void)!dp_nic_macs(dp, n->nic, false, NULL);
 	}
 	dp->pending = c;

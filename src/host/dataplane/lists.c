@@ -48,7 +48,7 @@ void dp_lists_done(struct hostd_dp *dp)
 {
 	struct dp_lists *l, *tmp;
 
-	HASH_ITER(hh, dp->lists, l, tmp) {
+	HASH_ITER (hh, dp->lists, l, tmp) {
 		HASH_DEL(dp->lists, l);
 		dp_lists_free(l);
 	}
@@ -164,7 +164,7 @@ uint32_t dp_scope_take(struct hostd_dp *dp)
 	while (taken) {
 		dp->scope_next += dp->scope_next == UINT32_MAX ? 2 : 1;
 		taken = false;
-		HASH_ITER(hh, dp->lists, l, tmp) {
+		HASH_ITER (hh, dp->lists, l, tmp) {
 			taken = taken || l->scope == dp->scope_next;
 		}
 	}

@@ -201,7 +201,7 @@ int hostd_dp_reap(struct hostd_dp *dp, struct bh_diag *diag)
 	struct dp_port *port, *tmp;
 	int gone = 0, r = hostd_dp_settle(dp, diag);
 
-	HASH_ITER(hh, dp->ports, port, tmp) {
+	HASH_ITER (hh, dp->ports, port, tmp) {
 		if (!r && (!device_exists(port->ifindex) || !dp_attached_any(dp, port->ifindex))) {
 			r = port_remove(dp, port, diag);
 			gone++;
@@ -239,14 +239,14 @@ static int agree_with_nics(struct hostd_dp *dp, struct bh_diag *diag)
 	struct dp_nic *nic, *ntmp;
 	int r = 0;
 
-	HASH_ITER(hh, dp->nics, nic, ntmp) {
+	HASH_ITER (hh, dp->nics, nic, ntmp) {
 		port = port_find(dp, nic->device.ifindex);
 		if (nic->device.ifindex && (!port || port->port.nic != nic->index)) {
 			memset(&nic->device, 0, sizeof(nic->device));
 			r = r ? r : dp_nic_write(dp, nic, diag);
 		}
 	}
-	HASH_ITER(hh, dp->ports, port, ptmp) {
+	HASH_ITER (hh, dp->ports, port, ptmp) {
 		if (r || port->port.kind != BH_PORT_NIC) {
 			continue;
 		}
@@ -289,7 +289,7 @@ static int scan_macs(struct hostd_dp *dp, struct bh_diag *diag)
 		}
 	}
 	dp_iter_done(&it);
-	bh_vec_foreach(key, &stale) {
+	bh_vec_foreach (key, &stale) {
 		r = r ? r : dp_map_del(dp, DP_MAP_MACS, key);
 	}
 	bh_vec_done(&stale);
@@ -297,7 +297,7 @@ static int scan_macs(struct hostd_dp *dp, struct bh_diag *diag)
 		return bh_diag_set(diag, n ? n : r, "cannot read bh_macs: %s",
 				   strerror(n ? -n : -r));
 	}
-	HASH_ITER(hh, dp->nics, nic, tmp) {
+	HASH_ITER (hh, dp->nics, nic, tmp) {
 		r = r || nic->in_macs ? r : dp_nic_macs(dp, nic, false, diag);
 	}
 	return r;
@@ -335,7 +335,7 @@ int dp_ports_scan(struct hostd_dp *dp, struct bh_diag *diag)
 	r = r ? r : agree_with_nics(dp, diag);
 	r = r ? r : scan_macs(dp, diag);
 	r = r ? r : scan_host_addrs(dp, diag);
-	HASH_ITER(hh, dp->nics, nic, tmp) { /* indexes that a crash left behind */
+	HASH_ITER (hh, dp->nics, nic, tmp) { /* indexes that a crash left behind */
 		r = r ? r : dp_nic_release(dp, nic, diag);
 	}
 	return r;
@@ -346,7 +346,7 @@ int dp_ports_adopt(struct hostd_dp *dp, struct hostd_dp_open_info *info, struct 
 	struct dp_port *port, *tmp;
 	int r = 0;
 
-	HASH_ITER(hh, dp->ports, port, tmp) {
+	HASH_ITER (hh, dp->ports, port, tmp) {
 		if (r) {
 			break;
 		}
@@ -367,7 +367,7 @@ int dp_ports_repair(struct hostd_dp *dp, struct bh_diag *diag)
 	struct dp_port *port, *tmp;
 	int r = 0;
 
-	HASH_ITER(hh, dp->ports, port, tmp) {
+	HASH_ITER (hh, dp->ports, port, tmp) {
 		if (!r && device_exists(port->ifindex) &&
 		    dp_attached(dp, port->ifindex, (enum bh_port_kind)port->port.kind) != 1) {
 			r = dp_attach(dp, port->ifindex, (enum bh_port_kind)port->port.kind, diag);
@@ -381,10 +381,10 @@ void dp_ports_done(struct hostd_dp *dp)
 	struct dp_port *port, *ptmp;
 	struct dp_host_addr *a, *atmp;
 
-	HASH_ITER(hh, dp->ports, port, ptmp) {
+	HASH_ITER (hh, dp->ports, port, ptmp) {
 		port_forget(dp, port);
 	}
-	HASH_ITER(hh, dp->host_addrs, a, atmp) {
+	HASH_ITER (hh, dp->host_addrs, a, atmp) {
 		HASH_DEL(dp->host_addrs, a);
 		free(a);
 	}
@@ -434,7 +434,7 @@ void hostd_dp_each_nic(const struct hostd_dp *dp, hostd_dp_nic_fn *fn, void *arg
 {
 	struct dp_nic *nic, *tmp;
 
-	HASH_ITER(hh, dp->nics, nic, tmp) {
+	HASH_ITER (hh, dp->nics, nic, tmp) {
 		struct hostd_dp_nic_status status = {.index = nic->index,
 						     .ifindex = nic->device.ifindex,
 						     .bridge = nic->device.bridge};
@@ -455,7 +455,7 @@ void hostd_dp_each_port(const struct hostd_dp *dp, hostd_dp_port_fn *fn, void *a
 {
 	struct dp_port *port, *tmp;
 
-	HASH_ITER(hh, dp->ports, port, tmp) {
+	HASH_ITER (hh, dp->ports, port, tmp) {
 		struct hostd_dp_port p = {.ifindex = port->ifindex, .port = port->port};
 
 		fn(&p, arg);

@@ -170,7 +170,7 @@ static struct dp_lists **index_scopes(const struct hostd_dp *dp, size_t *ret_cou
 	struct dp_lists *l, *tmp;
 	size_t n = 0;
 
-	HASH_ITER(hh, dp->lists, l, tmp) {
+	HASH_ITER (hh, dp->lists, l, tmp) {
 		index[n++] = l;
 	}
 	qsort(index, n, sizeof(*index), compare_scope);
@@ -268,7 +268,7 @@ static int mend(struct scan *s)
 {
 	int r = s->fixes.count ? dp_grace(s->dp, s->diag) : 0;
 
-	bh_vec_foreach(f, &s->fixes) {
+	bh_vec_foreach (f, &s->fixes) {
 		if (r) {
 			return r;
 		}
@@ -387,7 +387,7 @@ static void add_shadowed(const struct hostd_dp *dp, struct bh_hash *sum)
 {
 	struct dp_host_addr *a, *tmp;
 
-	HASH_ITER(hh, dp->host_addrs, a, tmp) {
+	HASH_ITER (hh, dp->host_addrs, a, tmp) {
 		if (a->shadows) {
 			dp_hash_account(sum, NULL, &a->shadowed);
 		}
@@ -398,7 +398,7 @@ static bool ports_drifted(const struct hostd_dp *dp)
 {
 	struct dp_port *p, *tmp;
 
-	HASH_ITER(hh, dp->ports, p, tmp) {
+	HASH_ITER (hh, dp->ports, p, tmp) {
 		struct bh_port got;
 
 		if (dp_map_get(dp, DP_MAP_PORTS, &p->ifindex, &got) ||
@@ -586,12 +586,12 @@ static void compare_local(struct compare *c)
 	struct dp_host_addr *a, *atmp;
 	struct dp_port *p, *ptmp;
 
-	HASH_ITER(hh, c->dp->host_addrs, a, atmp) {
+	HASH_ITER (hh, c->dp->host_addrs, a, atmp) {
 		if (a->shadows) {
 			compare_rec(c, &a->shadowed);
 		}
 	}
-	HASH_ITER(hh, c->dp->ports, p, ptmp) {
+	HASH_ITER (hh, c->dp->ports, p, ptmp) {
 		if (dp_attached(c->dp, p->ifindex, (enum bh_port_kind)p->port.kind) != 1) {
 			report(c, HOSTD_DP_DRIFT_PORT, NULL, p->ifindex);
 		}
@@ -599,7 +599,7 @@ static void compare_local(struct compare *c)
 	if (dp_ctl_drifted(c->dp)) {
 		report(c, HOSTD_DP_DRIFT_CTL, NULL, 0);
 	}
-	bh_vec_foreach(w, &c->wanted) {
+	bh_vec_foreach (w, &c->wanted) {
 		if (!w->seen) {
 			report(c, HOSTD_DP_DRIFT_MISSING, w->rec, 0);
 		}
@@ -664,7 +664,7 @@ static int reload(struct hostd_dp *dp, struct bh_diag *diag)
 	dp->nic_count = 0;
 	memset(dp->by_index, 0, dp->map_size[DP_MAP_NICS] * sizeof(struct dp_nic *));
 	r = dp_scan_adopt(dp, &recovered, diag);
-	HASH_ITER(hh, before, nic, tmp) {
+	HASH_ITER (hh, before, nic, tmp) {
 		struct dp_nic *now = dp_nic_find(dp, nic->key.vm, nic->key.mac);
 
 		/* Not in the kernel while the NIC is not fed. */
