@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An event: something that happened, told by one producer (a host, the manager), numbered by it
- * without gaps. On disk and on the bus an event is one line of JSON (docs/architecture.md lists types
- * and fields):
+ * without gaps. On disk and on the bus an event is one line of JSON (docs/architecture.md lists
+ * types and fields):
  *
  *	{"v":1,"producer":"h1","epoch":"<uuid>","seq":7,"time":"...","type":"flow.new",...}
  *
  * Who makes an event builds the JSON object (bh_event_new, then its own members); the spool stamps
- * producer, epoch and seq. Numbers of an epoch start at 1. Numbers whose events could not be kept are
- * covered by the next event of the stream: a `gap` with `to` equal to its own seq less one.
+ * producer, epoch and seq. Numbers of an epoch start at 1. Numbers whose events could not be kept
+ * are covered by the next event of the stream: a `gap` with `to` equal to its own seq less one.
  *
  * Reading is for foreign bytes: one line, bounded, every member of the envelope checked.
  * Everything here is pure; a struct bh_event belongs to who parsed it.

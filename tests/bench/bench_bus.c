@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the bus carries on this machine, everything real: TLS, nats-server with JetStream on disk, spools.
+ * What the bus carries on this machine, everything real: TLS, nats-server with JetStream on disk,
+ * spools.
  *
  *	bench_bus [events per producer] [producers]
  *
- * Prints events per second from bh_producer_put() to the consumer's handler and the CPU they cost, the
- * spool and the parsing by themselves, and the time of a request and its reply.
+ * Prints events per second from bh_producer_put() to the consumer's handler and the CPU they cost,
+ * the spool and the parsing by themselves, and the time of a request and its reply.
  */
 #include "../unit/bus_lab.h"
 
