@@ -270,7 +270,7 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 	__u32 side, far;
 
 	if ((type != BH_ETH_IP && type != BH_ETH_IPV6) || dmac[0] & 1 || !bh_fast_enter(skb, &at) ||
-	    skb->mark == (at.nonce | BH_MARK_ANSWER) || !at.n->bridge ||
+	    skb->mark == (at.nonce | BH_MARK_ANSWER) ||
 	    at.n->slot[at.slot & 1].flags & BH_NIC_OPEN || !bh_mac_same(smac, at.n->mac) ||
 	    !bh_fast_find(skb, &at, type, &fast)) {
 		return BH_FAST_LEFT;
@@ -282,8 +282,8 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 	}
 	if (far) {
 		peer = bh_nic_get(far);
-		if (!peer || !peer->slot[at.slot & 1].identity || !bh_mac_same(dmac, peer->mac) ||
-		    (fast.ct->flags & both) != both) {
+		if (!peer || !at.n->bridge || !peer->slot[at.slot & 1].identity ||
+		    !bh_mac_same(dmac, peer->mac) || (fast.ct->flags & both) != both) {
 			return BH_FAST_LEFT;
 		}
 		bh_fast_count(fast.ct, side, skb->len, at.now);
@@ -293,7 +293,8 @@ __weak int bh_fast_from_guest(struct __sk_buff *skb)
 		return BH_FAST_LEFT;
 	}
 	bh_fast_count(fast.ct, side, skb->len, at.now);
-	skb->mark = at.nonce | BH_MARK_NIC;
+	/* No mark into the host's routing: there it would mean something else. */
+	skb->mark = at.n->bridge ? at.nonce | BH_MARK_NIC : 0;
 	bh_pass_add(at.nic, false, skb->len);
 	return TC_ACT_UNSPEC;
 }

@@ -505,6 +505,49 @@ static void networks_are_apart(void **state)
 	assert_reason(kit, 1, DROP_CT_INVALID, kit_send(kit, 1, &f));
 }
 
+/* What a routed NIC sends goes to the host's routing, where a mark would mean something else. */
+static void a_routed_nic_sends_without_a_mark(void **state)
+{
+	struct kit *kit = *state;
+	struct kit_frame f;
+
+	kit_allow_all(kit);
+	KIT_FRAME(&f, .src = "10.0.0.3", .dst = "192.0.2.9", .proto = KIT_UDP, .dport = 9);
+	for (int i = 0; i < 3; i++) {
+		struct kit_result r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[3], 0, &f);
+
+		assert_int_equal(r.verdict, KIT_PASS);
+		assert_int_equal(r.mark, 0);
+	}
+	assert_int_equal(kit_ct(kit).packets[0], 3);
+	assert_int_equal(kit_stat(kit, 3, BH_REASON_PASS), 3);
+}
+
+/* The short way looks again when a lease may have ended. */
+static void a_lease_ends_for_connections_too(void **state)
+{
+	struct bh_nic_addr value = {.present = {1, 1}, .flags = BH_ADDR_LEARNED};
+	struct bh_nic_addr_key key = {.nic = 1};
+	struct kit *kit = *state;
+	int fd = bpf_map__fd(kit->skel->maps.bh_nic_addrs);
+	struct timespec now;
+	struct kit_frame f;
+
+	kit_allow_all(kit);
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	kit_ip("10.0.0.1", key.addr);
+	value.expires_ns = now.tv_sec * 1000000000ull + now.tv_nsec + 200000000;
+	assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+	UDP_OUT(&f, 53);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	for (int i = 0; i < 1000 && kit_send(kit, 1, &f) == KIT_PASS; i++) {
+		const struct timespec step = {.tv_nsec = 5000000};
+
+		(void)nanosleep(&step, NULL);
+	}
+	assert_reason(kit, 1, DROP_SPOOF_IP4, kit_send(kit, 1, &f));
+}
+
 static void frames_go_from_tap_to_tap(void **state)
 {
 	struct kit *kit = *state;
@@ -555,6 +598,8 @@ int main(void)
 		TEST(icmp_errors_belong_to_a_connection),
 		TEST(icmp6_errors_and_a_new_generation),
 		TEST(networks_are_apart),
+		TEST(a_routed_nic_sends_without_a_mark),
+		TEST(a_lease_ends_for_connections_too),
 		TEST(frames_go_from_tap_to_tap),
 	};
 
