@@ -310,6 +310,13 @@ static void reply_full(struct hostd_agent *agent, struct bh_bus_request *req,
 				    need));
 }
 
+static void parts_drop(struct hostd_state *s)
+{
+	bh_wbuf_done(&s->parts);
+	bh_wbuf_init(&s->parts, DELTA_MAX);
+	s->parts_next = PARTS_MAX + 1;
+}
+
 /* 0, or > 0 / < 0 as hostd_dp_apply with the reply already given. */
 static int install(struct hostd_agent *agent, struct bh_delta *delta, struct bh_image *next,
 		   struct bh_bus_request *req, uint64_t rev)
@@ -320,6 +327,7 @@ static int install(struct hostd_agent *agent, struct bh_delta *delta, struct bh_
 	char hash[2 * BH_HASH_SIZE + 1];
 	int err;
 
+	parts_drop(s); /* megabytes that are decoded and in the log by now */
 	/* a whole image comes as the delta from nothing: the kernel needs only what differs */
 	if (hash_is_zero(bh_delta_from(delta)) && !hash_is_zero(hostd_dp_hash(agent->dp))) {
 		err = hostd_dp_sync(agent->dp, next, &report, &diag);
@@ -440,8 +448,6 @@ void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *r
 		bh_bus_reply(req, json_pack("{s:I}", "part", (json_int_t)part));
 	} else {
 		apply(agent, req, rev);
-		bh_wbuf_done(&s->parts);
-		bh_wbuf_init(&s->parts, DELTA_MAX);
-		s->parts_next = PARTS_MAX + 1;
+		parts_drop(s);
 	}
 }
