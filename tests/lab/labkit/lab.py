@@ -65,9 +65,11 @@ class Lab:
         return self
 
     def _cable(self, node_a, name_a, node_b, name_b):
-        """A veth pair; both ends keep their names as seen inside."""
-        util.run("ip", "link", "add", name_a, "netns", node_a.pid, "type", "veth",
-                 "peer", "name", name_b, "netns", node_b.pid)
+        """A veth pair; both ends keep their names as seen inside. The management network has room for the
+        header of VXLAN around a frame of 1500 bytes."""
+        mtu = 1600 if name_b == "mg0" else 1500
+        util.run("ip", "link", "add", name_a, "mtu", mtu, "netns", node_a.pid, "type", "veth",
+                 "peer", "name", name_b, "mtu", mtu, "netns", node_b.pid)
 
     def _wire(self):
         self.switch.sh("ip link add mgmt type bridge forward_delay 0; ip link set mgmt up;"

@@ -175,13 +175,13 @@ class Node:
                                 preexec_fn=self._enter_groups)
 
     def pids_of(self, path):
-        """Inner pids of the processes in this node whose executable is `path`."""
+        """Inner pids of the processes in this node whose executable is `path`, or was before a new build."""
         found = []
         namespace = os.readlink(f"/proc/{self.pid}/ns/pid")
         for entry in os.listdir("/proc"):
             try:
                 if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/pid") == namespace and \
-                        os.readlink(f"/proc/{entry}/exe") == path:
+                        os.readlink(f"/proc/{entry}/exe").removesuffix(" (deleted)") == path:
                     status = util.read(f"/proc/{entry}/status")
                     found.append(int(status.split("NSpid:")[1].split("\n")[0].split()[-1]))
             except (OSError, IndexError):
