@@ -11,12 +11,14 @@
 #include "base/util.h"
 
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #define PORT	   2000
 #define BATCH	   64
@@ -25,7 +27,7 @@
 #define SERVER	   301u
 #define ROUNDS_MAX 64
 
-enum kind { KIND_BARE, KIND_NFT, KIND_BRNF, KIND_BULKHEAD };
+enum kind { KIND_BARE, KIND_EMPTY, KIND_NFT, KIND_BRNF, KIND_BULKHEAD };
 
 struct variant {
 	const char *name;
@@ -52,6 +54,7 @@ static struct variant variants[] = {
 	{.name = "Bulkhead, by the bridge, 10000 rules", .kind = KIND_BULKHEAD, .rules = 10000},
 	{.name = "Bulkhead, by the bridge, 100000 rules", .kind = KIND_BULKHEAD, .rules = 100000},
 	{.name = "bare, against itself", .kind = KIND_BARE},
+	{.name = "two empty BPF programs per tap", .kind = KIND_EMPTY},
 	{.name = "nftables bridge, 10 rules", .kind = KIND_NFT, .rules = 10},
 	{.name = "nftables bridge, 100 rules", .kind = KIND_NFT, .rules = 100},
 	{.name = "nftables bridge, 1000 rules", .kind = KIND_NFT, .rules = 1000},
@@ -72,6 +75,7 @@ struct bench {
 	struct bh_image *image;
 	unsigned int slice_ms;
 	bool has_nft, has_brnf;
+	int empty_fd[4];
 };
 
 /* ---- traffic ---- */
@@ -259,12 +263,43 @@ static void brnf_off(void)
 	world_sh("nft 'delete table ip brnf'");
 }
 
+/* What Bulkhead could cost at the least: a program at each side of each tap that does nothing. */
+static bool empty_on(struct bench *b)
+{
+	static const struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	int prog_fd = bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "empty", "GPL", insns,
+				    BH_ARRAY_SIZE(insns), NULL);
+
+	for (int i = 0; i < 4; i++) {
+		union bpf_attr attr = {};
+
+		attr.link_create.prog_fd = (uint32_t)prog_fd;
+		attr.link_create.target_ifindex = b->filtered.world.tap[i / 2];
+		attr.link_create.attach_type = 46 + i % 2; /* BPF_TCX_INGRESS, BPF_TCX_EGRESS */
+		b->empty_fd[i] = (int)syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof(attr));
+	}
+	close(prog_fd);
+	return b->empty_fd[0] >= 0;
+}
+
+static void empty_off(struct bench *b)
+{
+	for (int i = 0; i < 4; i++) {
+		close(b->empty_fd[i]);
+	}
+}
+
 /* False when this machine has it not. */
 static bool filter_on(struct bench *b, const struct variant *v)
 {
 	switch (v->kind) {
 	case KIND_BARE:
 		return true;
+	case KIND_EMPTY:
+		return empty_on(b);
 	case KIND_NFT:
 		if (b->has_nft) {
 			nft_on(v);
@@ -286,6 +321,9 @@ static void filter_off(struct bench *b, const struct variant *v)
 {
 	switch (v->kind) {
 	case KIND_BARE:
+		break;
+	case KIND_EMPTY:
+		empty_off(b);
 		break;
 	case KIND_NFT:
 		world_sh("nft 'flush chain bridge t%u base; delete chain bridge t%u base'",
