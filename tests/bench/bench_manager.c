@@ -290,6 +290,7 @@ int main(int argc, char **argv)
 	if (!mkdtemp(w.dir)) {
 		die("no folder");
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	start_manager(&w, argv[1]);
 	print_memory(&w, "empty");
 	begun = now_s();

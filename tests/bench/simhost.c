@@ -343,9 +343,15 @@ int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 		if (access(done, F_OK) != 0) {
 			r = join(h, dir, diag);
 		}
-		if (r == 0) {
-			r = start(h, dir, diag);
+		if (r < 0) {
+			return r;
 		}
+	}
+	/* All have joined before the first connects: each join lets the bus read its users anew. */
+	for (unsigned int i = 0; i < options->count; i++) {
+		BH_FREE char *dir = bh_asprintf("%s/%s", options->dir, sim->hosts[i].name);
+		int r = start(&sim->hosts[i], dir, diag);
+
 		if (r < 0) {
 			return r;
 		}

@@ -93,7 +93,7 @@ json_t *manager_vm_json(const struct manager_vm *vm); /* vms.c; owned */
 void manager_follow(struct manager_request *req, const struct manager_event_filter *filter);
 void manager_follower_wake_all(struct manager_api *api);
 void manager_follower_beat(struct manager_api *api);
-void manager_follower_end(struct manager_follower *f); /* its stream ends with the next look */
+void manager_follower_end(struct manager_follower *f);	  /* its stream ends with the next look */
 void manager_follower_detach(struct manager_follower *f); /* its request is gone */
 size_t manager_follower_count(const struct manager_api *api);
 struct manager_follower **manager_api_followers(struct manager_api *api);

@@ -213,7 +213,8 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 	bh_bus_reply(req, json_object());
 }
 
-/* What the API says about the births of its VMs: hostd keeps it for the time when nobody can be asked. */
+/* What the API says about the births of its VMs: hostd keeps it for the time when nobody can be
+ * asked. */
 static json_t *births_of(const struct manager_host *host)
 {
 	json_t *births = json_object();

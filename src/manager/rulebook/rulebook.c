@@ -429,7 +429,8 @@ json_t *manager_rulebook_changes(const struct manager_rulebook *book,
 
 		if (!old) {
 			add_change(list, p, "added");
-		} else if (strcmp(bh_policy_canonical(old), bh_policy_canonical(p)) != 0) {
+		} else if (old != p &&
+			   strcmp(bh_policy_canonical(old), bh_policy_canonical(p)) != 0) {
 			add_change(list, p, "changed");
 		}
 	}

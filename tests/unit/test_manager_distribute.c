@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inventory, commits and distribution together, with a carrier that stands for the hosts: reports
+ * that lie, claims on others' VMs, deltas that are stale, full, wrongly confirmed, lost; waits;
+ * capacity; refusals that change nothing.
+ */
+#include "base/json.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "manager/commit.h"
+#include "policy/policy.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+struct world {
+	struct manager_db *db;
+	struct manager_inventory *inv;
+	struct manager_rulebook *book;
+	struct manager_distribute *dist;
+	struct manager_sync *asked; /* whose delta waits for an answer */
+	struct bh_hash to;
+	struct manager_sync *other; /* a second one, answered after it */
+	struct bh_hash other_to;
+	bool whole;
+	unsigned int sent;
+	char notice[64];
+};
+
+static void carry_apply(struct manager_sync *sync, const struct manager_image *image,
+			const struct bh_delta *delta, void *arg)
+{
+	static const struct bh_hash zero;
+	struct world *w = arg;
+
+	if (w->asked && w->other != sync) {
+		w->other = w->asked; /* two hosts at most */
+		w->other_to = w->to;
+	}
+	w->asked = sync;
+	w->to = *bh_delta_to(delta);
+	w->whole = bh_hash_equal(bh_delta_from(delta), &zero);
+	w->sent++;
+}
+
+static void carry_ping(struct manager_sync *sync, void *arg)
+{
+}
+
+static bool carry_up(void *arg)
+{
+	return true;
+}
+
+static void on_notice(const char *type, const char *severity, json_t *body, void *arg)
+{
+	struct world *w = arg;
+
+	snprintf(w->notice, sizeof(w->notice), "%s", type);
+	json_decref(body);
+}
+
+static void answer(struct world *w, int err, const char *code)
+{
+	struct manager_sync *sync = bh_steal(&w->asked);
+	struct bh_hash to = w->to;
+	struct manager_answer a = {.err = err,
+				   .code = code,
+				   .text = "test",
+				   .hash = to,
+				   .has_hash = err == 0,
+				   .attempt = sync->attempt};
+
+	w->asked = bh_steal(&w->other);
+	w->to = w->other_to;
+	manager_sync_answer(sync, &a);
+}
+
+static void answer_all(struct world *w)
+{
+	while (w->asked) {
+		answer(w, 0, "");
+	}
+}
+
+static int set_up(void **state)
+{
+	struct world *w = bh_alloc(sizeof(*w));
+	struct manager_distribute_options options = {};
+
+	if (sodium_init() < 0 || manager_store_open(":memory:", &w->db, NULL) < 0 ||
+	    manager_inventory_new(w->db, "default", &w->inv, NULL) < 0 ||
+	    manager_rulebook_new(w->db, &w->book, NULL) < 0) {
+		return -1;
+	}
+	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
+	w->inv->notice = on_notice;
+	w->inv->notice_arg = w;
+	options.inv = w->inv;
+	options.book = w->book;
+	options.carrier = (struct manager_carrier){carry_apply, carry_ping, carry_up, w};
+	w->dist = manager_distribute_new(&options);
+	*state = w;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	manager_distribute_close(w->dist);
+	manager_distribute_free(w->dist);
+	manager_rulebook_free(w->book);
+	manager_inventory_free(w->inv);
+	manager_db_close(w->db);
+	free(w);
+	return 0;
+}
+
+static json_t *vm_json(unsigned int n, const char *state, const char *role)
+{
+	char uuid[40], mac[24], addr[24];
+
+	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", n);
+	snprintf(mac, sizeof(mac), "52:54:00:00:00:%02x", n);
+	snprintf(addr, sizeof(addr), "10.0.0.%u", n);
+	return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:[s]}]}", "uuid", uuid,
+			 "name", uuid + 24, "state", state, "tenant", "shop", "labels", "role",
+			 role, "nics", "mac", mac, "net", "bridge/br0", "addresses", addr);
+}
+
+static struct manager_host *join(struct world *w, const char *name)
+{
+	struct manager_host *h = manager_host_add(w->inv, name, 1);
+	BH_JSON json_t *hello = json_pack("{s:{s:i}}", "capacity", "rows", 40);
+	static const struct bh_hash zero;
+
+	manager_host_hello(w->inv, h, hello, bh_time_wall_ns());
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	manager_distribute_hello(w->dist, h, &zero);
+	answer_all(w);
+	return h;
+}
+
+static size_t report(struct world *w, struct manager_host *h, json_t *vms)
+{
+	BH_JSON json_t *owned = vms;
+	BH_JSON json_t *rejected = NULL;
+
+	assert_int_equal(
+		manager_inventory_report(w->inv, h, owned, bh_time_wall_ns(), &rejected, NULL), 0);
+	return json_array_size(rejected);
+}
+
+static struct manager_vm *vm_at(struct world *w, unsigned int n)
+{
+	struct manager_vm *vm = NULL;
+	char uuid[40];
+
+	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", n);
+	return manager_vm_find(w->inv, uuid, &vm, NULL) == 0 ? vm : NULL;
+}
+
+static int commit(struct world *w, const char *text, struct manager_commit_result *ret)
+{
+	struct manager_commit_request request = {.db = w->db,
+						 .inv = w->inv,
+						 .book = w->book,
+						 .dist = w->dist,
+						 .author = "test",
+						 .summary = ""};
+	struct bh_policy_parse_options options = {.file = "t.yaml"};
+	struct bh_policy_set *documents = NULL;
+	struct bh_diag diag = {};
+	int r = bh_policy_parse(text, strlen(text), &options, &documents, &diag);
+
+	if (r < 0) {
+		fail_msg("%s", diag.text);
+	}
+	r = manager_commit(&request,
+			   manager_commit_merge(manager_rulebook_set(w->book), documents, false),
+			   ret, &diag);
+	bh_policy_set_free(documents);
+	return r;
+}
+
+#define POLICY(rules)                                                                              \
+	"kind: Policy\nmetadata: {name: db, tenant: shop}\nspec:\n"                                \
+	"  selector: {matchLabels: {role: db}}\n  ingress:\n" rules
+#define RULE(n, port) "    - {name: r" #n ", ports: [tcp/" #port "]}\n"
+
+static void test_reports(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	json_t *bad;
+
+	assert_int_equal(report(w, h,
+				json_pack("[o, o]", vm_json(1, "running", "db"),
+					  vm_json(2, "shutoff", "web"))),
+			 0);
+	assert_int_equal(h->vm_count, 2);
+	assert_int_not_equal(vm_at(w, 1)->identity->number, vm_at(w, 2)->identity->number);
+	assert_true(vm_at(w, 1)->identity->number >= 256);
+	/* Wrong ones are left out, the rest counts. */
+	bad = vm_json(3, "running", "db");
+	json_object_set_new(json_array_get(json_object_get(bad, "nics"), 0), "net",
+			    json_string("host/other/net/default"));
+	assert_int_equal(report(w, h,
+				json_pack("[o, o, {}, s, o]", vm_json(1, "running", "db"), bad, "x",
+					  vm_json(1, "running", "db"))),
+			 4);
+	assert_int_equal(h->vm_count, 1);
+	assert_null(vm_at(w, 2));
+	assert_null(vm_at(w, 3));
+}
+
+static void test_conflict(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
+	BH_JSON json_t *vm = vm_json(1, "running", "db");
+	struct manager_vm *got = NULL;
+
+	assert_int_equal(report(w, h1, json_pack("[O]", vm)), 0);
+	w->notice[0] = '\0';
+	assert_int_equal(report(w, h2, json_pack("[O]", vm)), 1);
+	assert_ptr_equal(vm_at(w, 1)->host, h1);
+	assert_string_equal(w->notice, "host.conflict");
+	assert_int_equal(manager_inventory_birth(w->inv, h2, vm, bh_time_wall_ns(), &got, NULL),
+			 MANAGER_REPORT_CONFLICT);
+	/* Merely defined on the second host: no claim. The first lets go: the second may. */
+	assert_int_equal(report(w, h1, json_pack("[o]", vm_json(1, "shutoff", "db"))), 0);
+	assert_int_equal(manager_inventory_birth(w->inv, h2, vm, bh_time_wall_ns(), &got, NULL), 0);
+	assert_ptr_equal(vm_at(w, 1)->host, h2);
+	assert_int_equal(report(w, h1, json_array()), 0);
+	assert_ptr_equal(vm_at(w, 1)->host, h2);
+}
+
+static void on_wait(bool all, void *arg)
+{
+	*(int *)arg = all ? 1 : -1;
+}
+
+static void test_sync(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	int waited = 0;
+
+	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	assert_non_null(w->asked);
+	manager_distribute_wait(w->dist, &h, 1, 10000, on_wait, &waited);
+	answer(w, 1, "stale");
+	assert_int_equal(waited, 0);
+	assert_null(w->asked); /* pauses first */
+	manager_distribute_tick(w->dist, bh_time_mono_ns() + 60 * BH_NS_PER_S / 100);
+	assert_true(w->asked && w->whole);
+	answer(w, 0, "");
+	assert_int_equal(waited, 1);
+	assert_true(manager_sync_in_sync(h->sync));
+	/* A lie about the hash is a failure, and everything is sent again. */
+	manager_distribute_resync(w->dist, h, NULL);
+	w->to.bytes[0] ^= 1;
+	answer(w, 0, "");
+	assert_false(manager_sync_in_sync(h->sync));
+	assert_int_equal(manager_sync_state(h->sync), MANAGER_SYNC_FAILED);
+	assert_string_equal(w->notice, "policy.failed");
+	manager_distribute_tick(w->dist, bh_time_mono_ns() + BH_NS_PER_S);
+	answer_all(w);
+	assert_true(manager_sync_in_sync(h->sync));
+}
+
+static void test_commit(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
+	struct manager_commit_result result;
+	BH_FREE struct manager_host **scope = NULL;
+	struct bh_policy *p;
+	uint32_t first;
+	size_t count;
+
+	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h2, json_pack("[o]", vm_json(2, "running", "web")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	assert_int_equal(commit(w, POLICY(RULE(1, 22) RULE(2, 80)), &result), 0);
+	assert_true(result.changed);
+	assert_int_equal(result.revision, 1);
+	manager_commit_result_done(&result);
+	scope = manager_distribute_in_scope(w->dist, &count);
+	assert_int_equal(count, 1);
+	assert_ptr_equal(scope[0], h1);
+	assert_false(w->whole);
+	answer_all(w);
+	p = bh_policy_set_get(manager_rulebook_set(w->book), "shop", "db");
+	first = manager_rulebook_number(p, BH_POLICY_INGRESS, 1, w->book);
+	assert_true(first >= 16);
+	/* The same again is no revision; another rule before keeps the number. */
+	assert_int_equal(commit(w, POLICY(RULE(1, 22) RULE(2, 80)), &result), 0);
+	assert_false(result.changed);
+	manager_commit_result_done(&result);
+	assert_int_equal(commit(w, POLICY(RULE(0, 1) RULE(1, 22) RULE(2, 80)), &result), 0);
+	manager_commit_result_done(&result);
+	answer_all(w);
+	p = bh_policy_set_get(manager_rulebook_set(w->book), "shop", "db");
+	assert_int_equal(manager_rulebook_number(p, BH_POLICY_INGRESS, 2, w->book), first);
+	assert_non_null(strstr(manager_rulebook_text(w->book, first), "shop/db ingress[2]"));
+}
+
+static void test_capacity(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	struct manager_commit_result result;
+	struct bh_wbuf text;
+	struct bh_hash before;
+	unsigned int sent;
+
+	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	before = *bh_image_hash(h->sync->intended->image);
+	sent = w->sent;
+	bh_wbuf_init(&text, 0);
+	bh_wbuf_str(&text, POLICY(""));
+	for (int i = 0; i < 100; i++) {
+		bh_wbuf_printf(&text, "    - {name: n%d, ports: [tcp/%d]}\n", i, i + 1);
+	}
+	assert_int_equal(commit(w, bh_wbuf_cstr(&text), &result), MANAGER_COMMIT_CAPACITY);
+	assert_string_equal(bh_json_str_or(json_array_get(result.overflow, 0), "table", ""),
+			    "rows");
+	manager_commit_result_done(&result);
+	bh_wbuf_done(&text);
+	assert_true(bh_hash_equal(&before, bh_image_hash(h->sync->intended->image)));
+	assert_int_equal(w->sent, sent);
+	assert_int_equal(manager_rulebook_revision(w->book), 0);
+	assert_int_equal(commit(w, POLICY(RULE(1, 22)), &result), 0);
+	manager_commit_result_done(&result);
+}
+
+static void test_full_store(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	struct manager_commit_result result;
+	struct bh_hash before;
+
+	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	before = *bh_image_hash(h->sync->intended->image);
+	assert_int_equal(manager_db_run(w->db, NULL, "PRAGMA query_only = 1", ""), 0);
+	assert_true(commit(w, POLICY(RULE(1, 22)), &result) < 0);
+	manager_commit_result_done(&result);
+	assert_true(bh_hash_equal(&before, bh_image_hash(h->sync->intended->image)));
+	assert_int_equal(manager_rulebook_revision(w->book), 0);
+	/* A VM that cannot be stored is not told to any host. */
+	report(w, h, json_pack("[o]", vm_json(2, "running", "new")));
+	assert_true(manager_distribute_flush(w->dist, NULL) < 0);
+	assert_null(w->asked);
+	assert_int_equal(manager_db_run(w->db, NULL, "PRAGMA query_only = 0", ""), 0);
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	assert_true(manager_sync_in_sync(h->sync));
+	assert_int_equal(commit(w, POLICY(RULE(1, 22)), &result), 0);
+	assert_int_equal(result.revision, 1);
+	manager_commit_result_done(&result);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_reports, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_conflict, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_commit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_capacity, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_full_store, set_up, tear_down),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
