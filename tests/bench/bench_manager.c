@@ -71,7 +71,8 @@ static void start_manager(struct world *w, char *program)
 		die("cannot write the configuration");
 	}
 	fprintf(f,
-		"state_dir: %s/state\nrun_dir: %s/run\nlisten: ''\nbus: {listen: '127.0.0.1:24222'}\n",
+		"state_dir: %s/state\nrun_dir: %s/run\nlisten: ''\n"
+		"bus: {listen: '127.0.0.1:24222'}\n",
 		w->dir, w->dir);
 	fclose(f);
 	w->api = bh_asprintf("%s/run/api.sock", w->dir);
@@ -166,14 +167,14 @@ static void add_policy(struct bh_wbuf *w, unsigned int n, unsigned int version)
 	static const char *const roles[] = {"web", "app", "db", "cache"};
 	unsigned int slot = n / TENANTS;
 
-	bh_wbuf_printf(
-		w,
-		"---\nkind: Policy\nmetadata: {name: p%u, tenant: t%u}\nspec:\n"
-		"  selector: {matchLabels: {app: a%u, role: %s}}\n  ingress:\n"
-		"    - from: [{selector: {matchLabels: {app: a%u, role: %s}}}]\n"
-		"      ports: [tcp/%u, tcp/443]\n    - {from: [{cidr: 192.0.2.0/24}], ports: [tcp/22]}\n",
-		n, n % TENANTS, slot % 5, roles[slot / 5 % 4], slot % 5, roles[(slot / 5 + 1) % 4],
-		1000 + version);
+	bh_wbuf_printf(w,
+		       "---\nkind: Policy\nmetadata: {name: p%u, tenant: t%u}\nspec:\n"
+		       "  selector: {matchLabels: {app: a%u, role: %s}}\n  ingress:\n"
+		       "    - from: [{selector: {matchLabels: {app: a%u, role: %s}}}]\n"
+		       "      ports: [tcp/%u, tcp/443]\n"
+		       "    - {from: [{cidr: 192.0.2.0/24}], ports: [tcp/22]}\n",
+		       n, n % TENANTS, slot % 5, roles[slot / 5 % 4], slot % 5,
+		       roles[(slot / 5 + 1) % 4], 1000 + version);
 }
 
 static void add_guardrail(struct bh_wbuf *w, unsigned int version)

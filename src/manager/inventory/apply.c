@@ -14,7 +14,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#define CLAIM_NS	  (180 * BH_NS_PER_S) /* a host that was silent for so long has lost its VMs */
+#define CLAIM_NS	  (180 * BH_NS_PER_S) /* silent for so long: has lost its VMs */
 #define CONFLICT_EVERY_NS (300 * BH_NS_PER_S)
 
 BH_COUNTER(inventory_rejected_vms, "VMs in reports that were not valid");
