@@ -2,6 +2,7 @@
 """Bulkhead in the lab: the management machine, and the programs on it and on the hosts."""
 import json
 import os
+import signal
 import shutil
 
 from . import util
@@ -40,6 +41,8 @@ class Daemon:
     def signal(self, name):
         for pid in self.pids():
             self.node.run("kill", f"-{name}", pid, check=False)
+        if name == "CONT" and self.process:  # nsenter stops itself together with its child
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self, name="TERM", timeout=20):
         self.signal(name)
