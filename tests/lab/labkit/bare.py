@@ -12,8 +12,8 @@ import tempfile
 
 from . import image, util
 
-INIT = """#!/bin/sh
-export PATH=/bin HOME=/
+INIT = """#!/bin/busybox sh
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
 mkdir -p /sys/fs/bpf /run; mount -t bpf bpf /sys/fs/bpf; mount -t tmpfs run /run
 while read -r module; do insmod /m/$module; done < /m/list
@@ -22,7 +22,7 @@ echo "KERNEL $(uname -r)"
 while read -r line; do echo "RUN $line"; $line 2>&1; echo "EXIT $?"; done < /programs
 echo DONE; poweroff -f
 """
-APPLETS = ["sh", "mount", "mkdir", "insmod", "ip", "uname", "echo", "poweroff", "cat", "ls", "rm"]
+APPLETS = ["mount", "mkdir", "insmod", "uname", "grep", "sleep", "echo", "poweroff", "cat", "ls", "rm"]
 
 
 def _initrd(work, commands, modules):
@@ -32,6 +32,10 @@ def _initrd(work, commands, modules):
     shutil.copy("/bin/busybox", f"{root}/bin/busybox")
     for name in APPLETS:
         os.symlink("busybox", f"{root}/bin/{name}")
+    # iproute2 for tests that build bridges; busybox's shell would take its own ip first, so dash too
+    for program in ("ip", "dash"):
+        image._copy_program(root, os.path.realpath(shutil.which(program)))
+    os.symlink(os.path.realpath(shutil.which("dash")), f"{root}/bin/sh")
     lines = []
     for command in commands:
         image._copy_program(root, command[0])

@@ -43,8 +43,6 @@ class Daemon:
             self.node.run("kill", f"-{name}", pid, check=False)
         if self.process and name != "STOP" and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGCONT)  # nsenter stops itself together with its child
-        if name == "CONT" and self.process:  # nsenter stops itself together with its child
-            self.process.send_signal(signal.SIGCONT)
 
     def stop(self, name="TERM", timeout=20):
         self.signal(name)
