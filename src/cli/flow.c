@@ -154,15 +154,18 @@ static void format_flow(const struct cli_output *out, const json_t *event, const
 {
 	BH_FREE char *service = service_text(event);
 	uint64_t count = bh_json_u64_or(event, "count", 1);
+	const char *sender = bh_json_str_or(event, "vm_name", "?");
 	bool guard = !strncmp(type, "guard.", 6);
 
 	put_verdict(w, out, event, type);
 	bh_wbuf_u8(w, ' ');
 	put(w, out, CLI_COLOUR_NONE, service);
 	bh_wbuf_u8(w, ' ');
-	if (guard && !*bh_json_str_or(event, "src_vm", "")) {
-		put(w, out, CLI_COLOUR_BOLD, bh_json_str_or(event, "vm_name", "?"));
-		bh_wbuf_u8(w, ' ');
+	/* A spoofer is named by its tap; the owner of the forged address is only who it posed as.
+	 */
+	if (guard && strcmp(bh_json_str_or(event, "src_vm", ""), sender) != 0) {
+		put(w, out, CLI_COLOUR_BOLD, sender);
+		bh_wbuf_str(w, *bh_json_str_or(event, "src_vm", "") ? " as " : " ");
 	}
 	put_end(w, out, event, true);
 	bh_wbuf_str(w, " → ");

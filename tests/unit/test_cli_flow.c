@@ -94,6 +94,16 @@ static void test_guard(void **state)
 	      "'ff:ff:ff:ff:ff:ff', 'reason': 'drop_spoof_arp', 'rule': 0}",
 	      "12:00:01 h1 ✗ stopped spoof-arp arp evil 1.2.3.4 → ff:ff:ff:ff:ff:ff  "
 	      "(drop_spoof_arp)");
+	check("{'time': '2026-11-25T12:00:01Z', 'host': 'h1', 'type': 'guard.spoof-ip4', "
+	      "'vm_name': 'evil', 'src_vm': 'web', 'src': '1.2.3.4', 'proto': 'tcp', 'sport': 1, "
+	      "'dst_vm': 'db', 'dst': '1.2.3.5', 'dport': 2, 'reason': 'drop_spoof_ip4'}",
+	      "12:00:01 h1 ✗ stopped spoof-ip4 tcp evil as web 1.2.3.4:1 → db 1.2.3.5:2  "
+	      "(drop_spoof_ip4)");
+	check("{'time': '2026-11-25T12:00:01Z', 'host': 'h1', 'type': 'guard.rogue-dhcp', "
+	      "'vm_name': 'evil', 'src_vm': 'evil', 'src': '1.2.3.4', 'proto': 'udp', 'sport': 67, "
+	      "'dst': '1.2.3.5', 'dport': 68, 'reason': 'drop_rogue_dhcp'}",
+	      "12:00:01 h1 ✗ stopped rogue-dhcp udp evil 1.2.3.4:67 → 1.2.3.5:68  "
+	      "(drop_rogue_dhcp)");
 }
 
 static void test_other(void **state)
