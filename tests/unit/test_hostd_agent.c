@@ -34,7 +34,8 @@ static struct world {
 	struct bh_bus *bus; /* the manager's */
 	struct hostd_config config;
 	struct hostd_agent *agent;
-	bool manager_mute; /* does not answer */
+	bool manager_mute;    /* does not answer */
+	bool manager_forgets; /* refuses the next inventory: it knows another session */
 
 	unsigned int hellos, inventories, births;
 	json_t *inventory;		 /* the last one */
@@ -101,6 +102,9 @@ static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 	if (!strcmp(type, "hello")) {
 		w.hellos++;
 		bh_bus_reply(req, NULL);
+	} else if (!strcmp(type, "inventory") && w.manager_forgets) {
+		w.manager_forgets = false;
+		bh_bus_reply_error(req, "session", "of another session: say hello");
 	} else if (!strcmp(type, "inventory")) {
 		w.inventories++;
 		json_decref(w.inventory);
@@ -440,6 +444,24 @@ static void test_unprotectable_kinds(void **state)
 	wait_for(inventory_came, "the second VM to go");
 }
 
+/* A manager whose store was put back from a backup knows an older session of ours. */
+static void test_hello_again(void **state)
+{
+	static const char xml[] = "<domain type='qemu'><name>odd</name>"
+				  "<uuid>00000000-0000-4000-9000-000000000002</uuid></domain>";
+	BH_FREE char *file = bh_asprintf("%s/platform/domains/odd.xml", w.dir);
+	unsigned int before = w.hellos;
+
+	w.manager_forgets = true;
+	write_file(file, xml);
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	wait_for(two_vms, "the inventory after another hello");
+	assert_int_equal(w.hellos, before + 1);
+	unlink(file);
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	wait_for(inventory_came, "the second VM to go");
+}
+
 static void test_stale_is_told(void **state)
 {
 	struct bh_image *other = image_of(301, false);
@@ -650,6 +672,7 @@ int main(void)
 		cmocka_unit_test(test_apply_and_birth),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_unprotectable_kinds),
+		cmocka_unit_test(test_hello_again),
 		cmocka_unit_test(test_stale_is_told),
 		cmocka_unit_test(test_full_is_told),
 		cmocka_unit_test(test_restart_adopts),

@@ -79,6 +79,8 @@ void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *
 
 /* ---- inventory ---- */
 
+static void hello(struct hostd_session *s);
+
 static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 {
 	struct hostd_session *s = arg;
@@ -91,6 +93,10 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 		bh_counter_add(&session_failed, 1);
 		bh_log_limited(BH_LOG_WARN, "session", 3, "inventory: %s",
 			       bh_bus_reply_text(err, reply));
+		if (!strcmp(bh_bus_reply_code(err, reply), "session")) {
+			s->up = false; /* its store was put back: it knows an older session */
+			hello(s);
+		}
 		/* again at the next change or with the next tick */
 		s->inventory_at_ns = bh_time_mono_ns() - INVENTORY_NS + HELLO_RETRY_NS;
 		return;
