@@ -95,7 +95,7 @@ static void test_replaced(void **state)
 	memcpy(lab.listen, other.listen, sizeof(lab.listen));
 	lab_server_start(&lab, one_host, 1);
 	assert_true(bh_bus_server_pid(lab.server) != pid);
-	assert_int_equal(waitpid(pid, NULL, 0), pid); /* our child, which nobody waits for now */
+	assert_int_equal(waitpid(pid, NULL, 0), pid); /* our child, reaped here */
 	h1 = lab_client_up(&lab, "host.h1");
 	bh_bus_free(h1);
 	lab_done(&other);
