@@ -50,7 +50,8 @@ struct bh_rec_nic { /* key: vm, mac */
 	uint32_t net;
 	uint32_t identity;
 	uint32_t tenant;
-	uint32_t flags; /* BH_NIC_* of bpf/abi.h, without FASTPATH and OPEN, which hostd decides */
+	uint32_t flags; /* BH_NIC_* of bpf/abi.h, without FASTPATH, PICKUP and OPEN, which hostd
+			 decides */
 };
 struct bh_rec_nic_addr { /* key: all */
 	uint8_t vm[16];

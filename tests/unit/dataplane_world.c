@@ -198,11 +198,12 @@ void world_bind(struct world *w, struct hostd_dp *dp)
 
 /* ---- traffic ---- */
 
-int world_udp(const struct world *w, int guest, uint16_t port)
+/* Bound to the port when it is not 0; receives wait at most wait_s. */
+static int socket_of(const struct world *w, int guest, int type, uint16_t port, int wait_s)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
-	struct timeval wait = {.tv_sec = 2};
-	int size = 4 << 20, fd;
+	struct timeval wait = {.tv_sec = wait_s};
+	int size = 4 << 20, yes = 1, fd;
 
 	if (guest != WORLD_HOST) {
 		char path[64];
@@ -212,20 +213,45 @@ int world_udp(const struct world *w, int guest, uint16_t port)
 		ns = open(path, O_RDONLY | O_CLOEXEC);
 		assert_int_equal(setns(ns, CLONE_NEWNET), 0);
 	}
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 	assert_int_equal(setns(w->host_ns, CLONE_NEWNET), 0);
 	assert_true(fd >= 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	return fd;
 }
 
-void world_send(int fd, int to_guest, uint16_t port, uint64_t value)
+int world_udp(const struct world *w, int guest, uint16_t port)
+{
+	return socket_of(w, guest, SOCK_DGRAM, port, 2);
+}
+
+static struct sockaddr_in address_of(int guest, uint16_t port)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
 
-	sa.sin_addr.s_addr = htonl(0x0a4d0000u + (uint32_t)host_number(to_guest));
+	sa.sin_addr.s_addr = htonl(0x0a4d0000u + (uint32_t)host_number(guest));
+	return sa;
+}
+
+void world_tcp(const struct world *w, int from, int to, uint16_t port, int ret_fd[2])
+{
+	struct sockaddr_in sa = address_of(to, port);
+	BH_CLOSE int server = socket_of(w, to, SOCK_STREAM, port, 10);
+
+	ret_fd[0] = socket_of(w, from, SOCK_STREAM, 0, 10);
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(connect(ret_fd[0], (struct sockaddr *)&sa, sizeof(sa)), 0);
+	ret_fd[1] = accept4(server, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(ret_fd[1] >= 0);
+}
+
+void world_send(int fd, int to_guest, uint16_t port, uint64_t value)
+{
+	struct sockaddr_in sa = address_of(to_guest, port);
+
 	/* What the dataplane refuses with ICMP makes a later send fail; that is an answer too. */
 	(void)!sendto(fd, &value, sizeof(value), 0, (struct sockaddr *)&sa, sizeof(sa));
 }
@@ -316,20 +342,32 @@ uint16_t row_mask(uint32_t remote, uint16_t port)
 	return (uint16_t)(1u << row_shape(remote, port));
 }
 
+static void add_any_row(struct bh_segment *seg, uint32_t set, uint32_t remote, uint8_t proto,
+			uint16_t port, const struct bh_rec_row *answer)
+{
+	struct bh_rec rec = {.type = BH_REC_ROW, .row = *answer};
+
+	rec.row.set = set;
+	rec.row.remote = remote;
+	rec.row.port = port;
+	rec.row.proto = proto;
+	rec.row.shape = row_shape(remote, port);
+	rec.row.rule = 1000 + rec.row.rank;
+	bh_segment_add(seg, &rec);
+}
+
 void add_row(struct bh_segment *seg, uint32_t set, uint32_t remote, uint16_t port, uint32_t rank,
 	     uint8_t action)
 {
-	struct bh_rec rec = {.type = BH_REC_ROW,
-			     .row = {.set = set,
-				     .remote = remote,
-				     .port = port,
-				     .proto = port ? IPPROTO_UDP : 0,
-				     .shape = row_shape(remote, port),
-				     .rule = 1000 + rank,
-				     .rank = rank,
-				     .action = action}};
+	add_any_row(seg, set, remote, port ? IPPROTO_UDP : 0, port,
+		    &(struct bh_rec_row){.rank = rank, .action = action});
+}
 
-	bh_segment_add(seg, &rec);
+void add_proto_row(struct bh_segment *seg, uint32_t set, uint32_t remote, uint8_t proto,
+		   uint16_t port, uint32_t rank)
+{
+	add_any_row(seg, set, remote, proto, port,
+		    &(struct bh_rec_row){.rank = rank, .action = BH_ACTION_ALLOW});
 }
 
 void add_cidr(struct bh_segment *seg, uint32_t set, const char *cidr, uint32_t class_id)

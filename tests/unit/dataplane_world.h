@@ -49,6 +49,8 @@ int world_udp(const struct world *w, int guest, uint16_t port);
 void world_send(int fd, int to_guest, uint16_t port, uint64_t value);
 /* The next datagram's value; 0 when none came in time. */
 uint64_t world_recv(int fd);
+/* A TCP connection from one guest to a port of another; both ends wait at most 10 s for data. */
+void world_tcp(const struct world *w, int from, int to, uint16_t port, int ret_fd[2]);
 /* Sends one datagram to `port` and then markers to the allowed port until one arrives; true when
  * the first arrived. */
 bool world_passes(const struct world *w, int from, int to, uint16_t port, uint16_t marker_port);
@@ -60,6 +62,8 @@ void add_set(struct bh_segment *seg, uint32_t set, uint8_t action, uint16_t mask
 /* service port exact or any (port 0), remote any or identity */
 void add_row(struct bh_segment *seg, uint32_t set, uint32_t remote, uint16_t port, uint32_t rank,
 	     uint8_t action);
+void add_proto_row(struct bh_segment *seg, uint32_t set, uint32_t remote, uint8_t proto,
+		   uint16_t port, uint32_t rank); /* allows */
 uint16_t row_mask(uint32_t remote, uint16_t port);
 void add_cidr(struct bh_segment *seg, uint32_t set, const char *cidr, uint32_t class_id);
 void add_range(struct bh_segment *seg, uint32_t set, uint8_t proto, uint8_t bits, uint16_t port,

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -102,7 +103,7 @@ static int clean_up(void **state)
 /* Guests 0 and 2 are clients, 1 is the server. Two ways to say the same: default deny with rows
  * that allow, or default allow with rows that refuse; half of the one with half of the other would
  * let through or drop too much. */
-static struct bh_image *policy(int variant)
+static struct bh_segment *policy_records(int variant)
 {
 	struct bh_segment *seg = bh_segment_new("world");
 	uint32_t in = BH_SET(SERVER, BH_DIR_INGRESS);
@@ -125,7 +126,12 @@ static struct bh_image *policy(int variant)
 		add_row(seg, BH_SET(SERVER, BH_DIR_EGRESS), 1000 + i + (uint32_t)variant, 0, i + 1,
 			BH_ACTION_ALLOW);
 	}
-	return image_of(seg);
+	return seg;
+}
+
+static struct bh_image *policy(int variant)
+{
+	return image_of(policy_records(variant));
 }
 
 static void must_refuse(void)
@@ -625,6 +631,66 @@ static void says_what_it_did(void **state)
 	destroy_world(dp);
 }
 
+/* ---- connections from before ---- */
+
+static void see_tcp_refusal(const struct bh_flow_event *event, void *arg)
+{
+	unsigned int *refused = arg;
+
+	*refused += event->type == BH_FLOW_REFUSED && event->proto == IPPROTO_TCP &&
+		    ntohs(event->dport) == REFUSED;
+}
+
+/* TCP on the allowed and on the refused port is open when protection begins. Without the flag both
+ * are cut; with it the next repetition of what was allowed goes on, the other one stays refused. */
+static void picks_up_what_is_allowed(void **state)
+{
+	struct hostd_dp_open_info info;
+	struct hostd_dp *dp = open_world(HOSTD_DP_ATTACH_AUTO, false, &info);
+	struct bh_segment *seg = policy_records(0);
+	struct pollfd events = {.fd = hostd_dp_events_fd(dp), .events = POLLIN};
+	struct bh_image *image = bh_image_new();
+	unsigned int refused = 0;
+	int allowed_fd[2], refused_fd[2];
+	char c = 0;
+
+	world_tcp(&world, 0, 1, ALLOWED, allowed_fd);
+	world_tcp(&world, 0, 1, REFUSED, refused_fd);
+	add_proto_row(seg, BH_SET(SERVER, BH_DIR_INGRESS), CLIENT, IPPROTO_TCP, ALLOWED, 2);
+	world_bind(&world, dp);
+	image = must_apply(dp, image, image_of(seg));
+	assert_int_equal(send(allowed_fd[0], "a", 1, 0), 1);
+	assert_int_equal(send(refused_fd[0], "r", 1, 0), 1);
+	must_refuse(); /* when this is through, those are decided */
+	assert_int_equal(recv(allowed_fd[1], &c, 1, MSG_DONTWAIT), -1);
+	for (int i = 0; i < 2; i++) {
+		struct hostd_dp_nic_key key = world_key(i);
+		struct hostd_dp_device device = {.ifindex = world.tap[i],
+						 .bridge = world.bridge,
+						 .host_flags = BH_NIC_PICKUP};
+		struct hostd_dp_nic_status status;
+
+		assert_int_equal(hostd_dp_bind(dp, &key, &device, NULL), 0);
+		assert_int_equal(hostd_dp_nic_status(dp, &key, &status, NULL), 0);
+		assert_true(status.flags & BH_NIC_PICKUP);
+	}
+	/* The image knows nothing of it. */
+	assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 0);
+	assert_int_equal(recv(allowed_fd[1], &c, 1, 0), 1);
+	assert_int_equal(c, 'a');
+	while (!refused) {
+		assert_true(poll(&events, 1, 10000) == 1);
+		assert_true(hostd_dp_events_poll(dp, 1000, see_tcp_refusal, &refused, NULL) >= 0);
+	}
+	assert_int_equal(recv(refused_fd[1], &c, 1, MSG_DONTWAIT), -1);
+	for (int i = 0; i < 2; i++) {
+		close(allowed_fd[i]);
+		close(refused_fd[i]);
+	}
+	bh_image_free(image);
+	destroy_world(dp);
+}
+
 static int setup(void **state)
 {
 	world_init(&world, 4, true);
@@ -650,6 +716,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_device_has_one_owner, clean_up),
 		cmocka_unit_test_teardown(detached_programs_are_found_and_attached, clean_up),
 		cmocka_unit_test_teardown(says_what_it_did, clean_up),
+		cmocka_unit_test_teardown(picks_up_what_is_allowed, clean_up),
 		cmocka_unit_test_prestate_setup_teardown(a_flip_is_whole, NULL, clean_up, &bridged),
 		cmocka_unit_test_prestate_setup_teardown(a_flip_is_whole, NULL, clean_up,
 							 &fastpath),

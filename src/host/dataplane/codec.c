@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define HOST_FLAGS (BH_NIC_FASTPATH | BH_NIC_OPEN)
+#define HOST_FLAGS (DP_DEVICE_FLAGS | BH_NIC_OPEN)
 #define SCOPE_BITS 32u
 #define PROTO_BITS 16u /* protocol and padding in front of a range's port */
 

@@ -132,8 +132,10 @@ struct hostd_dp_nic_key {
 };
 struct hostd_dp_device {
 	uint32_t ifindex;
-	uint32_t bridge;     /* ifindex of its bridge; 0: routed */
-	uint32_t host_flags; /* BH_NIC_FASTPATH or 0 */
+	uint32_t bridge; /* ifindex of its bridge; 0: routed */
+	/* BH_NIC_FASTPATH, BH_NIC_PICKUP: as the last bind says, also one of a process before us
+	 * (hostd_dp_nic_status.flags tells); other bits are left out */
+	uint32_t host_flags;
 };
 /* Binds a NIC to its tap or veth. Both programs are attached before it can be fed; until a
  * BH_REC_NIC for this key is installed the device passes nothing (or everything, see set_open);

@@ -50,6 +50,9 @@ enum dp_prog {
 	DP_PROG_COUNT
 };
 
+/* What hostd says of a device; never part of a record. */
+#define DP_DEVICE_FLAGS (BH_NIC_FASTPATH | BH_NIC_PICKUP)
+
 #define DP_KEY_MAX   24
 #define DP_VALUE_MAX 64
 #define DP_SLOT_MAX  16

@@ -127,7 +127,7 @@ int hostd_dp_bind(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 	r = r ? r : port_add(dp, device->ifindex, &value, diag);
 	if (!r) {
 		nic->device = *device;
-		nic->device.host_flags &= BH_NIC_FASTPATH;
+		nic->device.host_flags &= DP_DEVICE_FLAGS;
 		r = dp_nic_write(dp, nic, diag);
 		r = r ? r : dp_nic_macs(dp, nic, true, diag);
 	}
