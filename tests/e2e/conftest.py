@@ -14,6 +14,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, f"{ROOT}/tests/lab")
 from labkit import manager as bulkhead  # noqa: E402
+from labkit import util  # noqa: E402
 from labkit.lab import Lab  # noqa: E402
 
 BASE_POLICY = """
@@ -121,6 +122,10 @@ def temporary(world):
     yield start
     for guest in made:
         guest.remove()
+    gone = {guest.name for guest in made}
+    util.wait_until("the manager without the guests of the test",
+                    lambda: not gone & {vm["name"] for vm in world.manager.json("vm", "list")["items"]}, 30, 0.1)
+    world.manager.wait_in_sync()  # or the next test takes the change for its own
 
 
 @pytest.fixture(autouse=True)
