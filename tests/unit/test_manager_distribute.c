@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "bpf/abi.h"
 #include "manager/commit.h"
 #include "policy/policy.h"
 
@@ -218,6 +219,38 @@ static void test_reports(void **state)
 	assert_null(vm_at(w, 3));
 }
 
+/* The flags of the VM's only NIC in what its host should hold. */
+static uint32_t nic_flags(const struct manager_vm *vm)
+{
+	for (size_t i = 0; i < bh_segment_count(vm->segment); i++) {
+		const struct bh_rec *rec = bh_segment_at(vm->segment, i);
+
+		if (rec->type == BH_REC_NIC) {
+			return rec->nic.flags;
+		}
+	}
+	fail_msg("no NIC");
+	return 0;
+}
+
+static void test_nic_flags(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	json_t *vm = vm_json(1, "running", "db");
+	json_t *nic = json_array_get(json_object_get(vm, "nics"), 0);
+	BH_JSON json_t *flags = NULL;
+
+	json_object_set_new(nic, "flags",
+			    json_pack("[s, s, s]", "router", "any-vlan", "of-the-future"));
+	assert_int_equal(report(w, h, json_pack("[o]", vm)), 0);
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	assert_int_equal(nic_flags(vm_at(w, 1)), BH_NIC_ROUTER | BH_NIC_ANY_VLAN);
+	flags = manager_report_flags_dump(vm_at(w, 1)->nics[0].report);
+	assert_int_equal(json_array_size(flags), 2);
+	assert_string_equal(json_string_value(json_array_get(flags, 1)), "any-vlan");
+}
+
 static void test_conflict(void **state)
 {
 	struct world *w = *state;
@@ -377,6 +410,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_reports, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nic_flags, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_conflict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_commit, set_up, tear_down),

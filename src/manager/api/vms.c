@@ -23,8 +23,7 @@ static json_t *nic_json(const struct manager_nic *nic)
 {
 	const struct manager_report_nic *r = nic->report;
 	struct manager_addrs all = {};
-	json_t *learned = json_array(), *flags = json_array(), *vlans = json_array();
-	static const char *const names[] = {"dhcp-server", "router", "any-source"};
+	json_t *learned = json_array();
 	char mac[BH_MAC_TEXT_SIZE];
 	json_t *obj;
 
@@ -35,21 +34,14 @@ static json_t *nic_json(const struct manager_nic *nic)
 		bh_addr_format(nic->learned[i].addr.bytes, text);
 		json_array_append_new(learned, json_string(text));
 	}
-	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
-		if (r->flags & (1u << i)) {
-			json_array_append_new(flags, json_string(names[i]));
-		}
-	}
-	for (size_t i = 0; i < r->vlan_count; i++) {
-		json_array_append_new(vlans, json_integer(r->vlans[i]));
-	}
 	manager_nic_addresses(nic, true, &all);
 	obj = json_pack("{s:s, s:s, s:i, s:b, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:b, s:s}",
 			"mac", mac, "network", r->net, "net", nic->net ? (int)nic->net->number : 0,
 			"net_managed", r->managed, "kind", r->kind, "source", r->source, "dev",
 			r->dev, "addresses", manager_addrs_dump(&all), "addresses_api",
-			manager_addrs_dump(&nic->api), "addresses_learned", learned, "flags", flags,
-			"vlans", vlans, "protected", r->is_protected, "reason", r->reason);
+			manager_addrs_dump(&nic->api), "addresses_learned", learned, "flags",
+			manager_report_flags_dump(r), "vlans", manager_report_vlans_dump(r),
+			"protected", r->is_protected, "reason", r->reason);
 	bh_vec_done(&all);
 	return obj;
 }

@@ -6,7 +6,13 @@
 
 #include <errno.h>
 
-static const char *const flag_names[] = {"dhcp-server", "router", "any-source"};
+static const struct {
+	uint32_t flag;
+	const char *name;
+} flags_known[] = {{MANAGER_NIC_DHCP_SERVER, "dhcp-server"},
+		   {MANAGER_NIC_ROUTER, "router"},
+		   {MANAGER_NIC_ANY_SOURCE, "any-source"},
+		   {MANAGER_NIC_ANY_VLAN, "any-vlan"}};
 
 /* Printable text without control characters, at most max bytes. */
 static int take_text(const json_t *obj, const char *key, size_t max, bool must, char **ret,
@@ -133,10 +139,10 @@ static int take_flags(const json_t *list, uint32_t *ret, struct bh_diag *diag)
 		return bh_diag_set(diag, -EINVAL, "'flags' must be a short list");
 	}
 	json_array_foreach (list, i, item) {
-		for (size_t k = 0; k < BH_ARRAY_SIZE(flag_names); k++) {
+		for (size_t k = 0; k < BH_ARRAY_SIZE(flags_known); k++) {
 			if (json_is_string(item) &&
-			    strcmp(json_string_value(item), flag_names[k]) == 0) {
-				*ret |= 1u << k;
+			    strcmp(json_string_value(item), flags_known[k].name) == 0) {
+				*ret |= flags_known[k].flag;
 			}
 		}
 	}
@@ -350,25 +356,38 @@ bool manager_report_running(const struct manager_report *report)
 	       *report->state;
 }
 
-static json_t *dump_nic(const struct manager_report_nic *nic)
+json_t *manager_report_flags_dump(const struct manager_report_nic *nic)
 {
-	char mac[BH_MAC_TEXT_SIZE];
 	json_t *flags = json_array();
-	json_t *vlans = json_array();
 
-	bh_mac_format(nic->mac, mac);
-	for (size_t i = 0; i < BH_ARRAY_SIZE(flag_names); i++) {
-		if (nic->flags & (1u << i)) {
-			json_array_append_new(flags, json_string(flag_names[i]));
+	for (size_t i = 0; i < BH_ARRAY_SIZE(flags_known); i++) {
+		if (nic->flags & flags_known[i].flag) {
+			json_array_append_new(flags, json_string(flags_known[i].name));
 		}
 	}
+	return flags;
+}
+
+json_t *manager_report_vlans_dump(const struct manager_report_nic *nic)
+{
+	json_t *vlans = json_array();
+
 	for (size_t i = 0; i < nic->vlan_count; i++) {
 		json_array_append_new(vlans, json_integer(nic->vlans[i]));
 	}
+	return vlans;
+}
+
+static json_t *dump_nic(const struct manager_report_nic *nic)
+{
+	char mac[BH_MAC_TEXT_SIZE];
+
+	bh_mac_format(nic->mac, mac);
 	return json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:b}", "mac", mac,
 			 "net", nic->net, "net_managed", nic->managed, "kind", nic->kind, "source",
 			 nic->source, "dev", nic->dev, "reason", nic->reason, "addresses",
-			 manager_addrs_dump(&nic->addresses), "flags", flags, "vlans", vlans,
+			 manager_addrs_dump(&nic->addresses), "flags",
+			 manager_report_flags_dump(nic), "vlans", manager_report_vlans_dump(nic),
 			 "protected", nic->is_protected);
 }
 

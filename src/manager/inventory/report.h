@@ -25,6 +25,7 @@
 #define MANAGER_NIC_ROUTER	0x02u
 #define MANAGER_NIC_ANY_SOURCE	0x04u
 #define MANAGER_NIC_LEARN_DHCP	0x08u
+#define MANAGER_NIC_ANY_VLAN	0x80u
 
 struct manager_addr {
 	uint8_t bytes[16];
@@ -67,6 +68,9 @@ void manager_report_done(struct manager_report *report);
 bool manager_report_running(const struct manager_report *report);
 /* The report as the store keeps it; owned. */
 json_t *manager_report_dump(const struct manager_report *report);
+/* Names of its flags, and its VLANs as outer << 16 | inner; owned. */
+json_t *manager_report_flags_dump(const struct manager_report_nic *nic);
+json_t *manager_report_vlans_dump(const struct manager_report_nic *nic);
 
 /* {"key": "value"} with valid keys and values, at most BH_LABELS_MAX; with_null: null is a value
  * too. */
