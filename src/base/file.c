@@ -108,6 +108,17 @@ int bh_file_replace(const char *path, const void *data, size_t size, mode_t mode
 	return 0;
 }
 
+int bh_file_move(const char *from, const char *to, struct bh_diag *diag)
+{
+	int r = rename(from, to) ? -errno : sync_folder_of(to);
+
+	if (r) {
+		return bh_diag_at(diag, r, to, 0, 0, "can't be replaced by %s: %s", from,
+				  strerror(-r));
+	}
+	return 0;
+}
+
 int bh_mkdirs(const char *path, mode_t mode, struct bh_diag *diag)
 {
 	BH_FREE char *copy = bh_strdup(path);

@@ -18,6 +18,9 @@
 [[nodiscard]] int bh_file_replace(const char *path, const void *data, size_t size, mode_t mode,
 				  struct bh_diag *diag);
 
+/* Renames, replacing what is there, and syncs the folder of `to`. */
+[[nodiscard]] int bh_file_move(const char *from, const char *to, struct bh_diag *diag);
+
 /* As `mkdir -p`; mode is for what it creates. */
 [[nodiscard]] int bh_mkdirs(const char *path, mode_t mode, struct bh_diag *diag);
 

@@ -17,6 +17,7 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+#define DAY_S	     86400ull
 #define CLOCK_SKEW_S (10 * 60) /* certificates are valid from a little before now */
 
 struct bh_pki_ca {
@@ -230,13 +231,14 @@ static int sans_add(X509 *cert, const struct bh_pki_subject *subject)
 	return X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT);
 }
 
-static int times_set(X509 *cert, const struct bh_pki_ca *ca, unsigned int days)
+static int times_set(X509 *cert, const struct bh_pki_ca *ca, uint64_t life_s)
 {
 	time_t now = time(NULL);
 	ASN1_TIME *end;
 
 	if (!X509_time_adj_ex(X509_getm_notBefore(cert), 0, -CLOCK_SKEW_S, &now) ||
-	    !X509_time_adj_ex(X509_getm_notAfter(cert), (int)days, 0, &now)) {
+	    !X509_time_adj_ex(X509_getm_notAfter(cert), (int)(life_s / DAY_S),
+			      (long)(life_s % DAY_S), &now)) {
 		return 0;
 	}
 	if (!ca) {
@@ -282,14 +284,16 @@ static int issue(const struct bh_pki_ca *ca, EVP_PKEY *key, const struct bh_pki_
 		 X509 **ret, struct bh_diag *diag)
 {
 	AUTO(X509_free) X509 *cert = X509_new();
-	unsigned int days = subject->days ? subject->days : BH_PKI_DAYS_CERT;
+	uint64_t life_s = subject->life_s
+				  ? subject->life_s
+				  : DAY_S * (subject->days ? subject->days : BH_PKI_DAYS_CERT);
 
 	if (!subject_valid(subject, diag)) {
 		return -EINVAL;
 	}
 	if (!X509_set_version(cert, X509_VERSION_3) || !serial_set(cert) ||
 	    !X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) ||
-	    !cn_set(X509_get_subject_name(cert), subject->name) || !times_set(cert, ca, days) ||
+	    !cn_set(X509_get_subject_name(cert), subject->name) || !times_set(cert, ca, life_s) ||
 	    !X509_set_pubkey(cert, key) ||
 	    !extension_add(cert, ca->cert, NID_basic_constraints, "critical,CA:FALSE") ||
 	    !extension_add(cert, ca->cert, NID_key_usage, "critical,digitalSignature") ||
@@ -336,7 +340,7 @@ static int ca_make(const char *key_file, const char *cert_file, struct bh_diag *
 	}
 	if (!X509_set_version(cert, X509_VERSION_3) || !serial_set(cert) ||
 	    !ca_name_set(cert, key) || !X509_set_issuer_name(cert, X509_get_subject_name(cert)) ||
-	    !times_set(cert, NULL, BH_PKI_DAYS_CA) || !X509_set_pubkey(cert, key) ||
+	    !times_set(cert, NULL, BH_PKI_DAYS_CA * DAY_S) || !X509_set_pubkey(cert, key) ||
 	    !extension_add(cert, cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
 	    !extension_add(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") ||
 	    !extension_add(cert, cert, NID_subject_key_identifier, "hash") ||
@@ -473,6 +477,29 @@ int bh_pki_info_file(const char *file, struct bh_pki_info *ret, struct bh_diag *
 	return r;
 }
 
+bool bh_pki_pair_fits(const char *cert_file, const char *key_file)
+{
+	AUTO(X509_free) X509 *cert = NULL;
+	AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
+	bool fits = !cert_load(cert_file, &cert, NULL) && !key_load(key_file, &key, NULL) &&
+		    X509_check_private_key(cert, key) == 1;
+
+	ERR_clear_error();
+	return fits;
+}
+
+bool bh_pki_same_ca(const char *ca_file, const char *new_ca)
+{
+	AUTO(X509_free) X509 *old = NULL;
+	AUTO(X509_free) X509 *cert = cert_read(new_ca, strlen(new_ca));
+	bool same = cert && !cert_load(ca_file, &old, NULL) && X509_check_ca(cert) == 1 &&
+		    X509_verify(cert, X509_get0_pubkey(old)) == 1 &&
+		    EVP_PKEY_eq(X509_get0_pubkey(old), X509_get0_pubkey(cert)) == 1;
+
+	ERR_clear_error();
+	return same;
+}
+
 bool bh_pki_due(const struct bh_pki_info *info, int64_t now_s)
 {
 	return now_s >= info->not_after_s - (info->not_after_s - info->not_before_s) / 3;
@@ -585,22 +612,57 @@ static bool key_is_p256(EVP_PKEY *key)
 	       !strcmp(group, "prime256v1");
 }
 
+static X509_REQ *csr_read(const char *csr, size_t size, struct bh_diag *diag)
+{
+	AUTO(BIO_free_all) BIO *bio = NULL;
+	X509_REQ *req;
+
+	if (!size || size > BH_PKI_PEM_MAX) {
+		bh_diag_set(diag, -EBADMSG, "a certificate request must have 1 to %d bytes",
+			    BH_PKI_PEM_MAX);
+		return NULL;
+	}
+	bio = BIO_new_mem_buf(csr, (int)size);
+	req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+	if (!req) {
+		ERR_clear_error();
+		bh_diag_set(diag, -EBADMSG, "not a certificate request in PEM form");
+	}
+	return req;
+}
+
+int bh_pki_csr_name(const char *csr, size_t size, char *ret_name, size_t name_size,
+		    struct bh_diag *diag)
+{
+	AUTO(X509_REQ_free) X509_REQ *req = csr_read(csr, size, diag);
+	int len;
+
+	if (!req) {
+		return -EBADMSG;
+	}
+	len = X509_NAME_get_text_by_NID(X509_REQ_get_subject_name(req), NID_commonName, ret_name,
+					(int)name_size);
+	ERR_clear_error();
+	if (len < 0) {
+		*ret_name = '\0';
+	} else if ((size_t)len != strlen(ret_name)) {
+		return bh_diag_set(diag, -EBADMSG, "the name in the request holds a zero");
+	}
+	return 0;
+}
+
 int bh_pki_csr_sign(const struct bh_pki_ca *ca, const char *csr, size_t size,
 		    const struct bh_pki_subject *subject, char **ret_cert, struct bh_diag *diag)
 {
-	AUTO(BIO_free_all) BIO *bio = NULL;
-	AUTO(X509_REQ_free) X509_REQ *req = NULL;
+	AUTO(X509_REQ_free) X509_REQ *req = csr_read(csr, size, diag);
 	AUTO(X509_free) X509 *cert = NULL;
 	EVP_PKEY *key; /* of req */
 	int r;
 
-	if (!size || size > BH_PKI_PEM_MAX) {
-		return bh_diag_set(diag, -EBADMSG, "a certificate request must have 1 to %d bytes",
-				   BH_PKI_PEM_MAX);
+	if (!req) {
+		return -EBADMSG;
 	}
-	bio = BIO_new_mem_buf(csr, (int)size);
-	req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-	key = req ? X509_REQ_get0_pubkey(req) : NULL;
+	key = X509_REQ_get0_pubkey(req);
 	if (!key) {
 		ERR_clear_error();
 		return bh_diag_set(diag, -EBADMSG, "not a certificate request in PEM form");

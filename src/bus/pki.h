@@ -35,8 +35,9 @@ struct bh_pki_subject {
 	const char *name;	 /* CN and first DNS SAN */
 	const char *const *alts; /* further SANs: IP addresses or DNS names */
 	size_t alt_count;
-	unsigned int usage; /* enum bh_pki_usage, or-ed */
-	unsigned int days;  /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
+	unsigned int usage;  /* enum bh_pki_usage, or-ed */
+	unsigned int days;   /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
+	unsigned int life_s; /* instead of days, unless 0 */
 };
 
 /* Sees to it that dir/<file>.crt and dir/<file>.key are there, belong together, are of this CA and
@@ -63,6 +64,27 @@ struct bh_pki_subject {
 				 const char *name, const char *ca_file, const char *cert_file,
 				 struct bh_diag *diag);
 
+/* The name that a request asks for (its CN, "" when it has none: names over 64 characters don't fit
+ * into one). -EBADMSG when it is no request. */
+[[nodiscard]] int bh_pki_csr_name(const char *csr, size_t size, char *ret_name, size_t name_size,
+				  struct bh_diag *diag);
+
+/* ---- renewing a host's pair, dir/key.pem and dir/cert.pem (pki_renew.c) ----
+ * The new key waits in key.next.pem until its certificate is there, so a request that is repeated
+ * after a crash or a lost answer asks for the same key again. Swapping is two renames; whoever dies
+ * between them leaves what bh_pki_renew_settle() finishes. A reader that comes in between finds a
+ * pair that does not fit and tries again. */
+/* A request for a new key. Owned text. */
+[[nodiscard]] int bh_pki_renew_csr(const char *dir, const char *name, char **ret_csr,
+				   struct bh_diag *diag);
+/* Checks and swaps. ca may be another certificate than that in dir/ca.pem only if it has the same
+ * key: then it replaces it, which is how a CA's certificate is rolled. */
+[[nodiscard]] int bh_pki_renew_install(const char *dir, const char *name, const char *ca,
+				       const char *cert, struct bh_diag *diag);
+/* Call it before the pair is used. -EBADMSG when key.pem and cert.pem do not belong together and
+ * nothing beside them mends that; -ENOENT when there is none. */
+[[nodiscard]] int bh_pki_renew_settle(const char *dir, struct bh_diag *diag);
+
 /* ---- looking ---- */
 struct bh_pki_info {
 	char name[256]; /* first DNS SAN */
@@ -72,6 +94,10 @@ struct bh_pki_info {
 [[nodiscard]] int bh_pki_info_pem(const char *pem, size_t size, struct bh_pki_info *ret,
 				  struct bh_diag *diag);
 [[nodiscard]] int bh_pki_info_file(const char *file, struct bh_pki_info *ret, struct bh_diag *diag);
+/* Both files can be read and belong together. */
+bool bh_pki_pair_fits(const char *cert_file, const char *key_file);
+/* new_ca (PEM) is a CA's certificate with the same key as that in ca_file, signed by itself. */
+bool bh_pki_same_ca(const char *ca_file, const char *new_ca);
 /* Less than a third of its time is left at now_s. */
 bool bh_pki_due(const struct bh_pki_info *info, int64_t now_s);
 

@@ -11,8 +11,10 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -32,10 +34,15 @@ static int setup(void **state)
 	return bh_pki_ca_open(dir, &ca, NULL);
 }
 
+static int tree_remove(const char *path)
+{
+	return nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 static int teardown(void **state)
 {
 	bh_pki_ca_free(ca);
-	return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return tree_remove(dir);
 }
 
 static char *path_of(const char *file)
@@ -291,6 +298,220 @@ static void test_bad_csr(void **state)
 	EVP_PKEY_free(b);
 }
 
+/* ---- renewal ---- */
+/* dir/<name> as a host that has joined; its folder, owned. */
+static char *host_new(const char *name, unsigned int life_s)
+{
+	char *host = path_of(name);
+	BH_FREE char *key = bh_asprintf("%s/key.pem", host);
+	BH_FREE char *cert_file = bh_asprintf("%s/cert.pem", host);
+	BH_FREE char *ca_file = bh_asprintf("%s/ca.pem", host);
+	struct bh_pki_subject subject = {
+		.name = "host.r", .usage = BH_PKI_CLIENT, .life_s = life_s};
+	BH_FREE char *csr = NULL;
+	BH_FREE char *cert = NULL;
+
+	assert_int_equal(bh_mkdirs(host, 0700, NULL), 0);
+	assert_int_equal(bh_pki_csr_make(key, "host.r", &csr, NULL), 0);
+	assert_int_equal(bh_pki_csr_sign(ca, csr, strlen(csr), &subject, &cert, NULL), 0);
+	assert_int_equal(
+		bh_pki_install(bh_pki_ca_pem(ca), cert, key, "host.r", ca_file, cert_file, NULL),
+		0);
+	return host;
+}
+
+/* What the manager answers to the host's request. */
+static char *answer_for(const char *host)
+{
+	struct bh_pki_subject subject = {.name = "host.r", .usage = BH_PKI_CLIENT};
+	BH_FREE char *csr = NULL;
+	char *cert = NULL;
+
+	assert_int_equal(bh_pki_renew_csr(host, "host.r", &csr, NULL), 0);
+	assert_int_equal(bh_pki_csr_sign(ca, csr, strlen(csr), &subject, &cert, NULL), 0);
+	return cert;
+}
+
+static bool fits(const char *host)
+{
+	BH_FREE char *cert = bh_asprintf("%s/cert.pem", host);
+	BH_FREE char *key = bh_asprintf("%s/key.pem", host);
+
+	return bh_pki_pair_fits(cert, key);
+}
+
+static void info_of(const char *host, struct bh_pki_info *ret)
+{
+	BH_FREE char *cert = bh_asprintf("%s/cert.pem", host);
+
+	assert_int_equal(bh_pki_info_file(cert, ret, NULL), 0);
+}
+
+static void move(const char *host, const char *from, const char *to)
+{
+	BH_FREE char *a = bh_asprintf("%s/%s", host, from);
+	BH_FREE char *b = bh_asprintf("%s/%s", host, to);
+
+	assert_int_equal(rename(a, b), 0);
+}
+
+static bool there(const char *host, const char *file)
+{
+	BH_FREE char *path = bh_asprintf("%s/%s", host, file);
+
+	return !access(path, F_OK);
+}
+
+static void test_renew(void **state)
+{
+	BH_FREE char *host = host_new("renew", 60);
+	BH_FREE char *first = answer_for(host);
+	BH_FREE char *second = NULL;
+	BH_FREE char *csr = NULL;
+	struct bh_pki_info old, new;
+	struct bh_diag diag = {};
+	char name[80];
+
+	info_of(host, &old);
+	assert_in_range(old.not_after_s - time(NULL), 50, 60);
+	assert_true(bh_pki_due(&old, (int64_t)time(NULL)));
+	/* a repeat asks for the same key: either answer will do */
+	second = answer_for(host);
+	assert_int_equal(bh_pki_renew_install(host, "host.r", bh_pki_ca_pem(ca), first, &diag), 0);
+	assert_true(fits(host));
+	info_of(host, &new);
+	assert_string_not_equal(old.fingerprint, new.fingerprint);
+	assert_false(bh_pki_due(&new, (int64_t)time(NULL)));
+	assert_false(there(host, "key.next.pem"));
+	assert_false(there(host, "cert.next.pem"));
+	assert_int_equal(mode_of("renew/key.pem"), 0600);
+	/* the late one has no key any more */
+	assert_true(bh_pki_renew_install(host, "host.r", bh_pki_ca_pem(ca), second, &diag) < 0);
+	assert_true(fits(host));
+	/* a damaged new key is made again */
+	assert_int_equal(bh_pki_renew_csr(host, "host.r", &csr, &diag), 0);
+	free(bh_steal(&second));
+	second = bh_asprintf("%s/key.next.pem", host);
+	assert_int_equal(bh_file_replace(second, "x", 1, 0600, NULL), 0);
+	free(bh_steal(&csr));
+	assert_int_equal(bh_pki_renew_csr(host, "host.r", &csr, &diag), 0);
+	assert_int_equal(bh_pki_csr_name(csr, strlen(csr), name, sizeof(name), &diag), 0);
+	assert_string_equal(name, "host.r");
+	assert_int_equal(bh_pki_csr_name("x", 1, name, sizeof(name), &diag), -EBADMSG);
+}
+
+/* Every state that a kill -9 between two steps can leave. */
+static void test_renew_settle(void **state)
+{
+	BH_FREE char *host = host_new("settle", 0);
+	BH_FREE char *cert = answer_for(host);
+	BH_FREE char *next = bh_asprintf("%s/cert.next.pem", host);
+	struct bh_pki_info info;
+	struct bh_pki_info want;
+	struct bh_diag diag = {};
+
+	assert_int_equal(bh_pki_info_pem(cert, strlen(cert), &want, NULL), 0);
+	/* only asked */
+	assert_int_equal(bh_pki_renew_settle(host, &diag), 0);
+	assert_true(there(host, "key.next.pem"));
+	/* staged */
+	assert_int_equal(bh_file_replace(next, cert, strlen(cert), 0644, NULL), 0);
+	assert_int_equal(bh_pki_renew_settle(host, &diag), 0);
+	assert_true(fits(host));
+	assert_false(there(host, "cert.next.pem"));
+	/* between the renames */
+	assert_int_equal(bh_file_replace(next, cert, strlen(cert), 0644, NULL), 0);
+	move(host, "cert.next.pem", "cert.pem");
+	assert_false(fits(host));
+	assert_int_equal(bh_pki_renew_settle(host, &diag), 0);
+	assert_true(fits(host));
+	info_of(host, &info);
+	assert_string_equal(info.fingerprint, want.fingerprint);
+	/* the later rename only */
+	free(bh_steal(&cert));
+	cert = answer_for(host);
+	assert_int_equal(bh_file_replace(next, cert, strlen(cert), 0644, NULL), 0);
+	move(host, "key.next.pem", "key.pem");
+	assert_int_equal(bh_pki_renew_settle(host, &diag), 0);
+	assert_true(fits(host));
+	/* beyond mending: said so */
+	free(bh_steal(&cert));
+	cert = answer_for(host);
+	assert_int_equal(bh_file_replace(next, cert, strlen(cert), 0644, NULL), 0);
+	move(host, "cert.next.pem", "cert.pem");
+	move(host, "key.next.pem", "lost");
+	assert_int_equal(bh_pki_renew_settle(host, &diag), -EBADMSG);
+	assert_non_null(strstr(diag.text, "enroll --force"));
+	move(host, "cert.pem", "lost");
+	assert_int_equal(bh_pki_renew_settle(host, &diag), -ENOENT);
+}
+
+/* kill -9 somewhere in it, again and again. */
+static void test_renew_killed(void **state)
+{
+	enum { ROUNDS = 40 };
+	BH_FREE char *host = host_new("killed", 0);
+	unsigned int mended = 0;
+
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (!pid) {
+			for (;;) {
+				BH_FREE char *cert = answer_for(host);
+
+				if (bh_pki_renew_install(host, "host.r", bh_pki_ca_pem(ca), cert,
+							 NULL)) {
+					_exit(1);
+				}
+			}
+		}
+		usleep(2000 + i * 977 % 9000);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		mended += !fits(host);
+		assert_int_equal(bh_pki_renew_settle(host, NULL), 0);
+		assert_true(fits(host));
+	}
+	print_message("%u of %d kills hit between the two files\n", mended, ROUNDS);
+}
+
+/* The CA's certificate is made anew with the same key: hosts take it with their renewal. Another
+ * CA's is refused, however well it comes. */
+static void test_renew_ca(void **state)
+{
+	BH_FREE char *host = host_new("rolled", 0);
+	BH_FREE char *ca_copy = path_of("rolled/ca.pem");
+	BH_FREE char *other_dir = path_of("other-ca");
+	BH_FREE char *key = path_of("ca.key");
+	BH_FREE char *other_key = path_of("other-ca/ca.key");
+	BH_FREE char *cert = answer_for(host);
+	BH_FREE char *text = NULL;
+	struct bh_pki_ca *other;
+	struct bh_pki_info info;
+	struct bh_diag diag = {};
+	size_t size;
+
+	assert_int_equal(bh_pki_ca_open(other_dir, &other, &diag), 0);
+	assert_int_equal(bh_pki_renew_install(host, "host.r", bh_pki_ca_pem(other), cert, &diag),
+			 -EBADMSG);
+	assert_non_null(strstr(diag.text, "another key"));
+	bh_pki_ca_free(other);
+	tree_remove(other_dir);
+	/* a new certificate for the old key */
+	assert_int_equal(bh_mkdirs(other_dir, 0700, NULL), 0);
+	assert_int_equal(bh_file_read(key, 65536, &text, &size, NULL), 0);
+	assert_int_equal(bh_file_replace(other_key, text, size, 0600, NULL), 0);
+	assert_int_equal(bh_pki_ca_open(other_dir, &other, &diag), 0);
+	assert_string_not_equal(bh_pki_ca_fingerprint(other), bh_pki_ca_fingerprint(ca));
+	assert_int_equal(bh_pki_renew_install(host, "host.r", bh_pki_ca_pem(other), cert, &diag),
+			 0);
+	assert_int_equal(bh_pki_info_file(ca_copy, &info, NULL), 0);
+	assert_string_equal(info.fingerprint, bh_pki_ca_fingerprint(other));
+	bh_pki_ca_free(other);
+}
+
 static void test_bad_names(void **state)
 {
 	char name[300];
@@ -318,6 +539,10 @@ int main(void)
 		cmocka_unit_test(test_install_refuses),
 		cmocka_unit_test(test_bad_csr),
 		cmocka_unit_test(test_bad_names),
+		cmocka_unit_test(test_renew),
+		cmocka_unit_test(test_renew_settle),
+		cmocka_unit_test(test_renew_killed),
+		cmocka_unit_test(test_renew_ca),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
