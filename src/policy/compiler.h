@@ -4,15 +4,17 @@
  *
  * Theory of operation
  *   A set of the kernel is asked with at most one lookup per shape (kind of remote x kind of
- * service); the row of the lowest rank wins. So each rule becomes the product of its remotes and
- * its services, and where a lookup can only give one answer (longest prefix of addresses, class of
- * ports) the answer must carry everything that wider entries said:
+ *   service); the row of the lowest rank wins. So each rule becomes the product of its remotes and
+ *   its services, and where a lookup can only give one answer (longest prefix of addresses, class
+ *   of ports) the answer must carry everything that wider entries said:
  *   - Addresses: every prefix that a rule names (or excepts) is a node of a tree. A node's class
- * stands for the rules that hold there: those of its parent, plus those that name it, minus those
- * that except it. Nodes of equal rules share a class; a node that changes nothing is left out.
+ *     stands for the rules that hold there: those of its parent, plus those that name it, minus
+ *     those that except it. Nodes of equal rules share a class; a node that changes nothing is
+ *     left out.
  *   - Ports: the bounds of all ranges of a protocol cut its ports into intervals; each interval
- * that any range covers is a class and some prefixes; a range is the rows of the intervals inside
- * of it. Rows that an earlier rule makes useless are dropped at the end.
+ *     that any range covers is a class and some prefixes; a range is the rows of the intervals
+ *     inside of it.
+ *   Rows that an earlier rule makes useless are dropped at the end.
  */
 #ifndef BH_POLICY_COMPILER_H
 #define BH_POLICY_COMPILER_H

@@ -4,13 +4,15 @@
  * dataplane bound to what is there and fed with what the manager wants, and reports.
  *
  * Theory of operation
- *   Follow   platform lists and link news make the agent "dirty"; a short while later ports.c
- * compares what should be bound with what is bound, and session.c tells the manager what changed.
- *   Feed     only `apply` from the manager (or, at start, the image on disk) changes the desired
- * state; state.c installs it as one commit and keeps it on disk. Enforce  nothing is bound before
- * this host was told anything for the first time: until then frames pass as they did before
- * Bulkhead came. From then on a NIC that is not fed is closed. Births   births.c holds a start
- * until the VM's NICs read back as fed from the kernel.
+ *   Follow   Platform lists and link news make the agent "dirty"; a short while later ports.c
+ *            compares what should be bound with what is bound, and session.c tells the manager
+ *            what changed.
+ *   Feed     Only `apply` from the manager (or, at start, the image on disk) changes the desired
+ *            state; state.c installs it as one commit and keeps it on disk.
+ *   Enforce  Nothing is bound before this host was told anything for the first time: until then
+ *            frames pass as they did before Bulkhead came. From then on a NIC that is not fed is
+ *            closed.
+ *   Births   births.c holds a start until the VM's NICs read back as fed from the kernel.
  *
  * One struct, one loop, one thread. Each file of this folder owns the members named for it; the
  * others only read them. Nothing here calls libvirt.

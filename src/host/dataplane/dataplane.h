@@ -5,13 +5,15 @@
  *
  * Theory of operation
  *   Truth    The kernel's maps are the state; this module keeps only what can't be asked cheaply
- * (which NIC has which index, prefix lists, counts, the hash) and builds all of it from the maps at
- * open. So a process that is killed at any instruction leaves nothing behind that the next one
- * doesn't understand. Commit   read the touched keys -> check capacity -> write the slot that
- * packets don't see -> read back -> flip bh_ctl.gen -> answer. Later (hostd_dp_settle, at latest
- * before the next commit): wait for a grace period, copy the new slot over the old one, delete what
- * is dead, wait again. Local    Ports, devices, MAC table, host addresses and learned addresses
- * belong to this host alone; they are not part of the hash.
+ *            (which NIC has which index, prefix lists, counts, the hash) and builds all of it from
+ *            the maps at open. So a process that is killed at any instruction leaves nothing
+ *            behind that the next one doesn't understand.
+ *   Commit   Read the touched keys -> check capacity -> write the slot that packets don't see ->
+ *            read back -> flip bh_ctl.gen -> answer. Later (hostd_dp_settle, at latest before the
+ *            next commit): wait for a grace period, copy the new slot over the old one, delete
+ *            what is dead, wait again.
+ *   Local    Ports, devices, MAC table, host addresses and learned addresses belong to this host
+ *            alone; they are not part of the hash.
  *
  * Ownership: one struct hostd_dp per pin folder (guarded by a lock file). Thread rule: one thread.
  * Calls block, but boundedly: a commit costs about 3 us per changed record, settling up to two
@@ -92,8 +94,7 @@ void hostd_dp_close(struct hostd_dp *dp);
 /* Detaches all ports, unpins all maps and frees dp: the host is as if we had never been there. */
 [[nodiscard]] int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag);
 
-/* ---- desired state
- * ------------------------------------------------------------------------------------ */
+/* ---- desired state ---- */
 struct hostd_dp_usage {
 	uint32_t used;
 	uint32_t size;
@@ -124,8 +125,7 @@ uint32_t hostd_dp_gen(const struct hostd_dp *dp);
 void hostd_dp_usage(const struct hostd_dp *dp,
 		    struct hostd_dp_usage ret_usage[HOSTD_DP_TABLE_COUNT]);
 
-/* ---- ports
- * ---------------------------------------------------------------------------------------------- */
+/* ---- ports ---- */
 struct hostd_dp_nic_key {
 	uint8_t vm[16];
 	uint8_t mac[6];
@@ -200,9 +200,7 @@ void hostd_dp_each_port(const struct hostd_dp *dp, hostd_dp_port_fn *fn, void *a
 					  const uint8_t (*addrs)[16], size_t count,
 					  struct bh_diag *diag);
 
-/* ---- looking
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- looking ---- */
 enum hostd_dp_drift_kind {
 	HOSTD_DP_DRIFT_MISSING, /* a record of the image is not in the kernel */
 	HOSTD_DP_DRIFT_CHANGED, /* ... has another value there */

@@ -3,12 +3,14 @@
  * Commits. A commit lives from planning to settling in one struct dp_commit:
  *   plan    read what is there, work out the other slot of each touched key, account the hash
  *   check   capacity, contradictions; up to here nothing in the kernel changed but fresh, closed
- * NIC entries write   other slots and new prefix lists, read back; a failure takes all of it back
+ *           NIC entries
+ *   write   other slots and new prefix lists, read back; a failure takes all of it back
  *   flip    one aligned store; then the model in memory follows
  *   settle  (later) grace period, new slots over old ones, dead entries and old lists deleted,
- * grace period The second grace period is for the kernel's free lists: a deleted element may become
- * that of another key, and a program that still holds it must be gone before that key's verdict can
- * be seen, i.e. before the next flip.
+ *           grace period
+ * The second grace period is for the kernel's free lists: a deleted element may become that of
+ * another key, and a program that still holds it must be gone before that key's verdict can be
+ * seen, i.e. before the next flip.
  */
 #include "host/dataplane/internal.h"
 

@@ -5,11 +5,11 @@
  * Theory of operation
  *   What a host should hold is an image of shared segments (model/image.h): `set:<identity>.<dir>`,
  *   `net:<number>`, `vm:<uuid>`. A change is made in two steps within one run of the loop: stage()
- * builds the new segments and images beside those in force, promote() swaps them in, abandon()
- * forgets them. A policy commit is checked against capacities and written to the store in between;
- * what the inventory changed (flush) is promoted at once, because a VM that exists can't be
- * refused. Getting it there is sync.c: per host one delta in flight; what changes meanwhile goes
- * with the next.
+ *   builds the new segments and images beside those in force, promote() swaps them in, abandon()
+ *   forgets them. A policy commit is checked against capacities and written to the store in
+ *   between; what the inventory changed (flush) is promoted at once, because a VM that exists can't
+ *   be refused. Getting it there is sync.c: per host one delta in flight; what changes meanwhile
+ *   goes with the next.
  *
  * Loop thread only.
  */

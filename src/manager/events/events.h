@@ -4,12 +4,12 @@
  *
  * Theory of operation
  *   What producers sent (bus/events.h) comes in batches. Each event is judged by its producer's
- * numbers (repeats are dropped, numbers that never came become a `gap` event), gets names, and is
- * written together with the numbers in one transaction by a worker thread with a connection of its
- * own; the batch is acknowledged to the bus after that. If it can't be written the batch comes
- * again: nothing is lost, pressure goes back to the producers. The manager's own events go the same
- * way without the bus. Followers read from the database by id, so a slow one costs nothing but its
- * own delay. At most `keep` events are kept; the oldest go.
+ *   numbers (repeats are dropped, numbers that never came become a `gap` event), gets names, and is
+ *   written together with the numbers in one transaction by a worker thread with a connection of
+ *   its own; the batch is acknowledged to the bus after that. If it can't be written the batch
+ *   comes again: nothing is lost, pressure goes back to the producers. The manager's own events go
+ *   the same way without the bus. Followers read from the database by id, so a slow one costs
+ *   nothing but its own delay. At most `keep` events are kept; the oldest go.
  *
  * Loop thread only, but for the worker inside.
  */
