@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bulkhead-hostd: options, parts, loop, end. See docs/man/bulkhead-hostd.8. */
 #include "base/log.h"
+#include "base/notify.h"
 #include "host/agent/agent.h"
 #include "version.h"
 
@@ -103,8 +104,6 @@ static int drop_privileges(struct bh_diag *diag)
 
 static int detach(const struct hostd_config *config, bool yes, struct bh_diag *diag)
 {
-	struct hostd_dp_options options;
-	struct hostd_dp *dp = NULL;
 	int err;
 
 	if (!yes) {
@@ -113,15 +112,11 @@ static int detach(const struct hostd_config *config, bool yes, struct bh_diag *d
 				"connection is open. Say --yes as well to do it.\n");
 		return bh_diag_set(diag, -EINVAL, "nothing was changed");
 	}
-	hostd_agent_dataplane_options(config, &options);
-	err = hostd_dp_open(&options, &dp, NULL, diag);
+	err = hostd_dp_remove(config->pin_dir, diag);
 	if (err == HOSTD_DP_BUSY) {
 		return bh_diag_set(diag, -EBUSY, "bulkhead-hostd runs; stop it first");
 	}
-	if (err) {
-		return err;
-	}
-	return hostd_dp_destroy(dp, diag);
+	return err;
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -142,6 +137,7 @@ static int serve(const struct hostd_config *config, struct bh_diag *diag)
 	static const int numbers[] = {SIGTERM, SIGINT};
 	uv_signal_t signals[BH_ARRAY_SIZE(numbers)];
 	struct hostd_agent *agent = NULL;
+	struct bh_notify notify;
 	uv_loop_t loop;
 	int err = uv_loop_init(&loop);
 
@@ -160,7 +156,11 @@ static int serve(const struct hostd_config *config, struct bh_diag *diag)
 	err = hostd_agent_new(&loop, config, &agent, diag);
 	if (!err) {
 		bh_log(BH_LOG_INFO, "main", "bulkhead-hostd " BH_VERSION " on %s", agent->name);
+		/* Programs and the last state are in the kernel and the hook has somebody to
+		 * ask: libvirt, which is ordered after us, may start VMs now. */
+		bh_notify_ready(&notify, &loop);
 		uv_run(&loop, UV_RUN_DEFAULT);
+		bh_notify_send("STOPPING=1");
 	}
 	hostd_agent_stop(agent);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(numbers); i++) {

@@ -93,6 +93,9 @@ struct hostd_dp_open_info {
 void hostd_dp_close(struct hostd_dp *dp);
 /* Detaches all ports, unpins all maps and frees dp: the host is as if we had never been there. */
 [[nodiscard]] int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag);
+/* The same without opening, whatever version and layout it is that stands under pin_dir. 0 also
+ * when there is nothing; HOSTD_DP_BUSY. */
+[[nodiscard]] int hostd_dp_remove(const char *pin_dir, struct bh_diag *diag);
 
 /* ---- desired state ---- */
 struct hostd_dp_usage {

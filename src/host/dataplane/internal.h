@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of this room share; nobody else includes this. Layers, each using those above it:
- *   maps.c     names, shapes and raw access of maps          attach.c   programs on devices
- *   nics.c     NIC indexes                                    codec.c    record <-> key and value
- * of a map load.c     open, adopt, close, destroy                    install.c  one commit; lists.c
- * its CIDR and range lists scan.c     everything from the kernel: adoption, recovery, verify,
- * compare, sync ports.c    devices, uplinks, bridges                      hostaddrs.c  the host in
- * its networks look.c     counters, connections, events
+ *
+ *   maps.c      names, shapes and raw access of maps
+ *   attach.c    programs on devices
+ *   purge.c     taking everything out
+ *   nics.c      NIC indexes
+ *   codec.c     record <-> key and value of a map
+ *   load.c      open, adopt, close, destroy
+ *   install.c   one commit
+ *   lists.c     its CIDR and range lists
+ *   scan.c      everything from the kernel: adoption, recovery, verify, compare, sync
+ *   ports.c     devices, uplinks, bridges
+ *   hostaddrs.c the host in its networks
+ *   look.c      counters, connections, events
  */
 #ifndef HOSTD_DATAPLANE_INTERNAL_H
 #define HOSTD_DATAPLANE_INTERNAL_H
@@ -56,6 +63,10 @@ enum dp_prog {
 #define DP_KEY_MAX   24
 #define DP_VALUE_MAX 64
 #define DP_SLOT_MAX  16
+
+enum dp_side { DP_SIDE_IN, DP_SIDE_OUT, DP_SIDE_COUNT };
+/* What was changed on a device and is to be put back. */
+enum dp_mark { DP_MARK_CLSACT, DP_MARK_COUNT };
 
 struct dp_map_desc {
 	const char *name;
@@ -286,7 +297,10 @@ bool dp_attach_probe_tcx(void);
 			    struct bh_diag *diag);
 /* Detaches; a device that is gone is fine. */
 [[nodiscard]] int dp_detach(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag);
-[[nodiscard]] int dp_detach_all(struct hostd_dp *dp, struct bh_diag *diag);
+/* Takes out every program that a link under pin_dir holds or that uses one of these maps, and what
+ * marks there remember; of whatever layout or version. */
+[[nodiscard]] int dp_attach_purge(const char *pin_dir, const uint32_t *map_ids, size_t count,
+				  struct bh_diag *diag);
 /* 1: both our programs of this process stand there; 0: not (or others); < 0. */
 [[nodiscard]] int dp_attached(const struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind);
 /* Any Bulkhead program stands there, of whatever version: the device is the one that was bound. */
@@ -303,6 +317,14 @@ void dp_attach_sweep(struct hostd_dp *dp);
 /* Attaches again what was detached behind our back. */
 [[nodiscard]] int dp_ports_repair(struct hostd_dp *dp, struct bh_diag *diag);
 void dp_ports_done(struct hostd_dp *dp);
+
+/* ---- purge.c ---- */
+/* Everything of pin_dir off devices and out of the file system. The caller holds the lock. */
+[[nodiscard]] int dp_purge(const char *pin_dir, struct bh_diag *diag);
+/* The empty folder itself, after the lock is gone. */
+void dp_purge_dir(const char *pin_dir);
+/* HOSTD_DP_BUSY when another process holds it; -ENOENT. */
+[[nodiscard]] int dp_lock(const char *pin_dir, int *ret_fd, struct bh_diag *diag);
 
 /* ---- load.c ---- */
 /* The control word as options want it, but for what is kept for ever. */

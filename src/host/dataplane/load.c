@@ -9,9 +9,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/random.h>
@@ -58,16 +56,7 @@ static int prepare_pin_dir(struct hostd_dp *dp, struct bh_diag *diag)
 	if (r) {
 		return r;
 	}
-	dp->dir_fd = open(dp->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dp->dir_fd < 0) {
-		r = -errno;
-		return bh_diag_set(diag, r, "cannot open %s: %s", dp->pin_dir, strerror(-r));
-	}
-	if (flock(dp->dir_fd, LOCK_EX | LOCK_NB)) {
-		r = errno == EWOULDBLOCK ? HOSTD_DP_BUSY : -errno;
-		return bh_diag_set(diag, r, "another process works on %s", dp->pin_dir);
-	}
-	return 0;
+	return dp_lock(dp->pin_dir, &dp->dir_fd, diag);
 }
 
 static void map_path(const struct hostd_dp *dp, enum dp_map map, char ret_path[PATH_MAX])
@@ -319,24 +308,12 @@ void hostd_dp_close(struct hostd_dp *dp)
 int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag)
 {
 	char path[PATH_MAX];
-	int r = dp_detach_all(dp, diag);
+	int r = dp_purge(dp->pin_dir, diag);
 
-	dp_ports_done(dp);
-	dp_attach_sweep(dp);
-	for (int m = 0; m < DP_MAP_COUNT; m++) {
-		map_path(dp, (enum dp_map)m, path);
-		if (unlink(path) && errno != ENOENT && !r) {
-			r = bh_diag_set(diag, -errno, "cannot remove %s: %s", path,
-					strerror(errno));
-		}
-	}
-	snprintf(path, sizeof(path), "%.*s/links", PATH_MAX - 32, dp->pin_dir);
-	rmdir(path);
 	snprintf(path, sizeof(path), "%s", dp->pin_dir);
 	release(dp);
-	if (rmdir(path) && errno == EBUSY &&
-	    !umount(path)) { /* mounted by us for want of another */
-		rmdir(path);
+	if (!r) {
+		dp_purge_dir(path);
 	}
 	return r;
 }
