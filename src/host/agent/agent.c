@@ -153,7 +153,7 @@ static void on_tick(uv_timer_t *timer)
 		agent->lag_max_ns = agent->lag_last_ns;
 	}
 	agent->tick_at_ns = now;
-	hostd_inventory_expire(agent->inv, now);
+	hostd_inventory_expire(agent->inv);
 	if (now - agent->whole_at_ns >= WHOLE_EVERY_NS) {
 		agent->whole_at_ns = now;
 		if (hostd_links_refresh(agent->links, &diag) < 0) {

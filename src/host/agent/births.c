@@ -409,7 +409,7 @@ void hostd_births_ended(struct bh_ctl_request *req, const json_t *request, void 
 		return;
 	}
 	if (!strcmp(bh_json_str_or(request, "event", ""), "ended")) {
-		hostd_inventory_birth_drop(agent->inv, uuid);
+		hostd_inventory_ended(agent->inv, uuid, bh_time_mono_ns());
 	}
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);

@@ -11,8 +11,15 @@
 
 struct birth {
 	struct hostd_vm vm;
-	uint64_t until_ns;
+	uint64_t begun_ns;
 	struct birth *next;
+};
+
+/* A VM whose end the hook told. */
+struct ended {
+	uint8_t uuid[16];
+	uint64_t at_ns;
+	UT_hash_handle hh;
 };
 
 struct view {
@@ -24,6 +31,8 @@ struct view {
 struct source {
 	struct hostd_vm_list *vms; /* NULL until it reported */
 	struct hostd_network_list *nets;
+	/* something exists of which nothing is known yet */
+	bool vms_missing, nets_missing;
 };
 
 struct hostd_inventory {
@@ -33,6 +42,7 @@ struct hostd_inventory {
 	struct source sources[HOSTD_URIS_MAX];
 	int source_count;
 	struct birth *births;
+	struct ended *ended;
 	struct view *views;
 	bool bridge_netfilter;
 };
@@ -48,6 +58,12 @@ struct hostd_inventory *hostd_inventory_new(const struct hostd_config *config,
 	inv->links = links;
 	inv->source_count = sources;
 	return inv;
+}
+
+static void ended_forget(struct hostd_inventory *inv, struct ended *e)
+{
+	HASH_DEL(inv->ended, e);
+	free(e);
 }
 
 static void views_clear(struct hostd_inventory *inv)
@@ -91,10 +107,15 @@ static void views_build(struct hostd_inventory *inv)
 
 void hostd_inventory_free(struct hostd_inventory *inv)
 {
+	struct ended *e, *next;
+
 	if (!inv) {
 		return;
 	}
 	views_clear(inv);
+	HASH_ITER (hh, inv->ended, e, next) {
+		ended_forget(inv, e);
+	}
 	while (inv->births) {
 		struct birth *b = inv->births;
 
@@ -107,6 +128,16 @@ void hostd_inventory_free(struct hostd_inventory *inv)
 		hostd_network_list_free(inv->sources[i].nets);
 	}
 	free(inv);
+}
+
+static struct birth *birth_find(const struct hostd_inventory *inv, const uint8_t uuid[16])
+{
+	for (struct birth *b = inv->births; b; b = b->next) {
+		if (!memcmp(b->vm.uuid, uuid, 16)) {
+			return b;
+		}
+	}
+	return NULL;
 }
 
 static bool birth_remove(struct hostd_inventory *inv, const uint8_t uuid[16])
@@ -124,32 +155,144 @@ static bool birth_remove(struct hostd_inventory *inv, const uint8_t uuid[16])
 	return false;
 }
 
-void hostd_inventory_set_vms(struct hostd_inventory *inv, int source, struct hostd_vm_list *list)
+static struct hostd_vm *list_find(const struct hostd_vm_list *list, const uint8_t uuid[16])
 {
-	hostd_vm_list_free(inv->sources[source].vms);
-	inv->sources[source].vms = list;
-	bh_vec_foreach (vm, &list->vms) {
-		if (vm->running) {
-			birth_remove(inv, vm->uuid);
+	if (list) {
+		bh_vec_foreach (vm, &list->vms) {
+			if (!memcmp(vm->uuid, uuid, 16)) {
+				return vm;
+			}
 		}
 	}
+	return NULL;
+}
+
+static void mark_ended(struct hostd_vm *vm)
+{
+	vm->running = false;
+	snprintf(vm->state, sizeof(vm->state), "shutoff");
+}
+
+/* A device that is known does not become unknown because one answer leaves it out. */
+static void keep_devices(const struct hostd_vm *before, struct hostd_vm *vm)
+{
+	bh_vec_foreach (nic, &vm->nics) {
+		if (*nic->dev) {
+			continue;
+		}
+		bh_vec_foreach (was, &before->nics) {
+			if (!memcmp(was->mac, nic->mac, 6)) {
+				memcpy(nic->dev, was->dev, sizeof(nic->dev));
+			}
+		}
+	}
+}
+
+/* One VM of a new list, next to what is known: births and ends that came after the list was begun
+ * are truer than the list. */
+static void judge_age(struct hostd_inventory *inv, const struct hostd_vm_list *before,
+		      uint64_t begun_ns, struct hostd_vm *vm)
+{
+	const struct hostd_vm *was = list_find(before, vm->uuid);
+	struct birth *birth = birth_find(inv, vm->uuid);
+	struct ended *ended;
+
+	HASH_FIND(hh, inv->ended, vm->uuid, sizeof(vm->uuid), ended);
+	if (ended && ended->at_ns >= begun_ns && vm->running) {
+		mark_ended(vm);
+	}
+	if (!vm->running) {
+		return;
+	}
+	if (birth) {
+		keep_devices(&birth->vm, vm);
+		if (birth->begun_ns < begun_ns) {
+			birth_remove(inv, vm->uuid);
+		}
+	} else if (was && was->running) {
+		keep_devices(was, vm);
+	}
+}
+
+void hostd_inventory_set_vms(struct hostd_inventory *inv, int source, struct hostd_vm_list *list)
+{
+	struct hostd_vm_list *before = inv->sources[source].vms;
+
+	bh_vec_foreach (vm, &list->vms) {
+		judge_age(inv, before, list->begun_ns, vm);
+	}
+	inv->sources[source].vms_missing = false;
+	bh_vec_foreach (unread, &list->unread) {
+		struct hostd_vm *was = list_find(before, unread->uuid);
+
+		if (was) {
+			*bh_vec_push(&list->vms) = *was;
+			memset(was, 0, sizeof(*was));
+		} else if (unread->unanswered) {
+			inv->sources[source].vms_missing = true;
+		}
+	}
+	hostd_vm_list_free(before);
+	inv->sources[source].vms = list;
 	views_build(inv);
+}
+
+static struct hostd_network *net_find(const struct hostd_network_list *list, const char *name)
+{
+	if (list) {
+		bh_vec_foreach (net, &list->nets) {
+			if (!strcmp(net->name, name)) {
+				return net;
+			}
+		}
+	}
+	return NULL;
 }
 
 void hostd_inventory_set_networks(struct hostd_inventory *inv, int source,
 				  struct hostd_network_list *list)
 {
-	hostd_network_list_free(inv->sources[source].nets);
+	struct hostd_network_list *before = inv->sources[source].nets;
+
+	inv->sources[source].nets_missing = false;
+	bh_vec_foreach (unread, &list->unread) {
+		struct hostd_network *was = net_find(before, unread->name);
+
+		if (was) {
+			*bh_vec_push(&list->nets) = *was;
+			memset(was, 0, sizeof(*was));
+		} else if (unread->unanswered) {
+			inv->sources[source].nets_missing = true;
+		}
+	}
+	hostd_network_list_free(before);
 	inv->sources[source].nets = list;
 	/* frames that are handed over past the bridge would miss iptables' look at bridged traffic
 	 */
 	inv->bridge_netfilter = access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) == 0;
 }
 
+static bool needs_networks(const struct hostd_vm_list *list)
+{
+	bh_vec_foreach (vm, &list->vms) {
+		bh_vec_foreach (nic, &vm->nics) {
+			if (nic->kind == HOSTD_NIC_NETWORK) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
 bool hostd_inventory_complete(const struct hostd_inventory *inv)
 {
 	for (int i = 0; i < inv->source_count; i++) {
-		if (!inv->sources[i].vms) {
+		const struct source *s = &inv->sources[i];
+
+		if (!s->vms || s->vms_missing) {
+			return false;
+		}
+		if ((!s->nets || s->nets_missing) && needs_networks(s->vms)) {
 			return false;
 		}
 	}
@@ -175,14 +318,41 @@ static void name_devices(struct hostd_inventory *inv, struct hostd_vm *vm)
 void hostd_inventory_birth_add(struct hostd_inventory *inv, struct hostd_vm *vm, uint64_t now_ns)
 {
 	struct birth *b = bh_alloc(sizeof(*b));
+	struct ended *ended;
 
 	name_devices(inv, vm);
 	birth_remove(inv, vm->uuid);
+	HASH_FIND(hh, inv->ended, vm->uuid, sizeof(vm->uuid), ended);
+	if (ended) {
+		ended_forget(inv, ended);
+	}
 	b->vm = *vm;
 	memset(vm, 0, sizeof(*vm));
-	b->until_ns = now_ns + BIRTH_KEEP_NS;
+	b->begun_ns = now_ns;
 	b->next = inv->births;
 	inv->births = b;
+	views_build(inv);
+}
+
+void hostd_inventory_ended(struct hostd_inventory *inv, const uint8_t uuid[16], uint64_t now_ns)
+{
+	struct ended *e;
+
+	birth_remove(inv, uuid);
+	for (int i = 0; i < inv->source_count; i++) {
+		struct hostd_vm *vm = list_find(inv->sources[i].vms, uuid);
+
+		if (vm && vm->running) {
+			mark_ended(vm);
+		}
+	}
+	HASH_FIND(hh, inv->ended, uuid, sizeof(e->uuid), e);
+	if (!e) {
+		e = bh_alloc(sizeof(*e));
+		memcpy(e->uuid, uuid, sizeof(e->uuid));
+		HASH_ADD(hh, inv->ended, uuid, sizeof(e->uuid), e);
+	}
+	e->at_ns = now_ns;
 	views_build(inv);
 }
 
@@ -193,19 +363,34 @@ void hostd_inventory_birth_drop(struct hostd_inventory *inv, const uint8_t uuid[
 	}
 }
 
-void hostd_inventory_expire(struct hostd_inventory *inv, uint64_t now_ns)
+/* Every source was listed after that moment. While libvirt is away nothing is known to be over. */
+static bool listed_since(const struct hostd_inventory *inv, uint64_t ns)
 {
-	bool again = true;
-
-	while (again) {
-		again = false;
-		for (struct birth *b = inv->births; b; b = b->next) {
-			if (b->until_ns <= now_ns) {
-				hostd_inventory_birth_drop(inv, b->vm.uuid);
-				again = true;
-				break;
-			}
+	for (int i = 0; i < inv->source_count; i++) {
+		if (!inv->sources[i].vms || inv->sources[i].vms->begun_ns < ns) {
+			return false;
 		}
+	}
+	return true;
+}
+
+void hostd_inventory_expire(struct hostd_inventory *inv)
+{
+	struct ended *e, *next_ended;
+	struct birth *b = inv->births;
+
+	HASH_ITER (hh, inv->ended, e, next_ended) {
+		if (listed_since(inv, e->at_ns + 1)) {
+			ended_forget(inv, e);
+		}
+	}
+	while (b) {
+		struct birth *next = b->next;
+
+		if (listed_since(inv, b->begun_ns + BIRTH_KEEP_NS)) {
+			hostd_inventory_birth_drop(inv, b->vm.uuid);
+		}
+		b = next;
 	}
 }
 
@@ -241,12 +426,10 @@ const struct hostd_network *hostd_inventory_network(const struct hostd_inventory
 						    const char *name)
 {
 	for (int i = 0; i < inv->source_count; i++) {
-		if (inv->sources[i].nets) {
-			bh_vec_foreach (net, &inv->sources[i].nets->nets) {
-				if (!strcmp(net->name, name)) {
-					return net;
-				}
-			}
+		const struct hostd_network *net = net_find(inv->sources[i].nets, name);
+
+		if (net) {
+			return net;
 		}
 	}
 	return NULL;
@@ -277,6 +460,15 @@ static void place_on_bridge(const struct hostd_inventory *inv, const char *bridg
 	ret->protectable = true;
 }
 
+static void place_on_managed(const struct hostd_inventory *inv, const struct hostd_network *net,
+			     struct hostd_nic_place *ret)
+{
+	snprintf(ret->bridge, sizeof(ret->bridge), "%s", net->bridge);
+	snprintf(ret->net, sizeof(ret->net), "host/%s/net/%s", inv->host_name, net->name);
+	ret->managed = true;
+	ret->protectable = true;
+}
+
 static void place_on_network(const struct hostd_inventory *inv, const struct hostd_nic *nic,
 			     struct hostd_nic_place *ret)
 {
@@ -292,13 +484,28 @@ static void place_on_network(const struct hostd_inventory *inv, const struct hos
 		       "bypass the host's bridge",
 		       nic->source);
 	} else if (net->managed) {
-		snprintf(ret->bridge, sizeof(ret->bridge), "%s", net->bridge);
-		snprintf(ret->net, sizeof(ret->net), "host/%s/net/%s", inv->host_name, net->name);
-		ret->managed = true;
-		ret->protectable = true;
+		place_on_managed(inv, net, ret);
 	} else {
 		place_on_bridge(inv, net->bridge, ret);
 	}
+}
+
+/* The bridge as it is, whatever the XML calls it. */
+static void place_on_real_bridge(const struct hostd_inventory *inv, const struct hostd_link *br,
+				 struct hostd_nic_place *ret)
+{
+	for (int i = 0; i < inv->source_count; i++) {
+		if (inv->sources[i].nets) {
+			bh_vec_foreach (net, &inv->sources[i].nets->nets) {
+				if (net->managed && net->active && !strcmp(net->bridge, br->name)) {
+					place_on_managed(inv, net, ret);
+					return;
+				}
+			}
+		}
+	}
+	ret->managed = false;
+	place_on_bridge(inv, br->name, ret);
 }
 
 /* A tap that somebody else plugged in: its bridge is whatever it is a port of. */
@@ -312,7 +519,7 @@ static void place_ethernet(const struct hostd_inventory *inv, const struct hostd
 	if (!br) {
 		cannot(ret, "device '%.20s' is no port of a bridge", nic->dev);
 	} else {
-		place_on_bridge(inv, br->name, ret);
+		place_on_real_bridge(inv, br, ret);
 	}
 }
 
@@ -320,7 +527,7 @@ static void place_device(const struct hostd_inventory *inv, const struct hostd_v
 			 const struct hostd_nic *nic, struct hostd_nic_place *ret)
 {
 	struct hostd_link *dev = *nic->dev ? hostd_links_find(inv->links, nic->dev) : NULL;
-	struct hostd_link *br = hostd_links_find(inv->links, ret->bridge);
+	struct hostd_link *br;
 
 	if (!vm->running) {
 		snprintf(ret->reason, sizeof(ret->reason), "the VM is not running");
@@ -335,9 +542,18 @@ static void place_device(const struct hostd_inventory *inv, const struct hostd_v
 		cannot(ret, "device '%.20s' is neither a tap nor a veth", nic->dev);
 		return;
 	}
+	/* Moved by `virsh update-device`, of which libvirt tells nobody, or by hand: its neighbours
+	 * are those of the bridge that it is on. */
+	br = dev->master ? hostd_links_get(inv->links, dev->master) : NULL;
+	if (br && strcmp(br->name, ret->bridge) != 0) {
+		place_on_real_bridge(inv, br, ret);
+		if (!ret->protectable) {
+			return;
+		}
+	}
 	ret->ifindex = dev->ifindex;
 	ret->bridge_ifindex = dev->master;
-	if (br && dev->master == br->ifindex && !nic->filtered && !inv->bridge_netfilter) {
+	if (br && !nic->filtered && !inv->bridge_netfilter) {
 		ret->host_flags = BH_NIC_FASTPATH;
 	}
 }

@@ -23,18 +23,23 @@ struct hostd_inventory *hostd_inventory_new(const struct hostd_config *config,
 					    int sources);
 void hostd_inventory_free(struct hostd_inventory *inv);
 
-/* Take over the list. */
+/* Take over the list. What it calls unread stays as it was; a list that was begun before a birth or
+ * an end of a VM says nothing about that VM. */
 void hostd_inventory_set_vms(struct hostd_inventory *inv, int source, struct hostd_vm_list *list);
 void hostd_inventory_set_networks(struct hostd_inventory *inv, int source,
 				  struct hostd_network_list *list);
-/* Every source has reported its VMs: what is not there does not exist. */
+/* Every source has reported its VMs, and the networks that their NICs are on: what is not there
+ * does not exist. */
 bool hostd_inventory_complete(const struct hostd_inventory *inv);
 
 /* A VM that is about to start (contents taken over): stands in for what the platforms say about it
- * until they list it as running, or it is dropped, or 120 s are over. */
+ * until a later list has it running, or it is dropped, or a list that began 120 s later has not. */
 void hostd_inventory_birth_add(struct hostd_inventory *inv, struct hostd_vm *vm, uint64_t now_ns);
+/* libvirt's hook says that the VM has ended: it is not running until a later list says so. */
+void hostd_inventory_ended(struct hostd_inventory *inv, const uint8_t uuid[16], uint64_t now_ns);
 void hostd_inventory_birth_drop(struct hostd_inventory *inv, const uint8_t uuid[16]);
-void hostd_inventory_expire(struct hostd_inventory *inv, uint64_t now_ns);
+/* Lets go of births and ends that the lists have overtaken; call it every second. */
+void hostd_inventory_expire(struct hostd_inventory *inv);
 
 const struct hostd_vm *hostd_inventory_find(const struct hostd_inventory *inv,
 					    const uint8_t uuid[16]);

@@ -208,7 +208,6 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 		struct hostd_nic_place place;
 		struct wanted_nic *w;
 		struct bh_diag diag = {};
-		struct hostd_link *real;
 		int err;
 
 		hostd_inventory_place(p->agent->inv, vm, nic, &place);
@@ -216,11 +215,6 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 			continue;
 		}
 		want_bridge(p, place.bridge);
-		real = place.bridge_ifindex ? hostd_links_get(p->agent->links, place.bridge_ifindex)
-					    : NULL;
-		if (real) {
-			want_bridge(p, real->name); /* also when it was moved by hand */
-		}
 		if (!place.ifindex) {
 			continue;
 		}

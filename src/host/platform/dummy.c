@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "host/platform/domxml.h"
 
 #include <dirent.h>
@@ -89,6 +90,7 @@ static void on_timer(uv_timer_t *timer)
 	struct hostd_network_list *nets = bh_alloc(sizeof(*nets));
 	struct hostd_vm_list *vms = bh_alloc(sizeof(*vms));
 
+	vms->begun_ns = bh_time_mono_ns();
 	each_file(d->dir, "networks", add_network, nets);
 	each_file(d->dir, "domains", add_running, vms);
 	each_file(d->dir, "defined", add_defined, vms);

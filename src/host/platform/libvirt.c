@@ -5,11 +5,15 @@
  * networks first and hands them over before it asks about domains: a birth may need a network while
  * the domain list is blocked by that birth. libvirt's event loop runs on one more thread and only
  * sets a flag.
+ *
+ * A call that fails is no news about anything: what it was about is handed on as unread, and the
+ * receiver keeps what it knew. Only libvirt's word that something does not exist makes it vanish.
  */
 #include "host/platform/platform.h"
 
 #include "base/counter.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "host/platform/domxml.h"
 
 #include <errno.h>
@@ -19,6 +23,7 @@
 #include <time.h>
 
 #define RECONCILE_S   60
+#define RETRY_S	      2 /* when something could not be read */
 #define BACKOFF_MAX_S 8
 #define DEBOUNCE_NS   20000000L
 #define DOMAINS_MAX   4096
@@ -27,6 +32,7 @@ BH_COUNTER(libvirt_connects, "connections to libvirt that were opened");
 BH_COUNTER(libvirt_lost, "connections to libvirt that broke or could not be opened");
 BH_COUNTER(libvirt_events, "events that libvirt sent");
 BH_COUNTER(libvirt_reconciles, "times that all domains were listed");
+BH_COUNTER(libvirt_unread, "domains and networks kept as they were: libvirt failed to tell");
 BH_COUNTER(libvirt_bad_xml, "domains or networks whose XML could not be read");
 
 enum { LINK_SAME, LINK_UP, LINK_DOWN };
@@ -157,46 +163,85 @@ static void close_connection(struct lv *lv, const char *why)
 	tell_link(lv, false, why);
 }
 
-static bool list_networks(struct lv *lv)
+/* False when it does not exist any more. Every other failure leaves it as it was: an answer that
+ * libvirt owes us is no news. */
+static bool exists_after(int gone_code)
+{
+	const virError *e = virGetLastError();
+
+	return !e || e->code != gone_code;
+}
+
+static void unread_network(virNetworkPtr net, bool unanswered, struct hostd_network_list *list)
+{
+	const char *name = virNetworkGetName(net); /* known here, libvirt is not asked */
+	struct hostd_unread_network *unread = name ? bh_vec_push(&list->unread) : NULL;
+
+	bh_counter_add(&libvirt_unread, 1);
+	if (unread) {
+		snprintf(unread->name, sizeof(unread->name), "%s", name);
+		unread->unanswered = unanswered;
+	}
+}
+
+static void read_network(virNetworkPtr from, struct hostd_network_list *list)
+{
+	BH_FREE char *xml = virNetworkGetXMLDesc(from, 0);
+	int active = xml ? virNetworkIsActive(from) : -1;
+	struct hostd_network net;
+	struct bh_diag diag = {};
+
+	if (active < 0) {
+		if (exists_after(VIR_ERR_NO_NETWORK)) {
+			unread_network(from, true, list);
+		}
+		return;
+	}
+	if (hostd_netxml_parse(xml, strlen(xml), &net, &diag) < 0) {
+		bh_counter_add(&libvirt_bad_xml, 1);
+		bh_log_limited(BH_LOG_WARN, "libvirt", 5, "network kept as it was: %s", diag.text);
+		hostd_network_done(&net);
+		unread_network(from, false, list);
+		return;
+	}
+	net.active = active == 1;
+	*bh_vec_push(&list->nets) = net;
+}
+
+/* How well libvirt answered. */
+enum look {
+	LOOK_WHOLE,
+	LOOK_HOLES, /* something is as it was: ask again soon */
+	LOOK_FAILED /* the connection is of no use */
+};
+
+static enum look list_networks(struct lv *lv)
 {
 	virNetworkPtr *nets = NULL;
 	struct hostd_network_list *list;
+	bool holes;
 	int n = virConnectListAllNetworks(lv->conn, &nets, 0);
 
-	if (n < 0) {
-		const virError *e = virGetLastError();
-
-		/* a driver without networks (lxc://) is fine */
-		return e && e->code == VIR_ERR_NO_SUPPORT;
+	if (n < 0 && exists_after(VIR_ERR_NO_SUPPORT)) {
+		/* libvirt's network daemon may be another one, and away on its own */
+		bh_counter_add(&libvirt_unread, 1);
+		bh_log_limited(BH_LOG_WARN, "libvirt", 2, "networks: %s", last_error());
+		return virConnectIsAlive(lv->conn) == 1 ? LOOK_HOLES : LOOK_FAILED;
 	}
+	/* a driver without networks has none: that is known, not missing */
 	list = bh_alloc(sizeof(*list));
 	for (int i = 0; i < n; i++) {
-		BH_FREE char *xml = virNetworkGetXMLDesc(nets[i], 0);
-		struct hostd_network net;
-		struct bh_diag diag = {};
-
-		if (!xml) {
-			goto next;
-		}
-		if (hostd_netxml_parse(xml, strlen(xml), &net, &diag) < 0) {
-			bh_counter_add(&libvirt_bad_xml, 1);
-			bh_log_limited(BH_LOG_WARN, "libvirt", 5, "network left out: %s",
-				       diag.text);
-			hostd_network_done(&net);
-			goto next;
-		}
-		net.active = virNetworkIsActive(nets[i]) == 1;
-		*bh_vec_push(&list->nets) = net;
-	next:
+		read_network(nets[i], list);
 		virNetworkFree(nets[i]);
 	}
 	free(nets);
+	holes = list->unread.count != 0;
 	pthread_mutex_lock(&lv->lock);
 	hostd_network_list_free(lv->nets);
 	lv->nets = list;
 	pthread_mutex_unlock(&lv->lock);
 	uv_async_send(&lv->async);
-	return true;
+	return holes ? LOOK_HOLES : LOOK_WHOLE;
 }
 
 static const char *state_name(int state)
@@ -218,43 +263,63 @@ static const char *state_name(int state)
 	}
 }
 
+static void unread_domain(virDomainPtr domain, bool unanswered, struct hostd_vm_list *list)
+{
+	struct hostd_unread_vm unread = {.unanswered = unanswered};
+
+	bh_counter_add(&libvirt_unread, 1);
+	if (virDomainGetUUID(domain, unread.uuid) == 0) { /* known here, libvirt is not asked */
+		*bh_vec_push(&list->unread) = unread;
+	}
+}
+
 static void read_domain(virDomainPtr domain, struct hostd_vm_list *list)
 {
 	BH_FREE char *xml = NULL;
 	struct hostd_vm vm;
 	struct bh_diag diag = {};
-	int state, reason;
+	int state, reason, active = -1;
 
-	if (virDomainGetState(domain, &state, &reason, 0) < 0) {
-		return; /* it went away meanwhile */
+	if (virDomainGetState(domain, &state, &reason, 0) == 0) {
+		active = virDomainIsActive(domain);
 	}
-	xml = virDomainGetXMLDesc(domain, 0);
+	xml = active < 0 ? NULL : virDomainGetXMLDesc(domain, 0);
 	if (!xml) {
+		if (exists_after(VIR_ERR_NO_DOMAIN)) {
+			unread_domain(domain, true, list);
+		}
 		return;
 	}
 	if (hostd_domxml_parse(xml, strlen(xml), &vm, &diag) < 0) {
 		bh_counter_add(&libvirt_bad_xml, 1);
-		bh_log_limited(BH_LOG_WARN, "libvirt", 5, "domain %s left out: %s",
+		bh_log_limited(BH_LOG_WARN, "libvirt", 5, "domain %s kept as it was: %s",
 			       virDomainGetName(domain), diag.text);
 		hostd_vm_done(&vm);
+		unread_domain(domain, false, list);
 		return;
 	}
 	snprintf(vm.state, sizeof(vm.state), "%s", state_name(state));
-	vm.running = state != VIR_DOMAIN_SHUTOFF && state != VIR_DOMAIN_NOSTATE &&
-		     state != VIR_DOMAIN_CRASHED;
+	vm.running = active == 1;
 	*bh_vec_push(&list->vms) = vm;
 }
 
-static bool list_domains(struct lv *lv)
+static enum look list_domains(struct lv *lv)
 {
+	uint64_t begun_ns = bh_time_mono_ns();
 	virDomainPtr *domains = NULL;
 	struct hostd_vm_list *list;
+	bool holes;
 	int n = virConnectListAllDomains(lv->conn, &domains, 0);
 
 	if (n < 0) {
-		return false;
+		return LOOK_FAILED;
+	}
+	if (n > DOMAINS_MAX) {
+		bh_log_limited(BH_LOG_ERROR, "libvirt", 1, "%d domains; only %d are followed", n,
+			       DOMAINS_MAX);
 	}
 	list = bh_alloc(sizeof(*list));
+	list->begun_ns = begun_ns;
 	for (int i = 0; i < n; i++) {
 		if (i < DOMAINS_MAX) {
 			read_domain(domains[i], list);
@@ -263,17 +328,17 @@ static bool list_domains(struct lv *lv)
 	}
 	free(domains);
 	if (virConnectIsAlive(lv->conn) != 1) {
-		/* broke on the way: a list with holes must not look like domains that went away */
-		hostd_vm_list_free(list);
-		return false;
+		hostd_vm_list_free(list); /* broke on the way: the next connection says it all */
+		return LOOK_FAILED;
 	}
 	bh_counter_add(&libvirt_reconciles, 1);
+	holes = list->unread.count != 0;
 	pthread_mutex_lock(&lv->lock);
 	hostd_vm_list_free(lv->vms);
 	lv->vms = list;
 	pthread_mutex_unlock(&lv->lock);
 	uv_async_send(&lv->async);
-	return true;
+	return holes ? LOOK_HOLES : LOOK_WHOLE;
 }
 
 /* Waits until somebody wants a reconcile, at most `seconds`. False: stop. */
@@ -293,35 +358,52 @@ static bool wait_for_work(struct lv *lv, unsigned int seconds, bool until_dirty)
 	return !stop;
 }
 
+/* Connects when that is needed, and lists everything. */
+static enum look look(struct lv *lv)
+{
+	enum look nets, vms;
+	bool lost;
+
+	if (!lv->conn && !open_connection(lv)) {
+		return LOOK_FAILED;
+	}
+	pthread_mutex_lock(&lv->lock);
+	lv->dirty = false;
+	lost = lv->lost;
+	pthread_mutex_unlock(&lv->lock);
+	nets = lost ? LOOK_FAILED : list_networks(lv);
+	vms = nets == LOOK_FAILED ? LOOK_FAILED : list_domains(lv);
+	if (vms == LOOK_FAILED) {
+		close_connection(lv, lost ? "libvirt closed the connection" : last_error());
+		return LOOK_FAILED;
+	}
+	return nets == LOOK_HOLES ? LOOK_HOLES : vms;
+}
+
 static void *worker(void *arg)
 {
 	static const struct timespec debounce = {.tv_nsec = DEBOUNCE_NS};
 	struct lv *lv = arg;
 	unsigned int backoff_s = 1;
-	bool lost;
 
 	for (;;) {
-		if (!lv->conn && !open_connection(lv)) {
-			if (!wait_for_work(lv, backoff_s, false)) {
-				return NULL;
+		enum look result = look(lv);
+		unsigned int wait_s = result == LOOK_FAILED  ? backoff_s
+				      : result == LOOK_HOLES ? RETRY_S
+							     : RECONCILE_S;
+
+		if (!wait_for_work(lv, wait_s, result != LOOK_FAILED)) {
+			if (lv->conn) {
+				virConnectClose(lv->conn);
 			}
-			backoff_s = backoff_s < BACKOFF_MAX_S ? backoff_s * 2 : BACKOFF_MAX_S;
-			continue;
-		}
-		backoff_s = 1;
-		pthread_mutex_lock(&lv->lock);
-		lv->dirty = false;
-		lost = lv->lost;
-		pthread_mutex_unlock(&lv->lock);
-		if (lost || !list_networks(lv) || !list_domains(lv)) {
-			close_connection(lv, lost ? "libvirt closed the connection" : last_error());
-			continue;
-		}
-		if (!wait_for_work(lv, RECONCILE_S, true)) {
-			virConnectClose(lv->conn);
 			return NULL;
 		}
-		nanosleep(&debounce, NULL); /* events come in groups */
+		if (result == LOOK_FAILED) {
+			backoff_s = backoff_s < BACKOFF_MAX_S ? backoff_s * 2 : BACKOFF_MAX_S;
+		} else {
+			backoff_s = 1;
+			nanosleep(&debounce, NULL); /* events come in groups */
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ void hostd_vm_list_free(struct hostd_vm_list *list)
 		hostd_vm_done(vm);
 	}
 	bh_vec_done(&list->vms);
+	bh_vec_done(&list->unread);
 	free(list);
 }
 
@@ -49,6 +50,7 @@ void hostd_network_list_free(struct hostd_network_list *list)
 		hostd_network_done(net);
 	}
 	bh_vec_done(&list->nets);
+	bh_vec_done(&list->unread);
 	free(list);
 }
 

@@ -86,11 +86,26 @@ struct hostd_network {
 	BH_VEC(struct hostd_net_host) hosts;
 };
 
+/* Exists, but could not be read. */
+struct hostd_unread_vm {
+	uint8_t uuid[16];
+	bool unanswered; /* the platform failed to say; else what it said makes no sense */
+};
+struct hostd_unread_network {
+	char name[HOSTD_NAME_SIZE];
+	bool unanswered;
+};
+
+/* What is in neither array does not exist. Of what is in `unread` the receiver keeps what it
+ * knows. */
 struct hostd_vm_list {
+	uint64_t begun_ns; /* monotonic, before the platform was asked: what came later is newer */
 	BH_VEC(struct hostd_vm) vms;
+	BH_VEC(struct hostd_unread_vm) unread;
 };
 struct hostd_network_list {
 	BH_VEC(struct hostd_network) nets;
+	BH_VEC(struct hostd_unread_network) unread;
 };
 
 void hostd_vm_done(struct hostd_vm *vm);
