@@ -8,6 +8,7 @@
 #include "base/ctl.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/time.h"
 #include "bus/subject.h"
 #include "version.h"
@@ -33,6 +34,7 @@ struct program {
 	struct bh_ctl_server *ctl;
 	uv_signal_t signals[2];
 	uv_timer_t housekeeping;
+	struct bh_notify notify;
 	unsigned int beats;
 	bool stop_bus;
 };
@@ -414,7 +416,9 @@ int main(int argc, char **argv)
 		start(&p);
 		bh_log(BH_LOG_INFO, "main", "running, revision %u",
 		       manager_rulebook_revision(p.parts.book));
+		bh_notify_ready(&p.notify, p.parts.loop);
 		uv_run(p.parts.loop, UV_RUN_DEFAULT);
+		bh_notify_send("STOPPING=1");
 	} else {
 		bh_log(BH_LOG_ERROR, "main", "%s", bh_diag_format(&diag, text, sizeof(text)));
 	}
