@@ -206,6 +206,10 @@ __weak int bh_guest_ip(struct __sk_buff *skb)
 	if (reason == BH_REASON_PASS && p->w.frag == BH_FRAG_FIRST) {
 		bh_frag_learn(skb);
 	}
+	if (reason == BH_REASON_PASS && p->nic_flags & BH_NIC_LEARN_DHCP &&
+	    bh_guard_udp(p, p->v6 ? 546 : 68, p->v6 ? 547 : 67)) {
+		(void)(p->v6 ? bh_dhcp6_ask(skb) : bh_dhcp_ask(skb));
+	}
 	return reason;
 }
 
@@ -341,10 +345,11 @@ __weak int bh_deliver_ip(struct __sk_buff *skb)
 		return reason;
 	}
 	if (p->special == BH_SPECIAL_DHCP_ANSWER) {
-		if (p->nic_flags & BH_NIC_LEARN_DHCP) {
+		reason = bh_deliver_stateless(skb, p);
+		if (reason == BH_REASON_PASS && p->nic_flags & BH_NIC_LEARN_DHCP) {
 			(void)(p->v6 ? bh_dhcp6_learn(skb) : bh_dhcp_learn(skb));
 		}
-		return BH_REASON_PASS;
+		return reason;
 	}
 	if (p->special == BH_SPECIAL_ICMP_ERROR && !p->group) {
 		return bh_ct_error(skb, BH_DIR_INGRESS);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /*
- * Purpose   Learns a NIC's addresses from the DHCPACK or DHCPv6 Reply that is delivered to it.
+ * Purpose   Learns a NIC's addresses from the DHCPACK or DHCPv6 Reply that is delivered to it, and
+ *           forgets what the NIC releases.
  * Ownership Entries made here have BH_ADDR_LEARNED and a time to end; user space sweeps them.
  * Threads   See maps.bpf.h.
  *
- * The answer was let through because its sender may be a server. It is learned before it is
- * delivered, so that the first packet from the new address is already the NIC's own. An address
- * that another identity holds in this network is not learned: a server outside could else give
- * it away.
+ * The answer was let through: its sender may be a server, and policy allowed it. It is learned
+ * before it is delivered, so that the first packet from the new address is already the NIC's own.
+ * It must answer what this NIC asked not long ago, by its transaction number; nobody else's answer
+ * and no answer without a question changes anything. An address that another identity holds in
+ * this network is not learned: a server outside could else give it away.
  */
 #ifndef BH_BPF_DHCP_H
 #define BH_BPF_DHCP_H
@@ -17,16 +19,41 @@
 #include "policy.bpf.h"
 #include "events.bpf.h"
 
-#define BH_DHCP6_REPLY	7
-#define BH_DHCP6_IA_NA	3
-#define BH_DHCP6_IAADDR 5
-#define BH_DHCP_OPTIONS 64
-#define BH_DHCP_COOKIE	0x63825363
-#define BH_DHCP_FIXED	240
-#define BH_DHCP_TYPE	53
-#define BH_DHCP_LEASE	51
-#define BH_DHCP_ACK	5
-#define BH_DHCP_END	255
+#define BH_DHCP6_REPLY	 7
+#define BH_DHCP6_IA_NA	 3
+#define BH_DHCP6_IAADDR	 5
+#define BH_DHCP_OPTIONS	 64
+#define BH_DHCP_COOKIE	 0x63825363
+#define BH_DHCP_FIXED	 240
+#define BH_DHCP_TYPE	 53
+#define BH_DHCP_LEASE	 51
+#define BH_DHCP_ASKED	 50
+#define BH_DHCP_DECLINE	 4
+#define BH_DHCP_ACK	 5
+#define BH_DHCP_RELEASE	 7
+#define BH_DHCP_END	 255
+#define BH_DHCP6_RELEASE 8
+#define BH_DHCP6_DECLINE 9
+#define BH_DHCP_WAIT_NS	 (120 * BH_SECOND_NS)
+
+/* What a NIC asked last, by tag and family. User space has no part in it: a new map costs at most
+ * one repeated question. */
+struct bh_dhcp_ask_key {
+	__u32 nic;
+	__u32 vlan;
+	__u32 v6;
+};
+struct bh_dhcp_ask {
+	__u64 until_ns;
+	__u32 xid;
+	__u32 pad;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct bh_dhcp_ask_key);
+	__type(value, struct bh_dhcp_ask);
+} bh_dhcp_asks SEC(".maps");
 
 struct bh_dhcp {
 	__u8 op, htype, hlen, hops;
@@ -66,11 +93,13 @@ static long bh_dhcp_option(__u32 i, struct bh_dhcp_walk *w)
 		return 1;
 	}
 	if (off + 2 + o[1] > p->w.end) {
-		p->dhcp_ack = 0; /* an option that ends behind the packet: believe nothing */
+		p->dhcp_type = 0; /* an option that ends behind the packet: believe nothing */
 		return 1;
 	}
 	if (o[0] == BH_DHCP_TYPE && o[1] == 1 && !bpf_skb_load_bytes(w->skb, off, o, 3)) {
-		p->dhcp_ack = o[2] == BH_DHCP_ACK;
+		p->dhcp_type = o[2];
+	} else if (o[0] == BH_DHCP_ASKED && o[1] == 4 && !bpf_skb_load_bytes(w->skb, off, o, 6)) {
+		bh_ip_from4(&p->ask_addr, o[2] | o[3] << 8 | o[4] << 16 | (__u32)o[5] << 24);
 	} else if (o[0] == BH_DHCP_LEASE && o[1] == 4 && !bpf_skb_load_bytes(w->skb, off, o, 6)) {
 		p->dhcp_lease_s = (__u32)o[2] << 24 | o[3] << 16 | o[4] << 8 | o[5];
 	}
@@ -157,35 +186,92 @@ static __always_inline void bh_dhcp_take(struct bh_pkt *p, __u32 lease_s)
 	bh_dhcp_report(p, lease_s, action);
 }
 
+/* ---- questions ---- */
+static __always_inline void bh_dhcp_await(const struct bh_pkt *p, __u32 xid)
+{
+	struct bh_dhcp_ask_key key = {.nic = p->nic, .vlan = p->vlan, .v6 = p->v6};
+	struct bh_dhcp_ask ask = {.xid = xid, .until_ns = p->now + BH_DHCP_WAIT_NS};
+
+	bpf_map_update_elem(&bh_dhcp_asks, &key, &ask, BPF_ANY);
+}
+
+static __always_inline bool bh_dhcp_is_awaited(const struct bh_pkt *p, __u32 xid)
+{
+	struct bh_dhcp_ask_key key = {.nic = p->nic, .vlan = p->vlan, .v6 = p->v6};
+	struct bh_dhcp_ask *ask = bpf_map_lookup_elem(&bh_dhcp_asks, &key);
+
+	return ask && ask->xid == xid && ask->until_ns > p->now;
+}
+
+/* The NIC gives the address in ask_addr back. What it did not learn is not its to give. */
+static __always_inline void bh_dhcp_forget(struct bh_pkt *p)
+{
+	struct bh_nic_addr_key key = {.nic = p->nic};
+	struct bh_nic_addr *own;
+
+	__builtin_memcpy(key.addr, p->ask_addr.b, 16);
+	own = bpf_map_lookup_elem(&bh_nic_addrs, &key);
+	if (!own || !(own->flags & BH_ADDR_LEARNED) ||
+	    (own->expires_ns && own->expires_ns <= p->now)) {
+		return;
+	}
+	own->expires_ns = p->now;
+	bh_dhcp_report(p, 0, BH_ACTION_ALLOW);
+}
+
+/* ---- IPv4 ---- */
+/* Reads the message into `dhcp` and its options into the scratch. Returns whether it is a message
+ * of `op` about this very NIC. */
+static __always_inline bool bh_dhcp_load(struct __sk_buff *skb, struct bh_pkt *p,
+					 struct bh_dhcp *dhcp, __u8 op)
+{
+	struct bh_dhcp_walk walk = {.skb = skb};
+	struct bh_nic *n = bh_nic_get(p->nic);
+	__u32 cookie, base = p->l4 + 8;
+
+	if (!n || p->w.frag_seen || base + BH_DHCP_FIXED > p->w.end ||
+	    bpf_skb_load_bytes(skb, base, dhcp, sizeof(*dhcp)) ||
+	    bpf_skb_load_bytes(skb, base + BH_DHCP_FIXED - 4, &cookie, sizeof(cookie)) ||
+	    dhcp->op != op || dhcp->htype != 1 || dhcp->hlen != 6 ||
+	    cookie != bpf_htonl(BH_DHCP_COOKIE) || !bh_mac_same(dhcp->chaddr, n->mac)) {
+		return false;
+	}
+	p->dhcp_off = base + BH_DHCP_FIXED;
+	p->dhcp_type = 0;
+	p->dhcp_lease_s = 0;
+	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp_option, &walk, 0);
+	return p->dhcp_type;
+}
+
+/* A message of a client that policy allowed. */
+__weak int bh_dhcp_ask(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	struct bh_dhcp dhcp;
+
+	if (!p || !bh_dhcp_load(skb, p, &dhcp, 1)) {
+		return 0;
+	}
+	if (p->dhcp_type == BH_DHCP_RELEASE) {
+		bh_ip_from4(&p->ask_addr, dhcp.ciaddr);
+		bh_dhcp_forget(p);
+	} else if (p->dhcp_type == BH_DHCP_DECLINE) {
+		bh_dhcp_forget(p); /* ask_addr is from the option */
+	} else {
+		bh_dhcp_await(p, dhcp.xid);
+	}
+	return 0;
+}
+
 /* An answer of a DHCP server (IPv4) at the tap of the NIC that it is for. */
 __weak int bh_dhcp_learn(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	struct bh_dhcp_walk walk = {.skb = skb};
 	struct bh_dhcp dhcp;
-	__u32 cookie, base;
-	struct bh_nic *n;
 
-	if (!p || p->w.frag_seen) {
-		return 0;
-	}
-	n = bh_nic_get(p->nic);
-	base = p->l4 + 8;
-	if (!n || base + BH_DHCP_FIXED > p->w.end ||
-	    bpf_skb_load_bytes(skb, base, &dhcp, sizeof(dhcp)) ||
-	    bpf_skb_load_bytes(skb, base + BH_DHCP_FIXED - 4, &cookie, sizeof(cookie))) {
-		return 0;
-	}
-	if (dhcp.op != 2 || dhcp.htype != 1 || dhcp.hlen != 6 ||
-	    cookie != bpf_htonl(BH_DHCP_COOKIE) || !bh_mac_same(dhcp.chaddr, n->mac) ||
-	    !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff) {
-		return 0;
-	}
-	p->dhcp_off = base + BH_DHCP_FIXED;
-	p->dhcp_ack = 0;
-	p->dhcp_lease_s = 0;
-	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp_option, &walk, 0);
-	if (!p->dhcp_ack || !p->dhcp_lease_s) {
+	if (!p || !bh_dhcp_load(skb, p, &dhcp, 2) || p->dhcp_type != BH_DHCP_ACK ||
+	    !p->dhcp_lease_s || !dhcp.yiaddr || dhcp.yiaddr == 0xffffffff ||
+	    !bh_dhcp_is_awaited(p, dhcp.xid)) {
 		return 0;
 	}
 	bh_ip_from4(&p->ask_addr, dhcp.yiaddr);
@@ -193,6 +279,7 @@ __weak int bh_dhcp_learn(struct __sk_buff *skb)
 	return 0;
 }
 
+/* ---- IPv6 ---- */
 /*
  * One DHCPv6 option (RFC 8415, 21). IA_NA is entered: what it holds comes next, so that one loop
  * walks it all.
@@ -224,8 +311,47 @@ static long bh_dhcp6_option(__u32 i, struct bh_dhcp_walk *w)
 	    bpf_skb_load_bytes(w->skb, off + 24, &valid, sizeof(valid))) {
 		return 0;
 	}
-	if (valid && p->ask_addr.b[0] != 0xff && (p->ask_addr.d[0] || p->ask_addr.d[1])) {
+	if (p->dhcp_type != BH_DHCP6_REPLY) {
+		bh_dhcp_forget(p);
+	} else if (valid && p->ask_addr.b[0] != 0xff && p->ask_addr.d[0]) {
 		bh_dhcp_take(p, bpf_ntohl(valid));
+	}
+	return 0;
+}
+
+/* Reads the type into the scratch. Returns the transaction number, 0 when there is none. */
+static __always_inline __u32 bh_dhcp6_load(struct __sk_buff *skb, struct bh_pkt *p)
+{
+	__u32 head;
+
+	if (p->w.frag_seen || p->l4 + 12 > p->w.end ||
+	    bpf_skb_load_bytes(skb, p->l4 + 8, &head, sizeof(head))) {
+		return 0;
+	}
+	head = bpf_ntohl(head);
+	p->dhcp_type = head >> 24;
+	p->dhcp_off = p->l4 + 12;
+	return (head & 0xffffff) | 1u << 24;
+}
+
+/* A message of a client that policy allowed. */
+__weak int bh_dhcp6_ask(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	struct bh_dhcp_walk walk = {.skb = skb};
+	__u32 xid;
+
+	if (!p) {
+		return 0;
+	}
+	xid = bh_dhcp6_load(skb, p);
+	if (!xid) {
+		return 0;
+	}
+	if (p->dhcp_type == BH_DHCP6_RELEASE || p->dhcp_type == BH_DHCP6_DECLINE) {
+		bpf_loop(BH_DHCP_OPTIONS, bh_dhcp6_option, &walk, 0);
+	} else {
+		bh_dhcp_await(p, xid);
 	}
 	return 0;
 }
@@ -236,13 +362,15 @@ __weak int bh_dhcp6_learn(struct __sk_buff *skb)
 {
 	struct bh_pkt *p = bh_pkt_get();
 	struct bh_dhcp_walk walk = {.skb = skb};
-	__u8 type;
+	__u32 xid;
 
-	if (!p || p->w.frag_seen || p->group || p->eth.h_dest[0] & 1 || p->l4 + 12 > p->w.end ||
-	    bpf_skb_load_bytes(skb, p->l4 + 8, &type, sizeof(type)) || type != BH_DHCP6_REPLY) {
+	if (!p || p->group || p->eth.h_dest[0] & 1) {
 		return 0;
 	}
-	p->dhcp_off = p->l4 + 12;
+	xid = bh_dhcp6_load(skb, p);
+	if (!xid || p->dhcp_type != BH_DHCP6_REPLY || !bh_dhcp_is_awaited(p, xid)) {
+		return 0;
+	}
 	bpf_loop(BH_DHCP_OPTIONS, bh_dhcp6_option, &walk, 0);
 	return 0;
 }

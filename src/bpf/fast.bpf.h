@@ -60,8 +60,8 @@ static __always_inline bool bh_fast_l4(const __u8 *l4, __u8 proto, __u32 have)
 
 	if (proto == BH_P_UDP) {
 		size = bpf_ntohs(*(const __u16 *)(l4 + 4));
-		return have >= 8 && size >= 8 && size <= have && dport != bpf_htons(68) &&
-		       dport != bpf_htons(546);
+		return have >= 8 && size >= 8 && size <= have && dport != bpf_htons(67) &&
+		       dport != bpf_htons(68) && dport != bpf_htons(546) && dport != bpf_htons(547);
 	}
 	head = (l4[12] >> 4) * 4;
 	return have >= 20 && head >= 20 && head <= have &&

@@ -11,6 +11,7 @@
 
 #include "maps.bpf.h"
 #include "parse.bpf.h"
+#include "policy.bpf.h"
 
 #define BH_ND_RS       133
 #define BH_ND_RA       134
@@ -21,7 +22,11 @@
 #define BH_MLD_REPORT  131
 #define BH_MLD_DONE    132
 #define BH_MLD2_REPORT 143
-#define BH_ND_OPTIONS  8
+#define BH_MRD_ADVERT  151 /* and below: what makes a bridge take a port for a multicast router's */
+#define BH_IGMP_QUERY  0x11
+#define BH_IGMP_MRD    0x30
+#define BH_P_PIM       103
+#define BH_ND_OPTIONS  3
 
 struct bh_arp {
 	__u16 hrd, pro;
@@ -137,7 +142,10 @@ __weak int bh_guard_arp_form(struct __sk_buff *skb)
 	return bh_guard_arp_load(skb, &arp);
 }
 
-/* Link-layer address options must name the sender's MAC. `off` is the first option. */
+/*
+ * Link-layer address options must name the sender's MAC. `off` is the first option. Those that
+ * hosts send (link-layer address, nonce) have 8 bytes: what passes unjudged has no room for cargo.
+ */
 static __always_inline int bh_guard_nd_options(struct __sk_buff *skb, struct bh_pkt *p, __u32 off)
 {
 	__u8 o[8];
@@ -147,14 +155,13 @@ static __always_inline int bh_guard_nd_options(struct __sk_buff *skb, struct bh_
 			return BH_REASON_PASS;
 		}
 		if (off + sizeof(o) > p->w.end || bpf_skb_load_bytes(skb, off, o, sizeof(o)) ||
-		    o[1] == 0) {
+		    o[1] != 1) {
 			return BH_REASON_DROP_MALFORMED;
 		}
-		if ((o[0] == 1 || o[0] == 2) &&
-		    (o[1] != 1 || !bh_mac_same(o + 2, p->eth.h_source))) {
+		if ((o[0] == 1 || o[0] == 2) && !bh_mac_same(o + 2, p->eth.h_source)) {
 			return BH_REASON_DROP_SPOOF_ND;
 		}
-		off += o[1] * 8;
+		off += sizeof(o);
 	}
 	return off == p->w.end ? BH_REASON_PASS : BH_REASON_DROP_MALFORMED;
 }
@@ -224,6 +231,37 @@ static __always_inline bool bh_guard_is_igmp(const struct bh_pkt *p, bool query)
 		p->icmp_type == 0x22 || (query && p->icmp_type == 0x11));
 }
 
+/* Whoever sends one of these gets all multicast of the bridge, as a router should. */
+static __always_inline bool bh_guard_is_multicast_router(const struct bh_pkt *p)
+{
+	if (p->w.frag == BH_FRAG_LATER) {
+		return false;
+	}
+	if (p->proto == BH_P_PIM) {
+		return p->group;
+	}
+	if (p->v6) {
+		return p->proto == BH_P_ICMP6 &&
+		       (p->icmp_type == BH_MLD_QUERY || p->icmp_type == BH_MRD_ADVERT);
+	}
+	return p->proto == BH_P_IGMP &&
+	       (p->icmp_type == BH_IGMP_QUERY || p->icmp_type == BH_IGMP_MRD);
+}
+
+/*
+ * Can this neighbour message only be meant for this link? One that a router would carry on is a
+ * message to the world like any other, and policy has its say.
+ */
+static __always_inline bool bh_guard_is_on_link(const struct bh_pkt *p)
+{
+	if (p->dst.b[0] == 0xff) {
+		return (p->dst.b[1] & 0xf) <= 2;
+	}
+	return (p->dst.b[0] == 0xfe && (p->dst.b[1] & 0xc0) == 0x80) ||
+	       p->dst.d[0] == p->src.d[0] ||
+	       bh_policy_who(p, &p->dst).identity != BH_IDENTITY_WORLD;
+}
+
 static __always_inline bool bh_guard_udp(const struct bh_pkt *p, __u16 sport, __u16 dport)
 {
 	return p->proto == BH_P_UDP && p->w.frag != BH_FRAG_LATER &&
@@ -277,8 +315,11 @@ __weak int bh_guard_ip(struct __sk_buff *skb)
 		return reason;
 	}
 	if (bh_guard_is_nd(p)) {
-		p->special = BH_SPECIAL_FREE;
+		p->special = bh_guard_is_on_link(p) ? BH_SPECIAL_FREE : BH_SPECIAL_STATELESS;
 		return bh_guard_nd(skb);
+	}
+	if (bh_guard_is_multicast_router(p) && !(p->nic_flags & BH_NIC_ROUTER)) {
+		return BH_REASON_DROP_ROGUE_RA;
 	}
 	if (bh_guard_is_mld(p, false) || bh_guard_is_igmp(p, false)) {
 		p->special = BH_SPECIAL_FREE;

@@ -258,8 +258,8 @@ struct bh_pkt {
 	__u32 judged_nic; /* NIC whose policy refused */
 	__u32 rules[2];
 	__u32 src_identity, dst_identity;
-	/* the walk through DHCP options */
-	__u32 dhcp_off, dhcp_lease_s, dhcp_ack;
+	/* the walk through DHCP options; dhcp_type is that of the message, 0 believe nothing */
+	__u32 dhcp_off, dhcp_lease_s, dhcp_type;
 	/* buffers for what is read and written */
 	__u8 buf[320];
 };

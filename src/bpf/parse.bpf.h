@@ -42,6 +42,10 @@
 
 #define BH_EXTHDR_MAX 8
 
+#define BH_IP4_OPTIONS_MAX 40
+#define BH_IP4_LSRR	   131
+#define BH_IP4_SSRR	   137
+
 struct bh_vlan_tag {
 	__u16 tci;
 	__u16 proto;
@@ -192,9 +196,49 @@ static __always_inline int bh_parse_ip4_head(struct bh_pkt *p, const struct iphd
 	return BH_REASON_PASS;
 }
 
+/* IPv4 options: well formed, and no source route (RFC 7126, 4.3 and 4.4), which would take the
+ * packet to others than the one that was judged. */
+__weak int bh_parse_ip4_options(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	__u32 off, end;
+	__u8 o[2];
+
+	if (!p) {
+		return BH_REASON_DROP_INTERNAL;
+	}
+	off = p->l3 + sizeof(struct iphdr);
+	end = p->l3 + p->ip_hlen;
+	for (int i = 0; i < BH_IP4_OPTIONS_MAX; i++) {
+		if (off >= end) {
+			return BH_REASON_PASS;
+		}
+		if (bpf_skb_load_bytes(skb, off, o, 1)) {
+			return BH_REASON_DROP_MALFORMED;
+		}
+		if (o[0] == 0) {
+			return BH_REASON_PASS;
+		}
+		if (o[0] == 1) {
+			off++;
+			continue;
+		}
+		if (off + 2 > end || bpf_skb_load_bytes(skb, off, o, 2) || o[1] < 2 ||
+		    off + o[1] > end) {
+			return BH_REASON_DROP_MALFORMED;
+		}
+		if (o[0] == BH_IP4_LSRR || o[0] == BH_IP4_SSRR) {
+			return BH_REASON_DROP_EXTHDR;
+		}
+		off += o[1];
+	}
+	return BH_REASON_PASS;
+}
+
 static __always_inline int bh_parse_ip4(struct __sk_buff *skb, struct bh_pkt *p)
 {
 	struct iphdr ip;
+	int reason;
 
 	if (bpf_skb_load_bytes(skb, p->l3, &ip, sizeof(ip))) {
 		return BH_REASON_DROP_MALFORMED;
@@ -204,7 +248,15 @@ static __always_inline int bh_parse_ip4(struct __sk_buff *skb, struct bh_pkt *p)
 	p->ip_hlen = ip.ihl * 4;
 	bh_ip_from4(&p->src, ip.saddr);
 	bh_ip_from4(&p->dst, ip.daddr);
-	return bh_parse_ip4_head(p, &ip, p->l3, p->len, skb->gso_size && p->len > 65535);
+	reason = bh_parse_ip4_head(p, &ip, p->l3, p->len, skb->gso_size && p->len > 65535);
+	return reason == BH_REASON_PASS && p->ip_hlen > sizeof(ip) ? bh_parse_ip4_options(skb)
+								   : reason;
+}
+
+/* ::ffff:a.b.c.d is how the maps write IPv4; an IPv6 address of that form would be taken for it. */
+static __always_inline bool bh_ip_is_mapped(const union bh_ip *ip)
+{
+	return ip->d[0] == 0 && ip->w[2] == bpf_htonl(0xffff);
 }
 
 static __always_inline int bh_parse_ip6(struct __sk_buff *skb, struct bh_pkt *p)
@@ -227,6 +279,9 @@ static __always_inline int bh_parse_ip6(struct __sk_buff *skb, struct bh_pkt *p)
 	p->ip_hlen = sizeof(ip);
 	__builtin_memcpy(p->src.b, &ip.saddr, 16);
 	__builtin_memcpy(p->dst.b, &ip.daddr, 16);
+	if (bh_ip_is_mapped(&p->src) || bh_ip_is_mapped(&p->dst)) {
+		return BH_REASON_DROP_MALFORMED; /* no such thing on a wire (RFC 4942, 2.2) */
+	}
 	p->w.off = p->l3 + sizeof(ip);
 	p->w.end = p->w.off + size;
 	p->w.proto = ip.nexthdr;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a NIC may say about itself, what is delivered to it, marks, VLANs, DHCP. */
+/* What a NIC may say about itself, what is delivered to it, marks, VLANs. DHCP: test_dhcp.c. */
 #include "kit.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
@@ -271,170 +270,6 @@ static void only_routers_advertise(void **state)
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
-/* ---- DHCP ---- */
-struct dhcp {
-	uint8_t type;
-	const uint8_t *chaddr;
-	const char *yiaddr;
-	uint32_t lease_s;
-	bool cut; /* the last option ends behind the packet */
-};
-
-static void dhcp_build(struct kit_frame *f, const uint8_t *dmac, const struct dhcp *d)
-{
-	uint8_t b[300] = {2, 1, 6}, addr[16];
-	uint32_t lease = htonl(d->lease_s);
-
-	kit_ip(d->yiaddr, addr);
-	memcpy(b + 16, addr + 12, 4);
-	memcpy(b + 28, d->chaddr, 6);
-	memcpy(b + 236, "\x63\x82\x53\x63\x35\x01", 6);
-	b[242] = d->type;
-	memcpy(b + 243, "\x33\x04", 2);
-	memcpy(b + 245, &lease, 4);
-	b[249] = d->cut ? 12 : 255;
-	b[250] = 200;
-	KIT_FRAME(f, .smac = kit_mac[0], .dmac = dmac, .src = "10.0.0.254", .dst = d->yiaddr,
-		  .proto = KIT_UDP, .sport = 67, .dport = 68, .body = b, .body_size = sizeof(b));
-}
-#define DHCP(f, dmac, ...) dhcp_build(f, dmac, &(struct dhcp){__VA_ARGS__})
-
-static bool has_address(struct kit *kit, unsigned nic, const char *text, struct bh_nic_addr *ret)
-{
-	struct bh_nic_addr_key key = {.nic = nic};
-
-	kit_ip(text, key.addr);
-	return !bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_nic_addrs), &key, ret);
-}
-
-static void clients_ask_before_they_have_an_address(void **state)
-{
-	struct kit *kit = *state;
-	struct kit_frame f;
-
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "0.0.0.0", .dst = "255.255.255.255",
-		  .proto = KIT_UDP, .sport = 68, .dport = 67, .body_size = 240);
-	assert_reason(kit, 1, DROP_POLICY, kit_send(kit, 1, &f)); /* an ordinary row allows it */
-	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PORT,
-		.proto = KIT_UDP, .port = 67, .rank = 1, .rule = 3, .action = BH_ACTION_ALLOW);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	assert_int_equal(kit_ct_count(kit), 0);
-	assert_int_equal(kit_rule_stat(kit, 3, 1, BH_DIR_EGRESS), 1);
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "0.0.0.0", .dst = "10.0.0.254", .proto = KIT_UDP,
-		  .sport = 68, .dport = 67, .body_size = 240);
-	assert_reason(kit, 1, DROP_SPOOF_IP4, kit_send(kit, 1, &f));
-}
-
-static void only_servers_answer(void **state)
-{
-	struct kit *kit = *state;
-	struct kit_frame f;
-
-	kit_allow_all(kit);
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_UDP, .sport = 67,
-		  .dport = 68);
-	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
-	KIT_FRAME(&f, .src = "10.0.0.1", .dst = "255.255.255.255", .proto = KIT_UDP, .sport = 4444,
-		  .dport = 68);
-	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
-	KIT_FRAME(&f, .src = "fd00::1", .dst = "fd00::2", .proto = KIT_UDP, .sport = 547,
-		  .dport = 546);
-	assert_reason(kit, 1, DROP_ROGUE_DHCP, kit_send(kit, 1, &f));
-	assert_int_equal(kit_event(kit, BH_FLOW_GUARD)->reason, BH_REASON_DROP_ROGUE_DHCP);
-	kit_nic_flags(kit, 1, BH_NIC_DHCP_SERVER);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	kit_default(kit, 301, BH_DIR_INGRESS, BH_ACTION_DENY, 1);
-	assert_int_equal(kit_receive(kit, 2, BH_MARK_NIC, &f), KIT_PASS);
-	assert_int_equal(kit_receive(kit, 2, BH_MARK_UPLINK, &f), KIT_PASS);
-	assert_int_equal(kit_ct_count(kit), 0);
-}
-
-static void addresses_are_learned(void **state)
-{
-	struct kit *kit = *state;
-	struct bh_nic_addr own;
-	struct kit_frame f;
-
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
-	     .lease_s = 3600);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	assert_false(has_address(kit, 1, "10.0.0.120", &own)); /* not asked to learn */
-	kit_nic_flags(kit, 1, BH_NIC_LEARN_DHCP);
-	DHCP(&f, kit_mac[1], .type = 2, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
-	     .lease_s = 3600);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	DHCP(&f, kit_mac_all, .type = 5, .chaddr = kit_mac[2], .yiaddr = "10.0.0.120",
-	     .lease_s = 3600);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
-	     .lease_s = 3600, .cut = true);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	assert_false(has_address(kit, 1, "10.0.0.120", &own));
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.120",
-	     .lease_s = 3600);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	assert_true(has_address(kit, 1, "10.0.0.120", &own));
-	assert_int_equal(own.flags, BH_ADDR_LEARNED);
-	assert_true(own.present[0] && own.present[1] && own.expires_ns);
-	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->duration_ns, 3600000000000);
-	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->dst[15], 120);
-	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->action, BH_ACTION_ALLOW);
-	assert_int_equal(kit_stat(kit, 1, BH_REASON_DHCP_LEARNED), 1);
-	kit_allow_all(kit);
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "10.0.0.120", .dst = "192.0.2.1",
-		  .proto = KIT_UDP);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-}
-
-/* A Reply: client identifier, then IA_NA with two addresses, the second of them given back. */
-static void addresses_are_learned_over_ipv6(void **state)
-{
-	uint8_t b[4 + 8 + 16 + 2 * 28] = {7, 1, 2, 3, 0, 1, 0, 4, 0, 0, 0, 0, 0, 3, 0, 12 + 2 * 28};
-	struct kit *kit = *state;
-	struct bh_nic_addr own;
-	struct kit_frame f;
-
-	memcpy(b + 28, "\0\5\0\30", 4);
-	kit_ip("fd00::77", b + 32);
-	memcpy(b + 52, "\0\0\2\130", 4);
-	memcpy(b + 56, "\0\5\0\30", 4);
-	kit_ip("fd00::78", b + 60);
-	kit_nic_flags(kit, 1, BH_NIC_LEARN_DHCP);
-	for (b[0] = 6; b[0] < 8; b[0]++) {
-		assert_false(has_address(kit, 1, "fd00::77", &own));
-		KIT_FRAME(&f, .src = "fe80::fe", .dst = "fe80::5054:ff:fe00:1", .dmac = kit_mac[1],
-			  .proto = KIT_UDP, .sport = 547, .dport = 546, .body = b,
-			  .body_size = sizeof(b));
-		assert_int_equal(kit_receive(kit, 1, BH_MARK_HOST, &f), KIT_PASS);
-	}
-	assert_true(has_address(kit, 1, "fd00::77", &own));
-	assert_int_equal(own.flags, BH_ADDR_LEARNED);
-	assert_false(has_address(kit, 1, "fd00::78", &own));
-	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->duration_ns, 600000000000);
-	assert_int_equal(kit_event_count(kit, BH_FLOW_DHCP), 1);
-	kit_allow_all(kit);
-	KIT_FRAME(&f, .smac = kit_mac[1], .src = "fd00::77", .dst = "2001:db8::1",
-		  .proto = KIT_UDP);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-}
-
-static void nobody_gets_what_another_has(void **state)
-{
-	struct kit *kit = *state;
-	struct bh_nic_addr own;
-	struct kit_frame f;
-
-	kit_nic_flags(kit, 1, BH_NIC_LEARN_DHCP);
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.50", .lease_s = 60);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_UPLINK, &f), KIT_PASS);
-	assert_false(has_address(kit, 1, "10.0.0.50", &own));
-	assert_int_equal(kit_event(kit, BH_FLOW_DHCP)->action, BH_ACTION_DENY);
-	DHCP(&f, kit_mac[1], .type = 5, .chaddr = kit_mac[1], .yiaddr = "10.0.0.1", .lease_s = 60);
-	assert_int_equal(kit_receive(kit, 1, BH_MARK_UPLINK, &f), KIT_PASS);
-	assert_true(has_address(kit, 1, "10.0.0.1", &own));
-	assert_int_equal(own.expires_ns, 0); /* configured: does not end with the lease */
-}
-
 /* ---- delivery ---- */
 static void nobody_hears_what_is_for_others(void **state)
 {
@@ -621,11 +456,6 @@ int main(void)
 		TEST(honest_nd_passes),
 		TEST(lying_nd_does_not),
 		TEST(only_routers_advertise),
-		TEST(clients_ask_before_they_have_an_address),
-		TEST(only_servers_answer),
-		TEST(addresses_are_learned),
-		TEST(addresses_are_learned_over_ipv6),
-		TEST(nobody_gets_what_another_has),
 		TEST(nobody_hears_what_is_for_others),
 		TEST(frames_without_a_mark_come_from_a_port_that_is_not_fed),
 		TEST(what_is_not_fed_is_closed),

@@ -104,7 +104,11 @@ static json_t *event_of(const struct bh_flow_event *e)
 	case BH_FLOW_CLOSED:
 		return hostd_agent_event_new("flow.closed", BH_SEVERITY_INFO);
 	case BH_FLOW_DHCP:
-		return hostd_agent_event_new("dhcp.learned", BH_SEVERITY_INFO);
+		if (e->action != BH_ACTION_ALLOW) {
+			return hostd_agent_event_new("dhcp.refused", BH_SEVERITY_WARNING);
+		}
+		return hostd_agent_event_new(e->duration_ns ? "dhcp.learned" : "dhcp.released",
+					     BH_SEVERITY_INFO);
 	case BH_FLOW_GUARD:
 		guard = bh_asprintf("guard.%s", strncmp(reason, "drop_", 5) ? reason : reason + 5);
 		for (char *p = guard; *p; p++) {
@@ -132,7 +136,9 @@ static void on_record(const struct bh_flow_event *e, void *arg)
 	if (e->type == BH_FLOW_DHCP) {
 		set_addr(event, "address", e->dst);
 		set_int(event, "lease_s", e->duration_ns / BH_NS_PER_S);
-		hostd_session_learned(agent, e);
+		if (e->action == BH_ACTION_ALLOW) { /* else another holds it: not even asked for */
+			hostd_session_learned(agent, e);
+		}
 	} else {
 		set_flow(event, e);
 		json_object_set_new(

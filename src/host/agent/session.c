@@ -151,11 +151,16 @@ static void on_learned(int err, const struct bh_bus_msg *reply, void *arg)
 	}
 }
 
+static uint64_t left_ns(const struct learned *l, uint64_t now_ns)
+{
+	return l->expires_ns > now_ns ? l->expires_ns - now_ns : 0;
+}
+
 static void send_learned(struct hostd_session *s, struct learned *l, uint64_t now_ns)
 {
 	char vm[BH_UUID_TEXT_SIZE], mac[BH_MAC_TEXT_SIZE], addr[BH_ADDR_TEXT_SIZE];
 
-	if (!s->up || l->expires_ns <= now_ns) {
+	if (!s->up) {
 		return;
 	}
 	bh_uuid_format(l->key.vm, vm);
@@ -165,7 +170,7 @@ static void send_learned(struct hostd_session *s, struct learned *l, uint64_t no
 	hostd_session_request(s->agent, "learned",
 			      json_pack("{s:s, s:s, s:s, s:I, s:I}", "vm", vm, "mac", mac,
 					"address", addr, "vlan", (json_int_t)l->key.vlan, "lease_s",
-					(json_int_t)((l->expires_ns - now_ns) / BH_NS_PER_S)),
+					(json_int_t)(left_ns(l, now_ns) / BH_NS_PER_S)),
 			      REQUEST_MS, on_learned, s);
 }
 
@@ -180,8 +185,7 @@ static void save_learned(struct hostd_session *s, uint64_t now_ns)
 
 	for (struct learned *l = s->learned; l; l = l->hh.next) {
 		char key[2 * sizeof(l->key) + 1];
-		uint64_t left_s =
-			l->expires_ns > now_ns ? (l->expires_ns - now_ns) / BH_NS_PER_S : 0;
+		uint64_t left_s = left_ns(l, now_ns) / BH_NS_PER_S;
 
 		bh_hex_format(&l->key, sizeof(l->key), key);
 		json_array_append_new(list, json_pack("{s:s, s:I}", "key", key, "until_s",
@@ -248,7 +252,7 @@ void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event
 		l = bh_memdup(&look, sizeof(look));
 		HASH_ADD(hh, s->learned, key, sizeof(l->key), l);
 	}
-	l->expires_ns = now + event->duration_ns;
+	l->expires_ns = now + event->duration_ns; /* nothing: it was released */
 	s->learned_dirty = true;
 	send_learned(s, l, now);
 }
