@@ -81,8 +81,13 @@ static void add_change(struct part *part, const struct bh_rec *old, const struct
 static bool same_value(const struct bh_rec *a, const struct bh_rec *b)
 {
 	uint8_t va[BH_REC_VALUE_MAX], vb[BH_REC_VALUE_MAX];
-	size_t na = bh_rec_value(a, va), nb = bh_rec_value(b, vb);
+	size_t na, nb;
 
+	if (!memcmp(a, b, sizeof(*a))) {
+		return true; /* most are; padding may differ, so else it is not yet known */
+	}
+	na = bh_rec_value(a, va);
+	nb = bh_rec_value(b, vb);
 	return na == nb && !memcmp(va, vb, na);
 }
 

@@ -330,14 +330,79 @@ void bh_segment_add(struct bh_segment *seg, const struct bh_rec *rec)
 	*bh_vec_push(&seg->recs) = *rec;
 }
 
+/* Numbers stand little-endian in the wire form of a key, and its bytes give the order. */
+static int order_u32(uint32_t a, uint32_t b)
+{
+	a = __builtin_bswap32(a);
+	b = __builtin_bswap32(b);
+	return (a > b) - (a < b);
+}
+
+static int order_u16(uint16_t a, uint16_t b)
+{
+	return order_u32(a, b);
+}
+
+static int order_vm_mac(const uint8_t vm_a[16], const uint8_t vm_b[16], const uint8_t mac_a[6],
+			const uint8_t mac_b[6])
+{
+	int c = memcmp(vm_a, vm_b, 16);
+
+	return c ? c : memcmp(mac_a, mac_b, 6);
+}
+
+static int order_row(const struct bh_rec_row *a, const struct bh_rec_row *b)
+{
+	int c = order_u32(a->set, b->set);
+
+	c = c ? c : order_u32(a->remote, b->remote);
+	c = c ? c : order_u16(a->port, b->port);
+	c = c ? c : (int)a->proto - b->proto;
+	return c ? c : (int)a->shape - b->shape;
+}
+
+static int order_range(const struct bh_rec_range *a, const struct bh_rec_range *b)
+{
+	int c = order_u32(a->set, b->set);
+
+	c = c ? c : (int)a->proto - b->proto;
+	c = c ? c : (int)a->prefix_bits - b->prefix_bits;
+	return c ? c : order_u16(a->port, b->port);
+}
+
+/* The order of the bytes that put_key() writes, without writing them. */
 int bh_rec_key_compare(const struct bh_rec *a, const struct bh_rec *b)
 {
-	uint8_t ka[BH_REC_KEY_MAX], kb[BH_REC_KEY_MAX];
-	size_t na = bh_rec_key(a, ka);
-	size_t nb = bh_rec_key(b, kb);
-	int c = memcmp(ka, kb, na < nb ? na : nb);
+	int c;
 
-	return c ? c : (na > nb) - (na < nb);
+	if (a->type != b->type) {
+		return a->type < b->type ? -1 : 1;
+	}
+	switch (a->type) {
+	case BH_REC_NIC:
+		return order_vm_mac(a->nic.vm, b->nic.vm, a->nic.mac, b->nic.mac);
+	case BH_REC_NIC_ADDR:
+		c = order_vm_mac(a->nic_addr.vm, b->nic_addr.vm, a->nic_addr.mac, b->nic_addr.mac);
+		return c ? c : memcmp(a->nic_addr.addr, b->nic_addr.addr, 16);
+	case BH_REC_NIC_VLAN:
+		c = order_vm_mac(a->nic_vlan.vm, b->nic_vlan.vm, a->nic_vlan.mac, b->nic_vlan.mac);
+		return c ? c : order_u32(a->nic_vlan.vlan, b->nic_vlan.vlan);
+	case BH_REC_ADDR:
+		c = order_u32(a->addr.net, b->addr.net);
+		c = c ? c : order_u32(a->addr.vlan, b->addr.vlan);
+		return c ? c : memcmp(a->addr.addr, b->addr.addr, 16);
+	case BH_REC_SET:
+		return order_u32(a->set.set, b->set.set);
+	case BH_REC_ROW:
+		return order_row(&a->row, &b->row);
+	case BH_REC_CIDR:
+		c = order_u32(a->cidr.set, b->cidr.set);
+		c = c ? c : (int)a->cidr.prefix_bits - b->cidr.prefix_bits;
+		return c ? c : memcmp(a->cidr.addr, b->cidr.addr, 16);
+	case BH_REC_RANGE:
+		return order_range(&a->range, &b->range);
+	}
+	return 0;
 }
 
 static int compare_recs(const void *a, const void *b)

@@ -3,6 +3,7 @@
  * nowhere. */
 #include "base/util.h"
 #include "model/image.h"
+#include "model/segment_internal.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -255,6 +256,45 @@ static void hostile_bytes_lead_nowhere(void **state)
 	bh_image_free(b);
 }
 
+/* A record of any type whose fields have few values, so that keys differ late or not at all. */
+static void random_rec(struct bh_rec *rec)
+{
+	uint8_t *bytes = (uint8_t *)rec;
+
+	memset(rec, 0, sizeof(*rec));
+	for (size_t i = 0; i < sizeof(*rec); i++) {
+		bytes[i] = (uint8_t)(random() % 8 == 0 ? random() % 256 : 7);
+	}
+	rec->type = (enum bh_rec_type)(1 + random() % BH_REC_TYPE_MAX);
+}
+
+static int sign(int v)
+{
+	return (v > 0) - (v < 0);
+}
+
+static void records_stand_in_the_order_of_their_keys(void **state)
+{
+	for (int i = 0; i < 200000; i++) {
+		uint8_t key_a[BH_REC_KEY_MAX] = {}, key_b[BH_REC_KEY_MAX] = {};
+		struct bh_rec a, b;
+
+		random_rec(&a);
+		random_rec(&b);
+		if (random() % 2) {
+			size_t at = (size_t)random() % sizeof(b);
+
+			b = a;
+			((uint8_t *)&b)[at] ^= (uint8_t)random();
+			b.type = a.type;
+		}
+		bh_rec_key(&a, key_a);
+		bh_rec_key(&b, key_b);
+		assert_int_equal(sign(bh_rec_key_compare(&a, &b)),
+				 sign(memcmp(key_a, key_b, BH_REC_KEY_MAX)));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +306,7 @@ int main(void)
 		cmocka_unit_test(applied_delta_knows_old_values),
 		cmocka_unit_test(stale_image_is_told_apart),
 		cmocka_unit_test(hostile_bytes_lead_nowhere),
+		cmocka_unit_test(records_stand_in_the_order_of_their_keys),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
