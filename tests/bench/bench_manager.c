@@ -7,6 +7,7 @@
  *	bench_manager BULKHEADD SIMHOSTS [HOSTS [VMS-PER-HOST [POLICIES [ROUNDS]]]]
  */
 #include "simhost.h"
+#include "simworld.h"
 
 #include "base/buf.h"
 #include "base/ctl.h"
@@ -20,7 +21,6 @@
 #include <time.h>
 
 #define PROCESSES 8
-#define TENANTS	  50
 
 struct world {
 	char dir[64];
@@ -105,7 +105,7 @@ static void start_hosts(struct world *w, char *program)
 		BH_FREE char *first = bh_asprintf("%u", i * each);
 		BH_FREE char *number = bh_asprintf("%u", count);
 		BH_FREE char *vms = bh_asprintf("%u", w->vms);
-		BH_FREE char *tenants = bh_asprintf("%u", TENANTS);
+		BH_FREE char *tenants = bh_asprintf("%u", SIM_TENANTS);
 		char *argv[] = {program, w->api, dir, first, number, vms, tenants, NULL};
 		int pipe_fds[2];
 
@@ -159,31 +159,6 @@ static void print_memory(struct world *w, const char *when)
 		       (double)bh_json_u64_or(reply, "cpu_user_us", 0) / 1e6,
 		       (double)bh_json_u64_or(reply, "cpu_system_us", 0) / 1e6);
 	}
-}
-
-/* The policy of number n; version changes what it says. */
-static void add_policy(struct bh_wbuf *w, unsigned int n, unsigned int version)
-{
-	static const char *const roles[] = {"web", "app", "db", "cache"};
-	unsigned int slot = n / TENANTS;
-
-	bh_wbuf_printf(w,
-		       "---\nkind: Policy\nmetadata: {name: p%u, tenant: t%u}\nspec:\n"
-		       "  selector: {matchLabels: {app: a%u, role: %s}}\n  ingress:\n"
-		       "    - from: [{selector: {matchLabels: {app: a%u, role: %s}}}]\n"
-		       "      ports: [tcp/%u, tcp/443]\n"
-		       "    - {from: [{cidr: 192.0.2.0/24}], ports: [tcp/22]}\n",
-		       n, n % TENANTS, slot % 5, roles[slot / 5 % 4], slot % 5,
-		       roles[(slot / 5 + 1) % 4], 1000 + version);
-}
-
-static void add_guardrail(struct bh_wbuf *w, unsigned int version)
-{
-	bh_wbuf_printf(w,
-		       "---\nkind: Policy\nmetadata: {name: all, tenant: provider}\nspec:\n"
-		       "  tier: guardrail\n  selector: {}\n  ingress:\n"
-		       "    - {action: deny, from: [{cidr: 198.51.100.0/24}], ports: [tcp/%u]}\n",
-		       2000 + version);
 }
 
 struct sample {
@@ -240,17 +215,17 @@ static void measure(struct world *w)
 
 	bh_wbuf_init(&text, 0);
 	for (unsigned int i = 0; i < w->policies; i++) {
-		add_policy(&text, i, 0);
+		sim_add_policy(&text, i, 0);
 	}
 	first = apply(w, &text);
 	printf("%-34s %zu hosts: %.1f ms\n", "all policies at once", first.hosts, first.elapsed_ms);
 	for (unsigned int i = 0; i < w->rounds; i++) {
-		add_policy(&text, i * 7 % w->policies, i + 1);
+		sim_add_policy(&text, i * 7 % w->policies, i + 1);
 		samples[i] = apply(w, &text);
 	}
 	print_samples("one policy of one tenant", samples, w->rounds);
 	for (unsigned int i = 0; i < w->rounds; i++) {
-		add_guardrail(&text, i + 1);
+		sim_add_guardrail(&text, i + 1);
 		samples[i] = apply(w, &text);
 	}
 	print_samples("one guard-rail for all", samples, w->rounds);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simhost.h"
+#include "simworld.h"
 
 #include "base/buf.h"
 #include "base/file.h"
@@ -114,30 +115,6 @@ static int join(struct simhost *h, const char *dir, struct bh_diag *diag)
 
 /* ---- what it says ---- */
 
-static json_t *make_vm(const struct simhost *h, unsigned int k)
-{
-	static const char *const roles[] = {"web", "app", "db", "cache"};
-	unsigned int id = h->number * h->sim->o.vms + k;
-	unsigned int net = h->number / 10;
-	char uuid[40], name[32], tenant[16], app[16], mac[24], addr[24], key[32];
-
-	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", id);
-	snprintf(name, sizeof(name), "vm%u", id);
-	snprintf(tenant, sizeof(tenant), "t%u", id % h->sim->o.tenants);
-	snprintf(app, sizeof(app), "a%u", id / h->sim->o.tenants % 5);
-	snprintf(mac, sizeof(mac), "52:54:%02x:%02x:%02x:%02x", id >> 24 & 255, id >> 16 & 255,
-		 id >> 8 & 255, id & 255);
-	snprintf(addr, sizeof(addr), "10.%u.%u.%u", net & 127, id >> 8 & 255, id & 255);
-	snprintf(key, sizeof(key), "bridge/br%u", net);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:{s:s, s:s}, s:[{s:s, s:s, s:b, s:s, s:s,"
-			 " s:s, s:[s], s:[], s:[], s:b, s:s}]}",
-			 "uuid", uuid, "name", name, "type", "kvm", "state", "running", "tenant",
-			 tenant, "birth", "closed", "labels", "app", app, "role",
-			 roles[id / h->sim->o.tenants / 5 % 4], "nics", "mac", mac, "net", key,
-			 "net_managed", 0, "kind", "bridge", "source", "br0", "dev", "vnet0",
-			 "addresses", addr, "flags", "vlans", "protected", 1, "reason", "");
-}
-
 static void request(struct simhost *h, const char *type, json_t *body, bh_bus_reply_fn *fn)
 {
 	struct bh_bus_msg msg = {.json = body};
@@ -183,7 +160,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	}
 	vms = json_array();
 	for (unsigned int i = 0; i < h->sim->o.vms; i++) {
-		json_array_append_new(vms, make_vm(h, i));
+		json_array_append_new(vms, sim_vm(h->number, h->sim->o.vms, i, h->sim->o.tenants));
 	}
 	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
 }

@@ -251,6 +251,45 @@ static void test_nic_flags(void **state)
 	assert_string_equal(json_string_value(json_array_get(flags, 1)), "any-vlan");
 }
 
+/* What policies permit is part of the VM's records: it comes and goes with them. Rules of one
+ * direction leave the other direction's set alone. */
+static void test_grants(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h = join(w, "h1");
+	const struct bh_segment *egress, *ingress, *vm;
+	struct manager_commit_result result;
+
+	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	egress = vm_at(w, 1)->identity->sets[BH_POLICY_EGRESS];
+	vm = vm_at(w, 1)->segment;
+	assert_int_equal(commit(w, POLICY(RULE(1, 22)), &result), 0);
+	manager_commit_result_done(&result);
+	answer_all(w);
+	assert_ptr_equal(vm_at(w, 1)->identity->sets[BH_POLICY_EGRESS], egress);
+	assert_ptr_equal(vm_at(w, 1)->segment, vm);
+	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
+				   "  tier: guardrail\n"
+				   "  selector: {}\n  egress: []\n  permit: [any-source]\n",
+				&result),
+			 0);
+	manager_commit_result_done(&result);
+	answer_all(w);
+	ingress = vm_at(w, 1)->identity->sets[BH_POLICY_INGRESS];
+	assert_int_equal(nic_flags(vm_at(w, 1)), BH_NIC_ANY_SOURCE);
+	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
+				   "  tier: guardrail\n"
+				   "  selector: {}\n  egress: []\n",
+				&result),
+			 0);
+	manager_commit_result_done(&result);
+	answer_all(w);
+	assert_int_equal(nic_flags(vm_at(w, 1)), 0);
+	assert_ptr_equal(vm_at(w, 1)->identity->sets[BH_POLICY_INGRESS], ingress);
+}
+
 static void test_conflict(void **state)
 {
 	struct world *w = *state;
@@ -411,6 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_reports, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nic_flags, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_grants, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_conflict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_commit, set_up, tear_down),

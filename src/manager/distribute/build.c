@@ -208,17 +208,39 @@ static void add_nic(struct bh_segment *seg, const struct manager_vm *vm,
 	bh_vec_done(&fixed);
 }
 
+static void grant_of(const struct manager_identity *identity, const struct bh_policy_set *set,
+		     struct bh_policy_grant *ret)
+{
+	BH_FREE struct bh_policy_label *labels = NULL;
+	size_t count = manager_identity_labels(identity, &labels);
+
+	bh_policy_grant_of(set, identity->tenant->name, labels, count, ret);
+}
+
+bool manager_build_grant_same(const struct manager_identity *identity,
+			      const struct bh_policy_set *a, const struct bh_policy_set *b)
+{
+	struct bh_policy_grant of_a = {}, of_b = {};
+	bool same;
+
+	grant_of(identity, a, &of_a);
+	grant_of(identity, b, &of_b);
+	same = of_a.flags == of_b.flags && of_a.vlan_count == of_b.vlan_count &&
+	       (!of_a.vlan_count ||
+		memcmp(of_a.vlans, of_b.vlans, of_a.vlan_count * sizeof(*of_a.vlans)) == 0);
+	bh_policy_grant_done(&of_a);
+	bh_policy_grant_done(&of_b);
+	return same;
+}
+
 void manager_build_vm(struct manager_distribute *dist, struct manager_vm *vm,
 		      const struct bh_policy_set *set)
 {
-	const struct manager_identity *identity = manager_staged_identity(vm);
 	BH_FREE char *name = bh_asprintf("vm:%s", vm->uuid);
-	BH_FREE struct bh_policy_label *labels = NULL;
 	struct bh_segment *seg = bh_segment_new(name);
 	struct bh_policy_grant grant = {};
-	size_t count = manager_identity_labels(identity, &labels);
 
-	bh_policy_grant_of(set, identity->tenant->name, labels, count, &grant);
+	grant_of(manager_staged_identity(vm), set, &grant);
 	for (size_t i = 0; i < vm->report.nic_count; i++) {
 		if (vm->nics[i].net) {
 			add_nic(seg, vm, &vm->nics[i], &grant);

@@ -46,13 +46,20 @@ static void mark(uint32_t number, void *arg)
 	}
 }
 
+/* Who is in the universe changes: sets of both directions may. */
+static void universe_changes(struct manager_distribute *dist)
+{
+	bh_policy_compiler_free(dist->compiler);
+	dist->compiler = NULL;
+	dist->dirs[BH_POLICY_EGRESS] = dist->dirs[BH_POLICY_INGRESS] = true;
+}
+
 static void new_universe(struct manager_distribute *dist)
 {
 	struct manager_identity *id, *id_tmp;
 	struct manager_tenant *t, *t_tmp;
 
-	bh_policy_compiler_free(dist->compiler);
-	dist->compiler = NULL;
+	universe_changes(dist);
 	bh_policy_universe_free(dist->universe);
 	dist->universe = bh_policy_universe_new();
 	dist->universe_stale = false;
@@ -73,8 +80,7 @@ static void add_tenants(struct manager_distribute *dist, const struct bh_policy_
 		if (t->in_universe) {
 			continue;
 		}
-		bh_policy_compiler_free(dist->compiler);
-		dist->compiler = NULL;
+		universe_changes(dist);
 		if (bh_policy_universe_add_tenant(dist->universe, t->name, t->number, NULL) == 0) {
 			t->in_universe = true;
 			if (!dist->first) {
@@ -93,8 +99,7 @@ static void add_identity(struct manager_distribute *dist, const struct bh_policy
 	size_t count = manager_identity_labels(id, &labels);
 	struct bh_diag diag = {};
 
-	bh_policy_compiler_free(dist->compiler);
-	dist->compiler = NULL;
+	universe_changes(dist);
 	if (bh_policy_universe_add_identity(dist->universe, id->number, id->tenant->number, labels,
 					    count, &diag) < 0) {
 		bh_log(BH_LOG_ERROR, "distribute", "identity %u: %s", id->number, diag.text);
@@ -124,8 +129,7 @@ static void update_universe(struct manager_distribute *dist, const struct bh_pol
 			add_identity(dist, set, id);
 		} else if (!id->vms && !staging) {
 			if (id->in_universe) {
-				bh_policy_compiler_free(dist->compiler);
-				dist->compiler = NULL;
+				universe_changes(dist);
 				bh_policy_dependents(set, dist->universe, id->number, mark, &arg);
 				bh_policy_universe_drop_identity(dist->universe, id->number);
 			}
@@ -159,8 +163,13 @@ static int compile_identity(struct manager_distribute *dist, struct manager_iden
 {
 	for (int d = 0; d < 2; d++) {
 		struct bh_segment *seg = NULL;
-		int r = bh_policy_compile(dist->compiler, id->number, (enum bh_policy_dir)d, &seg,
-					  diag);
+		int r;
+
+		if (!dist->dirs[d] && id->sets[d]) {
+			continue;
+		}
+		r = bh_policy_compile(dist->compiler, id->number, (enum bh_policy_dir)d, &seg,
+				      diag);
 
 		if (r < 0) {
 			bh_counter_add(&distribute_compile_failed, 1);
@@ -204,6 +213,7 @@ static int compile_changed(struct manager_distribute *dist, const struct bh_poli
 			return r;
 		}
 		if (r < 0) {
+			dist->compile_failed = true;
 			bh_log(BH_LOG_ERROR, "distribute", "identity %u keeps what it has: %s",
 			       id->number, diag ? diag->text : "");
 		}
@@ -277,10 +287,13 @@ static void stage_images(struct manager_distribute *dist)
 	}
 }
 
-/* Everything that is marked, built beside what is in force. */
+/* Everything that is marked, built beside what is in force. A VM's own records depend on policies
+ * by what they grant only. */
 static int stage_marked(struct manager_distribute *dist, const struct bh_policy_set *set,
 			bool strict, struct bh_diag *diag)
 {
+	const struct bh_policy_set *old = manager_rulebook_set(dist->o.book);
+	struct manager_identity *id, *id_tmp;
 	struct manager_vm *vm, *tmp;
 	int r = compile_changed(dist, set, strict, diag);
 
@@ -288,14 +301,42 @@ static int stage_marked(struct manager_distribute *dist, const struct bh_policy_
 		return r;
 	}
 	manager_build_networks(dist);
+	HASH_ITER (hh, dist->o.inv->identities, id, id_tmp) {
+		id->regrant =
+			id->changed && set != old && !manager_build_grant_same(id, old, set);
+	}
 	HASH_ITER (hh, dist->o.inv->vms, vm, tmp) {
-		if (vm->host && (vm->changed || manager_staged_identity(vm)->changed)) {
+		if (vm->host && (vm->changed || !vm->segment ||
+				 manager_staged_identity(vm)->regrant)) {
 			manager_build_vm(dist, vm, set);
 		}
 	}
 	stage_images(dist);
 	dist->first = false;
 	return 0;
+}
+
+/* Which sets two sets of policies can make differ: the directions that a policy has which is not in
+ * both. */
+static void changed_dirs(const struct bh_policy_set *from, const struct bh_policy_set *to,
+			 bool dirs[2])
+{
+	const struct bh_policy_set *const sides[2][2] = {{from, to}, {to, from}};
+
+	for (size_t s = 0; s < 2; s++) {
+		for (size_t i = 0; i < bh_policy_set_count(sides[s][0]); i++) {
+			const struct bh_policy *p = bh_policy_set_at(sides[s][0], i);
+
+			if (bh_policy_set_get(sides[s][1], bh_policy_tenant(p),
+					      bh_policy_name(p)) == p) {
+				continue;
+			}
+			for (int d = 0; d < 2; d++) {
+				dirs[d] |= bh_policy_has_direction(p, (enum bh_policy_dir)d) ||
+					   bh_policy_rule_count(p, (enum bh_policy_dir)d);
+			}
+		}
+	}
 }
 
 /* Classes may differ under other policies, and with them identities. */
@@ -331,7 +372,9 @@ int manager_distribute_stage(struct manager_distribute *dist, const struct bh_po
 
 	r = stage_identities(dist, set, diag);
 	if (r == 0) {
+		dist->dirs[0] = dist->dirs[1] = dist->compile_failed;
 		update_universe(dist, set, true);
+		changed_dirs(old, set, dist->dirs);
 		bh_policy_affected(old, set, dist->universe, mark, &arg);
 		r = stage_marked(dist, set, true, diag);
 	}
@@ -502,6 +545,7 @@ int manager_distribute_flush(struct manager_distribute *dist, struct bh_diag *di
 	}
 	dist->save_retry_ns = 0;
 	dist->o.inv->dirty = false;
+	dist->dirs[0] = dist->dirs[1] = true;
 	update_universe(dist, set, false);
 	r = stage_marked(dist, set, false, &own);
 	if (r < 0) {

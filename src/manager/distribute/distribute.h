@@ -157,12 +157,12 @@ struct manager_host **manager_distribute_in_scope(struct manager_distribute *dis
 
 /* ---- internal to distribute/ ---- */
 struct manager_wait_host {
-	struct manager_host *host; /* NULL: gone */
+	const struct manager_host *host; /* when done, a name only: it may be gone */
 	uint64_t seq;
 	bool done;
 };
 struct manager_wait {
-	struct manager_wait_host *hosts;
+	struct manager_wait_host *hosts; /* by address */
 	size_t count, open;
 	uint64_t deadline_ns;
 	manager_wait_fn *fn;
@@ -174,6 +174,8 @@ struct manager_distribute {
 	struct bh_policy_universe *universe;
 	struct bh_policy_compiler *compiler; /* over compiled_set; NULL when stale */
 	const struct bh_policy_set *compiled_set;
+	bool dirs[2];	     /* which sets can differ at all, by direction */
+	bool compile_failed; /* some set is not what it should be: compile both directions */
 	bool first; /* nothing was compiled yet */
 	bool universe_stale;
 	uint64_t seq;
@@ -187,6 +189,9 @@ struct manager_distribute {
 	unsigned int ping_slot;
 };
 void manager_build_networks(struct manager_distribute *dist);
+/* Do the VMs of this identity get the same flags and VLANs from both sets? */
+bool manager_build_grant_same(const struct manager_identity *identity,
+			      const struct bh_policy_set *a, const struct bh_policy_set *b);
 void manager_build_vm(struct manager_distribute *dist, struct manager_vm *vm,
 		      const struct bh_policy_set *set);
 struct bh_image *manager_build_image(struct manager_host *host);

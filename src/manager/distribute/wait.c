@@ -22,6 +22,20 @@ static void finish(struct manager_distribute *dist, struct manager_wait *w, bool
 	free(w);
 }
 
+static int by_host(const void *pa, const void *pb)
+{
+	const struct manager_wait_host *a = pa, *b = pb;
+
+	return (a->host > b->host) - (a->host < b->host);
+}
+
+static struct manager_wait_host *find(const struct manager_wait *w, const struct manager_host *host)
+{
+	struct manager_wait_host key = {.host = host};
+
+	return w->count ? bsearch(&key, w->hosts, w->count, sizeof(key), by_host) : NULL;
+}
+
 struct manager_wait *manager_distribute_wait(struct manager_distribute *dist,
 					     struct manager_host *const *hosts, size_t count,
 					     uint64_t timeout_ms, manager_wait_fn *fn, void *arg)
@@ -40,6 +54,9 @@ struct manager_wait *manager_distribute_wait(struct manager_distribute *dist,
 		w->hosts[i].seq = sync && sync->intended ? sync->intended->seq : 0;
 		w->hosts[i].done = has_it(hosts[i], w->hosts[i].seq);
 		w->open += !w->hosts[i].done;
+	}
+	if (count) {
+		qsort(w->hosts, count, sizeof(*w->hosts), by_host);
 	}
 	if (!w->open) {
 		w->deadline_ns = 0; /* told by the next tick: never before we return */
@@ -61,12 +78,9 @@ void manager_wait_check(struct manager_distribute *dist, const struct manager_sy
 
 	DL_FOREACH_SAFE(dist->waits, w, tmp)
 	{
-		for (size_t i = 0; i < w->count; i++) {
-			struct manager_wait_host *h = &w->hosts[i];
+		struct manager_wait_host *h = find(w, sync->host);
 
-			if (h->host != sync->host || h->done) {
-				continue;
-			}
+		if (h && !h->done) {
 			h->done = has_it(sync->host, h->seq);
 			w->open -= h->done;
 		}
@@ -88,14 +102,11 @@ void manager_wait_forget(struct manager_distribute *dist, const struct manager_h
 	struct manager_wait *w;
 
 	DL_FOREACH (dist->waits, w) {
-		for (size_t i = 0; i < w->count; i++) {
-			struct manager_wait_host *h = &w->hosts[i];
+		struct manager_wait_host *h = find(w, host);
 
-			if (h->host == host) {
-				h->host = NULL;
-				w->open -= !h->done;
-				h->done = true;
-			}
+		if (h && !h->done) {
+			h->done = true; /* never looked at again: the pointer may dangle */
+			w->open--;
 		}
 		if (!w->open) {
 			w->deadline_ns = 0;
