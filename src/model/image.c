@@ -297,15 +297,51 @@ int bh_hash_parse(const char *hex, struct bh_hash *ret)
 	return bh_hex_parse(hex, ret->bytes, BH_HASH_SIZE);
 }
 
-void bh_hash_of_rec(const struct bh_rec *rec, struct bh_hash *ret)
+struct bh_hasher {
+	EVP_MD *md;
+	EVP_MD_CTX *ctx;
+};
+
+struct bh_hasher *bh_hasher_new(void)
+{
+	struct bh_hasher *hasher = bh_alloc(sizeof(*hasher));
+
+	hasher->md = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+	hasher->ctx = EVP_MD_CTX_new();
+	if (!hasher->md || !hasher->ctx) {
+		abort();
+	}
+	return hasher;
+}
+
+void bh_hasher_free(struct bh_hasher *hasher)
+{
+	if (hasher) {
+		EVP_MD_CTX_free(hasher->ctx);
+		EVP_MD_free(hasher->md);
+		free(hasher);
+	}
+}
+
+void bh_hasher_rec(struct bh_hasher *hasher, const struct bh_rec *rec, struct bh_hash *ret)
 {
 	uint8_t wire[BH_REC_KEY_MAX + BH_REC_VALUE_MAX];
 	size_t n = bh_rec_key(rec, wire);
 
 	n += bh_rec_value(rec, wire + n);
-	if (!EVP_Digest(wire, n, ret->bytes, NULL, EVP_sha256(), NULL)) {
+	if (!EVP_DigestInit_ex2(hasher->ctx, hasher->md, NULL) ||
+	    !EVP_DigestUpdate(hasher->ctx, wire, n) ||
+	    !EVP_DigestFinal_ex(hasher->ctx, ret->bytes, NULL)) {
 		abort();
 	}
+}
+
+void bh_hash_of_rec(const struct bh_rec *rec, struct bh_hash *ret)
+{
+	struct bh_hasher *hasher = bh_hasher_new();
+
+	bh_hasher_rec(hasher, rec, ret);
+	bh_hasher_free(hasher);
 }
 
 /* ---- segments ---- */
@@ -410,10 +446,21 @@ static int compare_recs(const void *a, const void *b)
 	return bh_rec_key_compare(a, b);
 }
 
-int bh_segment_seal(struct bh_segment *seg, struct bh_diag *diag)
+static void hash_segment(struct bh_segment *seg)
 {
+	struct bh_hasher *hasher = bh_hasher_new();
 	struct bh_hash h;
 
+	bh_vec_foreach (rec, &seg->recs) {
+		bh_hasher_rec(hasher, rec, &h);
+		bh_hash_add(&seg->hash, &h);
+		seg->counts[rec->type]++;
+	}
+	bh_hasher_free(hasher);
+}
+
+int bh_segment_seal(struct bh_segment *seg, struct bh_diag *diag)
+{
 	/* recs may already stand in order, as they do when a delta was applied */
 	for (size_t i = 1; i < seg->recs.count; i++) {
 		if (compare_recs(&seg->recs.items[i - 1], &seg->recs.items[i]) > 0) {
@@ -422,10 +469,10 @@ int bh_segment_seal(struct bh_segment *seg, struct bh_diag *diag)
 			break;
 		}
 	}
-	for (size_t i = 0; i < seg->recs.count; i++) {
+	for (size_t i = 1; i < seg->recs.count; i++) {
 		const struct bh_rec *rec = &seg->recs.items[i];
 
-		if (i && !compare_recs(rec - 1, rec)) {
+		if (!compare_recs(rec - 1, rec)) {
 			char hex[2 * BH_REC_KEY_MAX + 1];
 			uint8_t key[BH_REC_KEY_MAX];
 
@@ -433,10 +480,8 @@ int bh_segment_seal(struct bh_segment *seg, struct bh_diag *diag)
 			return bh_diag_set(diag, -EEXIST, "segment %s holds the key %s twice",
 					   seg->name, hex);
 		}
-		bh_hash_of_rec(rec, &h);
-		bh_hash_add(&seg->hash, &h);
-		seg->counts[rec->type]++;
 	}
+	hash_segment(seg);
 	seg->sealed = true;
 	return 0;
 }

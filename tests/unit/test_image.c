@@ -6,6 +6,7 @@
 #include "model/segment_internal.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -109,6 +110,26 @@ static void hash_add_and_sub_cancel(void **state)
 		bh_hash_sub(&sum, &h[i]);
 	}
 	assert_true(bh_hash_equal(&sum, &zero));
+}
+
+/* The numbers travel between hosts and manager: they may never change. */
+static void hash_is_the_documented_one(void **state)
+{
+	struct bh_hasher *hasher = bh_hasher_new();
+	struct bh_rec r = row(1, 2, 3, 1);
+	uint8_t wire[BH_REC_KEY_MAX + BH_REC_VALUE_MAX];
+	size_t n = bh_rec_key(&r, wire);
+	struct bh_hash want, single, one_of_many;
+
+	n += bh_rec_value(&r, wire + n);
+	assert_true(EVP_Digest(wire, n, want.bytes, NULL, EVP_sha256(), NULL));
+	bh_hash_of_rec(&r, &single);
+	assert_true(bh_hash_equal(&single, &want));
+	for (int i = 0; i < 3; i++) {
+		bh_hasher_rec(hasher, &r, &one_of_many);
+		assert_true(bh_hash_equal(&one_of_many, &want));
+	}
+	bh_hasher_free(hasher);
 }
 
 static void one_key_twice_is_refused(void **state)
@@ -301,6 +322,7 @@ int main(void)
 		cmocka_unit_test(hash_does_not_depend_on_order),
 		cmocka_unit_test(hash_changes_with_any_value),
 		cmocka_unit_test(hash_add_and_sub_cancel),
+		cmocka_unit_test(hash_is_the_documented_one),
 		cmocka_unit_test(one_key_twice_is_refused),
 		cmocka_unit_test(deltas_lead_where_they_say),
 		cmocka_unit_test(applied_delta_knows_old_values),

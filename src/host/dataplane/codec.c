@@ -362,16 +362,17 @@ void dp_range_rec(const struct dp_range *r, uint32_t set, struct bh_rec *ret_rec
 	ret_rec->range.class_id = r->class_id;
 }
 
-void dp_hash_account(struct bh_hash *sum, const struct bh_rec *old, const struct bh_rec *put)
+void dp_sum_account(struct dp_sum *sum, const struct bh_rec *old, const struct bh_rec *put)
 {
 	struct bh_hash h;
 
 	if (old) {
-		bh_hash_of_rec(old, &h);
-		bh_hash_sub(sum, &h);
+		bh_hasher_rec(sum->hasher, old, &h);
+		bh_hash_sub(&sum->hash, &h);
 	}
 	if (put) {
-		bh_hash_of_rec(put, &h);
-		bh_hash_add(sum, &h);
+		bh_hasher_rec(sum->hasher, put, &h);
+		bh_hash_add(&sum->hash, &h);
 	}
+	sum->changed++;
 }

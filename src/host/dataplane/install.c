@@ -39,8 +39,7 @@ struct dp_commit {
 	struct dp_lists *lists; /* new ones, by set */
 	BH_VEC(struct dp_lists *) old_lists;
 	size_t set_ops_begin, set_ops_end;
-	struct bh_hash hash;
-	size_t changed;
+	struct dp_sum sum;
 	size_t written; /* ops written, for taking back */
 	size_t settled; /* ops and old lists settled, for going on after an error */
 	size_t settled_lists;
@@ -123,8 +122,7 @@ static void account(struct dp_commit *c, const struct bh_rec *old, const struct 
 		return;
 	}
 	if (old || put) {
-		dp_hash_account(&c->hash, old, put);
-		c->changed++;
+		dp_sum_account(&c->sum, old, put);
 	}
 }
 
@@ -250,7 +248,7 @@ static void plan_list(struct hostd_dp *dp, struct dp_commit *c, const struct dp_
 		l = dp_lists_clone(dp_lists_find(dp, set), set);
 		HASH_ADD(hh, c->lists, set, sizeof(l->set), l);
 	}
-	dp_lists_change(l, &change->rec, change->put, &c->hash, &c->changed);
+	dp_lists_change(l, &change->rec, change->put, &c->sum);
 }
 
 static struct dp_op *set_op(struct dp_commit *c, uint32_t set)
@@ -561,7 +559,7 @@ static void follow(struct hostd_dp *dp, struct dp_commit *c)
 {
 	struct dp_lists *l, *tmp, *old;
 
-	dp->hash = c->hash;
+	dp->hash = c->sum.hash;
 	bh_vec_foreach (n, &c->nics) {
 		n->nic->refs = (unsigned int)((int)n->nic->refs + n->refs);
 		if (n->sets_rec) {
@@ -701,7 +699,8 @@ int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 	struct dp_commit *c = bh_alloc(sizeof(*c));
 	int r = hostd_dp_settle(dp, diag);
 
-	c->hash = dp->hash;
+	c->sum.hash = dp->hash;
+	c->sum.hasher = dp->hasher;
 	r = r ? r : check_nics(dp, changes, report.need, diag);
 	r = r ? r : plan(dp, c, changes, diag);
 	if (!r && (c->ops.count || c->lists)) {
@@ -711,7 +710,7 @@ int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 		take_back(dp, c);
 		commit_free(c);
 	} else {
-		report.changed = c->changed;
+		report.changed = c->sum.changed;
 		finish(dp, c);
 	}
 	report.hash = dp->hash;

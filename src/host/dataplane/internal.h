@@ -127,6 +127,13 @@ struct dp_host_addr {
 	UT_hash_handle hh;
 };
 
+/* Hash of records, and how many changes made it. */
+struct dp_sum {
+	struct bh_hasher *hasher; /* borrowed */
+	struct bh_hash hash;
+	size_t changed;
+};
+
 /* One key of one map whose other slot a commit writes. */
 struct dp_op {
 	enum dp_map map;
@@ -161,6 +168,7 @@ struct hostd_dp {
 	struct dp_host_addr *host_addrs;
 	uint32_t used[DP_MAP_COUNT]; /* entries that we wrote, by map */
 	struct bh_hash hash;
+	struct bh_hasher *hasher;
 
 	struct dp_commit *pending; /* flipped, not settled */
 	struct dp_verify *verify;
@@ -248,7 +256,8 @@ void dp_cidr_rec(const struct dp_cidr *c, uint32_t set, struct bh_rec *ret_rec);
 void dp_range_rec(const struct dp_range *r, uint32_t set, struct bh_rec *ret_rec);
 /* "row of set 601", for messages. Returns buf. */
 const char *dp_rec_describe(const struct bh_rec *rec, char *buf, size_t size);
-void dp_hash_account(struct bh_hash *sum, const struct bh_rec *old, const struct bh_rec *put);
+/* One record more, less or changed; either may be NULL. */
+void dp_sum_account(struct dp_sum *sum, const struct bh_rec *old, const struct bh_rec *put);
 
 /* ---- lists.c ---- */
 struct dp_lists *dp_lists_find(const struct hostd_dp *dp, uint32_t set);
@@ -256,8 +265,7 @@ struct dp_lists *dp_lists_clone(const struct dp_lists *old, uint32_t set); /* ol
 void dp_lists_free(struct dp_lists *l);
 void dp_lists_done(struct hostd_dp *dp);
 /* Puts or deletes one record in the copy; accounts the hash. */
-void dp_lists_change(struct dp_lists *l, const struct bh_rec *rec, bool put, struct bh_hash *sum,
-		     size_t *changed);
+void dp_lists_change(struct dp_lists *l, const struct bh_rec *rec, bool put, struct dp_sum *sum);
 bool dp_lists_equal(const struct dp_lists *a, const struct dp_lists *b); /* b NULL: empty */
 uint32_t dp_scope_take(struct hostd_dp *dp);
 /* Writes all entries under l->scope and reads them back. */

@@ -100,8 +100,7 @@ static int compare_range(const struct dp_range *a, const struct dp_range *b)
 		}                                                                                  \
 	} while (0)
 
-void dp_lists_change(struct dp_lists *l, const struct bh_rec *rec, bool put, struct bh_hash *sum,
-		     size_t *changed)
+void dp_lists_change(struct dp_lists *l, const struct bh_rec *rec, bool put, struct dp_sum *sum)
 {
 	struct bh_rec old;
 	bool found, same = false;
@@ -127,8 +126,7 @@ void dp_lists_change(struct dp_lists *l, const struct bh_rec *rec, bool put, str
 		dp_range_rec(&was, l->set, &old);
 	}
 	if (!same && (found || put)) {
-		dp_hash_account(sum, found ? &old : NULL, put ? rec : NULL);
-		(*changed)++;
+		dp_sum_account(sum, found ? &old : NULL, put ? rec : NULL);
 	}
 }
 

@@ -259,6 +259,7 @@ static void release(struct hostd_dp *dp)
 		munmap(dp->ctl, sizeof(*dp->ctl));
 	}
 	bpf_object__close(dp->obj);
+	bh_hasher_free(dp->hasher);
 	if (dp->grace_outer_fd >= 0) {
 		close(dp->grace_outer_fd);
 	}
@@ -278,6 +279,7 @@ int hostd_dp_open(const struct hostd_dp_options *options, struct hostd_dp **ret_
 	struct hostd_dp_open_info info = {};
 	int r = 0;
 
+	dp->hasher = bh_hasher_new();
 	dp->dir_fd = dp->grace_outer_fd = dp->grace_inner_fd = -1;
 	if (snprintf(dp->pin_dir, sizeof(dp->pin_dir), "%s", options->pin_dir) > PATH_MAX - 64) {
 		r = bh_diag_set(diag, -ENAMETOOLONG, "pin_dir is too long");

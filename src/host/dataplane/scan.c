@@ -31,6 +31,7 @@ struct scan {
 	BH_VEC(struct fix) fixes;
 	struct dp_lists **by_scope; /* sorted */
 	size_t by_scope_count;
+	struct dp_sum sum;
 	struct bh_diag *diag;
 };
 
@@ -91,7 +92,7 @@ static void adopt_rec(struct scan *s, const struct bh_rec *rec, const void *valu
 {
 	struct dp_nic *nic;
 
-	dp_hash_account(&s->dp->hash, NULL, rec);
+	dp_sum_account(&s->sum, NULL, rec);
 	switch (rec->type) {
 	case BH_REC_NIC:
 		nic = dp_nic_find(s->dp, rec->nic.vm, rec->nic.mac);
@@ -227,14 +228,13 @@ static void adopt_prefix(struct scan *s, enum dp_map map, const void *key, const
 {
 	struct dp_lists *l = by_scope(s->by_scope, s->by_scope_count, prefix_scope(key));
 	struct bh_rec rec;
-	size_t changed = 0;
 
 	if (prefix_scope(key) > s->dp->scope_next) {
 		s->dp->scope_next = prefix_scope(key);
 	}
 	s->dp->used[map]++;
 	if (decode_prefix(map, l, key, value, &rec)) {
-		dp_lists_change(l, &rec, true, &s->dp->hash, &changed);
+		dp_lists_change(l, &rec, true, &s->sum);
 	} else {
 		add_fix(s, map, key, value, true);
 	}
@@ -285,10 +285,10 @@ static int mend(struct scan *s)
 
 int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag)
 {
-	struct scan s = {.dp = dp, .gen = dp->ctl->gen, .diag = diag};
+	struct scan s = {
+		.dp = dp, .gen = dp->ctl->gen, .sum = {.hasher = dp->hasher}, .diag = diag};
 	int r = 0;
 
-	memset(&dp->hash, 0, sizeof(dp->hash));
 	memset(dp->used, 0, sizeof(dp->used));
 	for (size_t i = 0; !r && i < BH_ARRAY_SIZE(slotted); i++) {
 		r = each_entry(&s, slotted[i], adopt_entry);
@@ -300,6 +300,7 @@ int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag
 	r = r ? r : each_entry(&s, DP_MAP_CIDRS, adopt_prefix_entry);
 	r = r ? r : each_entry(&s, DP_MAP_RANGES, adopt_prefix_entry);
 	free(s.by_scope);
+	dp->hash = s.sum.hash;
 	r = r ? r : mend(&s);
 	*ret_recovered = s.fixes.count > 0;
 	bh_vec_done(&s.fixes);
@@ -313,7 +314,7 @@ struct dp_verify {
 	size_t stage; /* slotted maps, then tries, then ports */
 	bool walking;
 	bool drift;
-	struct bh_hash sum;
+	struct dp_sum sum;
 	struct dp_lists **by_scope;
 	size_t by_scope_count;
 };
@@ -371,7 +372,7 @@ static int verify_chunk(struct hostd_dp *dp, struct dp_verify *v)
 			l = by_scope(v->by_scope, v->by_scope_count, prefix_scope(key));
 		}
 		if (read_entry(dp, map, key, dp_iter_value(&v->it, i), l, &rec, &differ)) {
-			dp_hash_account(&v->sum, NULL, &rec);
+			dp_sum_account(&v->sum, NULL, &rec);
 		}
 		v->drift = v->drift || differ;
 	}
@@ -383,13 +384,13 @@ static int verify_chunk(struct hostd_dp *dp, struct dp_verify *v)
 	return n;
 }
 
-static void add_shadowed(const struct hostd_dp *dp, struct bh_hash *sum)
+static void add_shadowed(const struct hostd_dp *dp, struct dp_sum *sum)
 {
 	struct dp_host_addr *a, *tmp;
 
 	HASH_ITER (hh, dp->host_addrs, a, tmp) {
 		if (a->shadows) {
-			dp_hash_account(sum, NULL, &a->shadowed);
+			dp_sum_account(sum, NULL, &a->shadowed);
 		}
 	}
 }
@@ -418,6 +419,7 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 
 	if (!r && !dp->verify) {
 		dp->verify = bh_alloc(sizeof(*dp->verify));
+		dp->verify->sum.hasher = dp->hasher;
 		dp->verify->by_scope = index_scopes(dp, &dp->verify->by_scope_count);
 	}
 	v = dp->verify;
@@ -434,7 +436,7 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 	}
 	if (!r) {
 		add_shadowed(dp, &v->sum);
-		if (v->drift || !bh_hash_equal(&v->sum, &dp->hash) || ports_drifted(dp) ||
+		if (v->drift || !bh_hash_equal(&v->sum.hash, &dp->hash) || ports_drifted(dp) ||
 		    dp_ctl_drifted(dp)) {
 			r = 2;
 		}
