@@ -7,6 +7,10 @@
  * miss    judged by the policy and allowed, no connection is made (ICMP that has none)
  * open    the first packet of a connection, each of another one: judged, entry and timer made
  * refuse  judged and denied
+ *
+ * --icount: the clock of this machine counts instructions (QEMU's -icount shift=0, see
+ * tests/bench/bench_instructions.py), so what is measured in nanoseconds is instructions, and a
+ * few packets are enough.
  */
 #include "kit.h"
 
@@ -21,9 +25,11 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#define REPEAT 300000u
-#define OPENED 8000u
-#define ROUNDS 5
+#define REPEAT	      300000u
+#define OPENED	      8000u
+#define ROUNDS	      5
+#define ICOUNT_REPEAT 1000u
+#define ICOUNT_OPENED 200u
 
 struct cost {
 	double ns, insns; /* insns < 0: not counted here */
@@ -32,6 +38,7 @@ struct cost {
 struct bench {
 	struct kit *kit;
 	int counter;
+	unsigned repeat, opened;
 };
 
 static int open_counter(void)
@@ -113,14 +120,14 @@ static struct cost measure_open(struct bench *b, bool v6)
 	struct cost sum = {};
 	struct kit_frame f;
 
-	for (unsigned i = 0; i < OPENED; i++) {
+	for (unsigned i = 0; i < b->opened; i++) {
 		struct cost one;
 
 		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1",
 			  .dst = v6 ? "fd00::50" : "10.0.0.50", .proto = KIT_UDP, .sport = 1024 + i,
 			  .dport = 53);
 		one = measure(b, b->kit->skel->progs.bh_from_guest, 1, &f, 1);
-		sum.ns += one.ns / OPENED;
+		sum.ns += one.ns / b->opened;
 	}
 	sum.insns = -1; /* the system call would be counted with it */
 	return sum;
@@ -143,27 +150,27 @@ static struct cost run_case(struct bench *b, int which, bool v6)
 	switch (which) {
 	case CASE_HIT:
 		KIT_FRAME(&f, .src = src, .dst = far, .proto = KIT_UDP, .sport = 9, .dport = 53);
-		(void)measure(b, from, 1, &f, 1000);
-		return measure(b, from, 1, &f, REPEAT);
+		(void)measure(b, from, 1, &f, 100);
+		return measure(b, from, 1, &f, b->repeat);
 	case CASE_HIT_LOCAL:
 		KIT_FRAME(&f, .src = src, .dst = v6 ? "fd00::2" : "10.0.0.2", .proto = KIT_UDP,
 			  .sport = 9, .dport = 53);
-		(void)measure(b, from, 1, &f, 1000);
-		return measure(b, from, 1, &f, REPEAT);
+		(void)measure(b, from, 1, &f, 100);
+		return measure(b, from, 1, &f, b->repeat);
 	case CASE_HIT_TO:
 		KIT_FRAME(&f, .src = far, .dst = v6 ? "fd00::3" : "10.0.0.3", .proto = KIT_UDP,
 			  .sport = 9, .dport = 53);
-		(void)measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, 1000);
-		return measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, REPEAT);
+		(void)measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, 100);
+		return measure(b, b->kit->skel->progs.bh_to_guest, 3, &f, b->repeat);
 	case CASE_MISS:
 		KIT_FRAME(&f, .src = src, .dst = far, .proto = v6 ? KIT_ICMP6 : KIT_ICMP,
 			  .icmp_type = v6 ? 139 : 13);
-		return measure(b, from, 1, &f, REPEAT);
+		return measure(b, from, 1, &f, b->repeat);
 	case CASE_OPEN:
 		return measure_open(b, v6);
 	default:
 		KIT_FRAME(&f, .src = src, .dst = far, .proto = KIT_UDP, .sport = 9, .dport = 99);
-		return measure(b, from, 1, &f, REPEAT);
+		return measure(b, from, 1, &f, b->repeat);
 	}
 }
 
@@ -172,9 +179,12 @@ static void set_event_pps(struct bh_ctl *ctl, uint32_t value)
 	ctl->event_pps = value;
 }
 
-static struct bench open_bench(unsigned rows)
+static struct bench open_bench(unsigned rows, bool icount)
 {
-	struct bench b = {.kit = kit_open_sized(rows + 16, 32768), .counter = open_counter()};
+	struct bench b = {.kit = kit_open_sized(rows + 16, 32768),
+			  .counter = icount ? -1 : open_counter(),
+			  .repeat = icount ? ICOUNT_REPEAT : REPEAT,
+			  .opened = icount ? ICOUNT_OPENED : OPENED};
 
 	feed_rows(b.kit, rows);
 	kit_ctl(b.kit, set_event_pps, 0);
@@ -197,9 +207,9 @@ static void keep_best(struct cost *best, struct cost cost)
 	}
 }
 
-static void run_round(struct cost few[CASE_COUNT][2], struct cost many[CASE_COUNT][2])
+static void run_round(struct cost few[CASE_COUNT][2], struct cost many[CASE_COUNT][2], bool icount)
 {
-	struct bench a = open_bench(10), b = open_bench(100000);
+	struct bench a = open_bench(10, icount), b = open_bench(100000, icount);
 
 	for (int i = 0; i < CASE_COUNT; i++) {
 		for (int v6 = 0; v6 < 2; v6++) {
@@ -211,27 +221,43 @@ static void run_round(struct cost few[CASE_COUNT][2], struct cost many[CASE_COUN
 	close_bench(&b);
 }
 
-int main(void)
+static void print_case(int which, int v6, const struct cost *few, const struct cost *many,
+		       bool icount)
+{
+	printf("%-32s IPv%d %12.0f %12.0f %7.2f", case_names[which], v6 ? 6 : 4, few->ns, many->ns,
+	       few->ns > 0 ? many->ns / few->ns : 0);
+	if (icount) {
+		printf("\n");
+	} else if (few->insns < 0) {
+		printf(" %12s %12s\n", "-", "-");
+	} else {
+		printf(" %12.0f %12.0f\n", few->insns, many->insns);
+	}
+}
+
+int main(int argc, char **argv)
 {
 	struct cost few[CASE_COUNT][2] = {}, many[CASE_COUNT][2] = {};
+	bool icount = argc == 2 && !strcmp(argv[1], "--icount");
 
-	kit_require_root();
-	for (int i = 0; i < ROUNDS; i++) {
-		run_round(few, many);
+	if (argc > 1 && !icount) {
+		fprintf(stderr, "usage: bench_packet [--icount]\n");
+		return 2;
 	}
-	printf("%-32s %-4s %12s %12s %7s %12s %12s\n", "one packet", "", "ns, 10 rows",
-	       "100,000 rows", "ratio", "insns, 10", "100,000");
+	kit_require_root();
+	for (int i = 0; i < (icount ? 1 : ROUNDS); i++) {
+		run_round(few, many, icount);
+	}
+	if (icount) {
+		printf("%-37s %12s %12s %7s\n", "instructions of one packet", "10 rows",
+		       "100,000 rows", "ratio");
+	} else {
+		printf("%-32s %-4s %12s %12s %7s %12s %12s\n", "one packet", "", "ns, 10 rows",
+		       "100,000 rows", "ratio", "insns, 10", "100,000");
+	}
 	for (int i = 0; i < CASE_COUNT; i++) {
 		for (int v6 = 0; v6 < 2; v6++) {
-			const struct cost *a = &few[i][v6], *b = &many[i][v6];
-
-			printf("%-32s IPv%d %12.0f %12.0f %7.2f", case_names[i], v6 ? 6 : 4, a->ns,
-			       b->ns, a->ns > 0 ? b->ns / a->ns : 0);
-			if (a->insns < 0) {
-				printf(" %12s %12s\n", "-", "-");
-			} else {
-				printf(" %12.0f %12.0f\n", a->insns, b->insns);
-			}
+			print_case(i, v6, &few[i][v6], &many[i][v6], icount);
 		}
 	}
 	return 0;

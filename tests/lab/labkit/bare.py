@@ -51,15 +51,20 @@ def _initrd(work, commands, modules):
     return f"{work}/initrd"
 
 
-def run_programs(commands, modules=("tun", "veth", "dummy", "bridge", "sch_ingress", "cls_bpf"), timeout=300, memory_mb=1024):
-    """Runs [[program, arg...], ...]; returns (kernel version, [(exit code, output)])."""
+def run_programs(commands, modules=("tun", "veth", "dummy", "bridge", "sch_ingress", "cls_bpf"), timeout=300, memory_mb=1024,
+                 icount=False):
+    """Runs [[program, arg...], ...]; returns (kernel version, [(exit code, output)]).
+
+    icount: the guest's clock moves one nanosecond with each instruction and with nothing else."""
     with tempfile.TemporaryDirectory(prefix="bh-bare-") as work:
         initrd = _initrd(work, commands, modules)
         argv = ["qemu-system-x86_64", "-machine", "q35", "-cpu", "qemu64", "-m", str(memory_mb), "-nographic",
                 "-nodefaults", "-no-reboot", "-serial", "stdio", "-kernel", f"{image.kernel()}/vmlinux", "-initrd",
                 initrd, "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check "
                 "cryptomgr.notests"]
-        if image.probe_kvm():
+        if icount:
+            argv += ["-icount", "shift=0,sleep=off"]
+        elif image.probe_kvm():
             argv[5:5] = ["-enable-kvm"]
         try:
             out = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
