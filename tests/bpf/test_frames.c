@@ -543,9 +543,9 @@ static bool is_permitted6(const uint8_t *ip)
 	kit_ip("fd00::1", own);
 	kit_ip("fd00::2", dst);
 	while (off < 200 && memchr("\0\x2b\x2c\x3c\x33", proto, 5)) {
-		unsigned size = (ip[off + 1] + 1) * 8;
+		unsigned size = (ip[off + 1] + 1) * 8u;
 
-		size = proto == 44 ? 8 : proto == 51 ? (ip[off + 1] + 2) * 4 : size;
+		size = proto == 44 ? 8u : proto == 51 ? (ip[off + 1] + 2) * 4u : size;
 		proto = ip[off];
 		off += size;
 	}
