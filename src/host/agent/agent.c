@@ -96,6 +96,7 @@ static void on_vms(struct hostd_vm_list *list, int source, void *arg)
 	}
 	agent->sources[source].vms_at_ns = bh_time_mono_ns();
 	hostd_inventory_set_vms(agent->inv, source, list);
+	hostd_takeover_listed(agent, source, list);
 	/* at once: a NIC that was plugged in waits closed until it is bound and fed */
 	hostd_agent_reconcile(agent);
 }
@@ -162,6 +163,7 @@ static void on_tick(uv_timer_t *timer)
 		hostd_ports_reconcile(agent, true);
 	}
 	hostd_ports_tick(agent, now);
+	hostd_takeover_tick(agent, now);
 	hostd_session_tick(agent, now);
 	hostd_verify_tick(agent, now);
 	tell_lost(agent, now);
@@ -344,6 +346,7 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->inv = hostd_inventory_new(config, agent->name, agent->links, agent->source_count);
 	agent->state = hostd_state_new(agent);
 	agent->ports = hostd_ports_new(agent);
+	agent->takeover = hostd_takeover_new();
 	agent->names = hostd_names_new(agent);
 	agent->births = hostd_births_new(agent);
 	hostd_state_load(agent);
@@ -390,6 +393,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 void hostd_agent_done(struct hostd_agent *agent)
 {
 	hostd_names_free(agent->names);
+	hostd_takeover_free(agent->takeover);
 	hostd_ports_free(agent->ports);
 	hostd_state_free(agent->state);
 	hostd_inventory_free(agent->inv);

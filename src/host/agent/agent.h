@@ -34,6 +34,7 @@ struct hostd_births;
 struct hostd_session;
 struct hostd_ports;
 struct hostd_names;
+struct hostd_takeover;
 
 struct hostd_source {
 	struct hostd_platform *platform;
@@ -58,6 +59,7 @@ struct hostd_agent {
 
 	struct hostd_state *state;
 	struct hostd_ports *ports;
+	struct hostd_takeover *takeover;
 	struct hostd_names *names;
 	struct hostd_births *births;
 	struct hostd_session *session;
@@ -108,9 +110,24 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
  * that could not be bound. NICs that can't be protected are skipped. */
 [[nodiscard]] int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
 				      struct bh_diag *diag);
+struct hostd_dp_nic_key hostd_ports_key(const struct hostd_vm *vm, const struct hostd_nic *nic);
 /* Reports ports that stayed unknown; call it every second. */
 void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns);
 json_t *hostd_ports_json(struct hostd_agent *agent);
+
+/* ---- takeover.c: VMs that ran before they were protected ---- */
+struct hostd_takeover *hostd_takeover_new(void);
+void hostd_takeover_free(struct hostd_takeover *takeover);
+/* A platform was listed; the list is the inventory's already. */
+void hostd_takeover_listed(struct hostd_agent *agent, int source, const struct hostd_vm_list *list);
+/* The VM starts under the hook, or has ended. */
+void hostd_takeover_forget(struct hostd_agent *agent, const uint8_t uuid[16]);
+/* BH_NIC_PICKUP while the NIC is being taken over, else 0. */
+uint32_t hostd_takeover_flags(const struct hostd_agent *agent, const struct hostd_dp_nic_key *key);
+/* The NIC is bound and fed: its minute runs. */
+void hostd_takeover_fed(struct hostd_agent *agent, const struct hostd_dp_nic_key *key,
+			uint64_t now_ns);
+void hostd_takeover_tick(struct hostd_agent *agent, uint64_t now_ns);
 
 /* ---- state.c: what the manager wants ---- */
 struct hostd_state *hostd_state_new(struct hostd_agent *agent);

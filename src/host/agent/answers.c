@@ -140,6 +140,8 @@ json_t *hostd_answers_nics(struct hostd_agent *agent)
 				json_object_set_new(item, "attached",
 						    json_boolean(status.attached));
 				json_object_set_new(item, "open", json_boolean(status.open));
+				json_object_set_new(item, "pickup",
+						    json_boolean(status.flags & BH_NIC_PICKUP));
 			}
 			json_array_append_new(list, item);
 		}

@@ -143,7 +143,7 @@ static bool all_fed(struct birth *b, const struct hostd_vm *vm, char *why, size_
 {
 	bh_vec_foreach (nic, &vm->nics) {
 		struct hostd_dp_nic_status status = {};
-		struct hostd_dp_nic_key key = {};
+		struct hostd_dp_nic_key key = hostd_ports_key(vm, nic);
 		struct hostd_nic_place place;
 		struct bh_diag diag = {};
 
@@ -151,8 +151,6 @@ static bool all_fed(struct birth *b, const struct hostd_vm *vm, char *why, size_
 		if (!place.protectable) {
 			continue;
 		}
-		memcpy(key.vm, vm->uuid, sizeof(key.vm));
-		memcpy(key.mac, nic->mac, sizeof(key.mac));
 		if (hostd_dp_nic_status(b->agent->dp, &key, &status, &diag) < 0) {
 			snprintf(why, size, "reading back %s: %.200s", nic->dev, diag.text);
 			return false;
@@ -389,6 +387,7 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 		return;
 	}
 	b = birth_new(agent, req, &vm);
+	hostd_takeover_forget(agent, vm.uuid);
 	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);
@@ -410,6 +409,7 @@ void hostd_births_ended(struct bh_ctl_request *req, const json_t *request, void 
 	}
 	if (!strcmp(bh_json_str_or(request, "event", ""), "ended")) {
 		hostd_inventory_ended(agent->inv, uuid, bh_time_mono_ns());
+		hostd_takeover_forget(agent, uuid);
 	}
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);

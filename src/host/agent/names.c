@@ -104,7 +104,7 @@ static json_t *nic_json(struct hostd_agent *agent, const struct hostd_vm *vm,
 			const struct hostd_nic *nic)
 {
 	struct hostd_dp_nic_status status = {};
-	struct hostd_dp_nic_key key = {};
+	struct hostd_dp_nic_key key = hostd_ports_key(vm, nic);
 	struct hostd_nic_place place;
 	struct bh_diag diag = {};
 	char mac[BH_MAC_TEXT_SIZE];
@@ -112,8 +112,6 @@ static json_t *nic_json(struct hostd_agent *agent, const struct hostd_vm *vm,
 	bool safe = false;
 
 	hostd_inventory_place(agent->inv, vm, nic, &place);
-	memcpy(key.vm, vm->uuid, sizeof(key.vm));
-	memcpy(key.mac, nic->mac, sizeof(key.mac));
 	if (place.protectable && place.ifindex &&
 	    hostd_dp_nic_status(agent->dp, &key, &status, &diag) == 0) {
 		safe = status.attached && status.fed && status.ifindex == place.ifindex;

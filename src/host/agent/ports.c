@@ -57,12 +57,14 @@ void hostd_ports_free(struct hostd_ports *ports)
 	free(ports);
 }
 
-static void fill_key(struct hostd_dp_nic_key *key, const struct hostd_vm *vm,
-		     const struct hostd_nic *nic)
+struct hostd_dp_nic_key hostd_ports_key(const struct hostd_vm *vm, const struct hostd_nic *nic)
 {
-	memset(key, 0, sizeof(*key));
-	memcpy(key->vm, vm->uuid, sizeof(key->vm));
-	memcpy(key->mac, nic->mac, sizeof(key->mac));
+	struct hostd_dp_nic_key key;
+
+	memset(&key, 0, sizeof(key)); /* hashed with its padding */
+	memcpy(key.vm, vm->uuid, sizeof(key.vm));
+	memcpy(key.mac, nic->mac, sizeof(key.mac));
+	return key;
 }
 
 /* How the NICs of one pass are bound. Attaching takes 20 to 50 ms a device: what does not fit into
@@ -74,26 +76,34 @@ struct pass {
 	uint64_t spent_ns;
 };
 
+/* What the kernel holds for the NIC is what it should be. */
+static bool is_right(const struct hostd_dp_nic_status *status, const struct hostd_dp_device *device)
+{
+	const uint32_t ours = BH_NIC_FASTPATH | BH_NIC_PICKUP;
+
+	return status->ifindex == device->ifindex && status->bridge == device->bridge &&
+	       status->attached &&
+	       (!status->fed || (status->flags & ours) == (device->host_flags & ours));
+}
+
 static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
 		    const struct hostd_nic *nic, const struct hostd_nic_place *place,
 		    struct pass *pass, struct bh_diag *diag)
 {
+	struct hostd_dp_nic_key key = hostd_ports_key(vm, nic);
 	struct hostd_dp_device device = {.ifindex = place->ifindex,
 					 .bridge = place->bridge_ifindex,
-					 .host_flags = place->host_flags};
+					 .host_flags = place->host_flags |
+						       hostd_takeover_flags(agent, &key)};
 	struct hostd_dp_nic_status status = {};
-	struct hostd_dp_nic_key key;
 	uint64_t start = bh_time_mono_ns();
 	bool right, open;
-	int err;
+	int err = hostd_dp_nic_status(agent->dp, &key, &status, diag);
 
-	fill_key(&key, vm, nic);
-	err = hostd_dp_nic_status(agent->dp, &key, &status, diag);
 	if (err < 0) {
 		return err;
 	}
-	right = status.ifindex == device.ifindex && status.bridge == device.bridge &&
-		status.attached;
+	right = is_right(&status, &device);
 	if (!right && pass->sliced && pass->spent_ns > SLICE_NS) {
 		pass->cut = true;
 		return 0;
@@ -111,8 +121,12 @@ static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
 	}
 	if (status.ifindex != device.ifindex) {
 		bh_counter_add(&ports_bound, 1);
-		bh_log(BH_LOG_INFO, "ports", "VM %s: NIC on %s is under control", vm->name,
-		       nic->dev);
+		bh_log(BH_LOG_INFO, "ports", "VM %s: NIC on %s is under control%s", vm->name,
+		       nic->dev,
+		       device.host_flags & BH_NIC_PICKUP ? "; TCP from before is taken over" : "");
+	}
+	if (status.fed) {
+		hostd_takeover_fed(agent, &key, start);
 	}
 	open = hostd_names_open(agent, vm) && !status.fed;
 	if (open != status.open) {
@@ -219,7 +233,7 @@ static void want_vm(const struct hostd_vm *vm, void *arg)
 			continue;
 		}
 		w = bh_alloc(sizeof(*w));
-		fill_key(&w->key, vm, nic);
+		w->key = hostd_ports_key(vm, nic);
 		HASH_ADD(hh, p->nics, key, sizeof(w->key), w);
 		err = bind_nic(p->agent, vm, nic, &place, &p->pass, &diag);
 		if (err && err != -ENODEV) { /* gone meanwhile: its news are on their way */
@@ -352,9 +366,10 @@ static void check_nic(const struct hostd_dp_nic_key *key, const struct hostd_dp_
 		      void *arg)
 {
 	struct picture *p = arg;
-	struct hostd_dp_nic_key look = {};
+	struct hostd_dp_nic_key look;
 	struct wanted_nic *w;
 
+	memset(&look, 0, sizeof(look));
 	memcpy(look.vm, key->vm, sizeof(look.vm));
 	memcpy(look.mac, key->mac, sizeof(look.mac));
 	HASH_FIND(hh, p->nics, &look, sizeof(look), w);
