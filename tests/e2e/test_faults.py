@@ -165,6 +165,27 @@ def test_refused_knocks_are_all_counted(world):
     wait_stat(evil, "count", lambda s: s["sent"] >= 100, 30)
     sent = evil.stop("count")["sent"]
 
+def test_taking_over_a_running_host(world):
+    """Bulkhead comes to a host with live connections: what the policy allows goes on, what it refuses ends."""
+    host, web, db, evil = world.host(1), world.guests["web"], world.guests["db"], world.guests["evil"]
+    daemon = world.manager.hostd(host)
+    daemon.stop()
+    host.run(program("bulkhead-hostd"), "-c", daemon.config, "--detach", "--yes")
+    try:
+        web.flow("before", db.address, 3306)
+        evil.flow("outside", web.address, 22)
+    finally:
+        world.manager.start_hostd(host)
+        world.manager.wait_in_sync()
+    util.wait_until("protection of web", lambda: all(n["protected"] for n in world.manager.vm("web")["nics"]), 15)
+    holds(web, "before", more=10)
+    stuck = evil.stat("outside")["received"]
+    quiet(1.5)
+    assert evil.stat("outside")["received"] <= stuck + 1, "a refused connection went on"
+    web.stop("before")
+    evil.stop("outside")
+
+
     def counted():
         return sum(e["count"] for e in world.manager.flows("--since", "300s")
                    if e["id"] > since and e["type"] == "flow.refused" and e.get("dport") == 4444)
