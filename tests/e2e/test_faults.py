@@ -157,14 +157,6 @@ def test_upgrade_by_restart_touches_no_verdict(world):
     assert program("bulkhead-hostd")
 
 
-def test_refused_knocks_are_all_counted(world):
-    """Every refused packet is in a record, each alone or in the `count` of one."""
-    evil, db = world.guests["evil"], world.guests["db"]
-    since = world.manager.last_event()
-    evil.knock("count", db.address, 4444, interval_ms=1, timeout_ms=1)
-    wait_stat(evil, "count", lambda s: s["sent"] >= 100, 30)
-    sent = evil.stop("count")["sent"]
-
 def test_taking_over_a_running_host(world):
     """Bulkhead comes to a host with live connections: what the policy allows goes on, what it refuses ends."""
     host, web, db, evil = world.host(1), world.guests["web"], world.guests["db"], world.guests["evil"]
@@ -185,6 +177,14 @@ def test_taking_over_a_running_host(world):
     web.stop("before")
     evil.stop("outside")
 
+
+def test_refused_knocks_are_all_counted(world):
+    """Every refused packet is in a record, each alone or in the `count` of one."""
+    evil, db = world.guests["evil"], world.guests["db"]
+    since = world.manager.last_event()
+    evil.knock("count", db.address, 4444, interval_ms=1, timeout_ms=1)
+    wait_stat(evil, "count", lambda s: s["sent"] >= 100, 30)
+    sent = evil.stop("count")["sent"]
 
     def counted():
         return sum(e["count"] for e in world.manager.flows("--since", "300s")
