@@ -43,6 +43,17 @@ static void cell_installed(const struct cli_output *out, const json_t *host, str
 		json_is_true(json_object_get(host, "in_sync")) ? CLI_COLOUR_GOOD : CLI_COLOUR_BAD;
 }
 
+static void cell_certificate(const struct cli_output *out, const json_t *host,
+			     struct cli_cell *cell)
+{
+	const json_t *cert = json_object_get(host, "certificate");
+	bool expired = json_is_true(json_object_get(cert, "expired"));
+
+	cli_cell_printf(cell, "%s%s", expired ? "ended " : "",
+			bh_json_str_or(cert, "not_after", "-"));
+	cell->colour = expired ? CLI_COLOUR_BAD : CLI_COLOUR_NONE;
+}
+
 static void cell_unprotected(const struct cli_output *out, const json_t *host,
 			     struct cli_cell *cell)
 {
@@ -168,6 +179,7 @@ void cli_show_host(const struct cli_output *out, const json_t *host)
 		{.title = "version", .key = "version"},
 		{.title = "kernel ABI", .key = "abi"},
 		{.title = "enrolled", .key = "enrolled_at"},
+		{.title = "certificate until", .fn = cell_certificate},
 		{.title = "VMs", .key = "vms"},
 		{.title = "NICs", .key = "nics"},
 		{.title = "unprotected NICs", .fn = cell_unprotected},

@@ -227,6 +227,7 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	parts->link = manager_link_new(parts->bus, parts->inv);
 	options.carrier = manager_link_carrier(parts->link);
 	parts->dist = manager_distribute_new(&options);
+	manager_link_set_enroll(parts->link, parts->enroll);
 	manager_link_serve(parts->link, parts->dist);
 	return manager_distribute_flush(parts->dist, diag);
 }
@@ -300,6 +301,9 @@ static void renew(struct program *p)
 	} else if (changed && p->parts.server && bh_bus_server_reload(p->parts.server, &diag) < 0) {
 		bh_log(BH_LOG_ERROR, "main", "bus: %s", diag.text);
 	}
+	if (changed) {
+		bh_bus_reconnect(p->parts.bus); /* if the new pair is no good we want to know now */
+	}
 }
 
 static void on_housekeeping(uv_timer_t *timer)
@@ -312,6 +316,7 @@ static void on_housekeeping(uv_timer_t *timer)
 		manager_api_beat(p->api);
 		manager_inventory_expire(p->parts.inv, bh_time_wall_ns());
 		manager_distribute_schedule(p->parts.dist);
+		manager_enroll_look(p->parts.enroll, (int64_t)(bh_time_wall_ns() / BH_NS_PER_S));
 	}
 	if (p->beats % RENEW_EVERY == 0) {
 		renew(p);

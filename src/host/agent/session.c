@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "bus/subject.h"
+#include "host/agent/renew.h"
 #include "version.h"
 
 #include <errno.h>
@@ -45,6 +46,7 @@ struct learned {
 struct hostd_session {
 	struct hostd_agent *agent;
 	struct bh_bus *bus;
+	struct hostd_renew *renew;
 	char session[33];
 	char subject[BH_SUBJECT_SIZE];
 	uint64_t n;
@@ -320,8 +322,9 @@ static void hello(struct hostd_session *s)
 	boot_id(boot);
 	bh_hash_format(hostd_dp_hash(agent->dp), hash);
 	hostd_session_request(agent, "hello",
-			      json_pack("{s:s, s:i, s:s, s:s, s:o}", "version", BH_VERSION, "abi",
-					BH_ABI_VERSION, "boot", boot, "hash", hash, "capacity",
+			      json_pack("{s:s, s:i, s:s, s:s, s:s, s:o}", "version", BH_VERSION,
+					"abi", BH_ABI_VERSION, "boot", boot, "hash", hash, "cert",
+					hostd_renew_fingerprint(s->renew), "capacity",
 					hostd_answers_capacity(agent)),
 			      REQUEST_MS, on_hello, s);
 }
@@ -409,6 +412,10 @@ void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns)
 	if (s && s->learned_dirty) {
 		save_learned(s, now_ns);
 	}
+	if (s) {
+		hostd_renew_tick(s->renew, s->up, (int64_t)(bh_time_wall_ns() / BH_NS_PER_S),
+				 now_ns);
+	}
 	if (!s || !bh_bus_up(s->bus)) {
 		return;
 	}
@@ -427,8 +434,53 @@ json_t *hostd_session_json(struct hostd_agent *agent)
 	if (!s) {
 		return json_pack("{s:b, s:b}", "enrolled", 0, "manager", 0);
 	}
-	return json_pack("{s:b, s:b, s:s, s:o}", "enrolled", 1, "manager", s->up, "session",
-			 s->session, "bus", bh_bus_dump(s->bus));
+	return json_pack("{s:b, s:b, s:s, s:o, s:o}", "enrolled", 1, "manager", s->up, "session",
+			 s->session, "bus", bh_bus_dump(s->bus), "certificate",
+			 hostd_renew_json(s->renew, (int64_t)(bh_time_wall_ns() / BH_NS_PER_S)));
+}
+
+/* ---- the certificate ---- */
+
+static void renew_ask(json_t *body, bh_bus_reply_fn *fn, void *renew_arg, void *arg)
+{
+	const struct hostd_session *s = arg;
+
+	hostd_session_request(s->agent, "renew", body, REQUEST_MS, fn, renew_arg);
+}
+
+static void renew_renewed(void *arg)
+{
+	const struct hostd_session *s = arg;
+
+	bh_bus_reconnect(s->bus);
+}
+
+static void renew_tell(const char *type, const char *severity, json_t *body, void *arg)
+{
+	const struct hostd_session *s = arg;
+	enum bh_severity grade = BH_SEVERITY_INFO;
+	json_t *event;
+
+	if (bh_severity_parse(severity, &grade) < 0) {
+		grade = BH_SEVERITY_WARNING;
+	}
+	event = hostd_agent_event_new(type, grade);
+	json_object_update(event, body);
+	json_decref(body);
+	hostd_agent_event(s->agent, event);
+}
+
+static void renew_start(struct hostd_session *s)
+{
+	BH_FREE char *pki = bh_asprintf("%s/pki", s->agent->config->state_dir);
+	struct hostd_renew_options options = {.dir = pki,
+					      .name = s->agent->name,
+					      .ask = renew_ask,
+					      .renewed = renew_renewed,
+					      .tell = renew_tell,
+					      .arg = s};
+
+	s->renew = hostd_renew_new(&options);
 }
 
 int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_session **ret,
@@ -460,6 +512,7 @@ int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_
 	bh_subject_req(agent->name, s->subject);
 	s->learned_path = bh_asprintf("%s/learned.json", dir);
 	load_learned(s);
+	renew_start(s);
 	err = bh_bus_new(agent->loop, &options, &s->bus, diag);
 	if (err) {
 		hostd_session_free(s);
@@ -484,6 +537,7 @@ void hostd_session_free(struct hostd_session *s)
 		save_learned(s, bh_time_mono_ns());
 	}
 	bh_bus_free(s->bus);
+	hostd_renew_free(s->renew);
 	HASH_ITER (hh, s->learned, l, next) {
 		HASH_DEL(s->learned, l);
 		free(l);

@@ -89,6 +89,12 @@ static json_t *number_or_null(uint64_t v)
 	return v ? json_integer((json_int_t)v) : json_null();
 }
 
+static bool cert_ended(const struct manager_host *host)
+{
+	return host->cert.expires_s &&
+	       (int64_t)(bh_time_wall_ns() / BH_NS_PER_S) > host->cert.expires_s;
+}
+
 static void add_sync(json_t *obj, const struct manager_sync *sync)
 {
 	json_object_set_new(obj, "state",
@@ -103,8 +109,23 @@ static void add_sync(json_t *obj, const struct manager_sync *sync)
 	json_object_set_new(obj, "install_us", number_or_null(sync->install_us));
 	json_object_set_new(obj, "sync_us", number_or_null(sync->sync_us));
 	json_object_set_new(obj, "problem",
-			    *sync->problem ? json_string(sync->problem) : json_null());
+			    cert_ended(sync->host) && !sync->host->online
+				    ? json_string("its certificate has ended: join it again with "
+						  "`bulkhead host enroll --force`")
+			    : *sync->problem ? json_string(sync->problem)
+					     : json_null());
 	json_object_set_new(obj, "used", used_json(sync->intended));
+}
+
+/* null: it was issued before the manager kept them. */
+static json_t *certificate_json(const struct manager_host *host)
+{
+	if (!host->cert.expires_s) {
+		return json_null();
+	}
+	return json_pack("{s:s, s:o, s:b, s:b}", "fingerprint", host->cert.fingerprint, "not_after",
+			 time_json((uint64_t)host->cert.expires_s * BH_NS_PER_S), "in_use",
+			 host->cert.used, "expired", cert_ended(host));
 }
 
 json_t *manager_api_host(const struct manager_host *host)
@@ -126,6 +147,7 @@ json_t *manager_api_host(const struct manager_host *host)
 	json_object_set_new(obj, "boot", boot ? json_incref((json_t *)boot) : json_null());
 	json_object_set_new(obj, "capacity",
 			    capacity ? json_incref((json_t *)capacity) : json_object());
+	json_object_set_new(obj, "certificate", certificate_json(host));
 	json_object_set_new(obj, "vms", json_integer(host->vm_count));
 	json_object_set_new(obj, "nics", json_integer(nics));
 	json_object_set_new(obj, "nics_unprotected", json_integer(open));
@@ -157,13 +179,14 @@ static json_t *counts_json(const struct manager_parts *parts)
 	HASH_ITER (hh, inv->hosts, h, tmp) {
 		count_nics(h, &nics, &open);
 	}
-	return json_pack("{s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:I}", "tenants",
+	return json_pack("{s:I, s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "tenants",
 			 (json_int_t)HASH_COUNT(inv->tenants), "vms",
 			 (json_int_t)HASH_COUNT(inv->vms), "nics", nics, "nics_unprotected", open,
 			 "networks", (json_int_t)HASH_COUNT(inv->networks), "identities",
 			 (json_int_t)HASH_COUNT(inv->identities), "policies",
 			 (json_int_t)bh_policy_set_count(manager_rulebook_set(parts->book)),
-			 "rules", (json_int_t)manager_rulebook_rule_count(parts->book));
+			 "rules", (json_int_t)manager_rulebook_rule_count(parts->book),
+			 "address_conflicts", (json_int_t)manager_conflict_count(inv));
 }
 
 static json_t *store_json(const struct manager_parts *parts)
@@ -240,7 +263,7 @@ static void get_host(struct manager_request *req)
 	obj = manager_api_host(host);
 	list = json_array();
 	DL_FOREACH (host->vms, vm) {
-		json_array_append_new(list, manager_vm_json(vm));
+		json_array_append_new(list, manager_vm_json(req->parts->inv, vm));
 	}
 	json_object_set_new(obj, "vm_list", list);
 	manager_reply(req, 200, obj);

@@ -3,6 +3,7 @@
 
 #include "base/counter.h"
 #include "base/file.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "bus/client.h"
 #include "bus/subject.h"
@@ -14,8 +15,12 @@
 
 #define ALTS_MAX   32
 #define TOKENS_MAX 10000
+#define RENEWS_MAX 5 /* certificates per host and day */
+#define DAY_NS	   (86400 * BH_NS_PER_S)
 
 BH_COUNTER(enroll_joined, "hosts that joined");
+BH_COUNTER(enroll_renewed, "certificates of hosts that were renewed");
+BH_COUNTER(enroll_renew_refused, "requests for another certificate that were refused");
 BH_COUNTER(enroll_refused, "attempts to join with a token that does not fit");
 
 struct manager_enroll {
@@ -95,6 +100,55 @@ static void make_url(struct manager_enroll *e, const char *address)
 	}
 }
 
+static void tell(struct manager_enroll *e, const char *type, const char *severity, json_t *body)
+{
+	if (e->o.inv && e->o.inv->notice) {
+		e->o.inv->notice(type, severity, body, e->o.inv->notice_arg);
+	} else {
+		json_decref(body);
+	}
+}
+
+static json_t *info_json(const char *what, const char *name, const struct bh_pki_info *info)
+{
+	char ends[BH_TIME_TEXT_SIZE];
+
+	bh_time_format((uint64_t)info->not_after_s * BH_NS_PER_S, ends);
+	return json_pack("{s:s, s:s, s:s}", what, name, "fingerprint", info->fingerprint,
+			 "not_after", ends);
+}
+
+static int ensure(struct manager_enroll *e, const char *file, const struct bh_pki_subject *subject,
+		  bool *ret_changed, struct bh_diag *diag)
+{
+	BH_FREE char *path = bh_asprintf("%s/%s.crt", e->pki_dir, file);
+	bool before = !access(path, F_OK);
+	bool changed = false;
+	struct bh_pki_info info;
+	int r = bh_pki_ensure(e->ca, e->pki_dir, file, subject, &changed, diag);
+
+	if (r < 0) {
+		tell(e, "certificate.failed", "warning",
+		     json_pack("{s:s, s:s}", "of", file, "error", diag->text));
+	} else if (changed && before && !bh_pki_info_file(path, &info, NULL)) {
+		tell(e, "certificate.renewed", "info", info_json("of", file, &info));
+	}
+	*ret_changed |= changed;
+	return r;
+}
+
+static void look_at_ca(struct manager_enroll *e)
+{
+	const char *pem = bh_pki_ca_pem(e->ca);
+	int64_t now_s = (int64_t)(bh_time_wall_ns() / BH_NS_PER_S);
+	struct bh_pki_info info;
+
+	if (!bh_pki_info_pem(pem, strlen(pem), &info, NULL) &&
+	    info.not_after_s - now_s < BH_PKI_DAYS_CERT * 86400ll) {
+		tell(e, "certificate.ca-expiring", "warning", info_json("of", "ca", &info));
+	}
+}
+
 int manager_enroll_renew(struct manager_enroll *e, bool *ret_changed, struct bh_diag *diag)
 {
 	const struct bh_pki_subject manager = {.name = "manager", .usage = BH_PKI_CLIENT};
@@ -106,21 +160,146 @@ int manager_enroll_renew(struct manager_enroll *e, bool *ret_changed, struct bh_
 					   .alts = (const char *const *)e->alts,
 					   .alt_count = e->alt_count,
 					   .usage = BH_PKI_SERVER};
-	bool one = false;
 	int r;
 
 	*ret_changed = false;
-	r = bh_pki_ensure(e->ca, e->pki_dir, "manager", &manager, &one, diag);
-	*ret_changed |= one;
+	r = ensure(e, "manager", &manager, ret_changed, diag);
 	if (r == 0) {
-		r = bh_pki_ensure(e->ca, e->pki_dir, "bus", &bus, &one, diag);
-		*ret_changed |= one;
+		r = ensure(e, "bus", &bus, ret_changed, diag);
 	}
 	if (r == 0) {
-		r = bh_pki_ensure(e->ca, e->pki_dir, "api", &api, &one, diag);
-		*ret_changed |= one;
+		r = ensure(e, "api", &api, ret_changed, diag);
+	}
+	look_at_ca(e);
+	return r;
+}
+
+/* ---- certificates of hosts ---- */
+
+static int take_cert(sqlite3_stmt *row, void *arg)
+{
+	struct manager_enroll *e = arg;
+	struct manager_host *host = manager_host_find(e->o.inv, manager_db_text(row, 0));
+
+	if (host) { /* the newest comes last */
+		snprintf(host->cert.fingerprint, sizeof(host->cert.fingerprint), "%s",
+			 manager_db_text(row, 1));
+		host->cert.expires_s = sqlite3_column_int64(row, 2);
+		host->cert.used = sqlite3_column_int(row, 3);
+	}
+	return 0;
+}
+
+static int load_certs(struct manager_enroll *e, struct bh_diag *diag)
+{
+	int r = manager_db_run(
+		e->o.db, diag,
+		"DELETE FROM certificates WHERE host NOT IN (SELECT name FROM hosts)", "");
+
+	return r ? r
+		 : manager_db_each(e->o.db, (struct manager_db_each){take_cert, e}, diag,
+				   "SELECT host, fingerprint, expires, used FROM certificates"
+				   " ORDER BY host, issued",
+				   "");
+}
+
+/* What was issued is kept before it leaves. */
+static int note_cert(struct manager_enroll *e, struct manager_host *host, const char *pem,
+		     uint64_t now_ns, struct bh_diag *diag)
+{
+	struct bh_pki_info info;
+	int r = bh_pki_info_pem(pem, strlen(pem), &info, diag);
+
+	if (!r) {
+		r = manager_db_run(e->o.db, diag,
+				   "DELETE FROM certificates WHERE host = ?1 AND issued < ?2 AND"
+				   " fingerprint <> ?3",
+				   "tit", host->name, (int64_t)(now_ns - DAY_NS),
+				   host->cert.fingerprint);
+	}
+	if (!r) {
+		r = manager_db_run(e->o.db, diag,
+				   "INSERT INTO certificates (host, fingerprint, issued, expires)"
+				   " VALUES (?1, ?2, ?3, ?4)",
+				   "ttii", host->name, info.fingerprint, (int64_t)now_ns,
+				   info.not_after_s);
+	}
+	if (!r) {
+		memcpy(host->cert.fingerprint, info.fingerprint, sizeof(info.fingerprint));
+		host->cert.expires_s = info.not_after_s;
+		host->cert.used = false;
+		host->cert.told = false;
 	}
 	return r;
+}
+
+int manager_enroll_host_renew(struct manager_enroll *e, struct manager_host *host, const char *csr,
+			      uint64_t now_ns, char **ret_cert, struct bh_diag *diag)
+{
+	BH_FREE char *name = bh_asprintf("host.%s", host->name);
+	struct bh_pki_subject subject = {
+		.name = name, .usage = BH_PKI_CLIENT, .life_s = e->o.host_cert_life_s};
+	BH_FREE char *cert = NULL;
+	struct bh_pki_info info;
+	char asked[256];
+	int r = bh_pki_csr_name(csr, strlen(csr), asked, sizeof(asked), diag);
+
+	if (!r && *asked && strcmp(asked, name)) {
+		r = bh_diag_set(diag, -EACCES, "the request is for '%.80s', not for '%s'", asked,
+				name);
+	}
+	if (!r && manager_db_number(e->o.db, RENEWS_MAX,
+				    "SELECT count(*) FROM certificates WHERE host = ?1 AND"
+				    " issued > ?2",
+				    "ti", host->name, (int64_t)(now_ns - DAY_NS)) >= RENEWS_MAX) {
+		r = bh_diag_set(diag, MANAGER_RENEW_LIMITED,
+				"this host got %d certificates within a day", RENEWS_MAX);
+	}
+	if (!r) {
+		r = bh_pki_csr_sign(e->ca, csr, strlen(csr), &subject, &cert, diag);
+	}
+	if (!r) {
+		r = note_cert(e, host, cert, now_ns, diag);
+	}
+	if (r) {
+		bh_counter_add(&enroll_renew_refused, 1);
+		return r;
+	}
+	bh_counter_add(&enroll_renewed, 1);
+	if (!bh_pki_info_pem(cert, strlen(cert), &info, NULL)) {
+		tell(e, "certificate.renewed", "info", info_json("host", host->name, &info));
+	}
+	*ret_cert = bh_steal(&cert);
+	return 0;
+}
+
+void manager_enroll_host_uses(struct manager_enroll *e, struct manager_host *host,
+			      const char *fingerprint)
+{
+	if (host->cert.used || strcmp(fingerprint, host->cert.fingerprint)) {
+		return;
+	}
+	/* when it can't be written the next hello does it; the day's numbers stay for the limit */
+	host->cert.used = !manager_db_run(e->o.db, NULL,
+					  "UPDATE certificates SET used = 1 WHERE host = ?1 AND"
+					  " fingerprint = ?2",
+					  "tt", host->name, fingerprint);
+}
+
+void manager_enroll_look(struct manager_enroll *e, int64_t now_s)
+{
+	struct manager_host *h, *tmp;
+	struct bh_pki_info info = {};
+
+	HASH_ITER (hh, e->o.inv->hosts, h, tmp) {
+		if (!h->cert.expires_s || h->cert.told || now_s <= h->cert.expires_s) {
+			continue;
+		}
+		h->cert.told = true;
+		memcpy(info.fingerprint, h->cert.fingerprint, sizeof(info.fingerprint));
+		info.not_after_s = h->cert.expires_s;
+		tell(e, "certificate.expired", "critical", info_json("host", h->name, &info));
+	}
 }
 
 int manager_enroll_new(const struct manager_enroll_options *options, struct manager_enroll **ret,
@@ -138,6 +317,9 @@ int manager_enroll_new(const struct manager_enroll_options *options, struct mana
 	r = bh_pki_ca_open(e->pki_dir, &e->ca, diag);
 	if (r == 0) {
 		r = manager_enroll_renew(e, &changed, diag);
+	}
+	if (r == 0) {
+		r = load_certs(e, diag);
 	}
 	if (r < 0) {
 		manager_enroll_free(e);
@@ -288,7 +470,7 @@ int manager_enroll_hosts_changed(struct manager_enroll *e, struct bh_diag *diag)
 }
 
 static int admit(struct manager_enroll *e, const struct manager_enroll_request *req,
-		 const uint8_t hash[32], struct bh_diag *diag)
+		 const uint8_t hash[32], const char *cert, struct bh_diag *diag)
 {
 	bool fresh = !manager_host_find(e->o.inv, req->name);
 	struct manager_host *host;
@@ -305,6 +487,9 @@ static int admit(struct manager_enroll *e, const struct manager_enroll_request *
 	}
 	host = manager_host_add(e->o.inv, req->name, req->now_ns);
 	r = manager_inventory_save(e->o.inv, true, diag);
+	if (r == 0) {
+		r = note_cert(e, host, cert, req->now_ns, diag);
+	}
 	if (r == 0) {
 		r = manager_db_commit(e->o.db, diag);
 	}
@@ -323,7 +508,7 @@ int manager_enroll(struct manager_enroll *e, const struct manager_enroll_request
 		   struct manager_enroll_answer *ret, struct bh_diag *diag)
 {
 	const char *secret = secret_of(e, req->token);
-	struct bh_pki_subject subject = {.usage = BH_PKI_CLIENT};
+	struct bh_pki_subject subject = {.usage = BH_PKI_CLIENT, .life_s = e->o.host_cert_life_s};
 	BH_FREE char *subject_name = NULL;
 	uint8_t hash[32];
 	int r;
@@ -343,7 +528,7 @@ int manager_enroll(struct manager_enroll *e, const struct manager_enroll_request
 		return r;
 	}
 	crypto_hash_sha256(hash, (const unsigned char *)secret, 64);
-	r = admit(e, req, hash, diag);
+	r = admit(e, req, hash, ret->cert, diag);
 	if (r < 0) {
 		bh_counter_add(&enroll_refused, r == -EACCES);
 		free(ret->cert);

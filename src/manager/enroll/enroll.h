@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys and who may join: the CA, the certificates of manager, bus and API, the administrator's
- * token, join tokens of hosts. Tokens are random 256-bit numbers of which the store keeps the
- * SHA-256 only. Loop thread only; blocking (keys are made at start).
+ * token, join tokens of hosts, renewal of their certificates. Tokens are random 256-bit numbers of
+ * which the store keeps the SHA-256 only. What is issued to a host is kept in the store; NATS knows
+ * names only, so a certificate holds until it ends or its host is removed. Loop thread only; blocking (keys are made at start).
  */
 #ifndef BH_MANAGER_ENROLL_ENROLL_H
 #define BH_MANAGER_ENROLL_ENROLL_H
@@ -22,6 +23,7 @@ struct manager_enroll_options {
 	const char *bus_listen;
 	const char *const *names; /* further names and addresses of this machine for certificates */
 	size_t name_count;
+	unsigned int host_cert_life_s; /* 0: BH_PKI_DAYS_CERT */
 	struct manager_db *db;
 	struct manager_inventory *inv;
 };
@@ -31,7 +33,8 @@ struct manager_enroll_options {
 void manager_enroll_free(struct manager_enroll *enroll);
 /* From here on the list of hosts of the private server follows. */
 void manager_enroll_set_server(struct manager_enroll *enroll, struct bh_bus_server *server);
-/* Renews certificates that are due; *ret_changed: some were. */
+/* Renews certificates that are due; *ret_changed: some were. Events `certificate.renewed`,
+ * `certificate.failed`, and in the CA's last year `certificate.ca-expiring`. */
 [[nodiscard]] int manager_enroll_renew(struct manager_enroll *enroll, bool *ret_changed,
 				       struct bh_diag *diag);
 
@@ -66,6 +69,23 @@ struct manager_enroll_answer {
 [[nodiscard]] int manager_enroll(struct manager_enroll *enroll,
 				 const struct manager_enroll_request *request,
 				 struct manager_enroll_answer *ret, struct bh_diag *diag);
+
+/* ---- renewal ---- */
+enum manager_renew_error {
+	MANAGER_RENEW_LIMITED = 1, /* this host got too many today */
+};
+/* Signs the request of a host that asks as itself. The name in the request must be the host's own.
+ * *ret_cert is PEM, owned. 0, MANAGER_RENEW_LIMITED, -EBADMSG, -EACCES for a foreign name. */
+[[nodiscard]] int manager_enroll_host_renew(struct manager_enroll *enroll,
+					    struct manager_host *host, const char *csr,
+					    uint64_t now_ns, char **ret_cert, struct bh_diag *diag);
+/* The host says which certificate it is using: older ones of it are forgotten. */
+void manager_enroll_host_uses(struct manager_enroll *enroll, struct manager_host *host,
+			      const char *fingerprint);
+/* Tells once of each host whose certificate has ended (event `certificate.expired`). Call it now
+ * and then. */
+void manager_enroll_look(struct manager_enroll *enroll, int64_t now_s);
+
 /* Tells the bus which hosts there are. */
 [[nodiscard]] int manager_enroll_hosts_changed(struct manager_enroll *enroll, struct bh_diag *diag);
 /* The names of all hosts, owned array of borrowed texts. */

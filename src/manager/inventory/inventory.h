@@ -123,6 +123,12 @@ struct manager_host {
 	struct manager_vm *vms;
 	unsigned int vm_count;
 	struct manager_sync *sync; /* distribute's */
+	struct {
+		char fingerprint[65]; /* "": issued before these were kept */
+		int64_t expires_s;    /* since 1970 UTC */
+		bool used;	      /* the host has said hello with it */
+		bool told;	      /* that it has ended */
+	} cert;			      /* enroll's: the newest one issued to it */
 	UT_hash_handle hh;
 };
 

@@ -27,6 +27,7 @@ struct manager_link {
 	struct bh_bus *bus;
 	struct manager_inventory *inv;
 	struct manager_distribute *dist;
+	struct manager_enroll *enroll; /* NULL: certificates are not renewed */
 };
 
 /* ---- to hosts ---- */
@@ -208,6 +209,9 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 		json_object_set(keep, "capacity", json_object_get(json, "capacity"));
 	}
 	manager_host_hello(link->inv, host, keep, bh_time_wall_ns());
+	if (link->enroll) {
+		manager_enroll_host_uses(link->enroll, host, bh_json_str_or(json, "cert", ""));
+	}
 	manager_distribute_schedule(link->dist);
 	manager_distribute_hello(link->dist, host, told ? &hash : NULL);
 	bh_bus_reply(req, json_object());
@@ -335,6 +339,30 @@ static void on_resync(struct manager_link *link, struct manager_host *host,
 	bh_bus_reply(req, NULL);
 }
 
+static void on_renew(struct manager_link *link, struct manager_host *host,
+		     struct bh_bus_request *req, const json_t *json)
+{
+	BH_FREE char *cert = NULL;
+	struct bh_diag diag = {};
+	int r = -ENOTSUP;
+
+	if (link->enroll) {
+		r = manager_enroll_host_renew(link->enroll, host, bh_json_str_or(json, "csr", ""),
+					      bh_time_wall_ns(), &cert, &diag);
+	}
+	if (r) {
+		bh_counter_add(&link_refused, 1);
+		bh_log_limited(BH_LOG_WARN, "link", 5, "host %s asks for a certificate: %s",
+			       host->name, diag.text);
+		bh_bus_reply_error(req, r == MANAGER_RENEW_LIMITED ? "limited" : "bad", "%s",
+				   diag.text);
+		return;
+	}
+	bh_log(BH_LOG_INFO, "link", "host %s has a new certificate", host->name);
+	bh_bus_reply(req, json_pack("{s:s, s:s}", "cert", cert, "ca",
+				    manager_enroll_ca(link->enroll)));
+}
+
 /* Requests but hello belong to the session and are newer than what came before. After a restart of
  * the manager the first session that speaks is taken: numbers of the time before are not known any
  * more. */
@@ -362,6 +390,7 @@ static const struct {
 	{"birth", on_birth},
 	{"learned", on_learned},
 	{"resync", on_resync},
+	{"renew", on_renew},
 };
 
 static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
@@ -412,6 +441,11 @@ void manager_link_serve(struct manager_link *link, struct manager_distribute *di
 {
 	link->dist = dist;
 	bh_bus_serve(link->bus, BH_SUBJECT_ALL_REQ, BH_SUBJECT_ALL_REQ_REPLY, on_request, link);
+}
+
+void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll)
+{
+	link->enroll = enroll;
 }
 
 void manager_link_free(struct manager_link *link)

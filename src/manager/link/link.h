@@ -10,6 +10,7 @@
 
 #include "bus/client.h"
 #include "manager/distribute/distribute.h"
+#include "manager/enroll/enroll.h"
 
 struct manager_link;
 
@@ -18,6 +19,8 @@ void manager_link_free(struct manager_link *link);
 struct manager_carrier manager_link_carrier(struct manager_link *link);
 /* From here on requests are served. */
 void manager_link_serve(struct manager_link *link, struct manager_distribute *dist);
+/* From here on hosts can renew their certificates. */
+void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll);
 /* Sends a query to a host. body is owned by the callee. */
 void manager_link_query(struct manager_link *link, const char *host, json_t *body,
 			bh_bus_reply_fn *fn, void *arg);

@@ -32,6 +32,9 @@ static const char *const migrations[] = {
 	"CREATE TABLE rules (number INTEGER PRIMARY KEY, revision INTEGER NOT NULL,"
 	" tenant TEXT NOT NULL, policy TEXT NOT NULL, dir INTEGER NOT NULL, hash BLOB NOT NULL,"
 	" text TEXT NOT NULL, UNIQUE (tenant, policy, dir, hash));",
+	"CREATE TABLE certificates (host TEXT NOT NULL, fingerprint TEXT NOT NULL,"
+	" issued INTEGER NOT NULL, expires INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0,"
+	" PRIMARY KEY (host, fingerprint)) WITHOUT ROWID;",
 };
 
 int manager_store_open(const char *path, struct manager_db **ret, struct bh_diag *diag)
