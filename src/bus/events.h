@@ -50,6 +50,8 @@ void bh_producer_free(struct bh_producer *producer);
 /* Takes over event (from bh_event_new). An event that does not fit is counted and shows up as a
  * gap. */
 void bh_producer_put(struct bh_producer *producer, json_t *event);
+/* The same for an event as text (bh_event_text_begin); members stay the caller's. */
+void bh_producer_put_text(struct bh_producer *producer, const struct bh_wbuf *members);
 /* count events were lost before they got here. */
 void bh_producer_lose(struct bh_producer *producer, uint64_t count, const char *reason);
 void bh_producer_stats_get(const struct bh_producer *producer, struct bh_spool_stats *ret);
@@ -64,7 +66,7 @@ struct bh_consumer;
 struct bh_event_message {
 	char producer[BH_NAME_MAX + 1]; /* from the subject: the only name to trust */
 	uint64_t stream_seq;		/* of JetStream, grows */
-	struct bh_event *events;	/* parsed and checked; each says the same producer */
+	struct bh_event *events;	/* read and checked; each says the same producer */
 	size_t count;
 };
 struct bh_event_batch {

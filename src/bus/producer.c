@@ -298,12 +298,9 @@ void bh_producer_free(struct bh_producer *producer)
 	free(producer);
 }
 
-void bh_producer_put(struct bh_producer *producer, json_t *event)
+/* r: what the spool said. */
+static void put_done(struct bh_producer *producer, int r)
 {
-	uint64_t seq;
-	int r = bh_spool_append(producer->spool, event, bh_time_wall_ns(), &seq, NULL);
-
-	json_decref(event);
 	bh_counter_add(&events_put, 1);
 	if (r == -EMSGSIZE) {
 		bh_counter_add(&events_oversize, 1);
@@ -315,6 +312,23 @@ void bh_producer_put(struct bh_producer *producer, json_t *event)
 	}
 	sync_soon(producer);
 	send_later(producer, producer->linger_ms);
+}
+
+void bh_producer_put(struct bh_producer *producer, json_t *event)
+{
+	uint64_t seq;
+	int r = bh_spool_append(producer->spool, event, bh_time_wall_ns(), &seq, NULL);
+
+	json_decref(event);
+	put_done(producer, r);
+}
+
+void bh_producer_put_text(struct bh_producer *producer, const struct bh_wbuf *members)
+{
+	uint64_t seq;
+
+	put_done(producer,
+		 bh_spool_append_text(producer->spool, members, bh_time_wall_ns(), &seq, NULL));
 }
 
 void bh_producer_lose(struct bh_producer *producer, uint64_t count, const char *reason)

@@ -235,15 +235,25 @@ static int refuse(struct bh_spool *s, uint64_t count, enum bh_spool_reason reaso
 	return BH_SPOOL_FULL;
 }
 
-static int event_write(struct bh_spool *s, json_t *event, uint64_t seq, size_t *ret_size,
-		       struct bh_diag *diag)
+/* An event in one of its two forms. */
+struct event {
+	json_t *json;
+	const struct bh_wbuf *text;
+};
+
+static int event_write(struct bh_spool *s, const struct event *event, uint64_t seq,
+		       size_t *ret_size, struct bh_diag *diag)
 {
-	bh_event_stamp(event, s->producer, s->epoch_text, seq);
-	return bh_event_write(event, scratch_line(s), ret_size, diag);
+	if (event->text) {
+		return bh_event_text_write(event->text, s->producer, s->epoch_text, seq,
+					   scratch_line(s), ret_size, diag);
+	}
+	bh_event_stamp(event->json, s->producer, s->epoch_text, seq);
+	return bh_event_write(event->json, scratch_line(s), ret_size, diag);
 }
 
-int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns, uint64_t *ret_seq,
-		    struct bh_diag *diag)
+static int append(struct bh_spool *spool, const struct event *event, uint64_t wall_ns,
+		  uint64_t *ret_seq, struct bh_diag *diag)
 {
 	bool gap = spool->state.lost_from != 0;
 	size_t size;
@@ -269,6 +279,18 @@ int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns, uin
 	}
 	*ret_seq = spool->next_seq++;
 	return 0;
+}
+
+int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns, uint64_t *ret_seq,
+		    struct bh_diag *diag)
+{
+	return append(spool, &(struct event){.json = event}, wall_ns, ret_seq, diag);
+}
+
+int bh_spool_append_text(struct bh_spool *spool, const struct bh_wbuf *members, uint64_t wall_ns,
+			 uint64_t *ret_seq, struct bh_diag *diag)
+{
+	return append(spool, &(struct event){.text = members}, wall_ns, ret_seq, diag);
 }
 
 void bh_spool_lose(struct bh_spool *spool, uint64_t count, const char *reason, uint64_t wall_ns)

@@ -17,6 +17,7 @@
 #ifndef BH_BUS_SPOOL_H
 #define BH_BUS_SPOOL_H
 
+#include "base/buf.h"
 #include "base/diag.h"
 #include "model/id.h"
 
@@ -49,6 +50,9 @@ enum bh_spool_error {
  * -EMSGSIZE when the event is larger than BH_EVENT_SIZE_MAX (nothing is numbered then). */
 [[nodiscard]] int bh_spool_append(struct bh_spool *spool, json_t *event, uint64_t wall_ns,
 				  uint64_t *ret_seq, struct bh_diag *diag);
+/* The same for an event as text (bh_event_text_begin). */
+[[nodiscard]] int bh_spool_append_text(struct bh_spool *spool, const struct bh_wbuf *members,
+				       uint64_t wall_ns, uint64_t *ret_seq, struct bh_diag *diag);
 /* count events were lost before they reached the spool (a kernel buffer ran over): uses up that
  * many numbers and puts a gap event with that reason. */
 void bh_spool_lose(struct bh_spool *spool, uint64_t count, const char *reason, uint64_t wall_ns);

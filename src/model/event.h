@@ -11,12 +11,13 @@
  * are covered by the next event of the stream: a `gap` with `to` equal to its own seq less one.
  *
  * Reading is for foreign bytes: one line, bounded, every member of the envelope checked.
- * Everything here is pure; a struct bh_event belongs to who parsed it.
+ * Everything here is pure; a struct bh_event is plain memory.
  */
 #ifndef BH_MODEL_EVENT_H
 #define BH_MODEL_EVENT_H
 
 #include "base/diag.h"
+#include "base/jtext.h"
 #include "model/id.h"
 
 #include <jansson.h>
@@ -56,21 +57,30 @@ void bh_event_stamp(json_t *event, const char *producer, const char *epoch, uint
 [[nodiscard]] int bh_event_format(const json_t *event, char **ret_line, size_t *ret_size,
 				  struct bh_diag *diag);
 
+/* ---- as text: for those of which thousands come each second ----
+ * The members of the object, one after the other, without braces; what the spool stamps comes
+ * before them. Begin, then add more with bh_jtext_add_*(); the same buffer serves again and again. */
+void bh_event_text_begin(struct bh_wbuf *w, const char *type, enum bh_severity severity,
+			 uint64_t wall_ns);
+/* The whole line into buf, which has room for BH_EVENT_SIZE_MAX; no NUL. -EMSGSIZE. */
+[[nodiscard]] int bh_event_text_write(const struct bh_wbuf *members, const char *producer,
+				      const char *epoch, uint64_t seq, char *buf, size_t *ret_size,
+				      struct bh_diag *diag);
+
 struct bh_event {
-	json_t *json; /* the whole event, owned; the strings below point into it */
-	const char *producer;
-	const char *epoch; /* UUID text */
-	const char *type;
-	const char *time; /* RFC 3339 text as sent */
+	struct bh_jtext j; /* the whole event; its text is the caller's line */
+	char producer[BH_NAME_MAX + 1];
+	char epoch[BH_UUID_TEXT_SIZE];
+	char type[BH_EVENT_TYPE_MAX + 1];
 	enum bh_severity severity;
 	uint64_t seq;	  /* from 1 */
 	uint64_t wall_ns; /* time as a number */
 	bool is_gap;	  /* then: */
 	uint64_t gap_from, gap_to, gap_count;
 };
-/* Reads one stamped event. -EBADMSG / -EINVAL / -EMSGSIZE with words; nothing to free then. */
+/* Reads one stamped event; line must live as long as *ret_event is used. Stricter than JSON, see
+ * base/jtext.h. -EBADMSG / -EINVAL / -EMSGSIZE with words. */
 [[nodiscard]] int bh_event_parse(const char *line, size_t size, struct bh_event *ret_event,
 				 struct bh_diag *diag);
-void bh_event_done(struct bh_event *event);
 
 #endif

@@ -5,8 +5,9 @@
  *
  *	bench_bus [events per producer] [producers]
  *
- * Prints events per second from bh_producer_put() to the consumer's handler and the CPU they cost,
- * the spool and the parsing by themselves, and the time of a request and its reply.
+ * Prints events per second from the producers to the consumer's handler and the CPU they cost, made
+ * as trees and as text; making, spooling and reading by themselves in both ways; and the time of a
+ * request and its reply.
  */
 #include "../unit/bus_lab.h"
 
@@ -28,6 +29,7 @@ struct bench {
 	uint64_t per_producer;
 	unsigned int producers;
 	uint64_t stored, repeats, batches;
+	bool as_text;
 	struct bh_event_track track[HOSTS_MAX];
 };
 
@@ -47,6 +49,33 @@ static json_t *flow_event(uint64_t n)
 	json_object_update(e, more);
 	json_decref(more);
 	return e;
+}
+
+/* The same as text. */
+static void flow_text(struct bh_wbuf *w, uint64_t n)
+{
+	bh_event_text_begin(w, "flow.refused", BH_SEVERITY_NOTICE, bh_time_wall_ns());
+	bh_jtext_add_str(w, "host", "h1");
+	bh_jtext_add_str(w, "vm", "6e0fbc13-6c4e-4a4e-8e77-2f2a4a2a8f53");
+	bh_jtext_add_str(w, "vm_name", "shop-web-1");
+	bh_jtext_add_str(w, "nic", "52:54:00:00:00:01");
+	bh_jtext_add_u64(w, "net", 7);
+	bh_jtext_add_u64(w, "vlan", 0);
+	bh_jtext_add_str(w, "dir", "egress");
+	bh_jtext_add_str(w, "action", "deny");
+	bh_jtext_add_str(w, "reason", "policy");
+	bh_jtext_add_str(w, "proto", "tcp");
+	bh_jtext_add_str(w, "src", "10.78.0.11");
+	bh_jtext_add_u64(w, "sport", n % 60000);
+	bh_jtext_add_str(w, "dst", "10.78.0.12");
+	bh_jtext_add_u64(w, "dport", 3306);
+	bh_jtext_add_u64(w, "src_identity", 300);
+	bh_jtext_add_u64(w, "dst_identity", 301);
+	bh_jtext_add_u64(w, "rule", 1);
+	bh_jtext_add_pair(w, "packets", 1, 0);
+	bh_jtext_add_pair(w, "bytes", 60, 0);
+	bh_jtext_add_u64(w, "duration_ms", 0);
+	bh_jtext_add_u64(w, "count", 1);
 }
 
 static void on_batch(struct bh_consumer *c, const struct bh_event_batch *batch, void *arg)
@@ -110,6 +139,19 @@ static double cpu_of(pid_t pid)
 	return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
 }
 
+static void put_round(struct bench *b, struct bh_producer **producer, struct bh_wbuf *text,
+		      uint64_t n)
+{
+	for (unsigned int i = 0; i < b->producers; i++) {
+		if (b->as_text) {
+			flow_text(text, n);
+			bh_producer_put_text(producer[i], text);
+		} else {
+			bh_producer_put(producer[i], flow_event(n));
+		}
+	}
+}
+
 static void bench_events(struct bench *b, const char *const *names)
 {
 	struct bh_consumer_options options = {
@@ -122,11 +164,12 @@ static void bench_events(struct bench *b, const char *const *names)
 	double put_s;
 	double load;
 	double all_s;
+	struct bh_wbuf text = {};
 	double cpu = cpu_seconds();
 	double cpu_server = cpu_of(bh_bus_server_pid(b->lab.server));
 
 	for (unsigned int i = 0; i < b->producers; i++) {
-		BH_FREE char *dir = bh_asprintf("%s/spool-%s", b->lab.dir, names[i]);
+		BH_FREE char *dir = bh_asprintf("%s/spool-%s-%d", b->lab.dir, names[i], b->as_text);
 		BH_FREE char *who = bh_asprintf("host.%s", names[i]);
 		struct bh_producer_options po = {
 			.spool = {.dir = dir, .producer = names[i], .max_bytes = 1ull << 30}};
@@ -143,9 +186,7 @@ static void bench_events(struct bench *b, const char *const *names)
 	began = bh_time_mono_ns();
 	/* in turns with the loop, as a program would put them */
 	for (uint64_t n = 0; n < b->per_producer; n++) {
-		for (unsigned int i = 0; i < b->producers; i++) {
-			bh_producer_put(producer[i], flow_event(n));
-		}
+		put_round(b, producer, &text, n);
 		if (n % 64 == 63) {
 			uv_run(&b->lab.loop, UV_RUN_NOWAIT);
 		}
@@ -158,24 +199,32 @@ static void bench_events(struct bench *b, const char *const *names)
 	if (getloadavg(&load, 1) != 1) {
 		load = 0;
 	}
-	printf("events: %llu from %u producers in %.2f s (put in %.2f s): %.0f per second, "
+	printf("events as %s: %llu from %u producers in %.2f s (put in %.2f s): %.0f per second, "
 	       "%llu repeats, %.0f events per commit\n",
-	       (unsigned long long)b->stored, b->producers, all_s, put_s, (double)b->stored / all_s,
-	       (unsigned long long)b->repeats, (double)b->stored / (double)b->batches);
+	       b->as_text ? "text" : "trees", (unsigned long long)b->stored, b->producers, all_s,
+	       put_s, (double)b->stored / all_s, (unsigned long long)b->repeats,
+	       (double)b->stored / (double)b->batches);
 	printf("CPU per event: %.1f us for making it, both ends and all clients, %.1f us in "
 	       "nats-server; load was %.1f on %ld cores\n",
 	       (cpu_seconds() - cpu) * 1e6 / (double)b->stored,
 	       (cpu_of(bh_bus_server_pid(b->lab.server)) - cpu_server) * 1e6 / (double)b->stored,
 	       load, sysconf(_SC_NPROCESSORS_ONLN));
+	bh_wbuf_done(&text);
 	bh_consumer_free(consumer);
 	for (unsigned int i = 0; i < b->producers; i++) {
 		bh_producer_free(producer[i]);
 		bh_bus_free(bus[i]);
 	}
 	bh_bus_free(manager);
+	lab_settle(&b->lab, 50);
 }
 
-/* Draining what waits on disk: the consumer's side alone. */
+static void say_rate(const char *what, int count, double began)
+{
+	printf("%s: %.0f per second of CPU\n", what, count / (cpu_seconds() - began));
+}
+
+/* What the other end does with a line: as a tree, and by one pass over it. */
 static void bench_parse(void)
 {
 	enum { COUNT = 200000 };
@@ -188,6 +237,17 @@ static void bench_parse(void)
 	if (bh_event_format(e, &line, &size, NULL)) {
 		abort();
 	}
+	printf("an event has %zu bytes\n", size);
+	cpu = cpu_seconds();
+	for (int i = 0; i < COUNT; i++) {
+		json_t *tree = NULL;
+
+		if (bh_json_load(line, size, BH_EVENT_SIZE_MAX, &tree, NULL)) {
+			abort();
+		}
+		json_decref(tree);
+	}
+	say_rate("read as a tree (jansson)", COUNT, cpu);
 	cpu = cpu_seconds();
 	for (int i = 0; i < COUNT; i++) {
 		struct bh_event event;
@@ -195,10 +255,8 @@ static void bench_parse(void)
 		if (bh_event_parse(line, size, &event, NULL)) {
 			abort();
 		}
-		bh_event_done(&event);
 	}
-	printf("parse: %.0f events of %zu bytes per second of CPU\n", COUNT / (cpu_seconds() - cpu),
-	       size);
+	say_rate("read as text", COUNT, cpu);
 	free(line);
 	json_decref(e);
 }
@@ -208,7 +266,7 @@ static void bench_spool(struct bench *b)
 	enum { COUNT = 100000 };
 	BH_FREE char *dir = bh_asprintf("%s/spool-alone", b->lab.dir);
 	struct bh_spool_options options = {.dir = dir, .producer = "h1", .max_bytes = 1ull << 30};
-	json_t *e = flow_event(1);
+	struct bh_wbuf text = {};
 	struct bh_spool *spool;
 	double cpu;
 	uint64_t seq;
@@ -218,13 +276,24 @@ static void bench_spool(struct bench *b)
 	}
 	cpu = cpu_seconds();
 	for (int i = 0; i < COUNT; i++) {
+		json_t *e = flow_event((uint64_t)i);
+
 		if (bh_spool_append(spool, e, 1, &seq, NULL)) {
 			abort();
 		}
+		json_decref(e);
 	}
-	printf("spool: %.0f appends per second of CPU\n", COUNT / (cpu_seconds() - cpu));
+	say_rate("made as a tree and spooled", COUNT, cpu);
+	cpu = cpu_seconds();
+	for (int i = 0; i < COUNT; i++) {
+		flow_text(&text, (uint64_t)i);
+		if (bh_spool_append_text(spool, &text, 1, &seq, NULL)) {
+			abort();
+		}
+	}
+	say_rate("made as text and spooled", COUNT, cpu);
 	bh_spool_close(spool);
-	json_decref(e);
+	bh_wbuf_done(&text);
 }
 
 struct ping {
@@ -311,6 +380,9 @@ int main(int argc, char **argv)
 	bench_parse();
 	bench_spool(&b);
 	bench_request(&b);
+	bench_events(&b, names);
+	b.stored = b.repeats = b.batches = 0;
+	b.as_text = true;
 	bench_events(&b, names);
 	lab_done(&b.lab);
 	return 0;

@@ -61,7 +61,9 @@ static void keep(struct book *b, const struct bh_event *e)
 		b->next_n += e->gap_count;
 		return;
 	}
-	n = bh_json_u64_or(e->json, "n", UINT64_MAX);
+	if (!bh_jtext_u64(&e->j, "n", INT64_MAX, &n)) {
+		n = UINT64_MAX;
+	}
 	b->disorder += n != b->next_n;
 	b->next_n = n + 1;
 	b->stored++;

@@ -100,7 +100,6 @@ static void read_line(const char *line, size_t size, struct reading *r)
 	switch (bh_event_track(&r->track, &e, &from, &to)) {
 	case BH_TRACK_REPEAT:
 		r->repeats++;
-		bh_event_done(&e);
 		return;
 	case BH_TRACK_EPOCH:
 		r->epochs++;
@@ -117,7 +116,6 @@ static void read_line(const char *line, size_t size, struct reading *r)
 	} else {
 		r->events++;
 	}
-	bh_event_done(&e);
 }
 
 /* Reads and acknowledges at most max_events. */
@@ -582,10 +580,8 @@ static void test_track(void **state)
 	assert_int_equal(bh_event_track(&t, &e, &from, &to), BH_TRACK_NEXT);
 	/* only so many epochs are kept */
 	for (int i = 0; i < 10; i++) {
-		char epoch[BH_UUID_TEXT_SIZE];
-
-		snprintf(epoch, sizeof(epoch), "%08d-1111-4111-8111-111111111111", i);
-		e = (struct bh_event){.epoch = epoch, .seq = 1};
+		e = (struct bh_event){.seq = 1};
+		snprintf(e.epoch, sizeof(e.epoch), "%08d-1111-4111-8111-111111111111", i);
 		assert_int_equal(bh_event_track(&t, &e, &from, &to), BH_TRACK_EPOCH);
 	}
 	assert_int_equal(t.count, BH_EVENT_TRACK_EPOCHS);

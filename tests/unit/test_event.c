@@ -25,6 +25,7 @@ static char *line_of(const char *change, const char *to)
 		  : bh_strdup(base);
 }
 
+/* e's text is gone afterwards. */
 static int parse(const char *change, const char *to, struct bh_event *e)
 {
 	BH_FREE char *line = line_of(change, to);
@@ -35,6 +36,7 @@ static int parse(const char *change, const char *to, struct bh_event *e)
 static void test_round_trip(void **state)
 {
 	BH_JSON json_t *json = bh_event_new("guard.spoofed-mac", BH_SEVERITY_WARNING, WALL);
+	BH_JSON json_t *again = NULL;
 	BH_FREE char *line = NULL;
 	struct bh_event e;
 	size_t size;
@@ -45,7 +47,8 @@ static void test_round_trip(void **state)
 	assert_int_equal(size, strlen(line));
 	assert_null(strchr(line, '\n'));
 	assert_int_equal(bh_event_parse(line, size, &e, NULL), 0);
-	assert_true(json_equal(json, e.json));
+	again = json_loadb(e.j.text, e.j.size, 0, NULL);
+	assert_true(json_equal(json, again));
 	assert_string_equal(e.producer, "h1");
 	assert_string_equal(e.epoch, EPOCH);
 	assert_string_equal(e.type, "guard.spoofed-mac");
@@ -53,7 +56,6 @@ static void test_round_trip(void **state)
 	assert_int_equal(e.seq, 42);
 	assert_int_equal(e.wall_ns, WALL);
 	assert_false(e.is_gap);
-	bh_event_done(&e);
 	/* no truncation of it is an event */
 	for (size_t n = 0; n < size; n++) {
 		assert_true(bh_event_parse(line, n, &e, NULL) < 0);
@@ -74,7 +76,6 @@ static void test_gap(void **state)
 	assert_int_equal(e.gap_from, 3);
 	assert_int_equal(e.gap_to, 9);
 	assert_int_equal(e.gap_count, 7);
-	bh_event_done(&e);
 	free(bh_steal(&line));
 	bh_event_stamp(json, "h1", EPOCH, 9); /* stands for itself */
 	assert_int_equal(bh_event_format(json, &line, &size, NULL), 0);
@@ -109,18 +110,79 @@ static void test_refused(void **state)
 		{"\"info\"", "\"panic\""},
 		{"\"info\"", "null"},
 		{"{", "[{"},
+		{",", ", "},
+		{":", " :"},
+		{"{", "{ "},
+		{"}", "} "},
+		{"}", "}\r"},
+		{"\"v\"", "\"\\u0076\""},
+		{"}", ",\"id\":\"\\u0000\"}"},
+		{"2026-11-22T", "2026-02-29T"},
+		{"2026-11-22T00", "2026-11-22T24"},
 	};
 	struct bh_event e;
 
 	assert_int_equal(parse("", "", &e), 0);
-	bh_event_done(&e);
 	assert_int_equal(parse(".123Z", "Z", &e), 0);
 	assert_int_equal(e.wall_ns % BH_NS_PER_S, 0);
-	bh_event_done(&e);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
 		if (parse(bad[i][0], bad[i][1], &e) >= 0) {
 			fail_msg("accepted with %s", bad[i][1]);
 		}
+	}
+}
+
+/* What the hot path writes is read like what jansson writes. */
+static void test_text(void **state)
+{
+	BH_JSON json_t *json = bh_event_new("flow.refused", BH_SEVERITY_NOTICE, WALL);
+	BH_JSON json_t *same = NULL;
+	struct bh_wbuf w = {};
+	char line[BH_EVENT_SIZE_MAX];
+	BH_FREE char *long_text = bh_alloc(BH_EVENT_SIZE_MAX + 1);
+	struct bh_event e;
+	size_t size;
+
+	json_object_set_new(json, "vm_name", json_string("a \"b\"\\\n\x01\xc3\xbc"));
+	json_object_set_new(json, "net", json_integer(7));
+	json_object_set_new(json, "packets", json_pack("[I, I]", (json_int_t)1, INT64_MAX));
+	bh_event_stamp(json, "h1", EPOCH, 42);
+	bh_event_text_begin(&w, "flow.refused", BH_SEVERITY_NOTICE, WALL);
+	bh_jtext_add_str(&w, "vm_name", "a \"b\"\\\n\x01\xc3\xbc");
+	bh_jtext_add_u64(&w, "net", 7);
+	bh_jtext_add_pair(&w, "packets", 1, INT64_MAX);
+	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 42, line, &size, NULL), 0);
+	assert_int_equal(bh_event_parse(line, size, &e, NULL), 0);
+	assert_int_equal(e.seq, 42);
+	assert_int_equal(e.wall_ns, WALL);
+	same = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+	assert_true(json_equal(json, same));
+	/* bytes that are no text don't make a line that nobody can read */
+	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
+	bh_jtext_add_str(&w, "vm_name", "\xff\xc0\xaf\xed\xa0\x80x\xf0\x9f\x98");
+	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), 0);
+	assert_int_equal(bh_event_parse(line, size, &e, NULL), 0);
+	memset(long_text, 'x', BH_EVENT_SIZE_MAX);
+	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
+	bh_jtext_add_str(&w, "text", long_text);
+	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), -EMSGSIZE);
+	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
+	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), 0);
+	bh_wbuf_done(&w);
+}
+
+/* Against the C library, over four centuries. */
+static void test_time(void **state)
+{
+	for (uint64_t s = 0; s < 16000000000ull; s += 86400ull * 13 + 4321) {
+		char text[BH_TIME_TEXT_SIZE];
+		BH_FREE char *line = NULL;
+		struct bh_event e;
+
+		bh_time_format(s * BH_NS_PER_S + 5 * BH_NS_PER_MS, text);
+		line = line_of("2026-11-22T00:00:00.123Z", text);
+		assert_int_equal(bh_event_parse(line, strlen(line), &e, NULL), 0);
+		assert_int_equal(e.wall_ns, s * BH_NS_PER_S + 5 * BH_NS_PER_MS);
 	}
 }
 
@@ -144,10 +206,9 @@ static void test_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_gap),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_size),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_gap),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_text),
+		cmocka_unit_test(test_time),	   cmocka_unit_test(test_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,31 +80,51 @@ struct manager_events {
 static void rows_clear(struct rows *rows)
 {
 	bh_vec_foreach (row, rows) {
-		json_decref(row->json);
+		free(row->body);
 	}
 	rows->count = 0;
 }
 
-static void push(struct manager_events *ev, struct rows *rows, json_t *json, const char *host)
+/* host: who sent it; NULL: the manager. */
+static struct manager_event_row *push(struct manager_events *ev, struct rows *rows,
+				      const struct bh_jtext *event, const char *host)
 {
 	struct manager_event_row *row = bh_vec_push(rows);
 	enum bh_severity severity = BH_SEVERITY_INFO;
+	char text[16];
 
-	row->json = json;
-	snprintf(row->type, sizeof(row->type), "%s", bh_json_str_or(json, "type", ""));
-	if (bh_severity_parse(bh_json_str_or(json, "severity", ""), &severity) < 0) {
+	(void)bh_jtext_str(event, "type", row->type, sizeof(row->type));
+	if (!bh_jtext_str(event, "severity", text, sizeof(text)) ||
+	    bh_severity_parse(text, &severity) < 0) {
 		severity = BH_SEVERITY_INFO;
 	}
 	row->severity = (int)severity;
-	row->wall_ns = (int64_t)bh_time_wall_ns();
-	if (host) {
+	if (host && bh_jtext_find(event, "host")) {
 		/* Who sent it is who it is about: nobody speaks for another host. */
-		const char *says = bh_json_str_or(json, "host", host);
+		char says[BH_NAME_MAX + 1];
 
+		(void)bh_jtext_str(event, "host", says, sizeof(says));
 		bh_counter_add(&events_wrong_host, strcmp(says, host) != 0);
-		json_object_set_new(json, "host", json_string(host));
 	}
-	manager_names_add(ev->names, row, bh_time_mono_ns());
+	row->wall_ns = (int64_t)bh_time_wall_ns();
+	manager_names_add(ev->names, event, host, row, bh_time_mono_ns());
+	return row;
+}
+
+/* One that was made here, of whatever: takes over json. */
+static void push_json(struct manager_events *ev, struct rows *rows, json_t *json, const char *host)
+{
+	BH_FREE char *text = json_dumps(json, JSON_COMPACT);
+	struct bh_jtext event;
+	struct bh_diag diag = {};
+
+	json_decref(json);
+	if (!text || bh_jtext_parse(text, strlen(text), &event, &diag)) {
+		bh_counter_add(&events_own_dropped, 1);
+		bh_log_limited(BH_LOG_ERROR, "events", 3, "an own event: %s", diag.text);
+		return;
+	}
+	(void)push(ev, rows, &event, host);
 }
 
 static struct producer *producer_of(struct manager_events *ev, const char *name)
@@ -132,7 +152,7 @@ static void take_gap(struct manager_events *ev, const char *producer, uint64_t f
 	bh_counter_add(&events_missing, count);
 	ev->missing_staged += count;
 	json_object_set_new(gap, "producer", json_string(producer));
-	push(ev, &ev->work, gap, producer);
+	push_json(ev, &ev->work, gap, producer);
 }
 
 static void take_event(struct manager_events *ev, struct producer *p, const struct bh_event *event)
@@ -151,8 +171,7 @@ static void take_event(struct manager_events *ev, struct producer *p, const stru
 		bh_counter_add(&events_declared_lost, event->gap_count);
 		ev->missing_staged += event->gap_count;
 	}
-	push(ev, &ev->work, json_incref(event->json), p->name);
-	ev->work.items[ev->work.count - 1].wall_ns = (int64_t)event->wall_ns;
+	push(ev, &ev->work, &event->j, p->name)->wall_ns = (int64_t)event->wall_ns;
 }
 
 /* ---- the worker: only this touches the writer while busy ---- */
@@ -160,14 +179,12 @@ static void take_event(struct manager_events *ev, struct producer *p, const stru
 static int write_row(struct manager_db *db, const struct manager_event_row *row,
 		     struct bh_diag *diag)
 {
-	BH_FREE char *body = json_dumps(row->json, JSON_COMPACT);
-
 	return manager_db_run(db, diag,
 			      "INSERT INTO events (time, severity, type, host, vm, peer, verdict,"
 			      " body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 			      "iitttttt", row->wall_ns, (int64_t)row->severity, row->type,
 			      row->host, *row->vm ? row->vm : NULL, *row->peer ? row->peer : NULL,
-			      *row->verdict ? row->verdict : NULL, body ? body : "{}");
+			      *row->verdict ? row->verdict : NULL, row->body);
 }
 
 static int write_producers(struct manager_events *ev, struct bh_diag *diag)
@@ -368,7 +385,7 @@ void manager_events_own(struct manager_events *ev, const char *type, enum bh_sev
 		return;
 	}
 	bh_event_stamp(event, "manager", ev->epoch, ++ev->seq);
-	push(ev, &ev->own, event, NULL);
+	push_json(ev, &ev->own, event, NULL);
 	start(ev);
 }
 

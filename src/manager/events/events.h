@@ -83,7 +83,7 @@ json_t *manager_events_stats(const struct manager_events *ev);
 
 /* ---- internal to events/ ---- */
 struct manager_event_row {
-	json_t *json; /* owned */
+	char *body; /* owned; one JSON object */
 	int64_t wall_ns;
 	int severity;
 	char type[BH_EVENT_TYPE_MAX + 1];
@@ -95,8 +95,10 @@ struct manager_names;
 struct manager_names *manager_names_new(struct manager_inventory *inv,
 					struct manager_rulebook *book);
 void manager_names_free(struct manager_names *names);
-/* Fills the columns of row from its json and adds names to it. */
-void manager_names_add(struct manager_names *names, struct manager_event_row *row,
-		       uint64_t mono_ns);
+/* Fills host, vm, peer, verdict and body of row from the event, names added. host: who sent it, which
+ * is then who it is about, and what only the manager may say is left out; NULL for the manager's
+ * own. */
+void manager_names_add(struct manager_names *names, const struct bh_jtext *event, const char *host,
+		       struct manager_event_row *row, uint64_t mono_ns);
 
 #endif

@@ -3,7 +3,6 @@
  * at most once a second, so a burst of events costs a hash lookup each. */
 #include "manager/events/events.h"
 
-#include "base/json.h"
 #include "base/time.h"
 
 #include <uthash.h>
@@ -76,86 +75,158 @@ static void index_addresses(struct manager_names *names)
 	bh_vec_done(&addrs);
 }
 
-static const struct entry *find(struct manager_names *names, const json_t *json, const char *member)
+static const struct entry *find(struct manager_names *names, const struct bh_jtext *event,
+				const char *member)
 {
+	char text[BH_ADDR_TEXT_SIZE];
 	struct entry key = {}, *e;
+	uint64_t net = 0;
 
-	key.key.net = (uint32_t)bh_json_u64_or(json, "net", 0);
-	if (bh_addr_parse(bh_json_str_or(json, member, ""), key.key.addr) < 0) {
+	if (!bh_jtext_str(event, member, text, sizeof(text)) ||
+	    bh_addr_parse(text, key.key.addr) < 0) {
 		return NULL;
 	}
+	(void)bh_jtext_u64(event, "net", UINT32_MAX, &net);
+	key.key.net = (uint32_t)net;
 	HASH_FIND(hh, names->entries, &key.key, sizeof(key.key), e);
 	return e;
 }
 
-static void add_rule(struct manager_names *names, json_t *json, const char *member,
-		     const char *text_member)
+/* ---- the body: what the event says, but for what the manager says instead ---- */
+
+struct said {
+	const char *key;
+	const char *text; /* NULL: nothing */
+	bool ours;	  /* a host may not say it at all */
+};
+
+enum said_which {
+	SAID_HOST,
+	SAID_ID, /* readers of pages put it before the rest */
+	SAID_VERDICT,
+	SAID_RULE,
+	SAID_OTHER_RULE,
+	SAID_SRC_VM,
+	SAID_DST_VM,
+	SAID_VM_NAME,
+	SAID_TENANT,
+	SAID_COUNT
+};
+
+static void said_init(struct said said[SAID_COUNT])
 {
-	uint64_t number = bh_json_u64_or(json, member, 0);
+	static const struct said none[SAID_COUNT] = {
+		[SAID_HOST] = {"host", NULL, true},
+		[SAID_ID] = {"id", NULL, true},
+		[SAID_VERDICT] = {"verdict", NULL, true},
+		[SAID_RULE] = {"rule_text", NULL, true},
+		[SAID_OTHER_RULE] = {"other_rule_text", NULL, true},
+		[SAID_SRC_VM] = {"src_vm", NULL, true},
+		[SAID_DST_VM] = {"dst_vm", NULL, true},
+		[SAID_VM_NAME] = {"vm_name", NULL, false},
+		[SAID_TENANT] = {"tenant", NULL, false},
+	};
+
+	memcpy(said, none, sizeof(none));
+}
+
+static bool replaced(const struct said said[SAID_COUNT], const struct bh_jtext *event,
+		     const struct bh_jtext_member *m, bool foreign)
+{
+	for (size_t i = 0; i < SAID_COUNT; i++) {
+		if ((said[i].text || (foreign && said[i].ours)) &&
+		    bh_jtext_key_is(event, m, said[i].key)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static char *body_of(const struct bh_jtext *event, const struct said said[SAID_COUNT], bool foreign)
+{
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	bh_wbuf_u8(&w, '{');
+	for (unsigned int i = 0; i < event->count; i++) {
+		if (!replaced(said, event, &event->members[i], foreign)) {
+			bh_jtext_add_member(&w, event, &event->members[i]);
+		}
+	}
+	for (size_t i = 0; i < SAID_COUNT; i++) {
+		if (said[i].text) {
+			bh_jtext_add_str(&w, said[i].key, said[i].text);
+		}
+	}
+	bh_wbuf_u8(&w, '}');
+	(void)bh_wbuf_cstr(&w);
+	return (char *)w.data;
+}
+
+/* ---- what the manager knows ---- */
+
+static const char *rule_text(struct manager_names *names, const struct bh_jtext *event,
+			     const char *member)
+{
+	uint64_t number;
 	const char *text;
 
-	if (!number || number > UINT32_MAX) {
-		return;
+	if (!bh_jtext_u64(event, member, UINT32_MAX, &number) || !number) {
+		return NULL;
 	}
 	text = manager_rulebook_text(names->book, (uint32_t)number);
-	if (*text) {
-		json_object_set_new(json, text_member, json_string(text));
+	return *text ? text : NULL;
+}
+
+static void say_flow(struct manager_names *names, const struct bh_jtext *event,
+		     struct manager_event_row *row, struct said said[SAID_COUNT])
+{
+	const struct entry *src = find(names, event, "src");
+	const struct entry *dst = find(names, event, "dst");
+	const struct entry *peer = src && strcmp(src->uuid, row->vm)   ? src
+				   : dst && strcmp(dst->uuid, row->vm) ? dst
+								       : NULL;
+
+	if (bh_jtext_str(event, "action", row->verdict, sizeof(row->verdict)) && *row->verdict) {
+		said[SAID_VERDICT].text = row->verdict;
+	}
+	said[SAID_RULE].text = rule_text(names, event, "rule");
+	said[SAID_OTHER_RULE].text = rule_text(names, event, "other_rule");
+	said[SAID_SRC_VM].text = src ? src->name : NULL;
+	said[SAID_DST_VM].text = dst ? dst->name : NULL;
+	if (peer) {
+		memcpy(row->peer, peer->uuid, sizeof(row->peer));
 	}
 }
 
-static void copy(char *to, size_t size, const char *from)
+void manager_names_add(struct manager_names *names, const struct bh_jtext *event, const char *host,
+		       struct manager_event_row *row, uint64_t mono_ns)
 {
-	if (strlen(from) < size) {
-		memcpy(to, from, strlen(from) + 1);
-	}
-}
-
-static void add_ends(struct manager_names *names, struct manager_event_row *row)
-{
-	const struct entry *src = find(names, row->json, "src");
-	const struct entry *dst = find(names, row->json, "dst");
-
-	if (src) {
-		json_object_set_new(row->json, "src_vm", json_string(src->name));
-	}
-	if (dst) {
-		json_object_set_new(row->json, "dst_vm", json_string(dst->name));
-	}
-	if (src && strcmp(src->uuid, row->vm) != 0) {
-		copy(row->peer, sizeof(row->peer), src->uuid);
-	} else if (dst && strcmp(dst->uuid, row->vm) != 0) {
-		copy(row->peer, sizeof(row->peer), dst->uuid);
-	}
-}
-
-void manager_names_add(struct manager_names *names, struct manager_event_row *row, uint64_t mono_ns)
-{
-	const char *action = bh_json_str_or(row->json, "action", "");
-	struct manager_vm *vm;
+	struct said said[SAID_COUNT];
+	struct manager_vm *vm = NULL;
 
 	if (!names->made_ns || mono_ns > names->made_ns + BH_NS_PER_S) {
 		names->made_ns = mono_ns;
 		index_addresses(names);
 	}
-	copy(row->host, sizeof(row->host), bh_json_str_or(row->json, "host", ""));
-	copy(row->vm, sizeof(row->vm), bh_json_str_or(row->json, "vm", ""));
-	if (*row->vm) {
+	said_init(said);
+	if (host) {
+		snprintf(row->host, sizeof(row->host), "%s", host);
+		said[SAID_HOST].text = host;
+	} else {
+		(void)bh_jtext_str(event, "host", row->host, sizeof(row->host));
+	}
+	if (bh_jtext_str(event, "vm", row->vm, sizeof(row->vm)) && *row->vm) {
 		HASH_FIND_STR(names->inv->vms, row->vm, vm);
-		if (vm) {
-			json_object_set_new(row->json, "vm_name", json_string(vm->report.name));
-			json_object_set_new(row->json, "tenant", json_string(vm->tenant->name));
-		}
 	}
-	if (strncmp(row->type, "flow.", 5) != 0 && strncmp(row->type, "guard.", 6) != 0) {
-		return;
+	if (vm) {
+		said[SAID_VM_NAME].text = vm->report.name;
+		said[SAID_TENANT].text = vm->tenant->name;
 	}
-	if (*action) {
-		copy(row->verdict, sizeof(row->verdict), action);
-		json_object_set_new(row->json, "verdict", json_string(action));
+	if (strncmp(row->type, "flow.", 5) == 0 || strncmp(row->type, "guard.", 6) == 0) {
+		say_flow(names, event, row, said);
 	}
-	add_rule(names, row->json, "rule", "rule_text");
-	add_rule(names, row->json, "other_rule", "other_rule_text");
-	add_ends(names, row);
+	row->body = body_of(event, said, host != NULL);
 }
 
 struct manager_names *manager_names_new(struct manager_inventory *inv,
