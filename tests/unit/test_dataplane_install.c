@@ -394,6 +394,116 @@ static void drift_is_found_and_repaired(void **state)
 	must_destroy(dp);
 }
 
+/* ---- in steps ---- */
+
+/* A delta of sample(0) that is begun in a dataplane that holds nothing. */
+static struct hostd_dp *begin_sample(struct bh_image *image)
+{
+	struct hostd_dp_options options;
+	struct bh_image *empty = bh_image_new();
+	struct bh_delta *delta = bh_delta_between(empty, image);
+	struct hostd_dp *dp;
+
+	world_options(&world, &options);
+	dp = must_open(&options, false);
+	assert_false(hostd_dp_working(dp));
+	assert_int_equal(hostd_dp_apply_step(dp, 1, NULL, NULL), -ENOENT);
+	assert_int_equal(hostd_dp_apply_begin(dp, delta, NULL), 0);
+	assert_int_equal(hostd_dp_apply_begin(dp, delta, NULL), -EBUSY);
+	assert_true(hostd_dp_working(dp));
+	bh_delta_free(delta); /* begin has copied it */
+	bh_image_free(empty);
+	return dp;
+}
+
+static void must_hold_nothing(struct hostd_dp *dp, uint32_t gen)
+{
+	struct bh_hash zero = {};
+
+	assert_true(bh_hash_equal(hostd_dp_hash(dp), &zero));
+	assert_int_equal(hostd_dp_gen(dp), gen);
+}
+
+static void installs_in_steps(void **state)
+{
+	struct bh_image *image = sample(0);
+	struct hostd_dp *dp = begin_sample(image);
+	struct hostd_dp_nic_key key = world_key(0);
+	struct hostd_dp_nic_status status;
+	struct hostd_dp_report report;
+	uint32_t gen = hostd_dp_gen(dp);
+	int steps = 0, r;
+
+	while ((r = hostd_dp_apply_step(dp, 50, &report, NULL)) == HOSTD_DP_MORE) {
+		steps++;
+		must_hold_nothing(dp, gen);
+		/* Who only looks is answered, settling has nothing to do, verify waits. */
+		assert_int_equal(hostd_dp_nic_status(dp, &key, &status, NULL), 0);
+		assert_false(status.fed);
+		assert_int_equal(hostd_dp_settle(dp, NULL), 0);
+		assert_int_equal(hostd_dp_reap(dp, NULL), 0);
+		assert_int_equal(hostd_dp_verify(dp, 1000000, NULL), 1);
+		assert_true(hostd_dp_working(dp));
+	}
+	assert_int_equal(r, 0);
+	assert_true(steps > 10);
+	assert_int_equal(report.gen, gen + 1);
+	assert_true(bh_hash_equal(&report.hash, bh_image_hash(image)));
+	assert_int_equal(hostd_dp_nic_status(dp, &key, &status, NULL), 0);
+	assert_true(status.fed);
+	assert_int_equal(verify_whole(dp), 0);
+	bh_image_free(image);
+	must_destroy(dp);
+}
+
+/* Whoever changes something in the middle has the commit done first; its result is not lost. */
+static void a_change_lets_the_steps_finish(void **state)
+{
+	struct bh_image *image = sample(0), *next = sample(1);
+	struct bh_delta *delta = bh_delta_between(image, next);
+	struct hostd_dp *dp = begin_sample(image);
+	struct hostd_dp_nic_key key = world_key(5);
+	struct hostd_dp_report first, second;
+
+	assert_int_equal(hostd_dp_apply_step(dp, 50, NULL, NULL), HOSTD_DP_MORE);
+	assert_int_equal(hostd_dp_set_open(dp, &key, true, NULL), 0);
+	assert_false(hostd_dp_working(dp));
+	assert_true(bh_hash_equal(hostd_dp_hash(dp), bh_image_hash(image)));
+	/* A newer delta too. */
+	assert_int_equal(hostd_dp_apply(dp, delta, &second, NULL), 0);
+	assert_int_equal(hostd_dp_apply_step(dp, 50, &first, NULL), 0);
+	assert_true(bh_hash_equal(&first.hash, bh_image_hash(image)));
+	assert_true(bh_hash_equal(&second.hash, bh_image_hash(next)));
+	assert_int_equal(verify_whole(dp), 0);
+	assert_int_equal(hostd_dp_apply_step(dp, 50, &first, NULL), -ENOENT);
+	bh_delta_free(delta);
+	bh_image_free(image);
+	bh_image_free(next);
+	must_destroy(dp);
+}
+
+static void a_stop_takes_the_steps_back(void **state)
+{
+	for (int steps = 0; steps < 60; steps += 7) { /* planning, writing, reading back */
+		struct bh_image *image = sample(0);
+		struct hostd_dp *dp = begin_sample(image);
+		struct hostd_dp_options options;
+		uint32_t gen = hostd_dp_gen(dp);
+
+		for (int i = 0; i < steps && hostd_dp_working(dp); i++) {
+			assert_true(hostd_dp_apply_step(dp, 25, NULL, NULL) == HOSTD_DP_MORE);
+		}
+		assert_true(hostd_dp_working(dp));
+		world_options(&world, &options);
+		hostd_dp_close(dp);
+		dp = must_open(&options, true);
+		must_hold_nothing(dp, gen);
+		assert_int_equal(verify_whole(dp), 0);
+		bh_image_free(image);
+		must_destroy(dp);
+	}
+}
+
 static void host_address_hides_a_record(void **state)
 {
 	struct hostd_dp_options options;
@@ -545,6 +655,9 @@ int main(void)
 		cmocka_unit_test(recovers_after_flip),
 		cmocka_unit_test(recovers_before_flip),
 		cmocka_unit_test(drift_is_found_and_repaired),
+		cmocka_unit_test(installs_in_steps),
+		cmocka_unit_test(a_change_lets_the_steps_finish),
+		cmocka_unit_test(a_stop_takes_the_steps_back),
 		cmocka_unit_test(host_address_hides_a_record),
 		cmocka_unit_test(learned_addresses_are_local),
 		cmocka_unit_test(nic_indexes_are_freed_clean),

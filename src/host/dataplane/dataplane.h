@@ -37,7 +37,8 @@ enum hostd_dp_error {
 	HOSTD_DP_FULL = 1, /* does not fit; see hostd_dp_report.need; nothing changed */
 	HOSTD_DP_BUSY = 2, /* another process holds this pin folder */
 	HOSTD_DP_INVALID =
-		3, /* the records contradict each other (diag says how); nothing changed */
+		3,	   /* the records contradict each other (diag says how); nothing changed */
+	HOSTD_DP_MORE = 4, /* no error: call the step again */
 };
 
 enum hostd_dp_attach { HOSTD_DP_ATTACH_AUTO, HOSTD_DP_ATTACH_TCX, HOSTD_DP_ATTACH_CLSACT };
@@ -114,6 +115,20 @@ struct hostd_dp_report {
  * NULL; hash and gen are set always. */
 [[nodiscard]] int hostd_dp_apply(struct hostd_dp *dp, const struct bh_delta *delta,
 				 struct hostd_dp_report *ret_report, struct bh_diag *diag);
+/* The same in steps, for whoever has a loop to turn. begin copies what it needs of the delta; each
+ * step does about `budget` record operations (each record is planned, written and read back, about
+ * 2 us each) and returns HOSTD_DP_MORE until it returns as hostd_dp_apply does. Packets see the old
+ * generation until the last step. Whatever else of this module is called meanwhile works: what only
+ * looks sees the old state; what changes something (bind, unbind, set_open, apply, sync, changed
+ * host addresses) first does the rest of the commit in one go, whose result the next step tells;
+ * verify waits; close takes back. begin returns -EBUSY until the last result was told. */
+[[nodiscard]] int hostd_dp_apply_begin(struct hostd_dp *dp, const struct bh_delta *delta,
+				       struct bh_diag *diag);
+[[nodiscard]] int hostd_dp_apply_step(struct hostd_dp *dp, size_t budget,
+				      struct hostd_dp_report *ret_report, struct bh_diag *diag);
+/* Takes back what is in work; does nothing when nothing is. */
+void hostd_dp_apply_abort(struct hostd_dp *dp);
+bool hostd_dp_working(const struct hostd_dp *dp); /* steps are left */
 /* Makes the kernel hold exactly this image, whatever it holds now, touching only what differs. For
  * adoption and for repair. Reads every table (about 0.3 s for 100,000 records). */
 [[nodiscard]] int hostd_dp_sync(struct hostd_dp *dp, const struct bh_image *image,

@@ -61,13 +61,40 @@ static int drop(struct hostd_dp *dp, struct dp_host_addr *a)
 	return r;
 }
 
+static bool same(const struct hostd_dp *dp, uint32_t net, const uint8_t (*addrs)[16], size_t count)
+{
+	struct dp_host_addr *a, *tmp;
+	size_t missing = 0;
+
+	HASH_ITER (hh, dp->host_addrs, a, tmp) {
+		a->marked = false;
+		missing += a->key.net == net;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct bh_addr_key key = {.net = net};
+
+		memcpy(key.addr, addrs[i], 16);
+		a = dp_host_addr_find(dp, &key);
+		if (!a) {
+			return false;
+		}
+		missing -= !a->marked;
+		a->marked = true;
+	}
+	return !missing;
+}
+
 int hostd_dp_set_host_addrs(struct hostd_dp *dp, uint32_t net, const uint8_t (*addrs)[16],
 			    size_t count, struct bh_diag *diag)
 {
 	struct dp_host_addr *a, *tmp;
 	bool dropped = false;
-	int r = hostd_dp_settle(dp, diag);
+	int r;
 
+	if (same(dp, net, addrs, count)) {
+		return 0;
+	}
+	r = dp_ready(dp, diag);
 	if (r) {
 		return r;
 	}

@@ -8,7 +8,8 @@
  *   nics.c      NIC indexes
  *   codec.c     record <-> key and value of a map
  *   load.c      open, adopt, close, destroy
- *   install.c   one commit
+ *   plan.c      what a commit has to do
+ *   install.c   doing it
  *   lists.c     its CIDR and range lists
  *   scan.c      everything from the kernel: adoption, recovery, verify, compare, sync
  *   ports.c     devices, uplinks, bridges
@@ -144,6 +145,7 @@ struct dp_op {
 };
 
 struct dp_commit;
+struct dp_work;
 struct dp_verify;
 
 struct hostd_dp {
@@ -170,6 +172,7 @@ struct hostd_dp {
 	struct bh_hash hash;
 	struct bh_hasher *hasher;
 
+	struct dp_work *work;	   /* begun by hostd_dp_apply_begin, result not taken */
 	struct dp_commit *pending; /* flipped, not settled */
 	struct dp_verify *verify;
 
@@ -275,7 +278,7 @@ uint32_t dp_scope_take(struct hostd_dp *dp);
 [[nodiscard]] int dp_lists_erase(struct hostd_dp *dp, const struct dp_lists *l,
 				 struct bh_diag *diag);
 
-/* ---- install.c ---- */
+/* ---- plan.c, install.c ---- */
 struct dp_change {
 	struct bh_rec rec;
 	uint8_t key[BH_REC_KEY_MAX]; /* of rec, zeros behind it: what is sorted by */
@@ -286,6 +289,10 @@ struct dp_changes {
 	BH_VEC(struct dp_change) list;
 };
 void dp_changes_add(struct dp_changes *changes, const struct bh_rec *rec, bool put);
+/* What any function does first that changes maps or the model: lets the commit in work finish, and
+ * settles. */
+[[nodiscard]] int dp_ready(struct hostd_dp *dp, struct bh_diag *diag);
+/* Takes the list over, whatever comes out. */
 [[nodiscard]] int dp_commit_changes(struct hostd_dp *dp, struct dp_changes *changes,
 				    struct hostd_dp_report *ret_report, struct bh_diag *diag);
 

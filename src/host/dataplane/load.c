@@ -250,6 +250,7 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 static void release(struct hostd_dp *dp)
 {
 	dp_events_close(dp);
+	hostd_dp_apply_abort(dp);
 	dp_commit_drop(dp);
 	dp_verify_done(dp);
 	dp_lists_done(dp);
@@ -302,6 +303,7 @@ int hostd_dp_open(const struct hostd_dp_options *options, struct hostd_dp **ret_
 void hostd_dp_close(struct hostd_dp *dp)
 {
 	if (dp) {
+		hostd_dp_apply_abort(dp);
 		(void)!hostd_dp_settle(dp, NULL); /* else the next open does it */
 		release(dp);
 	}
@@ -310,8 +312,10 @@ void hostd_dp_close(struct hostd_dp *dp)
 int hostd_dp_destroy(struct hostd_dp *dp, struct bh_diag *diag)
 {
 	char path[PATH_MAX];
-	int r = dp_purge(dp->pin_dir, diag);
+	int r;
 
+	hostd_dp_apply_abort(dp);
+	r = dp_purge(dp->pin_dir, diag);
 	snprintf(path, sizeof(path), "%s", dp->pin_dir);
 	release(dp);
 	if (!r) {

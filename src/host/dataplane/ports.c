@@ -102,7 +102,7 @@ int hostd_dp_bind(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 {
 	struct bh_port value = {.kind = BH_PORT_NIC, .bridge = device->bridge};
 	struct dp_nic *nic;
-	int r = hostd_dp_settle(dp, diag);
+	int r = dp_ready(dp, diag);
 
 	if (r) {
 		return r;
@@ -140,18 +140,19 @@ int hostd_dp_bind(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 int hostd_dp_unbind(struct hostd_dp *dp, const struct hostd_dp_nic_key *key, struct bh_diag *diag)
 {
 	struct dp_nic *nic = dp_nic_find(dp, key->vm, key->mac);
-	struct dp_port *port = nic ? port_find(dp, nic->device.ifindex) : NULL;
-	int r = hostd_dp_settle(dp, diag);
 
-	return r || !port ? r : port_remove(dp, port, diag);
+	return nic && nic->device.ifindex ? hostd_dp_unbind_port(dp, nic->device.ifindex, diag) : 0;
 }
 
 static int bind_port(struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind, uint32_t bridge,
 		     struct bh_diag *diag)
 {
 	struct bh_port value = {.kind = kind, .bridge = bridge};
-	int r;
+	int r = dp_ready(dp, diag);
 
+	if (r) {
+		return r;
+	}
 	if (!device_exists(ifindex)) {
 		return bh_diag_set(diag, -ENODEV, "there is no device %u", ifindex);
 	}
@@ -172,8 +173,8 @@ int hostd_dp_bind_bridge(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *
 
 int hostd_dp_unbind_port(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag)
 {
+	int r = port_find(dp, ifindex) ? dp_ready(dp, diag) : 0;
 	struct dp_port *port = port_find(dp, ifindex);
-	int r = hostd_dp_settle(dp, diag);
 
 	return r || !port ? r : port_remove(dp, port, diag);
 }
@@ -181,8 +182,8 @@ int hostd_dp_unbind_port(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *
 int hostd_dp_set_open(struct hostd_dp *dp, const struct hostd_dp_nic_key *key, bool open,
 		      struct bh_diag *diag)
 {
+	int r = dp_ready(dp, diag);
 	struct dp_nic *nic = dp_nic_find(dp, key->vm, key->mac);
-	int r = hostd_dp_settle(dp, diag);
 
 	if (r || (!nic && !open)) {
 		return r;
@@ -196,14 +197,20 @@ int hostd_dp_set_open(struct hostd_dp *dp, const struct hostd_dp_nic_key *key, b
 	return r ? r : dp_nic_release(dp, nic, diag);
 }
 
+static bool port_gone(const struct hostd_dp *dp, const struct dp_port *port)
+{
+	return !device_exists(port->ifindex) || !dp_attached_any(dp, port->ifindex);
+}
+
 int hostd_dp_reap(struct hostd_dp *dp, struct bh_diag *diag)
 {
 	struct dp_port *port, *tmp;
-	int gone = 0, r = hostd_dp_settle(dp, diag);
+	int gone = 0, r = 0;
 
 	HASH_ITER (hh, dp->ports, port, tmp) {
-		if (!r && (!device_exists(port->ifindex) || !dp_attached_any(dp, port->ifindex))) {
-			r = port_remove(dp, port, diag);
+		if (!r && port_gone(dp, port)) {
+			r = dp_ready(dp, diag);
+			r = r ? r : port_remove(dp, port, diag);
 			gone++;
 		}
 	}
@@ -350,7 +357,7 @@ int dp_ports_adopt(struct hostd_dp *dp, struct hostd_dp_open_info *info, struct 
 		if (r) {
 			break;
 		}
-		if (!device_exists(port->ifindex) || !dp_attached_any(dp, port->ifindex)) {
+		if (port_gone(dp, port)) {
 			r = port_remove(dp, port, diag);
 			info->gone++;
 		} else {

@@ -415,8 +415,12 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 {
 	size_t seen = 0;
 	struct dp_verify *v;
-	int r = hostd_dp_settle(dp, diag);
+	int r;
 
+	if (hostd_dp_working(dp)) {
+		return 1; /* slots differ now, and should */
+	}
+	r = hostd_dp_settle(dp, diag);
 	if (!r && !dp->verify) {
 		dp->verify = bh_alloc(sizeof(*dp->verify));
 		dp->verify->sum.hasher = dp->hasher;
@@ -614,7 +618,7 @@ int hostd_dp_compare(struct hostd_dp *dp, const struct bh_image *image, hostd_dp
 	struct compare c = {.dp = dp, .fn = fn, .arg = arg};
 	struct dp_lists **index;
 	size_t count;
-	int r = hostd_dp_settle(dp, diag);
+	int r = dp_ready(dp, diag);
 
 	if (r) {
 		return r;
@@ -685,7 +689,7 @@ int hostd_dp_sync(struct hostd_dp *dp, const struct bh_image *image,
 		  struct hostd_dp_report *ret_report, struct bh_diag *diag)
 {
 	struct dp_changes changes = {};
-	int r = hostd_dp_settle(dp, diag);
+	int r = dp_ready(dp, diag);
 
 	if (ret_report) {
 		*ret_report = (struct hostd_dp_report){.hash = dp->hash, .gen = dp->ctl->gen};
