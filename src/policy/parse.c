@@ -611,6 +611,9 @@ static int read_rule_name(const struct policy_reading *rd, const struct yaml_tre
 	if (!r && strlen(node->text) > 128) {
 		r = policy_fail(rd, node, "a rule's name has at most 128 bytes");
 	}
+	if (!r && strpbrk(node->text, "\n\t")) {
+		r = policy_fail(rd, node, "a rule's name is one line without control characters");
+	}
 	if (!r) {
 		*ret_name = policy_arena_strdup(rd->arena, node->text);
 	}

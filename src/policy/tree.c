@@ -12,6 +12,8 @@
 struct yaml_reader {
 	yaml_parser_t parser;
 	const char *file;
+	const char *input; /* what the parser reads */
+	size_t input_size;
 	char *repaired_text;	       /* owned, or NULL */
 	BH_VEC(unsigned int) repaired; /* lines (from 0) that were moved two columns to the right */
 	unsigned int first_line;
@@ -72,7 +74,8 @@ static void repair_flat(struct yaml_reader *reader, const char *text, size_t siz
 	}
 	if (reader->repaired.count) {
 		reader->repaired_text = (char *)w.data;
-		yaml_parser_set_input_string(&reader->parser, w.data, w.size);
+		reader->input = reader->repaired_text;
+		reader->input_size = w.size;
 	} else {
 		bh_wbuf_done(&w);
 	}
@@ -96,19 +99,24 @@ struct yaml_reader *yaml_reader_new(const char *text, size_t size, const char *f
 {
 	struct yaml_reader *reader = bh_alloc(sizeof(*reader));
 
-	text = size ? text : ""; /* libyaml takes no NULL */
+	text = size ? text : "";		       /* libyaml takes no NULL */
+	if (line_starts(text, size, "\xef\xbb\xbf")) { /* a byte order mark: editors leave it */
+		text += 3;
+		size -= 3;
+	}
 	if (!yaml_parser_initialize(&reader->parser)) {
 		abort();
 	}
 	reader->file = file;
 	reader->first_line = first_line ? first_line : 1;
 	yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
+	reader->input = text;
+	reader->input_size = size;
 	if (has_flat_head(text, size)) {
 		repair_flat(reader, text, size);
 	}
-	if (!reader->repaired_text) {
-		yaml_parser_set_input_string(&reader->parser, (const unsigned char *)text, size);
-	}
+	yaml_parser_set_input_string(&reader->parser, (const unsigned char *)reader->input,
+				     reader->input_size);
 	return reader;
 }
 
@@ -170,6 +178,28 @@ static int fail_at(const struct yaml_reader *reader, const yaml_mark_t *mark, in
 	return bh_diag_at(diag, err, reader->file, line, column, "%s", text);
 }
 
+/* Bytes that are no text: the parser reads ahead of its marks, so their place is counted here. */
+static int fail_encoding(const struct yaml_reader *reader, struct bh_diag *diag)
+{
+	const yaml_parser_t *p = &reader->parser;
+	yaml_mark_t mark = {};
+	unsigned int line;
+	unsigned int column;
+
+	for (size_t i = 0; i < p->problem_offset && i < reader->input_size; i++) {
+		if (reader->input[i] == '\n') {
+			mark.line++;
+			mark.column = 0;
+		} else if ((reader->input[i] & 0xc0) != 0x80) {
+			mark.column++;
+		}
+	}
+	place(reader, &mark, &line, &column);
+	return bh_diag_at(diag, -EINVAL, reader->file, line, column,
+			  "not YAML text: %s (byte %zu); expected UTF-8", p->problem,
+			  p->problem_offset);
+}
+
 static int fail_parser(const struct yaml_reader *reader, struct bh_diag *diag)
 {
 	const yaml_parser_t *p = &reader->parser;
@@ -177,10 +207,7 @@ static int fail_parser(const struct yaml_reader *reader, struct bh_diag *diag)
 	unsigned int column;
 
 	if (p->error == YAML_READER_ERROR) {
-		place(reader, &p->mark, &line, &column);
-		return bh_diag_at(diag, -EINVAL, reader->file, line, 0,
-				  "not YAML text: %s (byte %zu); expected UTF-8", p->problem,
-				  p->problem_offset);
+		return fail_encoding(reader, diag);
 	}
 	place(reader, &p->problem_mark, &line, &column);
 	return bh_diag_at(diag, -EINVAL, reader->file, line, column, "not YAML: %s%s%s",
@@ -244,6 +271,25 @@ static int attach(const struct yaml_reader *reader, struct building *top,
 	return 0;
 }
 
+/*
+ * Does a text hold what terminals obey or what other YAML readers take for a line's end? Then what
+ * people see is not what is there, and the canonical text would not read back.
+ */
+static bool has_control(const char *text)
+{
+	for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+		if ((*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f ||
+		    (s[0] == 0xc2 && s[1] < 0xa0) || /* U+0080 to U+009F */
+		    (s[0] == 0xe2 && s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
+		    (s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9) || /* bidi */
+		    (s[0] == 0xef && s[1] == 0xbb && s[2] == 0xbf) ||		      /* U+FEFF */
+		    (s[0] == 0xef && s[1] == 0xbf && s[2] >= 0xbe)) { /* U+FFFE, U+FFFF */
+			return true;
+		}
+	}
+	return false;
+}
+
 static int make_node(struct yaml_reader *reader, const yaml_event_t *e, struct policy_arena *arena,
 		     struct yaml_tree_node **ret_node, struct bh_diag *diag)
 {
@@ -268,6 +314,9 @@ static int make_node(struct yaml_reader *reader, const yaml_event_t *e, struct p
 			       "a text of more than 65536 bytes");
 	} else if (memchr(e->data.scalar.value, 0, e->data.scalar.length)) {
 		return fail_at(reader, &e->start_mark, -EINVAL, diag, "a text with a zero byte");
+	} else if (has_control((const char *)e->data.scalar.value)) {
+		return fail_at(reader, &e->start_mark, -EINVAL, diag,
+			       "a text with a control character");
 	} else {
 		node->text = policy_arena_strdup(arena, (const char *)e->data.scalar.value);
 		node->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;

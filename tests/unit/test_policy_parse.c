@@ -145,7 +145,7 @@ static const struct {
 	{"a: !!str 1\n", 1, 4, "tags (!name) are not accepted"},
 	{"a: [1\nb: 2\n", 2, 2, "not YAML"},
 	{"a: \"\\0\"\n", 1, 4, "a zero byte"},
-	{"a: \xff\n", 1, 0, "expected UTF-8"},
+	{"a: \xff\n", 1, 4, "expected UTF-8"},
 	{"kind: Policy\nmetadata: {name: a, tenant: t}\nspec:\n  <<: {}\n", 4, 3,
 	 "merge keys are not accepted"},
 	/* the flat form, items as source document 004 prints them */
