@@ -210,7 +210,27 @@ static void numbers_without_end(void **state)
 		       HEAD "  ingress: [{from: [{cidr: 10.0.0.1}]}]\n");
 }
 
-/* One wrong document among good ones: none is taken, wherever it stands. */
+/* Four good documents and a wrong one before the one at `at`. */
+static void refuses_all(const char *bad, size_t at)
+{
+	struct bh_policy_set *set = NULL;
+	struct bh_diag diag = {};
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	for (size_t n = 0; n < 4; n++) {
+		bh_wbuf_printf(&w, "---\n%s", n == at ? bad : "");
+		bh_wbuf_printf(&w,
+			       "---\nkind: Policy\nmetadata: {name: %c, tenant: t}\n"
+			       "spec: {selector: {}}\n",
+			       'a' + (int)n);
+	}
+	assert_true(bh_policy_parse((char *)w.data, w.size, NULL, &set, &diag) < 0);
+	assert_null(set);
+	assert_true(diag.line > 0 && *diag.text);
+	bh_wbuf_done(&w);
+}
+
 static void all_or_none(void **state)
 {
 	static const char *const bad[] = {
@@ -219,25 +239,7 @@ static void all_or_none(void **state)
 
 	for (size_t at = 0; at < 4; at++) {
 		for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
-			struct bh_policy_set *set = NULL;
-			struct bh_diag diag = {};
-			struct bh_wbuf w;
-
-			bh_wbuf_init(&w, 0);
-			for (size_t n = 0; n < 4; n++) {
-				if (n == at) {
-					bh_wbuf_printf(&w, "---\n%s", bad[i]);
-				}
-				bh_wbuf_printf(
-					&w,
-					"---\nkind: Policy\nmetadata: {name: %s, tenant: t}\n"
-					"spec: {selector: {}}\n",
-					n ? (char[]){'p', (char)('0' + n), 0} : "a");
-			}
-			assert_true(bh_policy_parse((char *)w.data, w.size, NULL, &set, &diag) < 0);
-			assert_null(set);
-			assert_true(diag.line > 0 && *diag.text);
-			bh_wbuf_done(&w);
+			refuses_all(bad[i], at);
 		}
 	}
 }
