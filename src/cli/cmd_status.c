@@ -54,13 +54,19 @@ static void cell_policy(const struct cli_output *out, const json_t *status, stru
 static void cell_vms(const struct cli_output *out, const json_t *status, struct cli_cell *cell)
 {
 	unsigned long long open = number(status, "counts.nics_unprotected");
+	unsigned long long conflicts = number(status, "counts.address_conflicts");
+	char twice[64] = "";
 
+	if (conflicts) {
+		snprintf(twice, sizeof(twice), "; %llu address%s claimed twice", conflicts,
+			 conflicts == 1 ? "" : "es");
+	}
 	cli_cell_printf(
 		cell,
-		"%llu with %llu NICs, %llu of them not protected; %llu tenants, %llu networks",
+		"%llu with %llu NICs, %llu of them not protected; %llu tenants, %llu networks%s",
 		number(status, "counts.vms"), number(status, "counts.nics"), open,
-		number(status, "counts.tenants"), number(status, "counts.networks"));
-	cell->colour = open ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
+		number(status, "counts.tenants"), number(status, "counts.networks"), twice);
+	cell->colour = open || conflicts ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
 }
 
 static void cell_bus(const struct cli_output *out, const json_t *status, struct cli_cell *cell)

@@ -122,6 +122,23 @@ static void show_nics(const struct cli_output *out, const json_t *nics)
 	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), nics, nics, "No NICs.");
 }
 
+/* Who has it, from the point of view of nobody in particular. */
+static void show_conflicts(const struct cli_output *out, const json_t *list)
+{
+	static const struct cli_column columns[] = {
+		{.title = "ADDRESS", .key = "address"},
+		{.title = "NETWORK", .key = "network"},
+		{.title = "HAS IT", .key = "winner_name"},
+		{.title = "CLAIMS IT TOO", .key = "vm_name"},
+		{.title = "BECAUSE", .key = "why"},
+	};
+
+	if (json_array_size(list)) {
+		fputs("\nAddresses that another VM claims too:\n", out->file);
+		cli_show_list(out, columns, BH_ARRAY_SIZE(columns), list, list, "");
+	}
+}
+
 static void show_vm(const struct cli_output *out, const json_t *vm)
 {
 	static const struct cli_column columns[] = {
@@ -143,6 +160,7 @@ static void show_vm(const struct cli_output *out, const json_t *vm)
 	if (out->format != CLI_FORMAT_JSON) {
 		fputc('\n', out->file);
 		show_nics(out, json_object_get(vm, "nics"));
+		show_conflicts(out, json_object_get(vm, "address_conflicts"));
 	}
 }
 

@@ -119,6 +119,7 @@ static int conclude(const struct manager_commit_request *req, struct bh_policy_s
 	ret->changed = true;
 	ret->revision = manager_rulebook_revision(req->book);
 	manager_distribute_promote(req->dist, set, ret->revision);
+	manager_enforce_track(req->dist, ret->revision);
 	bh_counter_add(&commit_done, 1);
 	return 0;
 }

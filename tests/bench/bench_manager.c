@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/ctl.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/util.h"
 
@@ -28,6 +29,7 @@ struct world {
 	pid_t manager;
 	pid_t hosts[PROCESSES];
 	int inputs[PROCESSES];
+	pid_t bus;
 	unsigned int host_count, vms, policies, rounds;
 };
 
@@ -116,6 +118,62 @@ static void start_hosts(struct world *w, char *program)
 		w->hosts[i] = spawn(argv, pipe_fds[0]);
 		w->inputs[i] = pipe_fds[1];
 		close(pipe_fds[0]);
+	}
+}
+
+/* CPU of a process so far, from /proc. */
+static double cpu_of(pid_t pid)
+{
+	BH_FREE char *path = bh_asprintf("/proc/%d/stat", (int)pid);
+	BH_FREE char *text = NULL;
+	unsigned long user = 0, system = 0;
+	const char *rest;
+	size_t size;
+
+	if (!pid || bh_file_read(path, 4096, &text, &size, NULL) < 0) {
+		return 0;
+	}
+	rest = strrchr(text, ')');
+	if (!rest || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+			    &system) != 2) {
+		return 0;
+	}
+	return (double)(user + system) * 1000 / (double)sysconf(_SC_CLK_TCK);
+}
+
+struct cpu {
+	double manager_ms, bus_ms, hosts_ms;
+};
+
+static struct cpu cpu_now(const struct world *w)
+{
+	struct cpu cpu = {.manager_ms = cpu_of(w->manager), .bus_ms = cpu_of(w->bus)};
+
+	for (unsigned int i = 0; i < PROCESSES; i++) {
+		cpu.hosts_ms += cpu_of(w->hosts[i]);
+	}
+	return cpu;
+}
+
+/* The simulated hosts share the cores with manager and bus, which the real ones do not. */
+static void print_cpu(const struct world *w, const struct cpu *begun, unsigned int count)
+{
+	struct cpu now = cpu_now(w);
+
+	printf("%-34s CPU per commit: manager %.1f ms, nats-server %.1f ms, simulated hosts %.1f ms\n",
+	       "", (now.manager_ms - begun->manager_ms) / count,
+	       (now.bus_ms - begun->bus_ms) / count, (now.hosts_ms - begun->hosts_ms) / count);
+	fflush(stdout);
+}
+
+static void find_bus(struct world *w)
+{
+	BH_FREE char *path = bh_asprintf("%s/state/nats/nats.pid", w->dir);
+	BH_FREE char *text = NULL;
+	size_t size;
+
+	if (bh_file_read(path, 64, &text, &size, NULL) == 0) {
+		w->bus = (pid_t)strtol(text, NULL, 10);
 	}
 }
 
@@ -212,6 +270,7 @@ static void measure(struct world *w)
 	BH_FREE struct sample *samples = bh_alloc_array(w->rounds, sizeof(*samples));
 	struct bh_wbuf text;
 	struct sample first;
+	struct cpu begun;
 
 	bh_wbuf_init(&text, 0);
 	for (unsigned int i = 0; i < w->policies; i++) {
@@ -219,16 +278,20 @@ static void measure(struct world *w)
 	}
 	first = apply(w, &text);
 	printf("%-34s %zu hosts: %.1f ms\n", "all policies at once", first.hosts, first.elapsed_ms);
+	begun = cpu_now(w);
 	for (unsigned int i = 0; i < w->rounds; i++) {
 		sim_add_policy(&text, i * 7 % w->policies, i + 1);
 		samples[i] = apply(w, &text);
 	}
 	print_samples("one policy of one tenant", samples, w->rounds);
+	print_cpu(w, &begun, w->rounds);
+	begun = cpu_now(w);
 	for (unsigned int i = 0; i < w->rounds; i++) {
 		sim_add_guardrail(&text, i + 1);
 		samples[i] = apply(w, &text);
 	}
 	print_samples("one guard-rail for all", samples, w->rounds);
+	print_cpu(w, &begun, w->rounds);
 	bh_wbuf_done(&text);
 }
 
@@ -268,6 +331,7 @@ int main(int argc, char **argv)
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	start_manager(&w, argv[1]);
+	find_bus(&w);
 	print_memory(&w, "empty");
 	begun = now_s();
 	start_hosts(&w, argv[2]);

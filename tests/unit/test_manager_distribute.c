@@ -28,7 +28,8 @@ struct world {
 	struct bh_hash other_to;
 	bool whole;
 	unsigned int sent;
-	char notice[64];
+	char notice[64];   /* the last one */
+	json_t *noticed;   /* all since it was emptied: {"type", "severity", ...} */
 };
 
 static void carry_apply(struct manager_sync *sync, const struct manager_image *image,
@@ -61,7 +62,26 @@ static void on_notice(const char *type, const char *severity, json_t *body, void
 	struct world *w = arg;
 
 	snprintf(w->notice, sizeof(w->notice), "%s", type);
-	json_decref(body);
+	json_object_set_new(body, "type", json_string(type));
+	json_object_set_new(body, "severity", json_string(severity));
+	json_array_append_new(w->noticed, body);
+}
+
+/* The only notice of that type since the last call for it, which takes it away; NULL when none. */
+static json_t *take_notice(struct world *w, const char *type)
+{
+	json_t *found = NULL, *item;
+	size_t i = json_array_size(w->noticed);
+
+	while (i-- > 0) {
+		item = json_array_get(w->noticed, i);
+		if (strcmp(bh_json_str_or(item, "type", ""), type) == 0) {
+			assert_null(found);
+			found = json_incref(item);
+			json_array_remove(w->noticed, i);
+		}
+	}
+	return found;
 }
 
 static void answer(struct world *w, int err, const char *code)
@@ -98,6 +118,7 @@ static int set_up(void **state)
 		return -1;
 	}
 	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
+	w->noticed = json_array();
 	w->inv->notice = on_notice;
 	w->inv->notice_arg = w;
 	options.inv = w->inv;
@@ -117,6 +138,7 @@ static int tear_down(void **state)
 	manager_rulebook_free(w->book);
 	manager_inventory_free(w->inv);
 	manager_db_close(w->db);
+	json_decref(w->noticed);
 	free(w);
 	return 0;
 }
@@ -385,6 +407,103 @@ static void test_commit(void **state)
 	assert_non_null(strstr(manager_rulebook_text(w->book, first), "shop/db ingress[2]"));
 }
 
+static void test_enforced(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
+	struct manager_commit_result result;
+	BH_JSON json_t *one = NULL, *pending = NULL, *late = NULL, *none = NULL;
+
+	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h2, json_pack("[o]", vm_json(2, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	json_array_clear(w->noticed);
+	assert_int_equal(commit(w, POLICY(RULE(1, 22)), &result), 0);
+	manager_commit_result_done(&result);
+	answer(w, 0, "");
+	assert_null(take_notice(w, "policy.enforced"));
+	answer(w, 0, "");
+	one = take_notice(w, "policy.enforced");
+	assert_int_equal(bh_json_u64_or(one, "revision", 0), 1);
+	assert_int_equal(bh_json_u64_or(one, "hosts", 0), 2);
+	assert_non_null(json_object_get(one, "ms"));
+	/* One is late: told once with its name, then that it has come. */
+	assert_int_equal(commit(w, POLICY(RULE(1, 80)), &result), 0);
+	manager_commit_result_done(&result);
+	answer(w, 0, "");
+	manager_distribute_tick(w->dist, bh_time_mono_ns() + 11 * BH_NS_PER_S);
+	pending = take_notice(w, "policy.pending");
+	assert_int_equal(bh_json_u64_or(pending, "missing", 0), 1);
+	assert_string_equal(
+		json_string_value(json_array_get(json_object_get(pending, "missing_hosts"), 0)),
+		w->asked->host->name);
+	manager_distribute_tick(w->dist, bh_time_mono_ns() + 30 * BH_NS_PER_S);
+	assert_null(take_notice(w, "policy.pending"));
+	answer_all(w);
+	late = take_notice(w, "policy.enforced");
+	assert_int_equal(bh_json_u64_or(late, "revision", 0), 2);
+	/* Nobody is concerned. */
+	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: no, tenant: none}\nspec:\n"
+				   "  selector: {}\n",
+				&result),
+			 0);
+	manager_commit_result_done(&result);
+	none = take_notice(w, "policy.enforced");
+	assert_int_equal(bh_json_u64_or(none, "hosts", 9), 0);
+	/* One that is still followed at the end says nothing. */
+	assert_int_equal(commit(w, POLICY(RULE(1, 81)), &result), 0);
+	manager_commit_result_done(&result);
+}
+
+/* Two VMs that say the same address: who has it and why is told once, and when it ends. */
+static void test_address_conflict(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
+	BH_JSON json_t *told = NULL, *turned = NULL, *over = NULL;
+	json_t *second = vm_json(2, "running", "web");
+
+	json_object_set_new(json_array_get(json_object_get(second, "nics"), 0), "addresses",
+			    json_pack("[s]", "10.0.0.1"));
+	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	report(w, h2, json_pack("[O]", second));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	told = take_notice(w, "address.conflict");
+	assert_non_null(told);
+	assert_string_equal(bh_json_str_or(told, "address", ""), "10.0.0.1");
+	assert_string_equal(bh_json_str_or(told, "network", ""), "bridge/br0");
+	assert_string_equal(bh_json_str_or(told, "winner", ""), vm_at(w, 1)->uuid);
+	assert_string_equal(bh_json_str_or(told, "vm", ""), vm_at(w, 2)->uuid);
+	assert_string_equal(bh_json_str_or(told, "why", ""), "it was seen first");
+	assert_int_equal(manager_conflict_count(w->inv), 1);
+	/* Nothing new is told of it. */
+	json_object_set_new(second, "name", json_string("renamed"));
+	report(w, h2, json_pack("[O]", second));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	assert_null(take_notice(w, "address.conflict"));
+	/* The one that runs has it. */
+	report(w, h1, json_pack("[o]", vm_json(1, "shutoff", "db")));
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	turned = take_notice(w, "address.conflict");
+	assert_string_equal(bh_json_str_or(turned, "winner", ""), vm_at(w, 2)->uuid);
+	assert_string_equal(bh_json_str_or(turned, "why", ""),
+			    "it runs and the other does not");
+	assert_null(take_notice(w, "address.conflict-over"));
+	report(w, h1, json_array());
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	answer_all(w);
+	over = take_notice(w, "address.conflict-over");
+	assert_string_equal(bh_json_str_or(over, "address", ""), "10.0.0.1");
+	assert_int_equal(manager_conflict_count(w->inv), 0);
+	json_decref(second);
+}
+
 static void test_capacity(void **state)
 {
 	struct world *w = *state;
@@ -454,6 +573,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_conflict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_sync, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_commit, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_enforced, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_address_conflict, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_capacity, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_full_store, set_up, tear_down),
 	};

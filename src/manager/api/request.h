@@ -87,7 +87,8 @@ struct manager_vm *manager_request_vm(struct manager_request *req);
 void manager_request_detail(struct manager_request *req, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-json_t *manager_vm_json(const struct manager_vm *vm); /* vms.c; owned */
+/* vms.c; owned */
+json_t *manager_vm_json(const struct manager_inventory *inv, const struct manager_vm *vm);
 
 /* sse.c */
 void manager_follow(struct manager_request *req, const struct manager_event_filter *filter);

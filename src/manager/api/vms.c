@@ -46,7 +46,7 @@ static json_t *nic_json(const struct manager_nic *nic)
 	return obj;
 }
 
-json_t *manager_vm_json(const struct manager_vm *vm)
+json_t *manager_vm_json(const struct manager_inventory *inv, const struct manager_vm *vm)
 {
 	json_t *nics = json_array();
 	char seen[BH_TIME_TEXT_SIZE];
@@ -73,6 +73,7 @@ json_t *manager_vm_json(const struct manager_vm *vm)
 	json_object_set(obj, "labels_metadata", vm->report.labels);
 	json_object_set_new(obj, "last_seen", json_string(seen));
 	json_object_set_new(obj, "nics", nics);
+	json_object_set_new(obj, "address_conflicts", manager_conflicts_of(inv, vm));
 	return obj;
 }
 
@@ -127,7 +128,7 @@ static void list_vms(struct manager_request *req)
 	}
 	qsort(found, count, sizeof(*found), by_name);
 	for (size_t i = 0; i < count; i++) {
-		json_array_append_new(list, manager_vm_json(found[i]));
+		json_array_append_new(list, manager_vm_json(inv, found[i]));
 	}
 	manager_reply(req, 200, json_pack("{s:o}", "items", list));
 }
@@ -137,7 +138,7 @@ static void get_vm(struct manager_request *req)
 	const struct manager_vm *vm = manager_request_vm(req);
 
 	if (vm) {
-		manager_reply(req, 200, manager_vm_json(vm));
+		manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
 	}
 }
 
@@ -217,7 +218,7 @@ static void patch_vm(struct manager_request *req)
 		return;
 	}
 	if (set_api(req, vm, api)) {
-		manager_reply(req, 200, manager_vm_json(vm));
+		manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
 	}
 }
 

@@ -2,11 +2,7 @@
 /* Segments of networks and VMs, and images of hosts. */
 #include "manager/distribute/distribute.h"
 
-#include "base/counter.h"
-
 #include <utlist.h>
-
-BH_COUNTER(distribute_address_conflicts, "addresses that two VMs claim in one network, per build");
 
 struct manager_identity *manager_staged_identity(const struct manager_vm *vm)
 {
@@ -82,8 +78,29 @@ static void claim_nic(const struct manager_vm *vm, const struct manager_nic *nic
 	bh_vec_done(&fixed);
 }
 
-static struct bh_segment *network_segment(const struct manager_network *net, struct claims *claims)
+/* Both claim one address, and winner stands before loser in the order of compare_claims(). */
+static void note_conflict(struct manager_conflicts *list, const struct claim *winner,
+			  const struct claim *loser)
 {
+	struct manager_conflict *c = bh_vec_push(list);
+	const struct manager_vm *a = winner->vm, *b = loser->vm;
+
+	memset(c, 0, sizeof(*c));
+	c->vlan = winner->rec.vlan;
+	memcpy(c->addr, winner->rec.addr, 16);
+	memcpy(c->winner, a->uuid, sizeof(c->winner));
+	memcpy(c->loser, b->uuid, sizeof(c->loser));
+	c->why = manager_report_running(&a->report) != manager_report_running(&b->report)
+			 ? MANAGER_CONFLICT_RUNS
+		 : a->first_seen_ns != b->first_seen_ns ? MANAGER_CONFLICT_FIRST
+							: MANAGER_CONFLICT_UUID;
+}
+
+/* The first claim on each address in the order of compare_claims() has it. */
+static struct bh_segment *network_segment(const struct manager_network *net, struct claims *claims,
+					  struct manager_conflicts *conflicts)
+{
+	const struct claim *winner = NULL, *before = NULL;
 	BH_FREE char *name = bh_asprintf("net:%u", net->number);
 	struct bh_segment *seg = bh_segment_new(name);
 
@@ -91,16 +108,19 @@ static struct bh_segment *network_segment(const struct manager_network *net, str
 		qsort(claims->items, claims->count, sizeof(*claims->items), compare_claims);
 	}
 	for (size_t i = 0; i < claims->count; i++) {
-		struct bh_rec rec = {.type = BH_REC_ADDR, .addr = claims->items[i].rec};
-		const struct claim *before = i ? &claims->items[i - 1] : NULL;
+		const struct claim *c = &claims->items[i];
+		struct bh_rec rec = {.type = BH_REC_ADDR, .addr = c->rec};
+		bool same = winner && winner->rec.vlan == c->rec.vlan &&
+			    memcmp(winner->rec.addr, c->rec.addr, 16) == 0;
 
-		if (before && before->rec.vlan == rec.addr.vlan &&
-		    memcmp(before->rec.addr, rec.addr.addr, 16) == 0) {
-			if (before->vm != claims->items[i].vm) {
-				bh_counter_add(&distribute_address_conflicts, 1);
-			}
+		if (same && c->vm != winner->vm && c->vm != before->vm) {
+			note_conflict(conflicts, winner, c);
+		}
+		before = c;
+		if (same) {
 			continue;
 		}
+		winner = c;
 		rec.addr.net = net->number;
 		bh_segment_add(seg, &rec);
 	}
@@ -142,7 +162,11 @@ void manager_build_networks(struct manager_distribute *dist)
 	}
 	HASH_ITER (hh, inv->networks, n, n_tmp) {
 		if (n->scratch) {
-			keep_if_new(network_segment(n, n->scratch), n->segment, &n->staged);
+			struct manager_conflicts conflicts = {};
+
+			keep_if_new(network_segment(n, n->scratch, &conflicts), n->segment,
+				    &n->staged);
+			manager_conflicts_set(inv, n, &conflicts);
 			bh_vec_done((struct claims *)n->scratch);
 			free(n->scratch);
 			n->scratch = NULL;

@@ -626,6 +626,7 @@ void manager_distribute_close(struct manager_distribute *dist)
 		uv_close((uv_handle_t *)&dist->timer, NULL);
 		uv_close((uv_handle_t *)&dist->soon, NULL);
 	}
+	manager_enforce_end(dist);
 	manager_wait_end(dist);
 	HASH_ITER (hh, dist->o.inv->hosts, h, tmp) {
 		manager_distribute_forget(dist, h);

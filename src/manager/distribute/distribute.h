@@ -155,7 +155,20 @@ void manager_wait_cancel(struct manager_distribute *dist, struct manager_wait *w
 struct manager_host **manager_distribute_in_scope(struct manager_distribute *dist,
 						  size_t *ret_count);
 
+/* Follows the commit that the last promote brought: events `policy.enforced`, `policy.pending`. */
+void manager_enforce_track(struct manager_distribute *dist, uint32_t revision);
+
+/* ---- addresses that two VMs claim ---- */
+size_t manager_conflict_count(const struct manager_inventory *inv);
+/* Those that a VM takes part in: [{"address", "network", "vlan", "vm", "vm_name", "winner",
+ * "winner_name", "why"}]; vm is who does not have it. Owned. */
+json_t *manager_conflicts_of(const struct manager_inventory *inv, const struct manager_vm *vm);
+
 /* ---- internal to distribute/ ---- */
+/* What is found now; tells what is new and what is over. now is taken over. */
+void manager_conflicts_set(const struct manager_inventory *inv, struct manager_network *net,
+			   struct manager_conflicts *now);
+struct manager_enforce;
 struct manager_wait_host {
 	const struct manager_host *host; /* when done, a name only: it may be gone */
 	uint64_t seq;
@@ -182,6 +195,7 @@ struct manager_distribute {
 	uint64_t scope_seq; /* seq before the last promote */
 	uint32_t revision;
 	struct manager_wait *waits;
+	struct manager_enforce *enforcing;
 	uv_timer_t timer;
 	uv_timer_t soon;
 	bool scheduled;
@@ -199,6 +213,7 @@ struct bh_image *manager_build_image(struct manager_host *host);
 struct manager_identity *manager_staged_identity(const struct manager_vm *vm);
 void manager_sync_kick(struct manager_sync *sync);
 void manager_wait_check(struct manager_distribute *dist, const struct manager_sync *sync);
+void manager_enforce_end(struct manager_distribute *dist);
 void manager_wait_end(struct manager_distribute *dist); /* tells all of them */
 void manager_wait_forget(struct manager_distribute *dist, const struct manager_host *host);
 void manager_wait_tick(struct manager_distribute *dist, uint64_t mono_ns);

@@ -4,11 +4,11 @@
  *
  * Theory of operation
  *   Changes are made in memory and marked: `saved` false for what the store does not have yet,
- * `changed` for what hosts do not have yet. manager_inventory_save() writes everything unsaved in
- * one transaction. distribute/ does nothing before that succeeded, so a number that any host has
- * ever seen is in the store: numbers are never used for something else, also after a crash. What a
- * host says comes in as reports (report.h) and only ever changes VMs of that host. A VM that two
- * hosts claim stays with the first as long as that one reports it as running.
+ *   `changed` for what hosts do not have yet. manager_inventory_save() writes everything unsaved in
+ *   one transaction. distribute/ does nothing before that succeeded, so a number that any host has
+ *   ever seen is in the store: numbers are never used for something else, also after a crash. What
+ *   a host says comes in as reports (report.h) and only ever changes VMs of that host. A VM that
+ *   two hosts claim stays with the first as long as that one reports it as running.
  *
  * Structs are open to the manager's rooms for reading; only inventory/ writes them, but for the
  * fields that say they are distribute's. Pointers live until the thing is removed. Loop thread
@@ -39,6 +39,23 @@ struct manager_tenant {
 	UT_hash_handle hh, hh_number;
 };
 
+enum manager_conflict_why {
+	MANAGER_CONFLICT_RUNS,
+	MANAGER_CONFLICT_FIRST,
+	MANAGER_CONFLICT_UUID,
+};
+struct manager_conflict { /* two VMs that claim one address; compared by its bytes */
+	uint32_t vlan;
+	uint8_t addr[16];
+	char winner[BH_UUID_TEXT_SIZE], loser[BH_UUID_TEXT_SIZE];
+	uint32_t why; /* enum manager_conflict_why */
+};
+struct manager_conflicts {
+	struct manager_conflict *items;
+	size_t count;
+	size_t capacity;
+};
+
 struct manager_network {
 	uint32_t number;
 	char *key;
@@ -48,6 +65,7 @@ struct manager_network {
 	bool changed;			     /* its addresses must be written anew */
 	struct bh_segment *segment, *staged; /* distribute's: in force, and beside it */
 	void *scratch;			     /* distribute's */
+	struct manager_conflicts conflicts;  /* distribute's */
 	UT_hash_handle hh, hh_number;
 };
 

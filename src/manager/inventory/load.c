@@ -182,6 +182,7 @@ void manager_inventory_free(struct manager_inventory *inv)
 		HASH_DELETE(hh, inv->networks, n);
 		HASH_DELETE(hh_number, inv->networks_by_number, n);
 		bh_segment_unref(n->segment);
+		bh_vec_done(&n->conflicts);
 		free(n->key);
 		free(n);
 	}
