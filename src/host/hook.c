@@ -2,8 +2,9 @@
 /*
  * libvirt's hook for Bulkhead: holds a VM's start at `start begin`, when its taps exist and QEMU
  * does not run yet, until hostd says that its NICs are protected. Fails closed: no answer, no
- * start, except for a VM whose metadata says birth="open". At the other stages it only tells hostd
- * to look again and never fails, because libvirt would stop a running VM for it.
+ * start, except for a VM whose metadata says birth="open", and on a machine that never was enrolled
+ * and has no hostd: to install Bulkhead alone takes nothing away. At the other stages it only tells
+ * hostd to look again and never fails, because libvirt would stop a running VM for it.
  *
  * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it
  * writes to standard error reaches whoever started the VM.
@@ -21,6 +22,7 @@
 #include <signal.h>
 
 #define NOTIFY_MS  1000
+#define TIMEOUT_MS 10000 /* without a configuration that says otherwise */
 #define BIRTHS_MAX (1u << 20)
 
 static void explain_absent(const struct hostd_vm *vm)
@@ -33,8 +35,18 @@ static void explain_absent(const struct hostd_vm *vm)
 		vm->name, vm->name);
 }
 
-static int hold(const char *sock, int timeout_ms, const char *xml, const struct hostd_vm *vm)
+/* Only a state folder that can be looked into and holds no identity says so. */
+static bool never_enrolled(const char *state_dir)
 {
+	BH_FREE char *path = state_dir ? bh_asprintf("%s/host.json", state_dir) : NULL;
+
+	return path && access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+static int hold(const struct hostd_config *config, const char *sock, const char *xml,
+		const struct hostd_vm *vm)
+{
+	int timeout_ms = config->birth_timeout_s ? (int)config->birth_timeout_s * 1000 : TIMEOUT_MS;
 	BH_FREE char *reduced = NULL;
 	json_t *request, *reply = NULL;
 	struct bh_diag diag = {};
@@ -52,6 +64,13 @@ static int hold(const char *sock, int timeout_ms, const char *xml, const struct 
 	if (vm->birth_open) {
 		fprintf(stderr, "bulkhead: VM %s starts unprotected (birth=open): %s\n", vm->name,
 			diag.text);
+		return 0;
+	}
+	if ((err == -ECONNREFUSED || err == -ENOENT) && never_enrolled(config->state_dir)) {
+		fprintf(stderr,
+			"bulkhead: this host is not enrolled (bulkhead host enroll), VM %s starts "
+			"unprotected\n",
+			vm->name);
 		return 0;
 	}
 	if (err == -ECONNREFUSED || err == -ENOENT) {
@@ -109,12 +128,11 @@ static int run(const char *config_path, const char *op, const char *sub)
 	struct hostd_vm vm = {};
 	struct bh_diag diag = {};
 	size_t size = 0;
-	int result = 0, timeout_ms = 10000;
+	int result = 0;
 	bool start = !strcmp(op, "start") && !strcmp(sub, "begin");
 
 	if (hostd_config_load(config_path, false, &config, &diag) == 0) {
 		sock = bh_asprintf("%s/hostd.sock", config.run_dir);
-		timeout_ms = (int)config.birth_timeout_s * 1000;
 	} else {
 		/* hostd doesn't start with that file either; what runs was started before */
 		sock = bh_strdup("/run/bulkhead/hostd.sock");
@@ -129,7 +147,7 @@ static int run(const char *config_path, const char *op, const char *sub)
 		if (config.state_dir) {
 			read_births(&config, &vm);
 		}
-		result = hold(sock, timeout_ms, xml, &vm);
+		result = hold(&config, sock, xml, &vm);
 	} else if (!strcmp(sub, "end") && (!strcmp(op, "stopped") || !strcmp(op, "release"))) {
 		notify(sock, &vm, "ended");
 	} else if (!strcmp(op, "started")) {

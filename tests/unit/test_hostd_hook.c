@@ -55,6 +55,20 @@ static void test_refused(void **state)
 	assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1); /* one sentence, one line */
 }
 
+/* Installed and never enrolled: libvirt goes on as if Bulkhead were not there. */
+static void test_not_enrolled(void **state)
+{
+	BH_FREE char *path = bh_asprintf("%s/state/host.json", dir);
+	BH_FREE char *xml = domain("");
+	BH_FREE char *err = NULL;
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(run(xml, "start begin", &err), 0);
+	assert_non_null(strstr(err, "not enrolled"));
+	assert_non_null(strstr(err, "web starts unprotected"));
+	assert_int_equal(bh_file_replace(path, "{}", 2, 0600, NULL), 0);
+}
+
 static void test_birth_open(void **state)
 {
 	BH_FREE char *xml = domain(" birth='open'");
@@ -112,6 +126,7 @@ static int setup(void **state)
 	BH_FREE char *yaml = NULL;
 	BH_FREE char *path = NULL;
 	BH_FREE char *state_dir = NULL;
+	BH_FREE char *identity = NULL;
 
 	if (!mkdtemp(dir)) {
 		return -1;
@@ -119,7 +134,9 @@ static int setup(void **state)
 	yaml = bh_asprintf("run_dir: %s\nstate_dir: %s/state\nbirth_timeout: 1\n", dir, dir);
 	path = bh_asprintf("%s/hostd.yaml", dir);
 	state_dir = bh_asprintf("%s/state", dir);
+	identity = bh_asprintf("%s/host.json", state_dir);
 	return bh_mkdirs(state_dir, 0700, NULL) ||
+	       bh_file_replace(identity, "{}", 2, 0600, NULL) ||
 	       bh_file_replace(path, yaml, strlen(yaml), 0600, NULL);
 }
 
@@ -134,6 +151,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_not_enrolled),
 		cmocka_unit_test(test_birth_open),
 		cmocka_unit_test(test_birth_by_api),
 		cmocka_unit_test(test_other_stages_never_fail),

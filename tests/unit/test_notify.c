@@ -115,8 +115,8 @@ static void test_abstract(void **state)
 
 static void test_nobody_listens(void **state)
 {
-	static const char *const names[] = {"", "/", "relative", "/nowhere/socket", "@",
-					    "@bulkhead-nobody"};
+	static const char *const names[] = {
+		"", "/", "relative", "/nowhere/socket", "@", "@bulkhead-nobody"};
 	char long_name[200];
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
