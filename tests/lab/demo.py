@@ -195,14 +195,16 @@ def start():
               f"{lab.manager.logs()}")
         return 1
     step("done: everything went as the policy says, and it keeps running")
-    print("""
+    demo = "sudo ./demo" if "SUDO_USER" in os.environ else "./demo"
+    print(f"""
 Three things to try:
-  ./demo bulkhead status                              every host holds what is intended
-  ./demo bulkhead policy explain --from attacker --to db --port tcp/3306
-                                                      the rule that decides, and its line
-  ./demo sh attacker 'nc -w 2 10.78.0.13 3306 </dev/null'
-                                                      then: ./demo bulkhead flow
-Remove every trace: sudo ./demo stop""")
+  {demo} bulkhead status
+      every host holds what is intended
+  {demo} bulkhead policy explain --from attacker --to db --port tcp/3306
+      the rule that decides, and its line
+  {demo} sh attacker 'nc -w 2 10.78.0.13 3306 </dev/null'
+      a connection that is refused; then look at: {demo} bulkhead flow --vm attacker
+Remove every trace: {demo} stop""")
     return 0
 
 
