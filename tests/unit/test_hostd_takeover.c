@@ -58,6 +58,7 @@ static void test_born_vm_is_not_taken_over(void **state)
 	world_stop();
 	world_detach();
 	world_start();
+	world_wait(world_session_up, "the hello");
 	reply = world_birth("closed");
 	assert_true(json_is_true(json_object_get(reply, "ok")));
 	assert_true(picks_up_no_more());
@@ -69,6 +70,7 @@ static void test_born_vm_is_not_taken_over(void **state)
 	world_write(file, xml);
 	world_start();
 	world_wait(picks_up, "a NIC that picks up TCP");
+	world_wait(world_session_up, "the hello");
 	reply = world_birth("closed");
 	assert_true(json_is_true(json_object_get(reply, "ok")));
 	assert_true(picks_up_no_more());

@@ -14,6 +14,7 @@
 #define WHOLE_EVERY_NS (60 * BH_NS_PER_S)
 #define LOST_EVERY_NS  (15 * BH_NS_PER_S)
 #define HOST_JSON_MAX  65536
+#define STATE_JSON_MAX (32u << 20)
 
 BH_COUNTER(agent_reconciles, "comparisons of what is bound with what should be");
 
@@ -45,6 +46,39 @@ void hostd_agent_event_vm(json_t *event, const uint8_t uuid[16], const char *nam
 
 		bh_mac_format(mac, mac_text);
 		json_object_set_new(event, "nic", json_string(mac_text));
+	}
+}
+
+/* ---- state on disk ---- */
+
+json_t *hostd_agent_load(const char *path)
+{
+	BH_FREE char *data = NULL;
+	struct bh_diag diag = {};
+	json_t *json = NULL;
+	size_t size = 0;
+	int err = bh_file_read(path, STATE_JSON_MAX, &data, &size, &diag);
+
+	if (err == 0) {
+		err = bh_json_load(data, size, STATE_JSON_MAX, &json, &diag);
+	}
+	if (err < 0 && err != -ENOENT) {
+		bh_log(BH_LOG_WARN, "agent", "%s: %s", path, diag.text);
+	}
+	if (!json_is_object(json)) {
+		json_decref(json);
+		json = json_object();
+	}
+	return json;
+}
+
+void hostd_agent_save(const char *path, const json_t *json)
+{
+	BH_FREE char *text = bh_json_dump(json);
+	struct bh_diag diag = {};
+
+	if (bh_file_replace(path, text, strlen(text), 0600, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "agent", 2, "%s", diag.text);
 	}
 }
 
@@ -347,7 +381,8 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->state = hostd_state_new(agent);
 	agent->ports = hostd_ports_new(agent);
 	agent->takeover = hostd_takeover_new();
-	agent->names = hostd_names_new(agent);
+	agent->known = hostd_known_new(agent);
+	agent->told = hostd_told_new(agent);
 	agent->births = hostd_births_new(agent);
 	hostd_state_load(agent);
 	err = hostd_flows_start(agent, diag);
@@ -392,7 +427,8 @@ void hostd_agent_stop(struct hostd_agent *agent)
 
 void hostd_agent_done(struct hostd_agent *agent)
 {
-	hostd_names_free(agent->names);
+	hostd_told_free(agent->told);
+	hostd_known_free(agent->known);
 	hostd_takeover_free(agent->takeover);
 	hostd_ports_free(agent->ports);
 	hostd_state_free(agent->state);

@@ -33,7 +33,8 @@ struct hostd_state;
 struct hostd_births;
 struct hostd_session;
 struct hostd_ports;
-struct hostd_names;
+struct hostd_known;
+struct hostd_told;
 struct hostd_takeover;
 
 struct hostd_source {
@@ -60,7 +61,8 @@ struct hostd_agent {
 	struct hostd_state *state;
 	struct hostd_ports *ports;
 	struct hostd_takeover *takeover;
-	struct hostd_names *names;
+	struct hostd_known *known;
+	struct hostd_told *told;
 	struct hostd_births *births;
 	struct hostd_session *session;
 	struct bh_producer *producer;
@@ -101,6 +103,10 @@ json_t *hostd_agent_event_new(const char *type, enum bh_severity severity);
 void hostd_agent_event_vm(json_t *event, const uint8_t uuid[16], const char *name,
 			  const uint8_t *mac);
 
+/* A JSON object kept in the state folder; empty when it is not there or damaged. Owned. */
+json_t *hostd_agent_load(const char *path);
+void hostd_agent_save(const char *path, const json_t *json);
+
 /* ---- ports.c: what is attached where ---- */
 struct hostd_ports *hostd_ports_new(struct hostd_agent *agent);
 void hostd_ports_free(struct hostd_ports *ports);
@@ -111,6 +117,8 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
 [[nodiscard]] int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
 				      struct bh_diag *diag);
 struct hostd_dp_nic_key hostd_ports_key(const struct hostd_vm *vm, const struct hostd_nic *nic);
+/* Nothing was left over for the next pass. */
+bool hostd_ports_settled(const struct hostd_agent *agent);
 /* Reports ports that stayed unknown; call it every second. */
 void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns);
 json_t *hostd_ports_json(struct hostd_agent *agent);
@@ -142,27 +150,44 @@ bool hostd_state_held(const struct hostd_agent *agent, const char *hash_hex);
 void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *req,
 			     const struct bh_bus_msg *msg);
 /* Installs the image again over whatever the kernel holds. */
+/* A large commit is installed in slices while the loop turns; this does the rest at once. Whoever
+ * compares the kernel with hostd_state_image() calls it first. */
+void hostd_state_finish(struct hostd_agent *agent);
+/* Takes back what is being installed and says so to the manager; while the bus is there. */
+void hostd_state_stop(struct hostd_agent *agent);
 [[nodiscard]] int hostd_state_repair(struct hostd_agent *agent, struct bh_diag *diag);
 
-/* ---- names.c: what was told last, and what people call it ---- */
-struct hostd_names *hostd_names_new(struct hostd_agent *agent);
-void hostd_names_free(struct hostd_names *names);
+/* ---- report.c: what the manager is told ---- */
 /* The VM as the manager sees it (docs/architecture.md); owned. */
-json_t *hostd_names_vm(struct hostd_agent *agent, const struct hostd_vm *vm);
-json_t *hostd_names_inventory(struct hostd_agent *agent); /* array of the above; owned */
-/* Reports starts, stops and protection that changed since the last call. */
-void hostd_names_changes(struct hostd_agent *agent, const json_t *vms);
-/* The manager has acknowledged these; they are what a birth without manager may rely on. */
-void hostd_names_acked(struct hostd_agent *agent, const json_t *vms);
-void hostd_names_acked_vm(struct hostd_agent *agent, const json_t *vm);
-/* The manager has seen this VM with this tenant and these labels. */
-bool hostd_names_known(struct hostd_agent *agent, const json_t *vm);
+json_t *hostd_report_vm(struct hostd_agent *agent, const struct hostd_vm *vm);
+json_t *hostd_report_inventory(struct hostd_agent *agent); /* array of the above; owned */
 
+/* ---- known.c: what the manager knows, and said ---- */
+struct hostd_known *hostd_known_new(struct hostd_agent *agent);
+void hostd_known_free(struct hostd_known *known);
+/* The manager has acknowledged these; they are what a birth without manager may rely on. */
+void hostd_known_acked(struct hostd_agent *agent, const json_t *vms);
+void hostd_known_acked_vm(struct hostd_agent *agent, const json_t *vm);
+/* The manager has seen this VM with this tenant and these labels. */
+bool hostd_known_vm(struct hostd_agent *agent, const json_t *vm);
 /* What the API says about births, {uuid: "open" | "closed"}, whole; kept on disk, where the hook
  * finds it too. Another kind of value is ignored. */
-void hostd_names_births(struct hostd_agent *agent, const json_t *births);
+void hostd_known_births(struct hostd_agent *agent, const json_t *births);
 /* The VM may start unprotected: by the API, else by its metadata. */
-bool hostd_names_open(const struct hostd_agent *agent, const struct hostd_vm *vm);
+bool hostd_known_open(const struct hostd_agent *agent, const struct hostd_vm *vm);
+
+/* ---- told.c: events about states ---- */
+struct hostd_told *hostd_told_new(struct hostd_agent *agent);
+void hostd_told_free(struct hostd_told *told);
+/* Tells of starts, stops and protection what was not told before; vms as reported, and complete. */
+void hostd_told_vms(struct hostd_agent *agent, const json_t *vms);
+/* Tells that the VM starts with its NICs unprotected, and why. */
+void hostd_told_open(struct hostd_agent *agent, const json_t *vm, const char *reason);
+/* True when this was not told before; from now on it was. */
+bool hostd_told_fact(struct hostd_agent *agent, const char *kind, const char *text);
+/* Of this kind only these still hold ({text: any}; NULL none): the others are news when they come
+ * again. */
+void hostd_told_only(struct hostd_agent *agent, const char *kind, const json_t *texts);
 
 /* ---- flows.c: flow records of the kernel -> events ---- */
 [[nodiscard]] int hostd_flows_start(struct hostd_agent *agent, struct bh_diag *diag);

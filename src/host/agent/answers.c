@@ -110,12 +110,12 @@ json_t *hostd_answers_status(struct hostd_agent *agent)
 
 json_t *hostd_answers_vms(struct hostd_agent *agent)
 {
-	return json_pack("{s:o}", "vms", hostd_names_inventory(agent));
+	return json_pack("{s:o}", "vms", hostd_report_inventory(agent));
 }
 
 json_t *hostd_answers_nics(struct hostd_agent *agent)
 {
-	BH_JSON json_t *vms = hostd_names_inventory(agent);
+	BH_JSON json_t *vms = hostd_report_inventory(agent);
 	json_t *list = json_array();
 	size_t i, k;
 	json_t *vm, *nic;

@@ -92,14 +92,14 @@ static void allow_open(struct birth *b, const char *reason)
 {
 	struct hostd_agent *agent = b->agent;
 	const struct hostd_vm *vm = hostd_inventory_find(agent->inv, b->uuid);
-	json_t *event = hostd_agent_event_new("nic.unprotected", BH_SEVERITY_WARNING);
+	BH_JSON json_t *report = vm ? hostd_report_vm(agent, vm) : NULL;
 	struct bh_diag diag = {};
 
 	bh_counter_add(&births_open, 1);
 	bh_log(BH_LOG_WARN, "birth", "VM %s starts unprotected (birth=open): %s", b->name, reason);
-	hostd_agent_event_vm(event, b->uuid, b->name, NULL);
-	json_object_set_new(event, "reason", json_string(reason));
-	hostd_agent_event(agent, event);
+	if (report) {
+		hostd_told_open(agent, report, reason);
+	}
 	if (vm && hostd_ports_bind_vm(agent, vm, &diag) != 0) {
 		bh_log(BH_LOG_WARN, "birth", "VM %s: %s", b->name, diag.text);
 	}
@@ -191,7 +191,7 @@ static void decide_cached(struct birth *b, const struct hostd_vm *vm, const char
 {
 	char why[300];
 
-	if (!hostd_names_known(b->agent, b->vm)) {
+	if (!hostd_known_vm(b->agent, b->vm)) {
 		refuse(b, "%s, and it has not seen this VM with these labels before", away);
 	} else if (!all_fed(b, vm, why, sizeof(why))) {
 		refuse(b, "%s, and what is cached here does not do: %s", away, why);
@@ -225,7 +225,7 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 	} else {
 		snprintf(b->hash, sizeof(b->hash), "%s", bh_json_str_or(reply->json, "hash", ""));
 		b->state = BIRTH_FED;
-		hostd_names_acked_vm(b->agent, b->vm);
+		hostd_known_acked_vm(b->agent, b->vm);
 		poke(b->agent);
 	}
 }
@@ -273,7 +273,7 @@ static bool bind_and_ask(struct birth *b, const struct hostd_vm *vm, char *why, 
 		snprintf(why, size, "%s", diag.text);
 		return false;
 	}
-	b->vm = hostd_names_vm(b->agent, vm);
+	b->vm = hostd_report_vm(b->agent, vm);
 	if (!protectable) {
 		bh_counter_add(&births_allowed, 1);
 		allow(b, "it has no NIC to protect");
@@ -350,7 +350,7 @@ static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request 
 	b->req = req;
 	memcpy(b->uuid, vm->uuid, sizeof(b->uuid));
 	memcpy(b->name, vm->name, sizeof(b->name));
-	b->open = hostd_names_open(agent, vm);
+	b->open = hostd_known_open(agent, vm);
 	b->started_ns = bh_time_mono_ns();
 	b->deadline_ns = b->started_ns + agent->config->birth_timeout_s * BH_NS_PER_S -
 			 MARGIN_MS * BH_NS_PER_MS;

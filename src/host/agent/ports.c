@@ -7,13 +7,15 @@
 #include "host/agent/agent.h"
 
 #include "base/counter.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
 
 #include <errno.h>
 
-#define CLOSED_AFTER_NS (3 * BH_NS_PER_S)
-#define SLICE_NS	(200 * BH_NS_PER_MS)
+#define CLOSED_AFTER_NS	 (3 * BH_NS_PER_S)
+#define CLOSED_TEXT_SIZE (2 * IFNAMSIZ + 16)
+#define SLICE_NS	 (200 * BH_NS_PER_MS)
 
 BH_COUNTER(ports_bound, "NICs bound to a device");
 BH_COUNTER(ports_unbound, "NICs whose device was let go");
@@ -36,6 +38,7 @@ struct wanted_nic {
 
 struct hostd_ports {
 	struct closed_port *closed;
+	bool cut; /* the last pass left something over */
 };
 
 struct hostd_ports *hostd_ports_new(struct hostd_agent *agent)
@@ -128,7 +131,7 @@ static int bind_nic(struct hostd_agent *agent, const struct hostd_vm *vm,
 	if (status.fed) {
 		hostd_takeover_fed(agent, &key, start);
 	}
-	open = hostd_names_open(agent, vm) && !status.fed;
+	open = hostd_known_open(agent, vm) && !status.fed;
 	if (open != status.open) {
 		err = hostd_dp_set_open(agent->dp, &key, open, diag);
 	}
@@ -333,9 +336,16 @@ static void bind_bridges(struct picture *p)
 	}
 }
 
+static const char *closed_text(const struct closed_port *c, char ret[CLOSED_TEXT_SIZE])
+{
+	snprintf(ret, CLOSED_TEXT_SIZE, "%u %s %s", c->ifindex, c->name, c->bridge_name);
+	return ret;
+}
+
 static void find_closed(struct picture *p)
 {
 	struct hostd_agent *agent = p->agent;
+	BH_JSON json_t *texts = json_object();
 	struct closed_port *c, *next;
 
 	HASH_ITER (hh, agent->ports->closed, c, next) {
@@ -355,11 +365,21 @@ static void find_closed(struct picture *p)
 		}
 	}
 	HASH_ITER (hh, agent->ports->closed, c, next) {
-		if (!c->seen) {
+		char text[CLOSED_TEXT_SIZE];
+
+		if (c->seen) {
+			json_object_set_new(texts, closed_text(c, text), json_true());
+		} else {
 			HASH_DEL(agent->ports->closed, c);
 			free(c);
 		}
 	}
+	hostd_told_only(agent, "closed", texts);
+}
+
+bool hostd_ports_settled(const struct hostd_agent *agent)
+{
+	return !agent->ports->cut;
 }
 
 static void check_nic(const struct hostd_dp_nic_key *key, const struct hostd_dp_nic_status *status,
@@ -481,6 +501,7 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 		want_bridge(&p, net->bridge);
 	}
 	hostd_inventory_each(agent->inv, want_vm, &p);
+	agent->ports->cut = p.pass.cut;
 	if (p.pass.cut) {
 		hostd_agent_dirty(
 			agent); /* bridges wait: they cut off the NICs that are not bound */
@@ -504,12 +525,16 @@ void hostd_ports_tick(struct hostd_agent *agent, uint64_t now_ns)
 	struct closed_port *c, *next;
 
 	HASH_ITER (hh, agent->ports->closed, c, next) {
+		char text[CLOSED_TEXT_SIZE];
 		json_t *event;
 
 		if (c->reported || now_ns - c->since_ns < CLOSED_AFTER_NS) {
 			continue;
 		}
 		c->reported = true;
+		if (!hostd_told_fact(agent, "closed", closed_text(c, text))) {
+			continue;
+		}
 		bh_counter_add(&ports_closed, 1);
 		bh_log(BH_LOG_WARN, "ports",
 		       "%s on bridge %s is neither a VM's NIC nor an uplink: it is closed", c->name,

@@ -104,13 +104,13 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 		return;
 	}
 	bh_counter_add(&session_inventories, 1);
-	hostd_names_births(s->agent, json_object_get(reply->json, "births"));
+	hostd_known_births(s->agent, json_object_get(reply->json, "births"));
 	free(s->inventory_acked);
 	s->inventory_acked = bh_steal(&s->inventory_sent);
 	if (s->inventory_acked) {
 		BH_JSON json_t *vms = json_loads(s->inventory_acked, 0, NULL);
 
-		hostd_names_acked(s->agent, vms);
+		hostd_known_acked(s->agent, vms);
 	}
 	hostd_session_inventory(s->agent);
 }
@@ -118,14 +118,16 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 void hostd_session_inventory(struct hostd_agent *agent)
 {
 	struct hostd_session *s = agent->session;
-	BH_JSON json_t *vms = hostd_names_inventory(agent);
+	BH_JSON json_t *vms = hostd_report_inventory(agent);
 	BH_FREE char *text = NULL;
 	uint64_t now = bh_time_mono_ns();
 
 	if (!hostd_inventory_complete(agent->inv)) {
 		return; /* half of it would look like VMs that went away */
 	}
-	hostd_names_changes(agent, vms);
+	if (hostd_ports_settled(agent)) {
+		hostd_told_vms(agent, vms);
+	}
 	if (!s || !s->up || s->inventory_out) {
 		return;
 	}

@@ -6,6 +6,7 @@
 #include "host/agent/agent.h"
 
 #include "base/counter.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
 
@@ -77,33 +78,46 @@ json_t *hostd_verify_now(struct hostd_agent *agent, struct bh_diag *diag)
 	return d.named;
 }
 
+/* What was put right is told each time: it happened. What could not be is a state, told once. */
+static void put_right(struct hostd_agent *agent, const struct differences *d)
+{
+	BH_FREE char *text = bh_json_dump(d->named);
+	struct bh_diag diag = {};
+	json_t *event;
+	int err = hostd_state_repair(agent, &diag);
+
+	agent->drift_found += d->count;
+	bh_counter_add(&verify_drift, d->count);
+	hostd_ports_reconcile(agent, true);
+	bh_log_limited(BH_LOG_ERROR, "verify", 5,
+		       "%u entries of the kernel were not as they should be; %s", d->count,
+		       err ? diag.text : "put right");
+	if (err) {
+		hostd_session_resync(agent);
+	} else {
+		hostd_told_only(agent, "drift", NULL);
+	}
+	if (err && !hostd_told_fact(agent, "drift", text)) {
+		return;
+	}
+	event = hostd_agent_event_new("host.drift", BH_SEVERITY_CRITICAL);
+	json_object_set_new(event, "count", json_integer(d->count));
+	json_object_set(event, "entries", d->named);
+	json_object_set_new(event, "repaired", json_boolean(!err));
+	hostd_agent_event(agent, event);
+}
+
 static void repair(struct hostd_agent *agent)
 {
 	struct differences d = {};
 	struct bh_diag diag = {};
-	json_t *event;
 
 	if (compare(agent, &d, &diag) < 0) {
 		bh_counter_add(&verify_failed, 1);
 		bh_log_limited(BH_LOG_ERROR, "verify", 2, "%s", diag.text);
 	}
 	if (d.count) {
-		int err = hostd_state_repair(agent, &diag);
-
-		agent->drift_found += d.count;
-		bh_counter_add(&verify_drift, d.count);
-		hostd_ports_reconcile(agent, true);
-		bh_log(BH_LOG_ERROR, "verify",
-		       "%u entries of the kernel were not as they should be; %s", d.count,
-		       err ? diag.text : "put right");
-		event = hostd_agent_event_new("host.drift", BH_SEVERITY_CRITICAL);
-		json_object_set_new(event, "count", json_integer(d.count));
-		json_object_set(event, "entries", d.named);
-		json_object_set_new(event, "repaired", json_boolean(!err));
-		hostd_agent_event(agent, event);
-		if (err) {
-			hostd_session_resync(agent);
-		}
+		put_right(agent, &d);
 	}
 	json_decref(d.named);
 }
@@ -133,5 +147,7 @@ void hostd_verify_tick(struct hostd_agent *agent, uint64_t now_ns)
 		bh_log_limited(BH_LOG_ERROR, "verify", 2, "%s", diag.text);
 	} else if (r == 2) {
 		repair(agent);
+	} else {
+		hostd_told_only(agent, "drift", NULL);
 	}
 }
