@@ -246,14 +246,14 @@ static int compare_changes(const void *a, const void *b)
 	return bh_rec_key_compare(change_key(a), change_key(b));
 }
 
-static bool keys_twice(const struct part *part)
+static bool in_order(const struct part *part)
 {
 	for (size_t i = 1; i < part->changes.count; i++) {
-		if (!compare_changes(&part->changes.items[i - 1], &part->changes.items[i])) {
-			return true;
+		if (compare_changes(&part->changes.items[i - 1], &part->changes.items[i]) >= 0) {
+			return false;
 		}
 	}
-	return false;
+	return true;
 }
 
 int bh_delta_decode(const void *data, size_t size, struct bh_delta **ret, struct bh_diag *diag)
@@ -275,12 +275,12 @@ int bh_delta_decode(const void *data, size_t size, struct bh_delta **ret, struct
 		struct part *part = bh_vec_push(&delta->parts);
 
 		read_part(&r, part);
-		if (part->changes.count) {
+		/* Deletes and puts come each in order; a key that is still not in its place stands
+		 * there twice. */
+		if (!in_order(part)) {
 			qsort(part->changes.items, part->changes.count,
 			      sizeof(*part->changes.items), compare_changes);
-		}
-		if (keys_twice(part)) {
-			r.err = -EBADMSG;
+			r.err = in_order(part) ? r.err : -EBADMSG;
 		}
 		delta->count += part->changes.count;
 	}

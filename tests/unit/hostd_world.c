@@ -135,7 +135,14 @@ static bool answered(void)
 }
 
 /* Sends the delta from `from` (NULL: nothing) to `to`. */
-void world_apply(const struct bh_image *from, struct bh_image *to)
+void world_apply_end(struct bh_image *to)
+{
+	world_wait(answered, "an answer to apply");
+	bh_image_free(w.image);
+	w.image = to;
+}
+
+void world_apply_begin(const struct bh_image *from, const struct bh_image *to)
 {
 	struct bh_image *empty = bh_image_new();
 	struct bh_delta *delta = bh_delta_between(from ? from : empty, to);
@@ -159,13 +166,19 @@ void world_apply(const struct bh_image *from, struct bh_image *to)
 		w.answered = false;
 		bh_bus_request(w.bus, bh_subject_cmd("h1", subject), &msg, WAIT_MS, on_applied,
 			       NULL);
-		world_wait(answered, "an answer to apply");
+		if (!i) {
+			world_wait(answered, "an answer to the first part");
+		}
 	}
 	bh_wbuf_done(&data);
 	bh_delta_free(delta);
 	bh_image_free(empty);
-	bh_image_free(w.image);
-	w.image = to;
+}
+
+void world_apply(const struct bh_image *from, struct bh_image *to)
+{
+	world_apply_begin(from, to);
+	world_apply_end(to);
 }
 
 /* ---- the host ---- */
@@ -348,7 +361,7 @@ static int setup(void **state)
 	text = bh_asprintf(
 		"name: h1\nstate_dir: %s/state\nrun_dir: %s/run\npin_dir: %s/bpf/v1\n"
 		"uplinks: [\"dl*\"]\nsizes: {nics: 64, rows: 1024, addrs: 1024, ct4: 1024, "
-		"ct6: 1024, cidrs: 1024, ranges: 1024}\n",
+		"ct6: 1024, cidrs: 32768, ranges: 1024}\n",
 		w.dir, w.dir, w.dir);
 	BH_FREE char *yaml = bh_asprintf("%s/hostd.yaml", w.dir);
 

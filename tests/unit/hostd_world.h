@@ -55,6 +55,9 @@ bool world_session_up(void);
 struct bh_image *world_image(uint32_t identity, bool with_vm);
 /* Sends the delta from `from` (NULL: nothing) to `to`, which it takes over. */
 void world_apply(const struct bh_image *from, struct bh_image *to);
+/* The same in two: the answer to the last part is waited for by _end only. */
+void world_apply_begin(const struct bh_image *from, const struct bh_image *to);
+void world_apply_end(struct bh_image *to);
 
 /* The VM, on tap0 and br0. Owned. */
 char *world_domain(const char *birth);

@@ -213,6 +213,100 @@ static void test_delta_after_restart(void **state)
 	bh_image_free(from);
 }
 
+/* ---- a commit that takes long ---- */
+
+/* The image of the VM, and 20,000 prefixes more. */
+static struct bh_image *large_image(uint32_t identity)
+{
+	struct bh_image *image = world_image(identity, true);
+	struct bh_segment *seg = bh_segment_new("set:large");
+
+	for (uint32_t set = 1000; set < 1020; set++) {
+		struct bh_rec rec = {
+			.type = BH_REC_SET,
+			.set = {.set = set, .default_rule = 1, .default_action = BH_ACTION_DENY}};
+
+		bh_segment_add(seg, &rec);
+		for (uint32_t i = 0; i < 1000; i++) {
+			struct bh_rec cidr = {.type = BH_REC_CIDR,
+					      .cidr = {.set = set,
+						       .prefix_bits = 120,
+						       .addr = {[10] = 0xff,
+								0xff,
+								10,
+								(uint8_t)(i >> 8),
+								(uint8_t)i},
+						       .class_id = i + 1}};
+
+			bh_segment_add(seg, &cidr);
+		}
+	}
+	assert_int_equal(bh_segment_seal(seg, NULL), 0);
+	bh_image_set(image, seg);
+	bh_segment_unref(seg);
+	return image;
+}
+
+static bool working(void)
+{
+	return hostd_dp_working(w.agent->dp);
+}
+
+static void test_loop_turns_while_installing(void **state)
+{
+	struct bh_image *from = world_image(301, true), *to = large_image(301);
+	uint32_t gen = hostd_dp_gen(w.agent->dp);
+	const json_t *reply;
+
+	world_apply_begin(from, to);
+	world_wait(working, "the commit to begin");
+	/* The control socket answers in the middle of it, with the state before. */
+	reply = world_call(json_pack("{s:s}", "op", "nics"));
+	assert_true(json_is_true(json_object_get(reply, "ok")));
+	assert_true(working());
+	assert_false(w.answered);
+	assert_int_equal(hostd_dp_gen(w.agent->dp), gen);
+	world_apply_end(to);
+	assert_string_equal(w.code, "");
+	assert_int_equal(hostd_dp_gen(w.agent->dp), gen + 1);
+	assert_true(bh_hash_equal(hostd_dp_hash(w.agent->dp), bh_image_hash(to)));
+	bh_image_free(from);
+}
+
+static void test_newer_delta_in_the_middle(void **state)
+{
+	struct bh_image *large = large_image(301), *small = world_image(301, true);
+	struct bh_image *last = world_image(302, true);
+
+	world_apply_begin(large, small);
+	world_wait(working, "the commit to begin");
+	world_apply(small, last); /* starts from what the one in work leads to */
+	assert_string_equal(w.code, "");
+	assert_true(bh_hash_equal(hostd_dp_hash(w.agent->dp), bh_image_hash(last)));
+	bh_image_free(large);
+	bh_image_free(small);
+}
+
+/* A stop in the middle takes the commit back, in the kernel and on disk. */
+static void test_stop_in_the_middle(void **state)
+{
+	struct bh_image *from = world_image(302, true), *to = large_image(302);
+	uint32_t gen = hostd_dp_gen(w.agent->dp);
+
+	world_apply_begin(from, to);
+	world_wait(working, "the commit to begin");
+	w.hellos = 0;
+	world_stop();
+	world_start();
+	assert_int_equal(hostd_dp_gen(w.agent->dp), gen);
+	assert_true(bh_hash_equal(hostd_dp_hash(w.agent->dp), bh_image_hash(from)));
+	world_wait(world_session_up, "the hello after the restart");
+	world_apply(from, world_image(301, true));
+	assert_string_equal(w.code, "");
+	bh_image_free(from);
+	bh_image_free(to);
+}
+
 static void test_birth_without_manager(void **state)
 {
 	const json_t *reply;
@@ -263,6 +357,9 @@ int main(void)
 		cmocka_unit_test(test_full_is_told),
 		cmocka_unit_test(test_restart_adopts),
 		cmocka_unit_test(test_delta_after_restart),
+		cmocka_unit_test(test_loop_turns_while_installing),
+		cmocka_unit_test(test_newer_delta_in_the_middle),
+		cmocka_unit_test(test_stop_in_the_middle),
 		cmocka_unit_test(test_birth_without_manager),
 		cmocka_unit_test(test_control_socket),
 	};

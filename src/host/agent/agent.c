@@ -409,6 +409,7 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 
 void hostd_agent_stop(struct hostd_agent *agent)
 {
+	hostd_state_stop(agent);
 	bh_ctl_server_free(agent->ctl);
 	hostd_births_free(agent->births);
 	for (int i = 0; i < agent->source_count; i++) {

@@ -28,6 +28,8 @@
 #define HELD_COUNT 256
 #define FOLD_BYTES (4u << 20)
 #define FOLD_COUNT 256
+/* What is installed at once, and of more at a time: about 10 ms. */
+#define SLICE_RECORDS 2000
 
 BH_COUNTER(state_applied, "commits that were installed");
 BH_COUNTER(state_stale, "deltas that did not start from what this host holds");
@@ -42,6 +44,7 @@ struct hostd_state {
 	size_t log_size;
 	unsigned int log_count;
 	uint64_t rev;
+	struct work *work; /* being installed in slices */
 
 	char held[HELD_COUNT][2 * BH_HASH_SIZE + 1];
 	unsigned int held_next;
@@ -284,7 +287,10 @@ void hostd_state_load(struct hostd_agent *agent)
 int hostd_state_repair(struct hostd_agent *agent, struct bh_diag *diag)
 {
 	struct hostd_dp_report report = {};
-	int err = hostd_dp_sync(agent->dp, agent->state->image, &report, diag);
+	int err;
+
+	hostd_state_finish(agent);
+	err = hostd_dp_sync(agent->dp, agent->state->image, &report, diag);
 
 	if (!err) {
 		bh_log(BH_LOG_WARN, "state", "repaired %zu records in the kernel", report.changed);
@@ -317,37 +323,30 @@ static void parts_drop(struct hostd_state *s)
 	s->parts_next = PARTS_MAX + 1;
 }
 
-/* 0, or > 0 / < 0 as hostd_dp_apply with the reply already given. */
-static int install(struct hostd_agent *agent, struct bh_delta *delta, struct bh_image *next,
-		   struct bh_bus_request *req, uint64_t rev)
-{
-	struct hostd_state *s = agent->state;
-	struct hostd_dp_report report = {};
-	struct bh_diag diag = {};
-	char hash[2 * BH_HASH_SIZE + 1];
-	int err;
+/* A commit on its way into the kernel. */
+struct work {
+	struct bh_bus_request *req;
+	struct bh_image *next;
+	uint64_t rev;
+	size_t log_size; /* of the log without it */
+};
 
-	parts_drop(s); /* megabytes that are decoded and in the log by now */
-	/* a whole image comes as the delta from nothing: the kernel needs only what differs */
-	if (hash_is_zero(bh_delta_from(delta)) && !hash_is_zero(hostd_dp_hash(agent->dp))) {
-		err = hostd_dp_sync(agent->dp, next, &report, &diag);
-	} else {
-		err = hostd_dp_apply(agent->dp, delta, &report, &diag);
-	}
-	bh_hash_format(&report.hash, hash);
+static void answer(struct hostd_agent *agent, const struct work *work, int err,
+		   const struct hostd_dp_report *report, const struct bh_diag *diag)
+{
+	char hash[2 * BH_HASH_SIZE + 1];
+
+	bh_hash_format(&report->hash, hash);
 	if (err == HOSTD_DP_FULL) {
-		reply_full(agent, req, &report, &diag);
-		return err;
+		reply_full(agent, work->req, report, diag);
+	} else if (err) {
+		bh_bus_reply_error(work->req, "failed", "%s", diag->text);
+	} else {
+		bh_bus_reply(work->req, json_pack("{s:s, s:I, s:I, s:I}", "hash", hash, "rev",
+						  (json_int_t)work->rev, "install_us",
+						  (json_int_t)(report->install_ns / 1000), "gen",
+						  (json_int_t)report->gen));
 	}
-	if (err) {
-		bh_bus_reply_error(req, "failed", "%s", diag.text);
-		return err;
-	}
-	s->rev = rev;
-	bh_bus_reply(req, json_pack("{s:s, s:I, s:I, s:I}", "hash", hash, "rev", (json_int_t)rev,
-				    "install_us", (json_int_t)(report.install_ns / 1000), "gen",
-				    (json_int_t)report.gen));
-	return 0;
 }
 
 static void on_settle(uv_timer_t *timer)
@@ -364,18 +363,130 @@ static void on_settle(uv_timer_t *timer)
 	}
 }
 
+/* The kernel has taken it, or has refused it with err. */
+static void conclude(struct hostd_agent *agent, struct work *work, int err,
+		     const struct hostd_dp_report *report, const struct bh_diag *diag)
+{
+	struct hostd_state *s = agent->state;
+	bool first = !s->told;
+
+	answer(agent, work, err, report, diag);
+	if (err) {
+		bh_counter_add(&state_refused, 1);
+		log_cut(s, work->log_size);
+		s->log_count--;
+		bh_image_free(work->next);
+		return;
+	}
+	s->rev = work->rev;
+	bh_counter_add(&state_applied, 1);
+	bh_image_free(s->image);
+	s->image = work->next;
+	s->told = true;
+	remember(s);
+	uv_timer_start(&agent->settle, on_settle, 1, 0);
+	if (first) {
+		bh_log(BH_LOG_INFO, "state",
+		       "first state from the manager: from now on "
+		       "this host enforces");
+		hostd_ports_reconcile(agent, false);
+	}
+	hostd_agent_dirty(agent);
+	hostd_births_poke(agent);
+}
+
+/* Does a slice, or with SIZE_MAX all that is left. */
+static void work_step(struct hostd_agent *agent, size_t budget)
+{
+	struct hostd_state *s = agent->state;
+	struct hostd_dp_report report = {};
+	struct bh_diag diag = {};
+	struct work *work = s->work;
+	int err = hostd_dp_apply_step(agent->dp, budget, &report, &diag);
+
+	if (err != HOSTD_DP_MORE) {
+		s->work = NULL;
+		conclude(agent, work, err, &report, &diag);
+		free(work);
+	}
+}
+
+/* Slices go by a timer of 1 ms, so that whatever else waits at the loop has its turn; the timer of
+ * settling is free as long as there is nothing to settle. */
+static void on_work(uv_timer_t *timer)
+{
+	struct hostd_agent *agent = timer->data;
+
+	if (agent->state->work) {
+		work_step(agent, SLICE_RECORDS);
+	}
+	if (agent->state->work) {
+		uv_timer_start(timer, on_work, 1, 0);
+	}
+}
+
+void hostd_state_finish(struct hostd_agent *agent)
+{
+	while (agent->state->work) {
+		work_step(agent, SIZE_MAX);
+	}
+}
+
+void hostd_state_stop(struct hostd_agent *agent)
+{
+	struct hostd_state *s = agent->state;
+	struct work *work = s ? bh_steal(&s->work) : NULL;
+
+	if (work) {
+		hostd_dp_apply_abort(agent->dp);
+		log_cut(s, work->log_size);
+		s->log_count--;
+		bh_bus_reply_error(work->req, "failed", "this host's engine is being stopped");
+		bh_image_free(work->next);
+		free(work);
+	}
+}
+
+static void install(struct hostd_agent *agent, struct bh_delta *delta, const struct work *given)
+{
+	struct hostd_state *s = agent->state;
+	struct hostd_dp_report report = {};
+	struct bh_diag diag = {};
+	struct work work = *given;
+	int err;
+
+	parts_drop(s); /* megabytes that are decoded and in the log by now */
+	/* a whole image comes as the delta from nothing: the kernel needs only what differs */
+	if (hash_is_zero(bh_delta_from(delta)) && !hash_is_zero(hostd_dp_hash(agent->dp))) {
+		err = hostd_dp_sync(agent->dp, work.next, &report, &diag);
+	} else if (bh_delta_count(delta) <= SLICE_RECORDS) {
+		err = hostd_dp_apply(agent->dp, delta, &report, &diag);
+	} else {
+		err = hostd_dp_apply_begin(agent->dp, delta, &diag);
+		if (!err) {
+			s->work = bh_alloc(sizeof(*s->work));
+			*s->work = work;
+			uv_timer_start(&agent->settle, on_work, 1, 0);
+			return;
+		}
+		report.hash = *hostd_dp_hash(agent->dp);
+	}
+	conclude(agent, &work, err, &report, &diag);
+}
+
 static void apply(struct hostd_agent *agent, struct bh_bus_request *req, uint64_t rev)
 {
 	struct hostd_state *s = agent->state;
 	struct bh_delta *delta = NULL;
-	struct bh_image *next = NULL;
+	struct work work = {.req = req, .rev = rev};
 	struct bh_diag diag = {};
-	size_t log_size = s->log_size;
-	bool first = !s->told;
-	int err = bh_delta_decode(s->parts.data, s->parts.size, &delta, &diag);
+	int err;
 
+	hostd_state_finish(agent); /* this one may start from what that one leads to */
+	work.log_size = s->log_size;
+	err = bh_delta_decode(s->parts.data, s->parts.size, &delta, &diag);
 	if (!err) {
-		err = step(delta, s->image, &next, &diag);
+		err = step(delta, s->image, &work.next, &diag);
 	}
 	if (err == BH_IMAGE_STALE) {
 		bh_counter_add(&state_stale, 1);
@@ -385,29 +496,12 @@ static void apply(struct hostd_agent *agent, struct bh_bus_request *req, uint64_
 		bh_bus_reply_error(req, "failed", "%s", diag.text);
 	} else if (log_append(s, s->parts.data, s->parts.size, &diag) < 0) {
 		/* what is not on disk would be forgotten by the next start: nothing is changed */
-		log_cut(s, log_size);
+		log_cut(s, work.log_size);
 		bh_bus_reply_error(req, "failed", "%s", diag.text);
-	} else if (install(agent, delta, next, req, rev) != 0) {
-		bh_counter_add(&state_refused, 1);
-		log_cut(s, log_size);
-		s->log_count--;
+		bh_image_free(work.next);
 	} else {
-		bh_counter_add(&state_applied, 1);
-		bh_image_free(s->image);
-		s->image = bh_steal(&next);
-		s->told = true;
-		remember(s);
-		uv_timer_start(&agent->settle, on_settle, 1, 0);
-		if (first) {
-			bh_log(BH_LOG_INFO, "state",
-			       "first state from the manager: from now on "
-			       "this host enforces");
-			hostd_ports_reconcile(agent, false);
-		}
-		hostd_agent_dirty(agent);
-		hostd_births_poke(agent);
+		install(agent, delta, &work);
 	}
-	bh_image_free(next);
 	bh_delta_free(delta);
 }
 

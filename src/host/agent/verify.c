@@ -64,6 +64,7 @@ static int compare(struct hostd_agent *agent, struct differences *ret, struct bh
 {
 	ret->agent = agent;
 	ret->named = json_array();
+	hostd_state_finish(agent);
 	return hostd_dp_compare(agent->dp, hostd_state_image(agent), on_drift, ret, diag);
 }
 
