@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "manager/events/events.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,6 +31,7 @@ struct bench {
 	unsigned int producers;
 	uint64_t stored, repeats, batches;
 	bool as_text;
+	struct manager_events *store; /* NULL: the handler only looks at them */
 	struct bh_event_track track[HOSTS_MAX];
 };
 
@@ -103,8 +105,11 @@ static void on_batch(struct bh_consumer *c, const struct bh_event_batch *batch, 
 
 static bool all_stored(void *arg)
 {
-	const struct bench *b = arg;
+	struct bench *b = arg;
 
+	if (b->store) {
+		b->stored = manager_events_last(b->store);
+	}
 	return b->stored >= b->per_producer * b->producers;
 }
 
@@ -154,8 +159,9 @@ static void put_round(struct bench *b, struct bh_producer **producer, struct bh_
 
 static void bench_events(struct bench *b, const char *const *names)
 {
-	struct bh_consumer_options options = {
-		.max_bytes = 512 << 20, .handler = on_batch, .arg = b};
+	struct bh_consumer_options options = {.max_bytes = 512 << 20,
+					      .handler = b->store ? manager_events_batch : on_batch,
+					      .arg = b->store ? (void *)b->store : b};
 	struct bh_bus *manager = lab_client_up(&b->lab, "manager");
 	struct bh_bus *bus[HOSTS_MAX];
 	struct bh_producer *producer[HOSTS_MAX];
@@ -169,7 +175,8 @@ static void bench_events(struct bench *b, const char *const *names)
 	double cpu_server = cpu_of(bh_bus_server_pid(b->lab.server));
 
 	for (unsigned int i = 0; i < b->producers; i++) {
-		BH_FREE char *dir = bh_asprintf("%s/spool-%s-%d", b->lab.dir, names[i], b->as_text);
+		BH_FREE char *dir = bh_asprintf("%s/spool-%s-%d%d", b->lab.dir, names[i],
+						b->as_text, b->store != NULL);
 		BH_FREE char *who = bh_asprintf("host.%s", names[i]);
 		struct bh_producer_options po = {
 			.spool = {.dir = dir, .producer = names[i], .max_bytes = 1ull << 30}};
@@ -199,11 +206,11 @@ static void bench_events(struct bench *b, const char *const *names)
 	if (getloadavg(&load, 1) != 1) {
 		load = 0;
 	}
-	printf("events as %s: %llu from %u producers in %.2f s (put in %.2f s): %.0f per second, "
-	       "%llu repeats, %.0f events per commit\n",
-	       b->as_text ? "text" : "trees", (unsigned long long)b->stored, b->producers, all_s,
-	       put_s, (double)b->stored / all_s, (unsigned long long)b->repeats,
-	       (double)b->stored / (double)b->batches);
+	printf("events as %s%s: %llu from %u producers in %.2f s (put in %.2f s): %.0f per second, "
+	       "%llu repeats, %llu commits\n",
+	       b->as_text ? "text" : "trees", b->store ? ", into the manager's database" : "",
+	       (unsigned long long)b->stored, b->producers, all_s, put_s, (double)b->stored / all_s,
+	       (unsigned long long)b->repeats, (unsigned long long)b->batches);
 	printf("CPU per event: %.1f us for making it, both ends and all clients, %.1f us in "
 	       "nats-server; load was %.1f on %ld cores\n",
 	       (cpu_seconds() - cpu) * 1e6 / (double)b->stored,
@@ -211,6 +218,9 @@ static void bench_events(struct bench *b, const char *const *names)
 	       load, sysconf(_SC_NPROCESSORS_ONLN));
 	bh_wbuf_done(&text);
 	bh_consumer_free(consumer);
+	if (b->store) {
+		manager_events_detach(b->store);
+	}
 	for (unsigned int i = 0; i < b->producers; i++) {
 		bh_producer_free(producer[i]);
 		bh_bus_free(bus[i]);
@@ -361,6 +371,43 @@ static void bench_request(struct bench *b)
 	bh_bus_free(p.bus);
 }
 
+static void on_commit(void *arg)
+{
+	struct bench *b = arg;
+
+	b->batches++;
+}
+
+/* All the way: numbers, names, SQLite with a sync for each commit. */
+static void bench_stored(struct bench *b, const char *const *names)
+{
+	BH_FREE char *path = bh_asprintf("%s/events.db", b->lab.dir);
+	struct manager_db *db = NULL;
+	struct manager_inventory *inv = NULL;
+	struct manager_rulebook *book = NULL;
+	struct manager_events_options options = {
+		.loop = &b->lab.loop, .path = path, .keep = 100000000};
+
+	if (manager_store_open(":memory:", &db, NULL) ||
+	    manager_inventory_new(db, "default", &inv, NULL) ||
+	    manager_rulebook_new(db, &book, NULL)) {
+		abort();
+	}
+	manager_inventory_set_policies(inv, manager_rulebook_set(book));
+	options.inv = inv;
+	options.book = book;
+	if (manager_events_new(&options, &b->store, NULL)) {
+		abort();
+	}
+	manager_events_watch(b->store, on_commit, b);
+	b->stored = b->repeats = b->batches = 0;
+	bench_events(b, names);
+	manager_events_free(b->store);
+	manager_rulebook_free(book);
+	manager_inventory_free(inv);
+	manager_db_close(db);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const names[HOSTS_MAX] = {"ha", "hb", "hc", "hd", "he", "hf",
@@ -384,6 +431,7 @@ int main(int argc, char **argv)
 	b.stored = b.repeats = b.batches = 0;
 	b.as_text = true;
 	bench_events(&b, names);
+	bench_stored(&b, names);
 	lab_done(&b.lab);
 	return 0;
 }

@@ -28,24 +28,20 @@ static const char *action_name(uint8_t action)
 	}
 }
 
-static void set_addr(json_t *event, const char *key, const uint8_t addr[16])
+static void add_addr(struct bh_wbuf *event, const char *key, const uint8_t addr[16])
 {
 	static const uint8_t zero[16];
 	char text[BH_ADDR_TEXT_SIZE];
 
 	if (memcmp(addr, zero, 16) != 0) {
 		bh_addr_format(addr, text);
-		json_object_set_new(event, key, json_string(text));
+		bh_jtext_add_str(event, key, text);
 	}
 }
 
-static void set_int(json_t *event, const char *key, uint64_t value)
+static void add_nic(struct hostd_agent *agent, struct bh_wbuf *event, uint32_t index)
 {
-	json_object_set_new(event, key, json_integer((json_int_t)value));
-}
-
-static void set_nic(struct hostd_agent *agent, json_t *event, uint32_t index)
-{
+	char uuid[BH_UUID_TEXT_SIZE], mac[BH_MAC_TEXT_SIZE];
 	struct hostd_dp_nic_key key;
 	const struct hostd_vm *vm;
 
@@ -53,117 +49,133 @@ static void set_nic(struct hostd_agent *agent, json_t *event, uint32_t index)
 		return;
 	}
 	vm = hostd_inventory_find(agent->inv, key.vm);
-	hostd_agent_event_vm(event, key.vm, vm ? vm->name : NULL, key.mac);
+	bh_uuid_format(key.vm, uuid);
+	bh_jtext_add_str(event, "vm", uuid);
+	if (vm) {
+		bh_jtext_add_str(event, "vm_name", vm->name);
+	}
+	bh_mac_format(key.mac, mac);
+	bh_jtext_add_str(event, "nic", mac);
 }
 
-static void set_flow(json_t *event, const struct bh_flow_event *e)
+static void add_flow(struct bh_wbuf *event, const struct bh_flow_event *e)
 {
 	char proto[8], mac[BH_MAC_TEXT_SIZE];
 
-	bh_proto_format(e->proto, proto);
-	json_object_set_new(event, "dir",
-			    json_string(e->dir == BH_DIR_EGRESS ? "egress" : "ingress"));
-	json_object_set_new(event, "action", json_string(action_name(e->action)));
-	json_object_set_new(event, "reason", json_string(hostd_dp_reason_name(e->reason)));
+	bh_jtext_add_str(event, "dir", e->dir == BH_DIR_EGRESS ? "egress" : "ingress");
+	bh_jtext_add_str(event, "action", action_name(e->action));
+	bh_jtext_add_str(event, "reason", hostd_dp_reason_name(e->reason));
 	if (e->ethertype == 0x0800 || e->ethertype == 0x86dd) {
-		json_object_set_new(event, "proto", json_string(proto));
+		bh_proto_format(e->proto, proto);
+		bh_jtext_add_str(event, "proto", proto);
 	} else {
-		set_int(event, "ethertype", e->ethertype);
+		bh_jtext_add_u64(event, "ethertype", e->ethertype);
 	}
-	set_addr(event, "src", e->src);
-	set_addr(event, "dst", e->dst);
+	add_addr(event, "src", e->src);
+	add_addr(event, "dst", e->dst);
 	if (e->proto == 1 || e->proto == 58) {
 		const uint8_t *type_code = (const uint8_t *)&e->sport;
 
-		set_int(event, "icmp_type", type_code[0]);
-		set_int(event, "icmp_code", type_code[1]);
+		bh_jtext_add_u64(event, "icmp_type", type_code[0]);
+		bh_jtext_add_u64(event, "icmp_code", type_code[1]);
 	} else if (e->sport || e->dport) {
-		set_int(event, "sport", ntohs(e->sport));
-		set_int(event, "dport", ntohs(e->dport));
+		bh_jtext_add_u64(event, "sport", ntohs(e->sport));
+		bh_jtext_add_u64(event, "dport", ntohs(e->dport));
 	}
 	bh_mac_format(e->src_mac, mac);
-	json_object_set_new(event, "src_mac", json_string(mac));
+	bh_jtext_add_str(event, "src_mac", mac);
 	bh_mac_format(e->dst_mac, mac);
-	json_object_set_new(event, "dst_mac", json_string(mac));
-	set_int(event, "src_identity", e->src_identity);
-	set_int(event, "dst_identity", e->dst_identity);
-	set_int(event, "rule", e->rule);
-	set_int(event, "other_rule", e->other_rule);
+	bh_jtext_add_str(event, "dst_mac", mac);
+	bh_jtext_add_u64(event, "src_identity", e->src_identity);
+	bh_jtext_add_u64(event, "dst_identity", e->dst_identity);
+	bh_jtext_add_u64(event, "rule", e->rule);
+	bh_jtext_add_u64(event, "other_rule", e->other_rule);
+	bh_jtext_add_pair(event, "packets", e->packets[0], e->packets[1]);
+	bh_jtext_add_pair(event, "bytes", e->bytes[0], e->bytes[1]);
 }
 
-static json_t *event_of(const struct bh_flow_event *e)
+static void begin_guard(struct bh_wbuf *event, const char *reason, uint64_t wall_ns)
 {
-	BH_FREE char *guard = NULL;
-	const char *reason = hostd_dp_reason_name(e->reason);
+	char type[BH_EVENT_TYPE_MAX + 1];
+
+	snprintf(type, sizeof(type), "guard.%s", strncmp(reason, "drop_", 5) ? reason : reason + 5);
+	for (char *p = type; *p; p++) {
+		*p = *p == '_' ? '-' : *p; /* event types have no underscore */
+	}
+	bh_event_text_begin(event, type, BH_SEVERITY_WARNING, wall_ns);
+}
+
+static bool begin(struct bh_wbuf *event, const struct bh_flow_event *e)
+{
+	uint64_t now = bh_time_wall_ns();
 
 	switch (e->type) {
 	case BH_FLOW_NEW:
-		return hostd_agent_event_new("flow.new", BH_SEVERITY_INFO);
+		bh_event_text_begin(event, "flow.new", BH_SEVERITY_INFO, now);
+		return true;
 	case BH_FLOW_REFUSED:
-		return hostd_agent_event_new("flow.refused", BH_SEVERITY_NOTICE);
+		bh_event_text_begin(event, "flow.refused", BH_SEVERITY_NOTICE, now);
+		return true;
 	case BH_FLOW_CLOSED:
-		return hostd_agent_event_new("flow.closed", BH_SEVERITY_INFO);
+		bh_event_text_begin(event, "flow.closed", BH_SEVERITY_INFO, now);
+		return true;
 	case BH_FLOW_DHCP:
-		if (e->action != BH_ACTION_ALLOW) {
-			return hostd_agent_event_new("dhcp.refused", BH_SEVERITY_WARNING);
-		}
-		return hostd_agent_event_new(e->duration_ns ? "dhcp.learned" : "dhcp.released",
-					     BH_SEVERITY_INFO);
+		bh_event_text_begin(event, "dhcp.learned", BH_SEVERITY_INFO, now);
+		return true;
 	case BH_FLOW_GUARD:
-		guard = bh_asprintf("guard.%s", strncmp(reason, "drop_", 5) ? reason : reason + 5);
-		for (char *p = guard; *p; p++) {
-			*p = *p == '_' ? '-' : *p; /* event types have no underscore */
-		}
-		return hostd_agent_event_new(guard, BH_SEVERITY_WARNING);
+		begin_guard(event, hostd_dp_reason_name(e->reason), now);
+		return true;
 	default:
-		return NULL;
+		return false;
 	}
 }
 
+/* One poll of the kernel's ring. */
+struct polling {
+	struct hostd_agent *agent;
+	struct bh_wbuf event; /* used again and again */
+};
+
 static void on_record(const struct bh_flow_event *e, void *arg)
 {
-	struct hostd_agent *agent = arg;
-	json_t *event = event_of(e);
+	struct polling *polling = arg;
+	struct hostd_agent *agent = polling->agent;
+	struct bh_wbuf *event = &polling->event;
 
-	if (!event) {
+	if (!begin(event, e)) {
 		bh_counter_add(&flows_unknown, 1);
 		return;
 	}
 	bh_counter_add(&flows_events, 1);
-	set_nic(agent, event, e->nic);
-	set_int(event, "net", e->net);
-	set_int(event, "vlan", e->vlan);
+	bh_jtext_add_str(event, "host", agent->name);
+	add_nic(agent, event, e->nic);
+	bh_jtext_add_u64(event, "net", e->net);
+	bh_jtext_add_u64(event, "vlan", e->vlan);
 	if (e->type == BH_FLOW_DHCP) {
-		set_addr(event, "address", e->dst);
-		set_int(event, "lease_s", e->duration_ns / BH_NS_PER_S);
-		if (e->action == BH_ACTION_ALLOW) { /* else another holds it: not even asked for */
-			hostd_session_learned(agent, e);
-		}
+		add_addr(event, "address", e->dst);
+		bh_jtext_add_u64(event, "lease_s", e->duration_ns / BH_NS_PER_S);
+		hostd_session_learned(agent, e);
 	} else {
-		set_flow(event, e);
-		json_object_set_new(
-			event, "packets",
-			json_pack("[I, I]", (json_int_t)e->packets[0], (json_int_t)e->packets[1]));
-		json_object_set_new(
-			event, "bytes",
-			json_pack("[I, I]", (json_int_t)e->bytes[0], (json_int_t)e->bytes[1]));
+		add_flow(event, e);
 	}
 	if (e->type == BH_FLOW_CLOSED) {
-		set_int(event, "duration_ms", e->duration_ns / BH_NS_PER_MS);
+		bh_jtext_add_u64(event, "duration_ms", e->duration_ns / BH_NS_PER_MS);
 	}
-	set_int(event, "count", 1 + (uint64_t)e->suppressed);
-	hostd_agent_event(agent, event);
+	bh_jtext_add_u64(event, "count", 1 + (uint64_t)e->suppressed);
+	bh_producer_put_text(agent->producer, event);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct hostd_agent *agent = poll->data;
+	struct polling polling = {.agent = agent};
 	struct bh_diag diag = {};
 
 	/* bounded, so that a flood of records can't keep the loop from everything else */
-	if (hostd_dp_events_poll(agent->dp, POLL_MAX, on_record, agent, &diag) < 0) {
+	if (hostd_dp_events_poll(agent->dp, POLL_MAX, on_record, &polling, &diag) < 0) {
 		bh_log_limited(BH_LOG_ERROR, "flows", 2, "%s", diag.text);
 	}
+	bh_wbuf_done(&polling.event);
 }
 
 int hostd_flows_start(struct hostd_agent *agent, struct bh_diag *diag)
