@@ -195,6 +195,8 @@ struct bh_addr_slot {
 };
 struct bh_addr {
 	struct bh_addr_slot slot[2];
+	__u64 expires_ns; /* learned ones, 0 never */
+	__u32 flags;	  /* BH_ADDR_LEARNED: by the kernel, not part of the desired state yet */
 	struct bpf_spin_lock lock; /* see bh_row */
 };
 

@@ -115,7 +115,7 @@ static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 lease_s)
 	struct bh_addr_key akey = {.net = p->net, .vlan = p->vlan};
 	struct bh_nic_addr_key nkey = {.nic = p->nic};
 	struct bh_nic *n = bh_nic_get(p->nic);
-	struct bh_addr addr = {}, *known;
+	struct bh_addr addr = {.flags = BH_ADDR_LEARNED}, *known;
 	struct bh_who who;
 
 	if (!n) {
@@ -146,10 +146,14 @@ static __always_inline int bh_dhcp_install(struct bh_pkt *p, __u32 lease_s)
 	if (!had && bpf_map_update_elem(&bh_nic_addrs, &nkey, &own, BPF_NOEXIST)) {
 		return BH_ACTION_DENY;
 	}
+	addr.expires_ns = own.expires_ns;
 	known = bpf_map_lookup_elem(&bh_addrs, &akey);
 	if (known) {
-		known->slot[0] = addr.slot[0];
-		known->slot[1] = addr.slot[1];
+		if (known->flags & BH_ADDR_LEARNED) { /* else the manager knows of it already */
+			known->slot[0] = addr.slot[0];
+			known->slot[1] = addr.slot[1];
+			known->expires_ns = addr.expires_ns;
+		}
 	} else if (bpf_map_update_elem(&bh_addrs, &akey, &addr, BPF_NOEXIST)) {
 		return BH_ACTION_DENY;
 	}
@@ -206,16 +210,23 @@ static __always_inline bool bh_dhcp_is_awaited(const struct bh_pkt *p, __u32 xid
 /* The NIC gives the address in ask_addr back. What it did not learn is not its to give. */
 static __always_inline void bh_dhcp_forget(struct bh_pkt *p)
 {
+	struct bh_addr_key akey = {.net = p->net, .vlan = p->vlan};
 	struct bh_nic_addr_key key = {.nic = p->nic};
 	struct bh_nic_addr *own;
+	struct bh_addr *known;
 
 	__builtin_memcpy(key.addr, p->ask_addr.b, 16);
+	__builtin_memcpy(akey.addr, p->ask_addr.b, 16);
 	own = bpf_map_lookup_elem(&bh_nic_addrs, &key);
 	if (!own || !(own->flags & BH_ADDR_LEARNED) ||
 	    (own->expires_ns && own->expires_ns <= p->now)) {
 		return;
 	}
 	own->expires_ns = p->now;
+	known = bpf_map_lookup_elem(&bh_addrs, &akey);
+	if (known && known->flags & BH_ADDR_LEARNED) {
+		known->expires_ns = p->now;
+	}
 	bh_dhcp_report(p, 0, BH_ACTION_ALLOW);
 }
 

@@ -25,7 +25,8 @@ static __always_inline struct bh_who bh_policy_who(const struct bh_pkt *p, const
 
 	__builtin_memcpy(key.addr, ip->b, 16);
 	addr = bpf_map_lookup_elem(&bh_addrs, &key);
-	if (addr && addr->slot[p->slot & 1].identity) {
+	if (addr && addr->slot[p->slot & 1].identity &&
+	    (!addr->expires_ns || addr->expires_ns > p->now)) {
 		who.identity = addr->slot[p->slot & 1].identity;
 		who.tenant = addr->slot[p->slot & 1].tenant;
 	}

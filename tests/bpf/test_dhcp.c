@@ -361,6 +361,35 @@ static void a_released_address_is_not_its_own(void **state)
 	assert_false(is_learned(kit, "10.0.0.120"));
 }
 
+/* The network knows whose it is from the answer on, as long as the lease lasts. */
+static void the_address_has_its_identity(void **state)
+{
+	struct kit *kit = *state;
+	struct kit_frame f;
+
+	KIT_ROW(kit, .identity = 301, .dir = BH_DIR_EGRESS, .remote_kind = BH_REMOTE_IDENTITY,
+		.remote = 300, .rank = 1, .rule = 60, .action = BH_ACTION_ALLOW);
+	KIT_FRAME(&f, .dmac = kit_mac[0], .src = "10.0.0.2", .dst = "10.0.0.120", .proto = KIT_UDP,
+		  .dport = 1);
+	assert_reason(kit, 2, DROP_POLICY, kit_send(kit, 2, &f));
+	learn(kit, 3600);
+	assert_int_equal(kit_send(kit, 2, &f), KIT_PASS);
+	assert_int_equal(CLIENT(kit, "10.0.0.120", .type = RELEASE, .chaddr = kit_mac[1],
+				.ciaddr = "10.0.0.120", .xid = 9),
+			 KIT_PASS);
+	KIT_FRAME(&f, .dmac = kit_mac[0], .src = "10.0.0.2", .dst = "10.0.0.120", .proto = KIT_UDP,
+		  .dport = 2);
+	assert_reason(kit, 2, DROP_POLICY, kit_send(kit, 2, &f));
+	/* What is free again may become another's. */
+	kit_who(kit, 0, "10.0.0.120", 301, 10);
+	assert_int_equal(CLIENT(kit, NULL, .type = REQUEST, .chaddr = kit_mac[1], .xid = XID),
+			 KIT_PASS);
+	assert_int_equal(SERVER(kit, BH_MARK_HOST, .type = ACK, .chaddr = kit_mac[1],
+				.yiaddr = "10.0.0.120", .lease_s = 60, .xid = XID),
+			 KIT_PASS);
+	assert_false(is_learned(kit, "10.0.0.120"));
+}
+
 static void a_lease_ends(void **state)
 {
 	const struct timespec step = {.tv_nsec = 20000000};
@@ -481,6 +510,7 @@ int main(void)
 		TEST(nobody_gets_what_another_has),
 		TEST(every_cut_of_an_answer_teaches_nothing),
 		TEST(a_released_address_is_not_its_own),
+		TEST(the_address_has_its_identity),
 		TEST(a_lease_ends),
 		TEST(renewals_are_noticed),
 		TEST(addresses_are_learned_over_ipv6),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kill -9 of each program under traffic: nothing refused arrives, nothing allowed ends, no event is lost.
 
-BULKHEAD_KILL_ROUNDS sets how many kills (4; the issue asks for 50: run it so before a release)."""
+BULKHEAD_KILL_ROUNDS sets how often each program is killed (1; the issue asks for 50: 20 minutes, before a release)."""
 import os
 import random
 import time
@@ -12,7 +12,7 @@ from helpers import holds, numbering, quiet, wait_stat
 from labkit import util
 from labkit.manager import program
 
-ROUNDS = int(os.environ.get("BULKHEAD_KILL_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("BULKHEAD_KILL_ROUNDS", "1"))
 VICTIMS = ["hostd-h1", "nats-server", "bulkheadd", "hostd-h2"]
 ALLOWED = [("web", "k-tcp", "tcp", 3306), ("web", "k-udp", "udp", 53), ("web2", "k-near", "tcp", 3306),
            ("web", "k-icmp", "icmp", 0)]
@@ -40,6 +40,10 @@ class Traffic:
         assert knock["connects"] == 0 and knock["sent"] > 0, knock
         # ARP frames of evil are not IP packets and may arrive; the match is its IP header
         assert self.db.stat("k-refused")["matched"] == 0, "a packet of a refused flow arrived"
+
+    def summary(self):
+        answers = sum(self.guests[guest].stat(name)["received"] for guest, name, *_ in ALLOWED)
+        return f"{answers} answers on allowed flows, {self.evil.stat('k-knock')['sent']} refused attempts, 0 delivered"
 
     def __exit__(self, *_):
         for guest, name, *_ in ALLOWED:
@@ -85,15 +89,19 @@ def lost_events(world, since):
     return holes
 
 
-@pytest.mark.parametrize("round_number", range(ROUNDS))
-def test_kill_9_under_traffic(world, round_number):
-    victim = VICTIMS[round_number % len(VICTIMS)]
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_kill_9_under_traffic(world, victim):
+    """One traffic through all kills of a program: what one of them broke would still be broken at the next."""
     since = world.manager.last_event()
     with Traffic(world) as traffic:
-        time.sleep(random.uniform(0.2, 1.0))  # the moment is the point
-        kill_one(world, victim)
-        world.manager.wait_in_sync(60)
-        traffic.check()
+        for number in range(1, ROUNDS + 1):
+            time.sleep(random.uniform(0.1, 1.0))  # the moment is the point
+            kill_one(world, victim)
+            world.manager.wait_in_sync(60)
+            traffic.check()
+            if number % 10 == 0:
+                assert not lost_events(world, since), f"after {number} kills of {victim}"
+        print(f"{victim}: {ROUNDS} times killed; {traffic.summary()}")
     assert not lost_events(world, since)
 
 

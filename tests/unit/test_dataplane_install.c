@@ -533,6 +533,48 @@ static void host_address_hides_a_record(void **state)
 	must_destroy(dp);
 }
 
+/* Whose address it is that the kernel learned: the same, and the hash is that of the image. */
+static void learned_identities_are_local(void **state)
+{
+	struct bh_addr_key key = {.net = 7, .addr = {0xfd, 1}};
+	struct bh_addr value = {
+		.slot = {{300, 9}, {300, 9}}, .flags = BH_ADDR_LEARNED, .expires_ns = 1};
+	struct bh_rec rec = {.type = BH_REC_ADDR, .addr = {.net = 7, .identity = 300, .tenant = 9}};
+	struct hostd_dp_options options;
+	struct bh_image *image = bh_image_new();
+	struct bh_segment *seg;
+	struct hostd_dp *dp;
+	int fd;
+
+	world_options(&world, &options);
+	dp = must_open(&options, false);
+	image = must_apply(dp, image, sample(0));
+	fd = pinned("bh_addrs");
+	assert_int_equal(bpf_map_update_elem(fd, &key, &value, 0), 0);
+	assert_int_equal(verify_whole(dp), 0);
+	seg = bh_segment_new("more");
+	memcpy(rec.addr.addr, key.addr, 16);
+	bh_segment_add(seg, &rec);
+	assert_int_equal(bh_segment_seal(seg, NULL), 0);
+	bh_image_free(image);
+	image = sample(0);
+	bh_image_set(image, seg);
+	bh_segment_unref(seg);
+	image = must_apply(dp, sample(0), image);
+	assert_true(bh_hash_equal(hostd_dp_hash(dp), bh_image_hash(image)));
+	assert_int_equal(verify_whole(dp), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
+	assert_int_equal(value.flags, 0);
+	assert_int_equal(value.expires_ns, 0);
+	assert_int_equal(value.slot[1].identity, 300);
+	image = must_apply(dp, image, sample(0));
+	assert_int_equal(hostd_dp_settle(dp, NULL), 0);
+	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), -ENOENT);
+	close(fd);
+	bh_image_free(image);
+	must_destroy(dp);
+}
+
 /* What the kernel learned stays outside the hash, and becomes configured without a gap when a
  * record says so. */
 static void learned_addresses_are_local(void **state)
@@ -660,6 +702,7 @@ int main(void)
 		cmocka_unit_test(a_stop_takes_the_steps_back),
 		cmocka_unit_test(host_address_hides_a_record),
 		cmocka_unit_test(learned_addresses_are_local),
+		cmocka_unit_test(learned_identities_are_local),
 		cmocka_unit_test(nic_indexes_are_freed_clean),
 		cmocka_unit_test(pinned_sizes_win),
 	};

@@ -188,7 +188,8 @@ static bool decode_addr(const void *key, const void *value, uint32_t gen, struct
 	memcpy(ret->addr, k.addr, 16);
 	ret->identity = v.slot[gen & 1].identity;
 	ret->tenant = v.slot[gen & 1].tenant;
-	return ret->identity >= BH_IDENTITY_FIRST; /* the host's own are local */
+	/* The host's own are local, and so is what the kernel learned. */
+	return ret->identity >= BH_IDENTITY_FIRST && !(v.flags & BH_ADDR_LEARNED);
 }
 
 static bool decode_set(const void *key, const void *value, uint32_t gen, struct bh_rec_set *ret)

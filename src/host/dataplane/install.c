@@ -52,7 +52,15 @@ static void op_value(const struct dp_op *op, uint32_t gen, bool both,
 	uint32_t size = dp_map_descs[op->map].slot_size;
 
 	memcpy(ret_value, op->old, DP_VALUE_MAX);
-	if (dp_op_learned(op)) { /* from now on it is configured; packets see no difference */
+	/* From now on it is configured; packets see no difference. */
+	if (dp_op_learned(op) && op->map == DP_MAP_ADDRS) {
+		struct bh_addr v;
+
+		memcpy(&v, ret_value, sizeof(v));
+		v.flags = 0;
+		v.expires_ns = 0;
+		memcpy(ret_value, &v, sizeof(v));
+	} else if (dp_op_learned(op)) {
 		struct bh_nic_addr v;
 
 		memcpy(&v, ret_value, sizeof(v));

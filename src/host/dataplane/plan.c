@@ -118,10 +118,13 @@ static int read_op(const struct hostd_dp *dp, struct dp_op *op, struct bh_diag *
 
 bool dp_op_learned(const struct dp_op *op)
 {
-	struct bh_nic_addr v;
+	struct bh_nic_addr own;
+	struct bh_addr addr;
 
-	memcpy(&v, op->old, sizeof(v));
-	return op->map == DP_MAP_NIC_ADDRS && op->existed && v.flags & BH_ADDR_LEARNED;
+	memcpy(&own, op->old, sizeof(own));
+	memcpy(&addr, op->old, sizeof(addr));
+	return op->existed && ((op->map == DP_MAP_NIC_ADDRS && own.flags & BH_ADDR_LEARNED) ||
+			       (op->map == DP_MAP_ADDRS && addr.flags & BH_ADDR_LEARNED));
 }
 
 static int plan_record(struct hostd_dp *dp, struct dp_commit *c, const struct dp_change *change,
