@@ -316,9 +316,37 @@ int cli_send(struct cli *cli, const char *method, const char *path, const json_t
 	return r;
 }
 
+/* The items of the pages behind the first one; body then looks like one page. */
+static int join_pages(struct cli *cli, const char *path, json_t *body)
+{
+	json_t *items = json_object_get(body, "items");
+
+	while (json_is_array(items) && json_object_get(body, "next")) {
+		BH_FREE char *more = bh_asprintf("%s%coffset=%llu", path, strchr(path, '?') ? '&' : '?',
+						 (unsigned long long)bh_json_u64_or(body, "next", 0));
+		BH_JSON json_t *page = NULL;
+		json_t *next;
+		int r = cli_send(cli, "GET", more, NULL, &page);
+
+		if (r) {
+			return r;
+		}
+		json_array_extend(items, json_object_get(page, "items"));
+		next = json_object_get(page, "next");
+		if (bh_json_u64_or(page, "next", 0) > bh_json_u64_or(body, "next", 0)) {
+			json_object_set(body, "next", next);
+		} else {
+			json_object_del(body, "next");
+		}
+	}
+	return 0;
+}
+
 int cli_get(struct cli *cli, const char *path, json_t **ret_body)
 {
-	return cli_send(cli, "GET", path, NULL, ret_body);
+	int r = cli_send(cli, "GET", path, NULL, ret_body);
+
+	return r || !*ret_body ? r : join_pages(cli, path, *ret_body);
 }
 
 static void put_escaped(struct bh_wbuf *w, const char *s)

@@ -48,7 +48,8 @@ int cli_fail_diag(const struct cli *cli, int code, const struct bh_diag *diag);
 struct cli_client *cli_client_of(struct cli *cli);
 
 /* ---- requests: an enum cli_exit; failures have been reported ---- */
-/* path: with query, below /v1. *ret_body is owned, NULL for an empty answer. */
+/* path: with query, below /v1. *ret_body is owned, NULL for an empty answer; a list is whole,
+ * however many pages it has. */
 [[nodiscard]] int cli_get(struct cli *cli, const char *path, json_t **ret_body);
 /* body may be NULL; ret_body may be NULL when the answer does not matter. */
 [[nodiscard]] int cli_send(struct cli *cli, const char *method, const char *path,

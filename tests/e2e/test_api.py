@@ -809,6 +809,51 @@ def test_second_manager_does_not_take_over(m):
             os.kill(int(f.read()), signal.SIGTERM)
 
 
+def query_names(item, op):
+    """Names of the query parameters that the specification has for an operation."""
+    return {p["name"] for p in map(resolve, item.get("parameters", []) + op.get("parameters", [])) if p["in"] == "query"}
+
+
+def test_parameters_are_those_of_the_specification(m):
+    """One that a route does not have is refused, one that it has is known to it."""
+    for pattern, item in SPEC["paths"].items():
+        path = re.sub(r"\{[^}]*\}", "0", pattern).lstrip("/")
+        for method in ("get", "post", "put", "patch", "delete"):
+            if method not in item or path.endswith("/query"):
+                continue
+            wrong = m.request(method.upper(), f"{path}?of-no-route=1", {}, checked=False)
+            assert wrong.status == 400 and "of-no-route" in wrong.json["error"]["message"], (method, path)
+            for name in query_names(item, item[method]):
+                answer = m.request(method.upper(), f"{path}?{name}=%01", {}, checked=False)
+                assert "unknown parameter" not in answer.data.decode(), (method, path, name)
+
+
+def test_wrong_parameters_are_refused(m):
+    for bad in ("vms?limit=0", "vms?limit=10001", "vms?offset=-1", "vms?limit=1&limit=2", "vms?label=", "hosts?limit=x",
+                "policies?offset=x", "revisions?before=0", "revisions?limit=1001", "flows?verdict=maybe", "events?limit=0",
+                "hosts/sim0/query?what=everything", "vms?tennant=t0"):
+        answer = m.get(bad)
+        assert answer.status == 400 and answer.code == "bad_request", bad
+    assert m.post("policies:check?prune=perhaps", POLICY, headers={"Content-Type": "text/yaml"}).status == 400
+
+
+def test_lists_have_pages(m):
+    for path in ("hosts", "vms", "tenants", "networks", "identities", "policies", "enroll-tokens"):
+        whole = m.get(path).json
+        assert whole["total"] == len(whole["items"]) and "next" not in whole
+        pages, offset = [], 0
+        while offset is not None:
+            page = m.get(f"{path}?limit=2&offset={offset}").json
+            assert len(page["items"]) <= 2 and page["total"] == whole["total"]
+            pages += page["items"]
+            offset = page.get("next")
+        keys = ("uuid", "name", "number", "id")
+        assert [[i.get(k) for k in keys] for i in pages] == [[i.get(k) for k in keys] for i in whole["items"]]
+        assert m.get(f"{path}?offset=100000").json["items"] == []
+    newest = [r["revision"] for r in m.get("revisions").json["items"]]
+    assert [r["revision"] for r in m.get(f"revisions?before={newest[0]}&limit=1").json["items"]] == newest[1:2]
+
+
 def test_every_operation_was_asked():
     """docs/api.yaml says nothing that the server does not answer."""
     wanted = {op["operationId"] for item in SPEC["paths"].values() for method, op in item.items()

@@ -17,7 +17,12 @@ static json_t *time_json(uint64_t wall_ns)
 
 static int add_token(const struct manager_store_token *row, void *arg)
 {
-	json_array_append_new(arg, json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id",
+	struct manager_page *page = arg;
+
+	if (!manager_page_takes(page)) {
+		return 0;
+	}
+	json_array_append_new(page->items, json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id",
 					     (json_int_t)row->id, "name", row->name, "created_at",
 					     time_json(row->created_ns), "expires_at",
 					     time_json(row->expires_ns), "used", row->used_ns != 0,
@@ -27,15 +32,18 @@ static int add_token(const struct manager_store_token *row, void *arg)
 
 static void list_tokens(struct manager_request *req)
 {
-	json_t *list = json_array();
+	struct manager_page page;
 	struct bh_diag diag = {};
 
-	if (manager_store_tokens(req->parts->db, add_token, list, &diag) < 0) {
-		json_decref(list);
+	if (manager_page_begin(req, &page) < 0) {
+		return;
+	}
+	if (manager_store_tokens(req->parts->db, add_token, &page, &diag) < 0) {
+		json_decref(page.items);
 		manager_reply_error(req, 500, "internal", &diag);
 		return;
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	manager_page_reply(req, &page, NULL);
 }
 
 static void create_token(struct manager_request *req)
@@ -127,7 +135,7 @@ static void enroll(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_enroll[] = {
-	{"GET", "enroll-tokens", list_tokens, 0, NULL},
+	{"GET", "enroll-tokens", list_tokens, 0, NULL, API_PAGE_QUERY},
 	{"POST", "enroll-tokens", create_token, API_AUDIT, "token.create"},
 	{"DELETE", "enroll-tokens/*", delete_token, API_AUDIT, "token.delete"},
 	{"POST", "enroll", enroll, API_PUBLIC | API_AUDIT, "host.enroll"},

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <time.h>
 
+#define EVENTS_QUERY "type vm host severity verdict since after limit"
+
 static int parse_since(const char *s, uint64_t *ret_ns)
 {
 	static const struct {
@@ -80,18 +82,6 @@ static int take_text(struct manager_request *req, const char *name, char *to, si
 	return 0;
 }
 
-static int take_number(struct manager_request *req, const char *name, uint64_t max, uint64_t *ret)
-{
-	const char *s = manager_request_query(req, name);
-
-	if (s && bh_parse_u64(s, 0, max, ret) < 0) {
-		manager_reply_errorf(req, 400, "bad_request", "'%s' must be a number up to %llu",
-				     name, (unsigned long long)max);
-		return -EINVAL;
-	}
-	return s ? 1 : 0;
-}
-
 static int take_severity(struct manager_request *req, struct manager_event_filter *f)
 {
 	const char *s = manager_request_query(req, "severity");
@@ -106,6 +96,19 @@ static int take_severity(struct manager_request *req, struct manager_event_filte
 	return 0;
 }
 
+static int take_verdict(struct manager_request *req, struct manager_event_filter *f)
+{
+	const char *s = manager_request_query(req, "verdict");
+
+	if (s && strcmp(s, "allow") != 0 && strcmp(s, "deny") != 0 && strcmp(s, "reject") != 0) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'verdict' must be allow, deny or reject");
+		return -EINVAL;
+	}
+	snprintf(f->verdict, sizeof(f->verdict), "%s", s ? s : "");
+	return 0;
+}
+
 /* 0, or < 0 when the request was answered with an error. */
 static int take_filter(struct manager_request *req, struct manager_event_filter *f)
 {
@@ -117,12 +120,12 @@ static int take_filter(struct manager_request *req, struct manager_event_filter 
 
 	if (take_text(req, "type", f->type, sizeof(f->type)) < 0 ||
 	    take_text(req, "host", f->host, sizeof(f->host)) < 0 ||
-	    take_text(req, "verdict", f->verdict, sizeof(f->verdict)) < 0 ||
+	    take_verdict(req, f) < 0 ||
 	    take_severity(req, f) < 0 || take_vm(req, f) < 0 ||
-	    take_number(req, "limit", 10000, &limit) < 0) {
+	    manager_request_number(req, "limit", 1, 10000, &limit) < 0) {
 		return -EINVAL;
 	}
-	r = take_number(req, "after", INT64_MAX, &f->after);
+	r = manager_request_number(req, "after", 0, INT64_MAX, &f->after);
 	if (r < 0) {
 		return r;
 	}
@@ -130,7 +133,7 @@ static int take_filter(struct manager_request *req, struct manager_event_filter 
 	if (resume && bh_parse_u64(resume, 0, INT64_MAX, &f->after) == 0) {
 		f->has_after = true;
 	}
-	f->limit = limit ? (uint32_t)limit : 1;
+	f->limit = (uint32_t)limit;
 	if (since && parse_since(since, &f->since_ns) < 0) {
 		manager_reply_errorf(req, 400, "bad_request",
 				     "'since' must be a time like 2026-11-21T23:00:00Z or seconds "
@@ -184,7 +187,7 @@ static void list_flows(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_events[] = {
-	{"GET", "events", list_events, 0, NULL},
-	{"GET", "flows", list_flows, 0, NULL},
+	{"GET", "events", list_events, 0, NULL, EVENTS_QUERY},
+	{"GET", "flows", list_flows, 0, NULL, EVENTS_QUERY},
 	{},
 };

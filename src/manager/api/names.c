@@ -27,12 +27,17 @@ static json_t *tenant_json(const struct manager_request *req, const struct manag
 static void list_tenants(struct manager_request *req)
 {
 	struct manager_tenant *t, *tmp;
-	json_t *list = json_array();
+	struct manager_page page;
 
-	HASH_ITER (hh, req->parts->inv->tenants, t, tmp) {
-		json_array_append_new(list, tenant_json(req, t));
+	if (manager_page_begin(req, &page) < 0) {
+		return;
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	HASH_ITER (hh, req->parts->inv->tenants, t, tmp) {
+		if (manager_page_takes(&page)) {
+			json_array_append_new(page.items, tenant_json(req, t));
+		}
+	}
+	manager_page_reply(req, &page, NULL);
 }
 
 static struct manager_tenant *the_tenant(struct manager_request *req)
@@ -124,37 +129,49 @@ static void delete_tenant(struct manager_request *req)
 static void list_networks(struct manager_request *req)
 {
 	struct manager_network *n, *tmp;
-	json_t *list = json_array();
+	struct manager_page page;
 
-	HASH_ITER (hh, req->parts->inv->networks, n, tmp) {
-		json_array_append_new(list,
-				      json_pack("{s:I, s:s, s:b, s:I}", "number",
-						(json_int_t)n->number, "key", n->key, "managed",
-						n->managed, "nics", (json_int_t)n->nics));
+	if (manager_page_begin(req, &page) < 0) {
+		return;
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	HASH_ITER (hh, req->parts->inv->networks, n, tmp) {
+		if (manager_page_takes(&page)) {
+			json_array_append_new(page.items,
+					      json_pack("{s:I, s:s, s:b, s:I}", "number",
+							(json_int_t)n->number, "key", n->key,
+							"managed", n->managed, "nics",
+							(json_int_t)n->nics));
+		}
+	}
+	manager_page_reply(req, &page, NULL);
 }
 
 static void list_identities(struct manager_request *req)
 {
 	struct manager_identity *id, *tmp;
-	json_t *list = json_array();
+	struct manager_page page;
 
-	HASH_ITER (hh, req->parts->inv->identities, id, tmp) {
-		json_array_append_new(list,
-				      json_pack("{s:I, s:s, s:O, s:I}", "number",
-						(json_int_t)id->number, "tenant", id->tenant->name,
-						"labels", id->labels, "vms", (json_int_t)id->vms));
+	if (manager_page_begin(req, &page) < 0) {
+		return;
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	HASH_ITER (hh, req->parts->inv->identities, id, tmp) {
+		if (manager_page_takes(&page)) {
+			json_array_append_new(page.items,
+					      json_pack("{s:I, s:s, s:O, s:I}", "number",
+							(json_int_t)id->number, "tenant",
+							id->tenant->name, "labels", id->labels,
+							"vms", (json_int_t)id->vms));
+		}
+	}
+	manager_page_reply(req, &page, NULL);
 }
 
 const struct manager_route manager_routes_names[] = {
-	{"GET", "tenants", list_tenants, 0, NULL},
+	{"GET", "tenants", list_tenants, 0, NULL, API_PAGE_QUERY},
 	{"POST", "tenants", create_tenant, API_AUDIT, "tenant.create"},
 	{"GET", "tenants/*", get_tenant, 0, NULL},
 	{"DELETE", "tenants/*", delete_tenant, API_AUDIT, "tenant.delete"},
-	{"GET", "networks", list_networks, 0, NULL},
-	{"GET", "identities", list_identities, 0, NULL},
+	{"GET", "networks", list_networks, 0, NULL, API_PAGE_QUERY},
+	{"GET", "identities", list_identities, 0, NULL, API_PAGE_QUERY},
 	{},
 };

@@ -19,13 +19,6 @@ struct documents {
 	bool prune;
 };
 
-static bool flag_of(const struct manager_request *req, const char *name)
-{
-	const char *s = manager_request_query(req, name);
-
-	return s && (strcmp(s, "true") == 0 || strcmp(s, "1") == 0 || strcmp(s, "yes") == 0);
-}
-
 static bool take_documents(struct manager_request *req, struct documents *d)
 {
 	static const char *const known[] = {"documents", "file", "tenant", "prune", NULL};
@@ -35,7 +28,9 @@ static bool take_documents(struct manager_request *req, struct documents *d)
 
 	d->file = manager_request_query(req, "file");
 	d->tenant = manager_request_query(req, "tenant");
-	d->prune = flag_of(req, "prune");
+	if (manager_request_flag(req, "prune", &d->prune) < 0) {
+		return false;
+	}
 	if (type && strncmp(type, "application/json", 16) == 0) {
 		d->owner = manager_request_json(req, known, false);
 		if (!d->owner) {
@@ -95,17 +90,12 @@ static json_t *summary_json(const struct manager_request *req, const struct bh_p
 			 bh_policy_description(p));
 }
 
-static json_t *summaries(const struct manager_request *req, const struct bh_policy_set *set,
-			 const char *tenant)
+static json_t *summaries(const struct manager_request *req, const struct bh_policy_set *set)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
-		const struct bh_policy *p = bh_policy_set_at(set, i);
-
-		if (!tenant || strcmp(bh_policy_tenant(p), tenant) == 0) {
-			json_array_append_new(list, summary_json(req, p));
-		}
+		json_array_append_new(list, summary_json(req, bh_policy_set_at(set, i)));
 	}
 	return list;
 }
@@ -113,12 +103,24 @@ static json_t *summaries(const struct manager_request *req, const struct bh_poli
 static void list_policies(struct manager_request *req)
 {
 	const struct manager_rulebook *book = req->parts->book;
+	const struct bh_policy_set *set = manager_rulebook_set(book);
+	const char *tenant = manager_request_query(req, "tenant");
+	struct manager_page page;
 
-	manager_reply(req, 200,
-		      json_pack("{s:I, s:o}", "revision",
-				(json_int_t)manager_rulebook_revision(book), "items",
-				summaries(req, manager_rulebook_set(book),
-					  manager_request_query(req, "tenant"))));
+	if (manager_page_begin(req, &page) < 0) {
+		return;
+	}
+	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
+		const struct bh_policy *p = bh_policy_set_at(set, i);
+
+		if ((!tenant || strcmp(bh_policy_tenant(p), tenant) == 0) &&
+		    manager_page_takes(&page)) {
+			json_array_append_new(page.items, summary_json(req, p));
+		}
+	}
+	manager_page_reply(req, &page,
+			   json_pack("{s:I}", "revision",
+				     (json_int_t)manager_rulebook_revision(book)));
 }
 
 static json_t *rules_json(struct manager_request *req, const struct bh_policy *p)
@@ -201,7 +203,7 @@ static void check(struct manager_request *req)
 		warnings = json_array();
 		bh_policy_check(set, NULL, on_warning, warnings);
 		manager_reply(req, 200,
-			      json_pack("{s:o, s:o}", "policies", summaries(req, set, NULL),
+			      json_pack("{s:o, s:o}", "policies", summaries(req, set),
 					"warnings", warnings));
 		bh_policy_set_free(set);
 	}
@@ -438,18 +440,17 @@ static int add_revision(const struct manager_store_revision *row, void *arg)
 
 static void list_revisions(struct manager_request *req)
 {
-	const char *s = manager_request_query(req, "limit");
-	json_t *list = json_array();
+	uint64_t limit = 100, before = (uint64_t)UINT32_MAX + 1;
 	struct bh_diag diag = {};
-	uint64_t limit = 100;
+	json_t *list;
 
-	if (s && bh_parse_u64(s, 1, 1000, &limit) < 0) {
-		json_decref(list);
-		manager_reply_errorf(req, 400, "bad_request", "'limit' must be from 1 to 1000");
+	if (manager_request_number(req, "limit", 1, 1000, &limit) < 0 ||
+	    manager_request_number(req, "before", 1, UINT32_MAX, &before) < 0) {
 		return;
 	}
-	if (manager_store_revisions(req->parts->db, 0, (uint32_t)limit, add_revision, list, &diag) <
-	    0) {
+	list = json_array();
+	if (manager_store_revisions(req->parts->db, (uint32_t)(before - 1), (uint32_t)limit,
+				    add_revision, list, &diag) < 0) {
 		json_decref(list);
 		manager_reply_error(req, 500, "internal", &diag);
 		return;
@@ -502,7 +503,7 @@ static void get_revision(struct manager_request *req)
 		bh_wbuf_init(&w, 0);
 		bh_policy_set_print(set, &w);
 		obj = json_incref(json_array_get(list, 0));
-		json_object_set_new(obj, "policies", summaries(req, set, NULL));
+		json_object_set_new(obj, "policies", summaries(req, set));
 		json_object_set_new(obj, "text", json_string(bh_wbuf_cstr(&w)));
 		bh_wbuf_done(&w);
 		manager_reply(req, 200, obj);
@@ -651,15 +652,15 @@ static void explain(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_policies[] = {
-	{"GET", "policies", list_policies, 0, NULL},
+	{"GET", "policies", list_policies, 0, NULL, "tenant " API_PAGE_QUERY},
 	{"GET", "policies/*/*", get_policy, 0, NULL},
-	{"DELETE", "policies/*/*", delete_policy, API_AUDIT, "policy.delete"},
-	{"POST", "policies:check", check, 0, NULL},
-	{"POST", "policies:diff", diff, 0, NULL},
-	{"POST", "policies:apply", apply, API_AUDIT, "policy.apply"},
-	{"GET", "policies:explain", explain, 0, NULL},
-	{"GET", "revisions", list_revisions, 0, NULL},
+	{"DELETE", "policies/*/*", delete_policy, API_AUDIT, "policy.delete", "wait"},
+	{"POST", "policies:check", check, 0, NULL, "file tenant prune"},
+	{"POST", "policies:diff", diff, 0, NULL, "file tenant prune"},
+	{"POST", "policies:apply", apply, API_AUDIT, "policy.apply", "file tenant prune wait"},
+	{"GET", "policies:explain", explain, 0, NULL, "from to port"},
+	{"GET", "revisions", list_revisions, 0, NULL, "limit before"},
 	{"GET", "revisions/*", get_revision, 0, NULL},
-	{"POST", "rollback", rollback, API_AUDIT, "policy.rollback"},
+	{"POST", "rollback", rollback, API_AUDIT, "policy.rollback", "wait"},
 	{},
 };

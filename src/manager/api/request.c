@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <stdarg.h>
 
-#define WAIT_MAX_S 60
+#define WAIT_MAX_S   60
+#define PAGE_DEFAULT 1000
+#define PAGE_MAX     10000
 
 BH_COUNTER(api_bad_requests, "requests to the API answered with an error of the client");
 
@@ -186,6 +188,77 @@ int manager_request_wait(struct manager_request *req, uint64_t *ret_ms)
 	}
 	*ret_ms = (uint64_t)(v * 1000);
 	return 0;
+}
+
+int manager_request_flag(struct manager_request *req, const char *name, bool *ret)
+{
+	static const struct {
+		const char *text;
+		bool value;
+	} words[] = {{"true", true},   {"1", true},  {"yes", true},
+		     {"false", false}, {"0", false}, {"no", false}};
+	const char *s = manager_request_query(req, name);
+
+	*ret = false;
+	if (!s) {
+		return 0;
+	}
+	for (size_t i = 0; i < BH_ARRAY_SIZE(words); i++) {
+		if (strcmp(s, words[i].text) == 0) {
+			*ret = words[i].value;
+			return 0;
+		}
+	}
+	manager_reply_errorf(req, 400, "bad_request", "'%s' must be true or false", name);
+	return -EINVAL;
+}
+
+int manager_request_number(struct manager_request *req, const char *name, uint64_t min,
+			   uint64_t max, uint64_t *ret)
+{
+	const char *s = manager_request_query(req, name);
+
+	if (!s) {
+		return 0;
+	}
+	if (bh_parse_u64(s, min, max, ret) < 0) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'%s' must be a number from %llu to %llu", name,
+				     (unsigned long long)min, (unsigned long long)max);
+		return -EINVAL;
+	}
+	return 1;
+}
+
+int manager_page_begin(struct manager_request *req, struct manager_page *ret)
+{
+	*ret = (struct manager_page){.limit = PAGE_DEFAULT};
+	if (manager_request_number(req, "limit", 1, PAGE_MAX, &ret->limit) < 0 ||
+	    manager_request_number(req, "offset", 0, UINT32_MAX, &ret->offset) < 0) {
+		return -EINVAL;
+	}
+	ret->items = json_array();
+	return 0;
+}
+
+bool manager_page_takes(struct manager_page *page)
+{
+	uint64_t i = page->total++;
+
+	return i >= page->offset && i - page->offset < page->limit;
+}
+
+void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more)
+{
+	json_t *body = more ? more : json_object();
+	uint64_t end = page->offset + page->limit;
+
+	json_object_set_new(body, "items", bh_steal(&page->items));
+	json_object_set_new(body, "total", json_integer((json_int_t)page->total));
+	if (end < page->total) {
+		json_object_set_new(body, "next", json_integer((json_int_t)end));
+	}
+	manager_reply(req, 200, body);
 }
 
 bool manager_request_accepts(const struct manager_request *req, const char *type)

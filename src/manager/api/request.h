@@ -18,7 +18,7 @@
 struct manager_request;
 struct manager_follower;
 
-enum { API_PUBLIC = 1, API_AUDIT = 2 };
+enum { API_PUBLIC = 1, API_AUDIT = 2, API_ANY_QUERY = 4 };
 typedef void manager_handler_fn(struct manager_request *req);
 struct manager_route {
 	const char *method;
@@ -26,6 +26,7 @@ struct manager_route {
 	manager_handler_fn *fn;
 	unsigned int flags;
 	const char *audit; /* "vm.labels" */
+	const char *query; /* names of its parameters with a space between; NULL: none */
 };
 extern const struct manager_route manager_routes_status[], manager_routes_vms[],
 	manager_routes_policies[], manager_routes_events[], manager_routes_enroll[],
@@ -81,11 +82,32 @@ json_t *manager_request_json(struct manager_request *req, const char *const *kno
 const char *manager_request_query(const struct manager_request *req, const char *name); /* NULL */
 /* Seconds of `wait` in ms; 0 none. -EINVAL when it was answered with an error. */
 [[nodiscard]] int manager_request_wait(struct manager_request *req, uint64_t *ret_ms);
+/* A yes or no; absent is no. -EINVAL when it was answered with an error. */
+[[nodiscard]] int manager_request_flag(struct manager_request *req, const char *name, bool *ret);
+/* A number from min to max into *ret, which stays when it is absent. 1 when it was there, 0, or
+ * -EINVAL when it was answered with an error. */
+[[nodiscard]] int manager_request_number(struct manager_request *req, const char *name,
+					 uint64_t min, uint64_t max, uint64_t *ret);
 bool manager_request_accepts(const struct manager_request *req, const char *type);
 /* The VM of segment 1; NULL when it was answered with an error. */
 struct manager_vm *manager_request_vm(struct manager_request *req);
 void manager_request_detail(struct manager_request *req, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* ---- lists, page by page: parameters API_PAGE_QUERY ---- */
+#define API_PAGE_QUERY "limit offset"
+struct manager_page {
+	uint64_t limit, offset;
+	uint64_t total; /* seen so far */
+	json_t *items;
+};
+/* -EINVAL when it was answered with an error. */
+[[nodiscard]] int manager_page_begin(struct manager_request *req, struct manager_page *ret);
+/* Once for each thing of the whole list: is it on this page? Then put it into items. */
+bool manager_page_takes(struct manager_page *page);
+/* Answers {"items", "total", "next"} together with the members of more (owned by the callee, may be
+ * NULL). */
+void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more);
 
 /* vms.c; owned */
 json_t *manager_vm_json(const struct manager_inventory *inv, const struct manager_vm *vm);

@@ -247,6 +247,55 @@ static void authorize(struct manager_request *req)
 	}
 }
 
+static bool has_word(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = list; p && *p; p += strcspn(p, " "), p += *p == ' ') {
+		if (strcspn(p, " ") == len && strncmp(p, word, len) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+struct arguments {
+	const struct manager_request *req;
+	const char *unknown, *twice;
+};
+
+static enum MHD_Result look_at_argument(void *cls, enum MHD_ValueKind kind, const char *key,
+					const char *value)
+{
+	struct arguments *a = cls;
+
+	if (!has_word(a->req->route->query, key)) {
+		a->unknown = key;
+	} else if (manager_request_query(a->req, key) != value) {
+		a->twice = key; /* the first one is found by its name */
+	}
+	return a->unknown || a->twice ? MHD_NO : MHD_YES;
+}
+
+/* A parameter that means nothing here is a mistake of the caller: a filter that is misspelt would
+ * give everything. */
+static void check_arguments(struct manager_request *req)
+{
+	struct arguments a = {.req = req};
+
+	if (req->route->flags & API_ANY_QUERY) {
+		return;
+	}
+	MHD_get_connection_values(req->connection, MHD_GET_ARGUMENT_KIND, look_at_argument, &a);
+	if (a.unknown) {
+		manager_reply_errorf(req, 400, "bad_request", "unknown parameter '%.60s'%s%s",
+				     a.unknown, req->route->query ? "; known are: " : "",
+				     req->route->query ? req->route->query : "");
+	} else if (a.twice) {
+		manager_reply_errorf(req, 400, "bad_request", "parameter '%s' twice", a.twice);
+	}
+}
+
 /* Once per request, when its headers are there: who, where to. */
 static void check(struct manager_request *req)
 {
@@ -254,6 +303,9 @@ static void check(struct manager_request *req)
 	split_path(req);
 	req->route = find_route(req);
 	authorize(req);
+	if (!req->answered && req->route) {
+		check_arguments(req);
+	}
 	if (req->answered || req->route) {
 		return;
 	}

@@ -235,10 +235,18 @@ static void get_status(struct manager_request *req)
 
 static void list_hosts(struct manager_request *req)
 {
-	int online = 0, in_sync = 0;
+	struct manager_host *h, *tmp;
+	struct manager_page page;
 
-	manager_reply(req, 200,
-		      json_pack("{s:o}", "items", host_list(req->parts, &online, &in_sync)));
+	if (manager_page_begin(req, &page) < 0) {
+		return;
+	}
+	HASH_ITER (hh, req->parts->inv->hosts, h, tmp) {
+		if (manager_page_takes(&page)) {
+			json_array_append_new(page.items, manager_api_host(h));
+		}
+	}
+	manager_page_reply(req, &page, NULL);
 }
 
 static struct manager_host *the_host(struct manager_request *req)
@@ -323,13 +331,19 @@ static enum MHD_Result copy_argument(void *cls, enum MHD_ValueKind kind, const c
 
 static void query_host(struct manager_request *req)
 {
+	static const char *const known[] = {"counters", "connections", "nics", "rules", "status"};
 	struct manager_host *host = the_host(req);
+	const char *what = manager_request_query(req, "what");
+	bool good = false;
 	json_t *body;
 
 	if (!host) {
 		return;
 	}
-	if (!manager_request_query(req, "what")) {
+	for (size_t i = 0; what && i < BH_ARRAY_SIZE(known); i++) {
+		good |= strcmp(what, known[i]) == 0;
+	}
+	if (!good) {
 		manager_reply_errorf(req, 400, "bad_request",
 				     "'what' must be counters, connections, nics, rules or status");
 		return;
@@ -342,9 +356,9 @@ static void query_host(struct manager_request *req)
 
 const struct manager_route manager_routes_status[] = {
 	{"GET", "status", get_status, 0, NULL},
-	{"GET", "hosts", list_hosts, 0, NULL},
+	{"GET", "hosts", list_hosts, 0, NULL, API_PAGE_QUERY},
 	{"GET", "hosts/*", get_host, 0, NULL},
 	{"DELETE", "hosts/*", delete_host, API_AUDIT, "host.delete"},
-	{"GET", "hosts/*/query", query_host, 0, NULL},
+	{"GET", "hosts/*/query", query_host, API_ANY_QUERY, NULL},
 	{},
 };

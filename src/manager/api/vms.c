@@ -111,13 +111,21 @@ static void list_vms(struct manager_request *req)
 	const char *tenant = manager_request_query(req, "tenant");
 	const char *host = manager_request_query(req, "host");
 	const char *label = manager_request_query(req, "label");
+	struct manager_page page;
 	struct manager_inventory *inv = req->parts->inv;
 	BH_FREE struct manager_vm **found =
 		bh_alloc_array(HASH_COUNT(inv->vms) + 1, sizeof(struct manager_vm *));
 	struct manager_vm *vm, *tmp;
-	json_t *list = json_array();
 	size_t count = 0;
 
+	if (label && (!*label || *label == '=' || *label == ',')) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'label' must be key=value or key, several with commas");
+		return;
+	}
+	if (manager_page_begin(req, &page) < 0) {
+		return;
+	}
 	HASH_ITER (hh, inv->vms, vm, tmp) {
 		if ((tenant && strcmp(vm->tenant->name, tenant) != 0) ||
 		    (host && (!vm->host || strcmp(vm->host->name, host) != 0)) ||
@@ -128,9 +136,11 @@ static void list_vms(struct manager_request *req)
 	}
 	qsort(found, count, sizeof(*found), by_name);
 	for (size_t i = 0; i < count; i++) {
-		json_array_append_new(list, manager_vm_json(inv, found[i]));
+		if (manager_page_takes(&page)) {
+			json_array_append_new(page.items, manager_vm_json(inv, found[i]));
+		}
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	manager_page_reply(req, &page, NULL);
 }
 
 static void get_vm(struct manager_request *req)
@@ -388,13 +398,13 @@ static void put_addresses(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_vms[] = {
-	{"GET", "vms", list_vms, 0, NULL},
+	{"GET", "vms", list_vms, 0, NULL, "tenant host label " API_PAGE_QUERY},
 	{"GET", "vms/*", get_vm, 0, NULL},
 	{"PATCH", "vms/*", patch_vm, API_AUDIT, "vm.change"},
 	{"DELETE", "vms/*", delete_vm, API_AUDIT, "vm.delete"},
 	{"GET", "vms/*/labels", get_labels, 0, NULL},
-	{"PUT", "vms/*/labels", put_labels, API_AUDIT, "vm.labels"},
-	{"PATCH", "vms/*/labels", patch_labels, API_AUDIT, "vm.labels"},
+	{"PUT", "vms/*/labels", put_labels, API_AUDIT, "vm.labels", "wait"},
+	{"PATCH", "vms/*/labels", patch_labels, API_AUDIT, "vm.labels", "wait"},
 	{"PUT", "vms/*/nics/*/addresses", put_addresses, API_AUDIT, "vm.addresses"},
 	{},
 };

@@ -21,15 +21,15 @@ static int revision_row(sqlite3_stmt *row, void *arg)
 	return fn(&r, a->arg);
 }
 
-int manager_store_revisions(struct manager_db *db, uint32_t only, uint32_t limit,
+int manager_store_revisions(struct manager_db *db, uint32_t upto, uint32_t limit,
 			    manager_store_revision_fn *fn, void *arg, struct bh_diag *diag)
 {
 	struct arg a = {fn, arg};
 
 	return manager_db_each(db, (struct manager_db_each){revision_row, &a}, diag,
 			       "SELECT number, time, author, summary, changes FROM revisions"
-			       " WHERE ?1 = 0 OR number = ?1 ORDER BY number DESC LIMIT ?2",
-			       "uu", only, limit);
+			       " WHERE number <= ?1 ORDER BY number DESC LIMIT ?2",
+			       "uu", upto, limit);
 }
 
 int manager_store_add_revision(struct manager_db *db, const struct manager_store_revision *row,

@@ -107,8 +107,8 @@ struct manager_store_revision {
 	const char *changes; /* JSON array */
 };
 typedef int manager_store_revision_fn(const struct manager_store_revision *row, void *arg);
-/* Newest first. only != 0: that one. */
-[[nodiscard]] int manager_store_revisions(struct manager_db *db, uint32_t only, uint32_t limit,
+/* Newest first, from `upto` on. */
+[[nodiscard]] int manager_store_revisions(struct manager_db *db, uint32_t upto, uint32_t limit,
 					  manager_store_revision_fn *fn, void *arg,
 					  struct bh_diag *diag);
 [[nodiscard]] int manager_store_add_revision(struct manager_db *db,
