@@ -106,6 +106,21 @@ static void takes_out_any_layout(void **state)
 	}
 }
 
+/* Tables that look otherwise are no reason to touch anything: what runs goes on. */
+static void says_what_to_do_about_another_layout(void **state)
+{
+	struct hostd_dp_options options;
+	struct bh_diag diag = {};
+	struct hostd_dp *dp;
+
+	protect(HOSTD_DP_ATTACH_AUTO);
+	repin("bh_sets", 7);
+	world_options(&world, &options);
+	assert_int_equal(hostd_dp_open(&options, &dp, NULL, &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--detach --yes"));
+	assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+}
+
 static void leaves_it_to_who_works_on_it(void **state)
 {
 	struct hostd_dp_open_info info;
@@ -197,6 +212,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(takes_out_any_layout, clean_up),
+		cmocka_unit_test_teardown(says_what_to_do_about_another_layout, clean_up),
 		cmocka_unit_test_teardown(leaves_it_to_who_works_on_it, clean_up),
 		cmocka_unit_test_teardown(removes_only_its_own_qdisc, clean_up),
 		cmocka_unit_test_teardown(removes_it_when_tcx_takes_over, clean_up),

@@ -3,6 +3,7 @@
  * What the files of this room share; nobody else includes this. Layers, each using those above it:
  *
  *   maps.c      names, shapes and raw access of maps
+ *   layout.c    what their entries look like
  *   attach.c    programs on devices
  *   purge.c     taking everything out
  *   nics.c      NIC indexes
@@ -43,6 +44,7 @@ enum dp_map {
 	DP_MAP_FRAGS,
 	DP_MAP_STATS,
 	DP_MAP_PASS,
+	DP_MAP_TICKETS,
 	DP_MAP_RULE_STATS,
 	DP_MAP_EVENTS,
 	DP_MAP_COUNT
@@ -340,6 +342,21 @@ void dp_ports_done(struct hostd_dp *dp);
 void dp_purge_dir(const char *pin_dir);
 /* HOSTD_DP_BUSY when another process holds it; -ENOENT. */
 [[nodiscard]] int dp_lock(const char *pin_dir, int *ret_fd, struct bh_diag *diag);
+
+/* ---- layout.c ---- */
+struct bpf_object;
+struct btf;
+struct dp_layout {
+	uint32_t type, flags;
+	uint32_t max_entries; /* 0: configured */
+	uint32_t key_size, value_size;
+	char *key, *value; /* in words */
+};
+/* The caller frees. */
+char *dp_layout_text(const struct btf *btf, uint32_t type_id);
+/* As an object of ours, which need not be loaded, has it. */
+void dp_layout_map(const struct bpf_object *obj, enum dp_map map, struct dp_layout *ret);
+void dp_layout_done(struct dp_layout *layout);
 
 /* ---- load.c ---- */
 /* The control word as options want it, but for what is kept for ever. */

@@ -88,7 +88,13 @@ static int prepare_map(struct hostd_dp *dp, enum dp_map m, const struct hostd_dp
 	if (fd >= 0) {
 		r = bpf_obj_get_info_by_fd(fd, &have, &size);
 		if (r || have.key_size != d->key_size || have.value_size != d->value_size) {
-			return bh_diag_set(diag, r ? r : -EINVAL, "%s has another shape", path);
+			return bh_diag_set(
+				diag, r ? r : -EINVAL,
+				"%s was made by another version of Bulkhead, whose tables look "
+				"otherwise. That version still enforces: start it again, or take "
+				"everything out with `bulkhead-hostd --detach --yes` (VMs are open "
+				"until the next start)",
+				path);
 		}
 		if (want && have.max_entries != want) {
 			size_t len = strlen(info->notice);

@@ -206,6 +206,28 @@ static void read_connection(enum dp_map map, const void *key, const struct bh_ct
 	ret->timeout_s = ct->timeout_s;
 }
 
+/* Packets that passed by the connection's tickets are counted there first. */
+static void add_tickets(const struct hostd_dp *dp, struct hostd_dp_connection *c)
+{
+	uint32_t addr[2];
+	uint16_t port[2] = {htons(c->sport), htons(c->dport)};
+
+	memcpy(&addr[0], c->src + 12, sizeof(addr[0]));
+	memcpy(&addr[1], c->dst + 12, sizeof(addr[1]));
+	for (int i = 0; i < 2 && !c->vlan; i++) {
+		uint32_t slot = bh_ticket_slot(bh_ticket_addrs(addr[i], addr[!i]),
+					       bh_ticket_ports(port[i], port[!i]));
+		struct bh_ticket t;
+
+		if (!dp_map_get(dp, DP_MAP_TICKETS, &slot, &t) && t.net == c->net &&
+		    t.src == addr[i] && t.dst == addr[!i] && t.sport == port[i] &&
+		    t.dport == port[!i] && t.proto == c->proto) {
+			c->packets[i] += t.count >> BH_TICKET_BYTES_BITS;
+			c->bytes[i] += t.count & ((1ull << BH_TICKET_BYTES_BITS) - 1);
+		}
+	}
+}
+
 static bool matches(const struct hostd_dp_connection *c, const struct hostd_dp_connection_filter *f)
 {
 	return (!f->nic || c->src_nic == f->nic || c->dst_nic == f->nic) &&
@@ -231,6 +253,9 @@ static int connections_in(struct hostd_dp *dp, enum dp_map map,
 			read_connection(map, dp_iter_key(&it, i), dp_iter_value(&it, i), now_ns,
 					&c);
 			if (matches(&c, filter)) {
+				if (map == DP_MAP_CT4) {
+					add_tickets(dp, &c);
+				}
 				(*count)++;
 				fn(&c, arg);
 			}

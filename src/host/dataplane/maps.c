@@ -35,6 +35,7 @@ const struct dp_map_desc dp_map_descs[DP_MAP_COUNT] = {
 	[DP_MAP_STATS] = {"bh_stats", HOSTD_DP_STATS, sizeof(struct bh_stat_key),
 			  sizeof(struct bh_counter)},
 	[DP_MAP_PASS] = {"bh_pass", HOSTD_DP_NICS, 4, sizeof(struct bh_pass)},
+	[DP_MAP_TICKETS] = {"bh_tickets", -1, 4, sizeof(struct bh_ticket)},
 	[DP_MAP_RULE_STATS] = {"bh_rule_stats", HOSTD_DP_RULE_STATS,
 			       sizeof(struct bh_rule_stat_key), sizeof(struct bh_counter)},
 	[DP_MAP_EVENTS] = {"bh_events", HOSTD_DP_EVENTS, 0, 0},
