@@ -25,14 +25,29 @@
 #define TIMEOUT_MS 10000 /* without a configuration that says otherwise */
 #define BIRTHS_MAX (1u << 20)
 
-static void explain_absent(const struct hostd_vm *vm)
+/* What libvirt passes on of a hook's words: its own message around them has at most 1023 bytes. */
+#define SAID_MAX 780
+
+/* The way past us that needs neither hostd nor the manager, as one command that loses nothing of
+ * the metadata; where that does not fit into `room` bytes, as words. Owned. */
+static char *way_out(const char *xml, const struct hostd_vm *vm, size_t room)
 {
-	fprintf(stderr,
-		"bulkhead: hostd is not running on this host, so VM %s can't be protected and does "
-		"not start; start it (systemctl start bulkhead-hostd) or let this VM start "
-		"unprotected: virsh metadata %s " HOSTD_XML_NS
-		" --key bulkhead --set '<vm birth=\"open\"/>' --config\n",
-		vm->name, vm->name);
+	const char *connect = !strcmp(vm->type, "lxc") ? "-c lxc:/// " : "";
+	BH_FREE char *element = NULL;
+	BH_FREE char *command = NULL;
+	char uuid[BH_UUID_TEXT_SIZE];
+
+	bh_uuid_format(vm->uuid, uuid); /* a name may hold anything */
+	if (hostd_domxml_open(xml, strlen(xml), &element, NULL) == 0 && element) {
+		command = bh_asprintf("virsh %smetadata %s " HOSTD_XML_NS
+				      " --key bulkhead --config --set '%s'",
+				      connect, uuid, element);
+		if (strlen(command) <= room) {
+			return bh_steal(&command);
+		}
+	}
+	return bh_asprintf("virsh %sedit %s, and write birth=\"open\" into <bulkhead:vm ...>",
+			   connect, uuid);
 }
 
 /* Only a state folder that can be looked into and holds no identity says so. */
@@ -41,6 +56,34 @@ static bool never_enrolled(const char *state_dir)
 	BH_FREE char *path = state_dir ? bh_asprintf("%s/host.json", state_dir) : NULL;
 
 	return path && access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+static void refuse(const char *xml, const struct hostd_vm *vm, int err, int timeout_ms,
+		   const char *reason)
+{
+	static const char frame[] = "bulkhead: %s. To let it start unprotected: %s%s\n";
+	BH_FREE char *why = NULL;
+	BH_FREE char *way = NULL;
+	BH_FREE char *by_api = bh_strdup("");
+	size_t used;
+
+	if (err == -ECONNREFUSED || err == -ENOENT) {
+		why = bh_asprintf("hostd is not running on this host, so VM %s can't be protected "
+				  "and does not start; start it (systemctl start bulkhead-hostd)",
+				  vm->name);
+	} else if (err == -ETIMEDOUT) {
+		why = bh_asprintf("hostd did not answer within %d s, so VM %s does not start; see "
+				  "`bulkhead debug host status` and the log of bulkhead-hostd",
+				  timeout_ms / 1000, vm->name);
+	} else {
+		why = bh_asprintf("VM %s does not start: %s", vm->name, reason);
+		free(by_api);
+		by_api = bh_asprintf("`bulkhead vm birth %s open`, and without the manager: ",
+				     vm->name);
+	}
+	used = strlen(why) + strlen(by_api) + strlen(frame);
+	way = way_out(xml, vm, used < SAID_MAX ? SAID_MAX - used : 0);
+	fprintf(stderr, frame, why, by_api, way);
 }
 
 static int hold(const struct hostd_config *config, const char *sock, const char *xml,
@@ -73,19 +116,7 @@ static int hold(const struct hostd_config *config, const char *sock, const char 
 			vm->name);
 		return 0;
 	}
-	if (err == -ECONNREFUSED || err == -ENOENT) {
-		explain_absent(vm);
-	} else if (err == -ETIMEDOUT) {
-		fprintf(stderr,
-			"bulkhead: hostd did not answer within %d s, so VM %s does not start; see "
-			"`bulkhead debug host status` and the log of bulkhead-hostd\n",
-			timeout_ms / 1000, vm->name);
-	} else {
-		fprintf(stderr,
-			"bulkhead: VM %s does not start: %s; to let it start unprotected: bulkhead "
-			"vm birth %s open\n",
-			vm->name, diag.text, vm->name);
-	}
+	refuse(xml, vm, err, timeout_ms, diag.text);
 	return 1;
 }
 

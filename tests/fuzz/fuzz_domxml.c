@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hostd_vm vm;
 	struct hostd_network net;
 	struct bh_diag diag = {};
-	char *reduced = NULL;
+	char *reduced = NULL, *element = NULL;
 	int err;
 
 	err = hostd_domxml_parse((const char *)data, size, &vm, &diag);
@@ -22,6 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hostd_vm_done(&vm);
 	}
 	free(reduced);
+	if (err == 0 && hostd_domxml_open((const char *)data, size, &element, &diag) == 0 &&
+	    element && strpbrk(element, "'\n")) {
+		abort(); /* goes between apostrophes, on one line */
+	}
+	free(element);
 	if (hostd_netxml_parse((const char *)data, size, &net, &diag) == 0 && !*net.name) {
 		abort();
 	}

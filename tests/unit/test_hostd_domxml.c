@@ -106,6 +106,39 @@ static void test_reduced_says_the_same(void **state)
 	hostd_vm_done(&vm);
 }
 
+/* What the hook tells people to set says all that was there. */
+static void test_open_keeps_everything(void **state)
+{
+	static const char meta[] =
+		"<bulkhead:vm xmlns:bulkhead='https://bulkhead.dev/xml/1' tenant='shop'>"
+		"<!-- x --> <bulkhead:label key='role' value=\"it's &lt;&amp;\"/>\n"
+		"<bulkhead:nic mac='52:54:00:00:00:01' vlans='10'>"
+		"<bulkhead:address> 10.78.0.11 </bulkhead:address></bulkhead:nic></bulkhead:vm>";
+	static const char *const wrong[] = {
+		"<b:vm xmlns:b='https://bulkhead.dev/xml/1'><x:y xmlns:x='urn:x'/></b:vm>",
+		"<b:vm xmlns:b='https://bulkhead.dev/xml/1' xmlns:x='urn:x' x:y='1'/>",
+	};
+	BH_FREE char *xml = bh_asprintf("<domain><metadata>%s</metadata></domain>", meta);
+	BH_FREE char *element = NULL;
+	BH_FREE char *none = NULL;
+
+	assert_int_equal(hostd_domxml_open(xml, strlen(xml), &element, NULL), 0);
+	assert_string_equal(element, "<vm tenant=\"shop\" birth=\"open\">"
+				     "<label key=\"role\" value=\"it&apos;s &lt;&amp;\"/>"
+				     "<nic mac=\"52:54:00:00:00:01\" vlans=\"10\">"
+				     "<address>10.78.0.11</address></nic></vm>");
+	assert_int_equal(hostd_domxml_open("<domain/>", 9, &none, NULL), 0);
+	assert_string_equal(none, "<vm birth=\"open\"/>");
+	for (size_t i = 0; i < BH_ARRAY_SIZE(wrong); i++) {
+		BH_FREE char *other =
+			bh_asprintf("<domain><metadata>%s</metadata></domain>", wrong[i]);
+		BH_FREE char *nothing = NULL;
+
+		assert_int_equal(hostd_domxml_open(other, strlen(other), &nothing, NULL), 0);
+		assert_null(nothing);
+	}
+}
+
 static void expect_error(const char *xml, size_t size, int err)
 {
 	struct hostd_vm vm;
@@ -243,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_domain),
 		cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_reduced_says_the_same),
+		cmocka_unit_test(test_open_keeps_everything),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_wrong_metadata),
 		cmocka_unit_test(test_same_mac_twice),

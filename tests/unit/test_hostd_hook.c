@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hook as libvirt calls it, without hostd: argv[1] is the program. */
+#include "base/buf.h"
 #include "base/file.h"
 #include "base/util.h"
 
@@ -69,6 +70,62 @@ static void test_not_enrolled(void **state)
 	assert_int_equal(bh_file_replace(path, "{}", 2, 0600, NULL), 0);
 }
 
+/* The hint holds all that the metadata holds: libvirt itself takes it, and nothing is lost. */
+static void test_hint_loses_nothing(void **state)
+{
+	static const char xml[] =
+		"<domain type='test'><name>web</name><memory>1024</memory>"
+		"<os><type>hvm</type></os>"
+		"<uuid>00000000-0000-4000-9000-000000000001</uuid><metadata>"
+		"<bulkhead:vm xmlns:bulkhead='https://bulkhead.dev/xml/1' tenant='shop'>"
+		"<bulkhead:label key='role' value=\"it's\"/></bulkhead:vm></metadata><devices/>"
+		"</domain>";
+	BH_FREE char *err = NULL;
+	BH_FREE char *node = bh_asprintf("<node>%s</node>", xml);
+	BH_FREE char *path = bh_asprintf("%s/node.xml", dir);
+	BH_FREE char *cmd = NULL;
+	char *hint, *config;
+
+	assert_int_equal(run(xml, "start begin", &err), 1);
+	hint = strstr(err, "virsh metadata ");
+	assert_non_null(hint);
+	assert_null(strstr(hint, "edit"));
+	hint[strcspn(hint, "\n")] = '\0';
+	if (system("command -v virsh >/dev/null") != 0) {
+		skip();
+	}
+	assert_int_equal(bh_file_replace(path, node, strlen(node), 0600, NULL), 0);
+	config = strstr(hint, " --config"); /* that driver has no such thing */
+	assert_non_null(config);
+	memset(config, ' ', strlen(" --config"));
+	cmd = bh_asprintf("cd %s && cat > cmd << 'END'\n%s; dumpxml web\nEND\n"
+			  "virsh -c test://%s \"$(sed 's/^virsh //' cmd)\" > dump && "
+			  "grep -q 'tenant=\"shop\" birth=\"open\"' dump && "
+			  "grep -q '<bulkhead:label key=\"role\" value=\"it' dump",
+			  dir, hint, path);
+	assert_int_equal(system(cmd), 0);
+}
+
+/* libvirt cuts long words off: half a command is worse than none. */
+static void test_hint_fits(void **state)
+{
+	struct bh_wbuf w;
+	BH_FREE char *err = NULL;
+
+	bh_wbuf_init(&w, 0);
+	bh_wbuf_str(&w, "<domain type='lxc'><name>web</name>"
+			"<uuid>00000000-0000-4000-9000-000000000001</uuid><metadata>"
+			"<b:vm xmlns:b='https://bulkhead.dev/xml/1'>");
+	for (int i = 0; i < 40; i++) {
+		bh_wbuf_printf(&w, "<b:label key='label-%d' value='value'/>", i);
+	}
+	bh_wbuf_str(&w, "</b:vm></metadata><devices/></domain>");
+	assert_int_equal(run(bh_wbuf_cstr(&w), "start begin", &err), 1);
+	bh_wbuf_done(&w);
+	assert_true(strlen(err) < 800);
+	assert_non_null(strstr(err, "virsh -c lxc:/// edit 00000000-0000-4000-9000-000000000001"));
+}
+
 static void test_birth_open(void **state)
 {
 	BH_FREE char *xml = domain(" birth='open'");
@@ -135,8 +192,7 @@ static int setup(void **state)
 	path = bh_asprintf("%s/hostd.yaml", dir);
 	state_dir = bh_asprintf("%s/state", dir);
 	identity = bh_asprintf("%s/host.json", state_dir);
-	return bh_mkdirs(state_dir, 0700, NULL) ||
-	       bh_file_replace(identity, "{}", 2, 0600, NULL) ||
+	return bh_mkdirs(state_dir, 0700, NULL) || bh_file_replace(identity, "{}", 2, 0600, NULL) ||
 	       bh_file_replace(path, yaml, strlen(yaml), 0600, NULL);
 }
 
@@ -152,6 +208,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_not_enrolled),
+		cmocka_unit_test(test_hint_loses_nothing),
+		cmocka_unit_test(test_hint_fits),
 		cmocka_unit_test(test_birth_open),
 		cmocka_unit_test(test_birth_by_api),
 		cmocka_unit_test(test_other_stages_never_fail),

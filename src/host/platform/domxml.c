@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/platform/domxml.h"
 
+#include "base/buf.h"
 #include "bpf/abi.h"
 #include "policy/policy.h"
 
@@ -239,18 +240,23 @@ static void read_label(struct hostd_vm *vm, const xmlNode *node)
 	memcpy(l->value, value, strlen(value) + 1);
 }
 
-static void read_metadata(struct hostd_vm *vm, const xmlNode *root)
+static xmlNode *our_metadata(const xmlNode *root)
 {
 	const xmlNode *meta = child(root, "metadata");
-	const xmlNode *ours = NULL;
-	char text[256];
 
 	for (xmlNode *n = meta ? meta->children : NULL; n; n = n->next) {
 		if (is_ours(n, "vm")) {
-			ours = n;
-			break;
+			return n;
 		}
 	}
+	return NULL;
+}
+
+static void read_metadata(struct hostd_vm *vm, const xmlNode *root)
+{
+	const xmlNode *ours = our_metadata(root);
+	char text[256];
+
 	if (!ours) {
 		return;
 	}
@@ -450,6 +456,85 @@ int hostd_domxml_reduce(const char *xml, size_t size, char **ret_xml, struct bh_
 		return bh_diag_set(diag, -EBADMSG, "the XML can't be written again");
 	}
 	*ret_xml = bh_strdup((const char *)text);
+	return 0;
+}
+
+/* Copies what is ours without its name space, which `virsh metadata` adds. False when there is
+ * something of others among it. */
+static bool copy_plain(const xmlNode *from, xmlNode *to)
+{
+	for (const xmlAttr *a = from->properties; a; a = a->next) {
+		XML_STR xmlChar *value = xmlNodeListGetString(from->doc, a->children, 1);
+
+		if (a->ns || !xmlNewProp(to, a->name, value ? value : (const xmlChar *)"")) {
+			return false;
+		}
+	}
+	for (const xmlNode *n = from->children; n; n = n->next) {
+		char text[1024];
+
+		if (n->type == XML_ELEMENT_NODE) {
+			if (!is_ours(n, (const char *)n->name) ||
+			    !copy_plain(n, xmlNewChild(to, NULL, n->name, NULL))) {
+				return false;
+			}
+		} else if (n->type == XML_TEXT_NODE || n->type == XML_CDATA_SECTION_NODE) {
+			if (!text_of(n, text, sizeof(text))) {
+				return false;
+			}
+			xmlNodeAddContent(to, (const xmlChar *)text);
+		} else if (n->type != XML_COMMENT_NODE) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* For a shell's apostrophes, on one line. */
+static char *quotable(const char *text)
+{
+	struct bh_wbuf w;
+	char *ret;
+
+	bh_wbuf_init(&w, 0);
+	for (; *text; text++) {
+		if (*text == '\'') {
+			bh_wbuf_str(&w, "&apos;");
+		} else if ((unsigned char)*text < 0x20) {
+			bh_wbuf_printf(&w, "&#%d;", *text);
+		} else {
+			bh_wbuf_put(&w, text, 1);
+		}
+	}
+	ret = bh_strdup(bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+	return ret;
+}
+
+int hostd_domxml_open(const char *xml, size_t size, char **ret, struct bh_diag *diag)
+{
+	XML_DOC xmlDoc *doc = NULL;
+	XML_DOC xmlDoc *plain = xmlNewDoc((const xmlChar *)"1.0");
+	xmlNode *root = xmlNewDocNode(plain, NULL, (const xmlChar *)"vm", NULL);
+	xmlBuffer *buffer;
+	const xmlNode *ours;
+	int err = load(xml, size, "domain", &doc, diag);
+
+	*ret = NULL;
+	xmlDocSetRootElement(plain, root);
+	if (err) {
+		return err;
+	}
+	ours = our_metadata(xmlDocGetRootElement(doc));
+	if (ours && !copy_plain(ours, root)) {
+		return 0;
+	}
+	xmlSetProp(root, (const xmlChar *)"birth", (const xmlChar *)"open");
+	buffer = xmlBufferCreate();
+	if (xmlNodeDump(buffer, plain, root, 0, 0) > 0) {
+		*ret = quotable((const char *)xmlBufferContent(buffer));
+	}
+	xmlBufferFree(buffer);
 	return 0;
 }
 

@@ -22,6 +22,10 @@
  * sends. *ret_xml is owned. */
 [[nodiscard]] int hostd_domxml_reduce(const char *xml, size_t size, char **ret_xml,
 				      struct bh_diag *diag);
+/* Our element of the domain's metadata as `virsh metadata --set` takes it, on one line and without
+ * an apostrophe, with everything that is in it now and birth="open". *ret is owned, NULL when it
+ * holds something that can't be said so (elements of others). */
+[[nodiscard]] int hostd_domxml_open(const char *xml, size_t size, char **ret, struct bh_diag *diag);
 /* The caller frees the result with hostd_network_done(), also after an error. */
 [[nodiscard]] int hostd_netxml_parse(const char *xml, size_t size, struct hostd_network *ret_net,
 				     struct bh_diag *diag);
