@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every test and adds up. Started by ./check, which installs the packages first.
+"""Installs what is needed, runs every test and adds up. Started by ./check; one run at a time in a checkout.
 
   --fast         leave out what takes minutes: the second compiler and the tests with hosts and guests
   --suite NAME   only this: a suite of meson (unit, fuzz, bpf, ...), or clang, lint, e2e; may be repeated
@@ -8,6 +8,9 @@
 Prints what was skipped and why; the last line is `N passed, N failed, N skipped`.
 """
 import argparse
+import contextlib
+import fcntl
+import glob
 import json
 import os
 import re
@@ -21,7 +24,10 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD, BUILD_CLANG = f"{ROOT}/build", f"{ROOT}/build-clang"
+LABS = os.environ.get("BULKHEAD_LAB_DIR", "/var/tmp/bulkhead-lab")
+OWN_SUITES = {"clang", "lint", "e2e"}
 NEEDS_ROOT = {"bpf", "system", "e2e"}
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START = time.monotonic()
 
 
@@ -42,19 +48,34 @@ def say(text):
     print(f"[{time.monotonic() - START:6.1f} s] {text}", flush=True)
 
 
-def run(*argv, timeout=1800, env=None):
-    """Output goes straight through; returns the exit code, 124 after the timeout."""
-    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True,
-                          env={**os.environ, **(env or {})}) as process:
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-            return 124
+def end(process, first):
+    """`first` lets a program clean up behind itself; then nothing of its session may be left."""
+    with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        process.send_signal(first)
+        process.wait(60)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+            time.sleep(0.5)
+    process.wait()
+
+
+def run(*argv, timeout=1800, env=None, ending=signal.SIGTERM):
+    """Output goes straight through; returns the exit code, 124 after the timeout. It is ended by `ending` then, and
+    when this run is interrupted."""
+    process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL,  # pylint: disable=consider-using-with
+                               start_new_session=True, env={**os.environ, **(env or {})})
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        end(process, ending)
+        return 124
+    except KeyboardInterrupt:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # once is enough; what runs cleans up first
+        say(f"interrupted; {os.path.basename(argv[0])} is ended, a moment")
+        end(process, ending)
+        raise
 
 
 def build(tally, folder, compiler):
@@ -106,7 +127,7 @@ def meson_tests(tally, suites, is_root):
     for suite in suites:
         argv += ["--suite", suite]
     if not is_root:
-        for suite in sorted(NEEDS_ROOT):
+        for suite in sorted(NEEDS_ROOT.intersection(suites or NEEDS_ROOT)):
             argv += ["--no-suite", suite]
             tally.skip(f"suite {suite}", "not root")
     log = f"{BUILD}/meson-logs/testlog.json"
@@ -146,6 +167,15 @@ def add_pytest_results(tally, path):
             tally.passed += 1
 
 
+def sweep():
+    """Labs of runs that were killed and could not clean up; a lab's name ends with the pid of its run."""
+    for path in glob.glob(f"{LABS}/*"):
+        name = re.fullmatch(r"(?:e2e|vx|half|demo)(\d+)", os.path.basename(path))
+        if name and not os.path.exists(f"/proc/{name.group(1)}"):
+            say(f"a lab that a killed run has left is taken down: {path}")
+            run("tests/lab/lab", "down", name.group(0))
+
+
 def e2e(tally, is_root, more, fast):
     if not is_root:
         tally.skip("e2e", "not root: the lab makes namespaces")
@@ -153,13 +183,14 @@ def e2e(tally, is_root, more, fast):
     if subprocess.run(["unshare", "-n", "-m", "true"], check=False).returncode:
         tally.skip("e2e", "this machine lets nobody make namespaces")
         return
+    sweep()
     say("e2e: hosts, guests, attacks")
     report = f"{BUILD}/e2e.xml"
     if os.path.exists(report):
         os.unlink(report)
     argv = ["/usr/bin/python3", "-u", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short",
             f"--junitxml={report}", *(["-m", "not slow"] if fast else []), *shlex.split(more), "tests/e2e"]
-    code = run(*argv, timeout=3600, env={"BULKHEAD_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1"})
+    code = run(*argv, timeout=3600, ending=signal.SIGINT, env={"BULKHEAD_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1"})
     if os.path.exists(report):
         add_pytest_results(tally, report)
     elif code != 5:
@@ -178,15 +209,30 @@ def finish(tally):
     return 1 if tally.failures or not tally.passed else 0
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def known_suites():
+    found = set(OWN_SUITES)
+    for path in glob.glob(f"{ROOT}/tests/**/meson.build", recursive=True):
+        with open(path, encoding="utf-8") as file:
+            found.update(re.findall(r"suite: *'(\w+)'", file.read()))
+    return found
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="check", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fast", action="store_true")
-    parser.add_argument("--suite", action="append", default=[])
-    parser.add_argument("--e2e", default="")
+    parser.add_argument("--suite", action="append", default=[], metavar="NAME")
+    parser.add_argument("--e2e", default="", metavar="ARGS")
     args = parser.parse_args()
-    tally, is_root = Tally(), os.geteuid() == 0
-    own = {"clang", "lint", "e2e"}
-    suites = [s for s in args.suite if s not in own]
+    for suite in args.suite:
+        if suite not in known_suites():
+            parser.error(f"there is no suite {suite}; there are {', '.join(sorted(known_suites()))}")
+    return args
+
+
+def parts(tally, args):
+    is_root = os.geteuid() == 0
+    suites = [s for s in args.suite if s not in OWN_SUITES]
 
     def wanted(part):
         return part in args.suite if args.suite else not (args.fast and part in ("clang", "e2e"))
@@ -206,6 +252,32 @@ def main():
     if args.fast and not args.suite:
         tally.skip("clang", "--fast")
         tally.skip("e2e", "--fast")
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def main():
+    args = arguments()
+    lock = os.open(ROOT, os.O_RDONLY)  # ./demo takes it too: both build in the same folder
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"check: another ./check, or the start of a ./demo, runs in {ROOT}; wait for it or end it",
+              file=sys.stderr)
+        return 2
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
+    tally = Tally()
+    try:
+        say("packages")
+        if run("tools/install-deps"):
+            tally.fail("packages", "see above")
+        else:
+            parts(tally, args)
+    except KeyboardInterrupt:
+        tally.fail("interrupted", "what came after was not run")
     return finish(tally)
 
 

@@ -86,7 +86,7 @@ def start_servers(guest):
 
 @pytest.fixture(scope="session")
 def world():
-    lab = Lab(f"e2e{os.getpid() % 100000}", hosts=2)
+    lab = Lab(f"e2e{os.getpid()}", hosts=2)
     try:
         lab.up(bulkhead=True)
         lab.manager.start_all()

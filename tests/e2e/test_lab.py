@@ -23,7 +23,7 @@ def traces(name):
 
 @pytest.mark.parametrize("after", [0.3, 1.0, 2.5])
 def test_a_lab_killed_half_way_can_be_removed(after):
-    name = f"half{os.getpid() % 10000}"
+    name = f"half{os.getpid()}"
     with subprocess.Popen([f"{ROOT}/tests/lab/lab", "up", name], start_new_session=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as lab:
         time.sleep(after)  # the moment is the point
@@ -34,7 +34,7 @@ def test_a_lab_killed_half_way_can_be_removed(after):
 
 
 def test_the_demo_shows_what_the_policy_says_and_leaves_no_trace():
-    name = f"demo{os.getpid() % 10000}"
+    name = f"demo{os.getpid()}"
     env = {**os.environ, "BULKHEAD_DEMO": name}
     try:
         done = util.run(f"{ROOT}/demo", check=False, timeout=300, env=env)

@@ -11,7 +11,7 @@ from labkit.lab import Lab
 
 @pytest.fixture(scope="module")
 def tunnel():
-    lab = Lab(f"vx{os.getpid() % 100000}", hosts=2, join="vxlan")
+    lab = Lab(f"vx{os.getpid()}", hosts=2, join="vxlan")
     try:
         lab.up(nat=False, bulkhead=True)
         lab.manager.start_all()

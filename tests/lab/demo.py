@@ -6,6 +6,7 @@ demo sh NODE [CMD] a shell in a guest (web, web2, db, admin, attacker) or on a m
 demo bulkhead ...  the command line on the management machine, e.g. demo bulkhead flow
 """
 import concurrent.futures
+import fcntl
 import json
 import os
 import subprocess
@@ -182,7 +183,17 @@ def spoof_table(lab):
     return 0
 
 
+def lock_checkout():
+    """Held until the start is through: ./check builds in the same folder, and another start would end this one."""
+    lock = os.open(util.ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise util.LabError(f"a ./check, or another start of ./demo, runs in {util.ROOT}; wait for it or end it") from None
+
+
 def start():
+    lock_checkout()
     if os.path.isdir(f"{util.LAB_DIR}/{NAME}"):
         step("a demo is there already; it is replaced")
         Lab(NAME).down()
