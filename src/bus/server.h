@@ -60,8 +60,8 @@ const char *bh_bus_server_url(const struct bh_bus_server *server);
 /* {"up", "pid", "adopted", "starts", "last_error", "listen", "hosts"}; owned. */
 json_t *bh_bus_server_dump(const struct bh_bus_server *server);
 
-/* What an external cluster needs in its configuration: the `authorization` block and, as comments,
- * the TLS settings. Owned text. */
+/* What the nodes of an external cluster include in their configuration: an account with the rights
+ * of manager and hosts. Owned text. */
 [[nodiscard]] int bh_bus_server_fragment(const char *const *hosts, size_t count, char **ret_text,
 					 struct bh_diag *diag);
 

@@ -80,11 +80,10 @@ static void put_host(struct bh_wbuf *w, const char *host)
 		       bh_subject_cmd(host, cmd), bh_subject_inbox(host, inbox));
 }
 
-void bh_bus_config_users(struct bh_wbuf *w, const char *const *hosts, size_t count)
+static void put_users(struct bh_wbuf *w, const char *const *hosts, size_t count)
 {
 	bh_wbuf_str(
-		w, BH_BUS_CONFIG_USERS
-		"\ttimeout: 5\n"
+		w,
 		"\tusers: [\n"
 		"\t\t{user: \"manager\", permissions: {publish: {allow: [\"bh.>\", \"_INBOX.>\", "
 		"\"$JS.API.>\", \"$JS.ACK.>\"]}, subscribe: {allow: [\"bh.>\", "
@@ -92,7 +91,14 @@ void bh_bus_config_users(struct bh_wbuf *w, const char *const *hosts, size_t cou
 	for (size_t i = 0; i < count; i++) {
 		put_host(w, hosts[i]);
 	}
-	bh_wbuf_str(w, "\t]\n}\n");
+	bh_wbuf_str(w, "\t]\n");
+}
+
+void bh_bus_config_users(struct bh_wbuf *w, const char *const *hosts, size_t count)
+{
+	bh_wbuf_str(w, BH_BUS_CONFIG_USERS "\ttimeout: 5\n");
+	put_users(w, hosts, count);
+	bh_wbuf_str(w, "}\n");
 }
 
 int bh_bus_config_check(const char *const *hosts, size_t count, struct bh_diag *diag)
@@ -118,12 +124,18 @@ int bh_bus_server_fragment(const char *const *hosts, size_t count, char **ret_te
 	bh_wbuf_init(&w, 0);
 	bh_wbuf_str(
 		&w,
-		"# For the nats-server of an external cluster that Bulkhead shall use.\n"
-		"# JetStream must be on. TLS must know Bulkhead's CA and map certificates:\n"
-		"#   tls { ca_file: \"<pki/ca.crt of the manager>\", verify_and_map: true, ... }\n"
-		"# Bulkhead needs an account of its own: who else may publish in it can "
-		"forge.\n");
-	bh_bus_config_users(&w, hosts, count);
+		"# Written by bulkheadd for the nats-servers of an external cluster: include it "
+		"there and reload\n"
+		"# them whenever it changes. TLS must know Bulkhead's CA and map certificates "
+		"to users:\n"
+		"#   tls { ca_file: \"ca.crt\", cert_file: ..., key_file: ..., "
+		"verify_and_map: true }\n"
+		"# An account of its own: who else may publish in it can forge.\n"
+		"accounts {\n"
+		"BULKHEAD {\n"
+		"\tjetstream: enabled\n");
+	put_users(&w, hosts, count);
+	bh_wbuf_str(&w, "}\n}\n");
 	bh_wbuf_cstr(&w);
 	*ret_text = (char *)w.data;
 	return 0;

@@ -18,6 +18,7 @@ struct manager_config {
 	char *default_tenant;
 	char *bus_listen, *bus_url, *bus_urls, *bus_server;
 	uint64_t bus_store_bytes;
+	uint64_t bus_replicas;
 	uint64_t events_keep;
 	char *names[MANAGER_NAMES_MAX];
 	size_t name_count;

@@ -193,6 +193,7 @@ static int build_bus(struct program *p, struct bh_diag *diag)
 					 .on_state = on_bus,
 					 .arg = p};
 	struct bh_consumer_options consumer = {.max_bytes = p->config.bus_store_bytes,
+					       .replicas = (unsigned int)p->config.bus_replicas,
 					       .handler = manager_events_batch,
 					       .arg = p->parts.events};
 	int r = 0;
@@ -202,6 +203,7 @@ static int build_bus(struct program *p, struct bh_diag *diag)
 		options.urls = r == 0 ? bh_bus_server_url(p->parts.server) : NULL;
 	} else {
 		options.urls = p->config.bus_urls;
+		r = manager_enroll_hosts_changed(p->parts.enroll, diag);
 	}
 	if (r == 0) {
 		r = bh_bus_new(p->parts.loop, &options, &p->parts.bus, diag);

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-static unsigned int free_port(void)
+unsigned int lab_free_port(void)
 {
 	struct sockaddr_in addr = {.sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -47,7 +47,7 @@ void lab_init(struct lab *lab)
 	assert_non_null(mkdtemp(lab->dir));
 	snprintf(lab->pki, sizeof(lab->pki), "%s/pki", lab->dir);
 	snprintf(lab->nats, sizeof(lab->nats), "%s/nats", lab->dir);
-	snprintf(lab->listen, sizeof(lab->listen), "127.0.0.1:%u", free_port());
+	snprintf(lab->listen, sizeof(lab->listen), "127.0.0.1:%u", lab_free_port());
 	assert_int_equal(uv_loop_init(&lab->loop), 0);
 	if (bh_pki_ca_open(lab->pki, &lab->ca, &diag)) {
 		fail_msg("%s", diag.text);
@@ -108,7 +108,7 @@ struct bh_bus *lab_client(struct lab *lab, const char *who)
 	BH_FREE char *ca = bh_asprintf("%s/ca.crt", lab->pki);
 	BH_FREE char *cert = bh_asprintf("%s/%s.crt", lab->pki, who);
 	BH_FREE char *key = bh_asprintf("%s/%s.key", lab->pki, who);
-	BH_FREE char *url = bh_asprintf("tls://%s", lab->listen);
+	BH_FREE char *url = lab->urls ? bh_strdup(lab->urls) : bh_asprintf("tls://%s", lab->listen);
 	char inbox[BH_SUBJECT_SIZE];
 	struct bh_bus_options options = {
 		.urls = url, .name = who, .ca_file = ca, .cert_file = cert, .key_file = key};

@@ -21,6 +21,7 @@ struct lab {
 	char pki[96];
 	char nats[96];
 	char listen[32];
+	const char *urls; /* where clients connect to instead, unless NULL */
 	struct bh_pki_ca *ca;
 	struct bh_bus_server *server;
 };
@@ -40,5 +41,6 @@ void lab_settle(struct lab *lab, unsigned int ms);
 bool lab_is_up(void *bus);
 bool lab_is_down(void *bus);
 void lab_remove_tree(const char *dir);
+unsigned int lab_free_port(void);
 
 #endif

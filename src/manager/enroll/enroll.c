@@ -457,15 +457,25 @@ const char **manager_enroll_hosts(const struct manager_enroll *e, size_t *ret_co
 	return names;
 }
 
+static int write_users(struct manager_enroll *e, const char *const *names, size_t count,
+		       struct bh_diag *diag)
+{
+	BH_FREE char *path = bh_asprintf("%s/bus-users.conf", e->o.state_dir);
+	BH_FREE char *text = NULL;
+	int r = bh_bus_server_fragment(names, count, &text, diag);
+
+	return r ? r : bh_file_replace(path, text, strlen(text), 0644, diag);
+}
+
 int manager_enroll_hosts_changed(struct manager_enroll *e, struct bh_diag *diag)
 {
 	BH_FREE const char **names = NULL;
 	size_t count;
 
-	if (!e->server) {
-		return 0;
-	}
 	names = manager_enroll_hosts(e, &count);
+	if (!e->server) {
+		return write_users(e, names, count, diag);
+	}
 	return bh_bus_server_set_hosts(e->server, names, count, diag);
 }
 

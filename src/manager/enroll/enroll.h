@@ -86,7 +86,8 @@ void manager_enroll_host_uses(struct manager_enroll *enroll, struct manager_host
  * and then. */
 void manager_enroll_look(struct manager_enroll *enroll, int64_t now_s);
 
-/* Tells the bus which hosts there are. */
+/* Tells the bus which hosts there are: the private server, or <state_dir>/bus-users.conf, which the
+ * nodes of an external cluster include. */
 [[nodiscard]] int manager_enroll_hosts_changed(struct manager_enroll *enroll, struct bh_diag *diag);
 /* The names of all hosts, owned array of borrowed texts. */
 const char **manager_enroll_hosts(const struct manager_enroll *enroll, size_t *ret_count);
