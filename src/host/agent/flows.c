@@ -105,6 +105,16 @@ static void begin_guard(struct bh_wbuf *event, const char *reason, uint64_t wall
 	bh_event_text_begin(event, type, BH_SEVERITY_WARNING, wall_ns);
 }
 
+static void begin_dhcp(struct bh_wbuf *event, const struct bh_flow_event *e, uint64_t wall_ns)
+{
+	if (e->action != BH_ACTION_ALLOW) {
+		bh_event_text_begin(event, "dhcp.refused", BH_SEVERITY_WARNING, wall_ns);
+	} else {
+		bh_event_text_begin(event, e->duration_ns ? "dhcp.learned" : "dhcp.released",
+				    BH_SEVERITY_INFO, wall_ns);
+	}
+}
+
 static bool begin(struct bh_wbuf *event, const struct bh_flow_event *e)
 {
 	uint64_t now = bh_time_wall_ns();
@@ -120,7 +130,7 @@ static bool begin(struct bh_wbuf *event, const struct bh_flow_event *e)
 		bh_event_text_begin(event, "flow.closed", BH_SEVERITY_INFO, now);
 		return true;
 	case BH_FLOW_DHCP:
-		bh_event_text_begin(event, "dhcp.learned", BH_SEVERITY_INFO, now);
+		begin_dhcp(event, e, now);
 		return true;
 	case BH_FLOW_GUARD:
 		begin_guard(event, hostd_dp_reason_name(e->reason), now);
@@ -154,7 +164,9 @@ static void on_record(const struct bh_flow_event *e, void *arg)
 	if (e->type == BH_FLOW_DHCP) {
 		add_addr(event, "address", e->dst);
 		bh_jtext_add_u64(event, "lease_s", e->duration_ns / BH_NS_PER_S);
-		hostd_session_learned(agent, e);
+		if (e->action == BH_ACTION_ALLOW) { /* else another holds it: not even asked for */
+			hostd_session_learned(agent, e);
+		}
 	} else {
 		add_flow(event, e);
 	}
