@@ -203,6 +203,83 @@ static void test_wrong_metadata(void **state)
 	}
 }
 
+static void read_nic_meta(const char *attrs, struct hostd_vm *ret_vm)
+{
+	BH_FREE char *xml = bh_asprintf(
+		"<domain type='qemu'><name>x</name>"
+		"<uuid>00000000-0000-4000-9000-000000000001</uuid><metadata>"
+		"<b:vm xmlns:b='https://bulkhead.dev/xml/1'>"
+		"<b:nic mac='52:54:00:00:00:01' %s/></b:vm></metadata><devices>"
+		"<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
+		"</interface></devices></domain>",
+		attrs);
+
+	assert_int_equal(hostd_domxml_parse(xml, strlen(xml), ret_vm, NULL), 0);
+}
+
+/* A setting that can't be read is a problem of its NIC, never a setting that is not there. */
+static void test_nic_settings(void **state)
+{
+	static const struct {
+		const char *attrs;
+		bool good, any;
+		size_t vlans;
+	} cases[] = {
+		{"vlans='*'", true, true, 0},	      {"vlans='10,20.30 40'", true, false, 3},
+		{"vlans=''", true, false, 0},	      {"vlans='10, *'", true, true, 1},
+		{"vlans='0'", false, false, 0},	      {"vlans='4095'", false, false, 0},
+		{"vlans='10, x'", false, false, 1},   {"vlans='10.'", false, false, 0},
+		{"vlans='10.4095'", false, false, 0}, {"vlans='**'", false, false, 0},
+		{"vlans='1-4'", false, false, 0},     {"vlans='-1'", false, false, 0},
+		{"vlans='1.2.3'", false, false, 0},   {"router='true'", false, false, 0},
+		{"dhcp-server='no'", true, false, 0},
+	};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		struct hostd_vm vm;
+		const struct hostd_nic *nic;
+
+		read_nic_meta(cases[i].attrs, &vm);
+		nic = &vm.nics.items[0];
+		if ((*nic->problem == '\0') != cases[i].good || nic->any_vlan != cases[i].any ||
+		    nic->vlans.count != cases[i].vlans || nic->flags) {
+			fail_msg("%s: '%s', %zu tags", cases[i].attrs, nic->problem,
+				 nic->vlans.count);
+		}
+		hostd_vm_done(&vm);
+	}
+}
+
+/* A text that is cut to fit into a message stays UTF-8: JSON would refuse all of it. */
+static void test_cut_text(void **state)
+{
+	struct {
+		const char *text, *mended;
+	} texts[] = {{"a\xc3", "a?"},
+		     {"\xe2\x82", "??"},
+		     {"\xe2\x82\xac", "\xe2\x82\xac"},
+		     {"\xc0\xaf", "??"},
+		     {"\xed\xa0\x80", "???"},
+		     {"\xf0\x9f\x98", "???"},
+		     {"\xf4\x90\x80\x80", "????"},
+		     {"\xff x", "? x"},
+		     {"", ""}};
+	struct hostd_vm vm;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(texts); i++) {
+		BH_FREE char *text = bh_strdup(texts[i].text);
+
+		assert_string_equal(hostd_text_mend(text), texts[i].mended);
+	}
+	read_nic_meta("vlans='x\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc"
+		      "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc"
+		      "\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc\u00fc'",
+		      &vm);
+	assert_non_null(strstr(vm.nics.items[0].problem, "\u00fc?' is not a VLAN tag"));
+	assert_string_equal(vm.problem, vm.nics.items[0].problem);
+	hostd_vm_done(&vm);
+}
+
 static void test_same_mac_twice(void **state)
 {
 	static const char xml[] =
@@ -218,6 +295,7 @@ static void test_same_mac_twice(void **state)
 	assert_int_equal(hostd_domxml_parse(xml, strlen(xml), &vm, &diag), 0);
 	assert_int_equal(vm.nics.count, 1);
 	assert_string_not_equal(vm.problem, "");
+	assert_string_not_equal(vm.nics.items[0].problem, ""); /* the other can't be shown */
 	hostd_vm_done(&vm);
 }
 
@@ -279,6 +357,8 @@ int main(void)
 		cmocka_unit_test(test_open_keeps_everything),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_wrong_metadata),
+		cmocka_unit_test(test_nic_settings),
+		cmocka_unit_test(test_cut_text),
 		cmocka_unit_test(test_same_mac_twice),
 		cmocka_unit_test(test_container),
 		cmocka_unit_test(test_network),

@@ -119,6 +119,7 @@ static void refuse(struct birth *b, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
+	hostd_text_mend(reason);
 	if (b->open) {
 		allow_open(b, reason);
 		return;

@@ -440,6 +440,7 @@ static void cannot(struct hostd_nic_place *ret, const char *fmt, const char *wha
 	ret->protectable = false;
 	*ret->net = '\0';
 	snprintf(ret->reason, sizeof(ret->reason), fmt, what);
+	hostd_text_mend(ret->reason);
 }
 
 static void place_on_bridge(const struct hostd_inventory *inv, const char *bridge,

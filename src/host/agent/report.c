@@ -49,6 +49,13 @@ static json_t *nic_json(struct hostd_agent *agent, const struct hostd_vm *vm,
 			 : !status.ifindex || !status.attached ? "its device could not be bound"
 							       : "closed: no rules for it yet");
 	}
+	if (*nic->problem && place.protectable) {
+		/* it is judged by the rest of them, which is not what somebody wanted */
+		safe = false;
+		snprintf(place.reason, sizeof(place.reason), "its settings are wrong: %.160s",
+			 nic->problem);
+		hostd_text_mend(place.reason);
+	}
 	bh_vec_foreach (v, &nic->vlans) {
 		json_array_append_new(vlans, json_integer(*v));
 	}

@@ -121,7 +121,19 @@ static void problem(struct hostd_vm *vm, const char *fmt, const char *what)
 {
 	if (!*vm->problem) {
 		snprintf(vm->problem, sizeof(vm->problem), fmt, what);
+		hostd_text_mend(vm->problem);
 	}
+}
+
+/* What is wrong with the settings of one NIC; the VM's problem names the first of them too. */
+static void nic_problem(struct hostd_vm *vm, struct hostd_nic *nic, const char *fmt,
+			const char *what)
+{
+	if (!*nic->problem) {
+		snprintf(nic->problem, sizeof(nic->problem), fmt, what);
+		hostd_text_mend(nic->problem);
+	}
+	problem(vm, fmt, what);
 }
 
 /* "10, 20.30, *": a tag, outer.inner, or every tag. */
@@ -142,9 +154,9 @@ static void read_vlans(struct hostd_vm *vm, struct hostd_nic *nic, char *list)
 		}
 		if (bh_parse_u64(t, 1, 4094, &outer) < 0 ||
 		    (dot && bh_parse_u64(dot, 1, 4094, &inner) < 0)) {
-			problem(vm, "vlans: '%.60s' is not a VLAN tag (1 to 4094)", t);
+			nic_problem(vm, nic, "vlans: '%.60s' is not a VLAN tag (1 to 4094)", t);
 		} else if (!hostd_nic_add_vlan(nic, (uint32_t)(outer << 16 | inner))) {
-			problem(vm, "vlans: more than %.60s tags", "64");
+			nic_problem(vm, nic, "vlans: more than %.60s tags", "64");
 		}
 	}
 }
@@ -165,9 +177,9 @@ static void add_addr_text(struct hostd_vm *vm, struct hostd_nic *nic, const char
 	uint8_t addr[16];
 
 	if (bh_addr_parse(text, addr) < 0 || !usable(addr)) {
-		problem(vm, "'%.60s' is no address of a NIC", text);
+		nic_problem(vm, nic, "'%.60s' is no address of a NIC", text);
 	} else if (!hostd_nic_add_addr(nic, addr)) {
-		problem(vm, "address %.60s is one too many for its NIC", text);
+		nic_problem(vm, nic, "address %.60s is one too many for its NIC", text);
 	}
 }
 
@@ -199,15 +211,19 @@ static void read_meta_nic(struct hostd_vm *vm, const xmlNode *node)
 	for (size_t i = 0; i < BH_ARRAY_SIZE(flags); i++) {
 		if (attr_is(node, flags[i].name, "yes")) {
 			nic->flags |= flags[i].flag;
+		} else if (!attr_is(node, flags[i].name, "no") &&
+			   !attr_is(node, flags[i].name, "")) {
+			nic_problem(vm, nic, "%.60s is neither yes nor no", flags[i].name);
 		}
 	}
 	if (!attr(node, "vlans", text, sizeof(text))) {
-		problem(vm, "vlans: more than %.60s characters", "1023");
+		nic_problem(vm, nic, "vlans: more than %.60s characters", "1023");
 	} else {
 		read_vlans(vm, nic, text);
 	}
 	for (xmlNode *n = node->children; n; n = n->next) {
-		if (is_ours(n, "address") && text_of(n, text, sizeof(text))) {
+		if (is_ours(n, "address")) {
+			text_of(n, text, sizeof(text)); /* cut, it is no address either */
 			add_addr_text(vm, nic, text);
 		}
 	}
@@ -333,8 +349,9 @@ static int read_interface(struct hostd_vm *vm, const xmlNode *node, struct bh_di
 	}
 	bh_vec_foreach (other, &vm->nics) {
 		if (!memcmp(other->mac, mac, 6)) {
-			problem(vm, "MAC %.60s stands on two NICs; the second one stays closed",
-				text);
+			nic_problem(vm, other,
+				    "MAC %.60s stands on two NICs; the second one stays closed",
+				    text);
 			return 0;
 		}
 	}

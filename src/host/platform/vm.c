@@ -13,6 +13,43 @@ const char *hostd_nic_kind_name(enum hostd_nic_kind kind)
 	return (size_t)kind < BH_ARRAY_SIZE(names) ? names[kind] : "other";
 }
 
+/* Bytes of the character at s, 0 when it is none. Overlong forms and surrogates are none. */
+static size_t utf8_char(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80			 ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : (s[0] & 0xf0) == 0xe0	 ? 3
+						 : 0;
+
+	if ((s[0] & 0xf8) == 0xf0 && s[0] <= 0xf4) {
+		n = 4;
+	}
+	for (size_t i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+	}
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
+		return 0;
+	}
+	return n;
+}
+
+char *hostd_text_mend(char *text)
+{
+	for (char *at = text; *at;) {
+		size_t n = utf8_char((const unsigned char *)at);
+
+		if (!n) {
+			*at = '?';
+			n = 1;
+		}
+		at += n;
+	}
+	return text;
+}
+
 void hostd_vm_done(struct hostd_vm *vm)
 {
 	bh_vec_foreach (nic, &vm->nics) {

@@ -46,10 +46,11 @@ struct hostd_nic {
 	bool filtered;	/* libvirt's nwfilter judges it too, in the bridge: no handing over past it
 			 */
 	uint32_t flags; /* BH_NIC_DHCP_SERVER, _ROUTER, _ANY_SOURCE */
-	char source[HOSTD_NAME_SIZE]; /* bridge, libvirt network or device as the XML names it */
-	char bridge[IFNAMSIZ];	      /* "" when the XML does not tell */
-	char dev[IFNAMSIZ];	      /* host side of the NIC, "" while it has none */
-	char guest_dev[IFNAMSIZ];     /* container's side while it is still here; for dev "" */
+	char source[HOSTD_NAME_SIZE];	 /* bridge, libvirt network or device as the XML names it */
+	char bridge[IFNAMSIZ];		 /* "" when the XML does not tell */
+	char dev[IFNAMSIZ];		 /* host side of the NIC, "" while it has none */
+	char problem[HOSTD_REASON_SIZE]; /* what was left out of its settings and why, or "" */
+	char guest_dev[IFNAMSIZ];	 /* container's side while it is still here; for dev "" */
 	BH_VEC(struct hostd_addr) addrs;
 	BH_VEC(uint32_t) vlans; /* outer << 16 | inner */
 };
@@ -113,6 +114,10 @@ void hostd_network_done(struct hostd_network *net);
 /* NULL is fine. */
 void hostd_vm_list_free(struct hostd_vm_list *list);
 void hostd_network_list_free(struct hostd_network_list *list);
+
+/* Puts '?' for each byte that is not UTF-8, as a name has at its end that was cut to fit: JSON would
+ * refuse the whole text. Returns text. */
+char *hostd_text_mend(char *text);
 
 /* Adds once; false when the NIC has its maximum already. */
 bool hostd_nic_add_addr(struct hostd_nic *nic, const uint8_t addr[16]);
