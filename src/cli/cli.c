@@ -322,8 +322,9 @@ static int join_pages(struct cli *cli, const char *path, json_t *body)
 	json_t *items = json_object_get(body, "items");
 
 	while (json_is_array(items) && json_object_get(body, "next")) {
-		BH_FREE char *more = bh_asprintf("%s%coffset=%llu", path, strchr(path, '?') ? '&' : '?',
-						 (unsigned long long)bh_json_u64_or(body, "next", 0));
+		unsigned long long offset = bh_json_u64_or(body, "next", 0);
+		char mark = strchr(path, '?') ? '&' : '?';
+		BH_FREE char *more = bh_asprintf("%s%coffset=%llu", path, mark, offset);
 		BH_JSON json_t *page = NULL;
 		json_t *next;
 		int r = cli_send(cli, "GET", more, NULL, &page);
@@ -333,7 +334,7 @@ static int join_pages(struct cli *cli, const char *path, json_t *body)
 		}
 		json_array_extend(items, json_object_get(page, "items"));
 		next = json_object_get(page, "next");
-		if (bh_json_u64_or(page, "next", 0) > bh_json_u64_or(body, "next", 0)) {
+		if (bh_json_u64_or(page, "next", 0) > offset) {
 			json_object_set(body, "next", next);
 		} else {
 			json_object_del(body, "next");

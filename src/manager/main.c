@@ -22,6 +22,7 @@
 
 #define HOUSEKEEPING_MS 1000
 #define RENEW_EVERY	86400 /* housekeepings */
+#define RELOAD_EVERY	60
 
 struct program {
 	const char *config_path;
@@ -32,7 +33,7 @@ struct program {
 	struct bh_consumer *consumer;
 	struct manager_api *api;
 	struct bh_ctl_server *ctl;
-	uv_signal_t signals[2];
+	uv_signal_t signals[2], reload;
 	uv_timer_t housekeeping;
 	struct bh_notify notify;
 	unsigned int beats;
@@ -308,6 +309,25 @@ static void renew(struct program *p)
 	}
 }
 
+static void reload_api(struct program *p)
+{
+	struct bh_diag diag = {};
+
+	if (manager_api_reload(p->api, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "api", 1, "%s; the old certificate stays in use",
+			       diag.text);
+	}
+}
+
+static void on_reload(uv_signal_t *signal, int number)
+{
+	struct program *p = signal->data;
+
+	bh_log(BH_LOG_INFO, "main", "looking for new certificates (signal %d)", number);
+	renew(p);
+	reload_api(p);
+}
+
 static void on_housekeeping(uv_timer_t *timer)
 {
 	struct program *p = timer->data;
@@ -323,6 +343,9 @@ static void on_housekeeping(uv_timer_t *timer)
 	if (p->beats % RENEW_EVERY == 0) {
 		renew(p);
 	}
+	if (p->beats % RELOAD_EVERY == 0) {
+		reload_api(p); /* somebody else may have put one there, too */
+	}
 }
 
 static void start(struct program *p)
@@ -333,6 +356,9 @@ static void start(struct program *p)
 		uv_signal_init(p->parts.loop, &p->signals[i]);
 		uv_signal_start(&p->signals[i], on_signal, numbers[i]);
 	}
+	uv_signal_init(p->parts.loop, &p->reload);
+	p->reload.data = p;
+	uv_signal_start(&p->reload, on_reload, SIGHUP);
 	uv_timer_init(p->parts.loop, &p->housekeeping);
 	p->housekeeping.data = p;
 	uv_timer_start(&p->housekeeping, on_housekeeping, HOUSEKEEPING_MS, HOUSEKEEPING_MS);

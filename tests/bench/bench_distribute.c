@@ -169,8 +169,8 @@ static struct cost commit(struct world *w, struct bh_wbuf *text)
 
 static void print(const struct world *w, const char *what, struct cost sum, unsigned int count)
 {
-	printf("%-28s %u commits: %.1f ms CPU each (commit and deltas %.1f, answers %.1f), %.0f deltas "
-	       "of %.0f bytes\n",
+	printf("%-28s %u commits: %.1f ms CPU each (commit and deltas %.1f, answers %.1f), "
+	       "%.0f deltas of %.0f bytes\n",
 	       what, count, (sum.commit_ms + sum.answers_ms) / count, sum.commit_ms / count,
 	       sum.answers_ms / count, (double)w->deltas / count,
 	       w->deltas ? (double)w->bytes / (double)w->deltas : 0);

@@ -160,7 +160,8 @@ static void print_cpu(const struct world *w, const struct cpu *begun, unsigned i
 {
 	struct cpu now = cpu_now(w);
 
-	printf("%-34s CPU per commit: manager %.1f ms, nats-server %.1f ms, simulated hosts %.1f ms\n",
+	printf("%-34s CPU per commit: manager %.1f ms, nats-server %.1f ms, "
+	       "simulated hosts %.1f ms\n",
 	       "", (now.manager_ms - begun->manager_ms) / count,
 	       (now.bus_ms - begun->bus_ms) / count, (now.hosts_ms - begun->hosts_ms) / count);
 	fflush(stdout);

@@ -20,9 +20,9 @@ json_t *sim_vm(unsigned int host, unsigned int vms, unsigned int k, unsigned int
 			 " s:s, s:[s], s:[], s:[], s:b, s:s}]}",
 			 "uuid", uuid, "name", name, "type", "kvm", "state", "running", "tenant",
 			 tenant, "birth", "closed", "labels", "app", app, "role",
-			 roles[id / tenants / 5 % 4], "nics", "mac", mac, "net", key,
-			 "net_managed", 0, "kind", "bridge", "source", "br0", "dev", "vnet0",
-			 "addresses", addr, "flags", "vlans", "protected", 1, "reason", "");
+			 roles[id / tenants / 5 % 4], "nics", "mac", mac, "net", key, "net_managed",
+			 0, "kind", "bridge", "source", "br0", "dev", "vnet0", "addresses", addr,
+			 "flags", "vlans", "protected", 1, "reason", "");
 }
 
 void sim_add_policy(struct bh_wbuf *w, unsigned int n, unsigned int version)

@@ -256,6 +256,38 @@ def own_fixture():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def served_certificate(manager):
+    context = ssl.create_default_context(cafile=f"{manager.dir}/state/pki/ca.crt")
+    with socket.create_connection(("127.0.0.1", manager.port), 10) as raw, \
+            context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
+        return tls.getpeercert(binary_form=True)
+
+
+def test_new_certificate_without_restart(own):
+    """SIGHUP after the pair in pki/ is gone: a new one is issued and used; a stream that is open goes on."""
+    own.start()
+    pki = f"{own.dir}/state/pki"
+    before = served_certificate(own)
+    assert served_certificate(own) == before
+    context = ssl.create_default_context(cafile=f"{pki}/ca.crt")
+    stream = http.client.HTTPSConnection("127.0.0.1", own.port, context=context, timeout=20)
+    token = {"Authorization": f"Bearer {own.token}"}
+    stream.request("GET", "/v1/events", headers={"Accept": "text/event-stream", **token})
+    events = stream.getresponse()
+    for name in ("api.crt", "api.key"):
+        os.unlink(f"{pki}/{name}")
+    own.process.send_signal(signal.SIGHUP)
+    own.wait(lambda: served_certificate(own) != before, 10, "the new certificate")
+    own.post("tenants", {"name": "after"})
+    while b"audit.tenant.create" not in (line := events.readline()):
+        assert line, "the stream has ended"
+    assert own.get("status", https=True, headers=token).status == 200
+    stream.close()
+    now = served_certificate(own)
+    own.process.send_signal(signal.SIGHUP)
+    assert served_certificate(own) == now
+
+
 # ---- who may ask, and what is no request
 
 

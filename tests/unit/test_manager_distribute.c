@@ -28,8 +28,8 @@ struct world {
 	struct bh_hash other_to;
 	bool whole;
 	unsigned int sent;
-	char notice[64];   /* the last one */
-	json_t *noticed;   /* all since it was emptied: {"type", "severity", ...} */
+	char notice[64]; /* the last one */
+	json_t *noticed; /* all since it was emptied: {"type", "severity", ...} */
 };
 
 static void carry_apply(struct manager_sync *sync, const struct manager_image *image,
@@ -292,18 +292,20 @@ static void test_grants(void **state)
 	answer_all(w);
 	assert_ptr_equal(vm_at(w, 1)->identity->sets[BH_POLICY_EGRESS], egress);
 	assert_ptr_equal(vm_at(w, 1)->segment, vm);
-	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
-				   "  tier: guardrail\n"
-				   "  selector: {}\n  egress: []\n  permit: [any-source]\n",
+	assert_int_equal(commit(w,
+				"kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
+				"  tier: guardrail\n"
+				"  selector: {}\n  egress: []\n  permit: [any-source]\n",
 				&result),
 			 0);
 	manager_commit_result_done(&result);
 	answer_all(w);
 	ingress = vm_at(w, 1)->identity->sets[BH_POLICY_INGRESS];
 	assert_int_equal(nic_flags(vm_at(w, 1)), BH_NIC_ANY_SOURCE);
-	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
-				   "  tier: guardrail\n"
-				   "  selector: {}\n  egress: []\n",
+	assert_int_equal(commit(w,
+				"kind: Policy\nmetadata: {name: out, tenant: provider}\nspec:\n"
+				"  tier: guardrail\n"
+				"  selector: {}\n  egress: []\n",
 				&result),
 			 0);
 	manager_commit_result_done(&result);
@@ -444,8 +446,9 @@ static void test_enforced(void **state)
 	late = take_notice(w, "policy.enforced");
 	assert_int_equal(bh_json_u64_or(late, "revision", 0), 2);
 	/* Nobody is concerned. */
-	assert_int_equal(commit(w, "kind: Policy\nmetadata: {name: no, tenant: none}\nspec:\n"
-				   "  selector: {}\n",
+	assert_int_equal(commit(w,
+				"kind: Policy\nmetadata: {name: no, tenant: none}\nspec:\n"
+				"  selector: {}\n",
 				&result),
 			 0);
 	manager_commit_result_done(&result);
@@ -492,8 +495,7 @@ static void test_address_conflict(void **state)
 	answer_all(w);
 	turned = take_notice(w, "address.conflict");
 	assert_string_equal(bh_json_str_or(turned, "winner", ""), vm_at(w, 2)->uuid);
-	assert_string_equal(bh_json_str_or(turned, "why", ""),
-			    "it runs and the other does not");
+	assert_string_equal(bh_json_str_or(turned, "why", ""), "it runs and the other does not");
 	assert_null(take_notice(w, "address.conflict-over"));
 	report(w, h1, json_array());
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);

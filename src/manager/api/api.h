@@ -44,6 +44,9 @@ struct manager_api_options {
 /* Ends every request; handles close on the loop. */
 void manager_api_close(struct manager_api *api);
 void manager_api_free(struct manager_api *api);
+/* Takes the certificate and key that are in the files now; nothing when they are those in use.
+ * Connections go on with the one they began with. On failure the old ones stay in use. */
+[[nodiscard]] int manager_api_reload(struct manager_api *api, struct bh_diag *diag);
 /* Heartbeats of event streams; every ten seconds. */
 void manager_api_beat(struct manager_api *api);
 /* The port it listens on; 0 none. */

@@ -22,11 +22,12 @@ static int add_token(const struct manager_store_token *row, void *arg)
 	if (!manager_page_takes(page)) {
 		return 0;
 	}
-	json_array_append_new(page->items, json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id",
-					     (json_int_t)row->id, "name", row->name, "created_at",
-					     time_json(row->created_ns), "expires_at",
-					     time_json(row->expires_ns), "used", row->used_ns != 0,
-					     "used_by", row->used_by));
+	json_array_append_new(page->items,
+			      json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id",
+					(json_int_t)row->id, "name", row->name, "created_at",
+					time_json(row->created_ns), "expires_at",
+					time_json(row->expires_ns), "used", row->used_ns != 0,
+					"used_by", row->used_by));
 	return 0;
 }
 

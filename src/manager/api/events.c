@@ -119,8 +119,7 @@ static int take_filter(struct manager_request *req, struct manager_event_filter 
 	int r;
 
 	if (take_text(req, "type", f->type, sizeof(f->type)) < 0 ||
-	    take_text(req, "host", f->host, sizeof(f->host)) < 0 ||
-	    take_verdict(req, f) < 0 ||
+	    take_text(req, "host", f->host, sizeof(f->host)) < 0 || take_verdict(req, f) < 0 ||
 	    take_severity(req, f) < 0 || take_vm(req, f) < 0 ||
 	    manager_request_number(req, "limit", 1, 10000, &limit) < 0) {
 		return -EINVAL;

@@ -118,9 +118,9 @@ static void list_policies(struct manager_request *req)
 			json_array_append_new(page.items, summary_json(req, p));
 		}
 	}
-	manager_page_reply(req, &page,
-			   json_pack("{s:I}", "revision",
-				     (json_int_t)manager_rulebook_revision(book)));
+	manager_page_reply(
+		req, &page,
+		json_pack("{s:I}", "revision", (json_int_t)manager_rulebook_revision(book)));
 }
 
 static json_t *rules_json(struct manager_request *req, const struct bh_policy *p)
@@ -203,8 +203,8 @@ static void check(struct manager_request *req)
 		warnings = json_array();
 		bh_policy_check(set, NULL, on_warning, warnings);
 		manager_reply(req, 200,
-			      json_pack("{s:o, s:o}", "policies", summaries(req, set),
-					"warnings", warnings));
+			      json_pack("{s:o, s:o}", "policies", summaries(req, set), "warnings",
+					warnings));
 		bh_policy_set_free(set);
 	}
 	json_decref(d.owner);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libmicrohttpd on the loop, and the life of a request. */
 #include "manager/api/auth.h"
+#include "manager/api/listen.h"
 #include "manager/api/request.h"
 
 #include "base/counter.h"
@@ -12,9 +13,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/pem.h>
 #include <stdarg.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <utlist.h>
 
 #define CONNECTIONS_MAX	     512
@@ -23,8 +23,10 @@
 #define CONNECTION_TIMEOUT_S 30
 #define RUNS_AT_ONCE	     32
 #define PAUSE_MAX_MS	     32
+#define RETIRING_MAX	     4
 
 BH_COUNTER(api_requests, "requests to the API");
+BH_COUNTER(api_reloads, "times that a new certificate of the API was taken");
 BH_COUNTER(api_too_large, "requests whose body was over the limit");
 
 struct daemon {
@@ -34,17 +36,21 @@ struct daemon {
 	bool local;
 	uv_poll_t poll;
 	uv_timer_t timer;
-	uint64_t pause_ms; /* before the next run that libmicrohttpd wants at once */
+	uint64_t pause_ms;	    /* before the next run that libmicrohttpd wants at once */
+	unsigned int handles;	    /* that are still being closed */
+	struct daemon *prev, *next; /* retiring */
 };
 
 struct manager_api {
 	struct manager_parts parts;
-	struct daemon tcp, local;
+	struct daemon *tcp, *local; /* NULL: does not listen there */
+	struct daemon *retiring;    /* with older certificates, for the connections they have */
 	struct manager_auth *auth;
 	struct manager_request *requests;
 	struct manager_follower *followers;
 	char *unix_path;
-	char *cert, *key;
+	char *cert_file, *key_file, *ca_pem;
+	char *cert, *key;   /* PEM, as they are used; NULL without TCP */
 	uint64_t denied_ns; /* last time that a denied request became an event */
 	unsigned int port;
 	bool closing;
@@ -66,7 +72,7 @@ static void run(struct daemon *d, bool fresh)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
 
-	if (!d->mhd) {
+	if (!d) {
 		return;
 	}
 	for (int i = 0; i < RUNS_AT_ONCE && timeout_ms == 0; i++) {
@@ -99,14 +105,21 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	run(poll->data, true);
 }
 
+static void poke(struct daemon *d)
+{
+	if (d) {
+		uv_timer_start(&d->timer, on_poke, 0, 0);
+	}
+}
+
 void manager_api_poke(struct manager_api *api)
 {
-	struct daemon *all[] = {&api->tcp, &api->local};
+	struct daemon *d;
 
-	for (size_t i = 0; i < BH_ARRAY_SIZE(all); i++) {
-		if (all[i]->mhd) {
-			uv_timer_start(&all[i]->timer, on_poke, 0, 0);
-		}
+	poke(api->tcp);
+	poke(api->local);
+	DL_FOREACH (api->retiring, d) {
+		poke(d);
 	}
 }
 
@@ -470,118 +483,38 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
 	bh_log_limited(BH_LOG_DEBUG, "api", 5, "%s", text);
 }
 
-static int listen_unix(const char *path, struct bh_diag *diag)
+/* fd is taken over. cert NULL: plain HTTP. NULL with diag when it can't be. */
+static struct daemon *start_daemon(struct manager_api *api, int fd, char *cert, char *key,
+				   struct bh_diag *diag)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	BH_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int probe;
-	mode_t old;
-	int r;
-
-	if (strlen(path) >= sizeof(sa.sun_path)) {
-		return bh_diag_set(diag, -ENAMETOOLONG, "%s is too long for a socket", path);
-	}
-	memcpy(sa.sun_path, path, strlen(path));
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || probe < 0) {
-		return bh_diag_set(diag, -errno, "socket: %s", strerror(errno));
-	}
-	r = connect(probe, (struct sockaddr *)&sa, sizeof(sa));
-	close(probe);
-	if (r == 0) {
-		return bh_diag_set(diag, -EADDRINUSE, "another program answers on %s", path);
-	}
-	unlink(path);
-	old = umask(0177);
-	r = bind(fd, (struct sockaddr *)&sa, sizeof(sa));
-	umask(old);
-	if (r < 0 || listen(fd, 64) < 0) {
-		return bh_diag_set(diag, -errno, "%s: %s", path, strerror(errno));
-	}
-	r = fd;
-	fd = -1;
-	return r;
-}
-
-static int parse_listen(const char *s, struct sockaddr_storage *ret, socklen_t *ret_size)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ret;
-	const char *colon = strrchr(s, ':');
-	char host[64] = "";
-	uint64_t port;
-
-	memset(ret, 0, sizeof(*ret));
-	if (!colon || bh_parse_u64(colon + 1, 0, 65535, &port) < 0 ||
-	    (size_t)(colon - s) >= sizeof(host)) {
-		return -EINVAL;
-	}
-	memcpy(host, s, (size_t)(colon - s));
-	if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-		host[strlen(host) - 1] = '\0';
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)port);
-		*ret_size = sizeof(*v6);
-		return inet_pton(AF_INET6, host + 1, &v6->sin6_addr) == 1 ? 0 : -EINVAL;
-	}
-	v4->sin_family = AF_INET;
-	v4->sin_port = htons((uint16_t)port);
-	*ret_size = sizeof(*v4);
-	return inet_pton(AF_INET, host, &v4->sin_addr) == 1 ? 0 : -EINVAL;
-}
-
-static int listen_tcp(const char *where, unsigned int *ret_port, struct bh_diag *diag)
-{
-	struct sockaddr_storage sa;
-	socklen_t size;
-	BH_CLOSE int fd = -1;
-	int one = 1, r;
-
-	if (parse_listen(where, &sa, &size) < 0) {
-		return bh_diag_set(diag, -EINVAL,
-				   "'%s' is no address:port like 0.0.0.0:7443 or [::]:7443", where);
-	}
-	fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0) {
-		return bh_diag_set(diag, -errno, "socket: %s", strerror(errno));
-	}
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&sa, size) < 0 || listen(fd, 256) < 0) {
-		return bh_diag_set(diag, -errno, "cannot listen on %s: %s", where, strerror(errno));
-	}
-	getsockname(fd, (struct sockaddr *)&sa, &size);
-	*ret_port = ntohs(((struct sockaddr_in *)&sa)->sin_port);
-	r = fd;
-	fd = -1;
-	return r;
-}
-
-static int start_daemon(struct manager_api *api, struct daemon *d, bool tls, struct bh_diag *diag)
-{
+	bool tls = cert != NULL;
 	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	struct daemon *d = bh_alloc(sizeof(*d));
 	const union MHD_DaemonInfo *info;
 	struct MHD_OptionItem options[] = {
 		{MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, NULL},
 		{MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
-		{MHD_OPTION_LISTEN_SOCKET, d->fd, NULL},
+		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
 		{MHD_OPTION_PER_IP_CONNECTION_LIMIT, tls ? CONNECTIONS_PER_IP : 0, NULL},
-		{tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, api->cert},
-		{MHD_OPTION_HTTPS_MEM_KEY, 0, api->key},
+		{tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, cert},
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, key},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0,
 		 (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
 		{MHD_OPTION_END, 0, NULL},
 	};
 
 	d->api = api;
+	d->local = !tls;
 	d->mhd = MHD_start_daemon(flags | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, d,
 				  MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
 				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_ARRAY,
 				  options, MHD_OPTION_END);
-	if (!d->mhd) {
-		close(d->fd);
-		return bh_diag_set(diag, -EIO, "cannot start the HTTP server (%s)",
-				   tls ? "TCP" : "unix socket");
+	if (!d->mhd) { /* it has closed fd in most cases: better left open in the others */
+		free(d);
+		bh_diag_set(diag, -EIO, "cannot start the HTTP server (%s)",
+			    tls ? "TCP" : "unix socket");
+		return NULL;
 	}
 	info = MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_EPOLL_FD);
 	uv_poll_init(api->parts.loop, &d->poll, info->epoll_fd);
@@ -589,29 +522,167 @@ static int start_daemon(struct manager_api *api, struct daemon *d, bool tls, str
 	d->poll.data = d->timer.data = d;
 	uv_poll_start(&d->poll, UV_READABLE, on_poll);
 	uv_timer_start(&d->timer, on_timer, 0, 0);
-	return 0;
+	return d;
 }
 
-static int load_keys(struct manager_api *api, const struct manager_api_options *o,
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct daemon *d = handle->data;
+
+	if (--d->handles == 0) {
+		free(d);
+	}
+}
+
+static void close_daemon(struct daemon *d)
+{
+	if (d) {
+		d->handles = 2;
+		uv_close((uv_handle_t *)&d->poll, on_handle_closed);
+		uv_close((uv_handle_t *)&d->timer, on_handle_closed);
+		MHD_stop_daemon(d->mhd);
+	}
+}
+
+/* ---- certificates ---- */
+
+static bool pair_fits(const char *cert, const char *key)
+{
+	BIO *cert_bio = BIO_new_mem_buf(cert, -1), *key_bio = BIO_new_mem_buf(key, -1);
+	X509 *x = PEM_read_bio_X509(cert_bio, NULL, NULL, NULL);
+	EVP_PKEY *k = PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL);
+	bool fits = x && k && X509_check_private_key(x, k) == 1;
+
+	EVP_PKEY_free(k);
+	X509_free(x);
+	BIO_free(key_bio);
+	BIO_free(cert_bio);
+	return fits;
+}
+
+/* Owned texts. */
+static int load_keys(const struct manager_api *api, char **ret_cert, char **ret_key,
 		     struct bh_diag *diag)
 {
 	BH_FREE char *cert = NULL;
+	BH_FREE char *key = NULL;
 	size_t size;
 	int r;
 
-	r = bh_file_read(o->cert_file, BH_PKI_PEM_MAX, &cert, &size, diag);
+	r = bh_file_read(api->cert_file, BH_PKI_PEM_MAX, &cert, &size, diag);
 	if (r == 0) {
-		r = bh_file_read(o->key_file, BH_PKI_PEM_MAX, &api->key, &size, diag);
+		r = bh_file_read(api->key_file, BH_PKI_PEM_MAX, &key, &size, diag);
+	}
+	if (r == 0 && !pair_fits(cert, key)) {
+		r = bh_diag_set(diag, -EBADMSG, "%s and %s are no certificate and its key",
+				api->cert_file, api->key_file);
 	}
 	if (r == 0) {
-		api->cert = bh_asprintf("%s\n%s", cert, o->ca_pem);
+		*ret_cert = bh_asprintf("%s\n%s", cert, api->ca_pem);
+		*ret_key = bh_steal(&key);
 	}
 	return r;
+}
+
+/* libmicrohttpd reads a certificate only when it starts. So another daemon takes the listening
+ * socket over, and the old one lives until its last connection ends. */
+static int replace_tcp(struct manager_api *api, char *cert, char *key, struct bh_diag *diag)
+{
+	int fd = fcntl(api->tcp->fd, F_DUPFD_CLOEXEC, 0);
+	struct daemon *d;
+
+	if (fd < 0) {
+		return bh_diag_set(diag, -errno, "the listening socket: %s", strerror(errno));
+	}
+	d = start_daemon(api, fd, cert, key, diag);
+	if (!d) {
+		return -EIO;
+	}
+	close(MHD_quiesce_daemon(api->tcp->mhd));
+	d->fd = fd;
+	DL_APPEND(api->retiring, api->tcp);
+	api->tcp = d;
+	return 0;
+}
+
+int manager_api_reload(struct manager_api *api, struct bh_diag *diag)
+{
+	BH_FREE char *cert = NULL;
+	BH_FREE char *key = NULL;
+	struct daemon *old;
+	size_t retiring;
+	int r;
+
+	if (!api || !api->tcp) {
+		return 0;
+	}
+	r = load_keys(api, &cert, &key, diag);
+	if (r < 0 || (strcmp(cert, api->cert) == 0 && strcmp(key, api->key) == 0)) {
+		return r;
+	}
+	DL_COUNT(api->retiring, old, retiring);
+	if (retiring >= RETIRING_MAX) {
+		return bh_diag_set(diag, -EBUSY,
+				   "connections of %d older certificates are still open",
+				   RETIRING_MAX);
+	}
+	r = replace_tcp(api, cert, key, diag);
+	if (r < 0) {
+		return r;
+	}
+	free(api->cert);
+	free(api->key);
+	api->cert = bh_steal(&cert);
+	api->key = bh_steal(&key);
+	bh_counter_add(&api_reloads, 1);
+	bh_log(BH_LOG_INFO, "api", "%s has changed and is used from now on", api->cert_file);
+	return 0;
+}
+
+/* Daemons whose last connection has ended. Never from within one of their runs. */
+static void reap_retired(struct manager_api *api)
+{
+	struct daemon *d, *tmp;
+
+	DL_FOREACH_SAFE(api->retiring, d, tmp)
+	{
+		const union MHD_DaemonInfo *info =
+			MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+		if (info && info->num_connections == 0) {
+			DL_DELETE(api->retiring, d);
+			close_daemon(d);
+		}
+	}
 }
 
 static void on_events(void *arg)
 {
 	manager_follower_wake_all(arg);
+}
+
+static int listen_on_tcp(struct manager_api *api, const struct manager_api_options *o,
+			 struct bh_diag *diag)
+{
+	int fd, r;
+
+	api->cert_file = bh_strdup(o->cert_file);
+	api->key_file = bh_strdup(o->key_file);
+	api->ca_pem = bh_strdup(o->ca_pem);
+	r = load_keys(api, &api->cert, &api->key, diag);
+	if (r < 0) {
+		return r;
+	}
+	fd = manager_listen_tcp(o->listen, &api->port, diag);
+	if (fd < 0) {
+		return fd;
+	}
+	api->tcp = start_daemon(api, fd, api->cert, api->key, diag);
+	if (!api->tcp) {
+		return -EIO;
+	}
+	api->tcp->fd = fd;
+	return 0;
 }
 
 int manager_api_new(const struct manager_parts *parts, const struct manager_api_options *options,
@@ -624,20 +695,14 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 	api->auth = manager_auth_new(options->token_hash);
 	*ret = api;
 	if (*options->listen) {
-		r = load_keys(api, options, diag);
-		if (r == 0) {
-			api->tcp.fd = r = listen_tcp(options->listen, &api->port, diag);
-		}
-		if (r >= 0) {
-			r = start_daemon(api, &api->tcp, true, diag);
-		}
+		r = listen_on_tcp(api, options, diag);
 	}
 	if (r >= 0 && options->unix_path) {
-		api->local.local = true;
-		api->local.fd = r = listen_unix(options->unix_path, diag);
+		r = manager_listen_unix(options->unix_path, diag);
 		if (r >= 0) {
 			api->unix_path = bh_strdup(options->unix_path);
-			r = start_daemon(api, &api->local, false, diag);
+			api->local = start_daemon(api, r, NULL, NULL, diag);
+			r = api->local ? 0 : -EIO;
 		}
 	}
 	manager_events_watch(parts->events, on_events, api);
@@ -647,6 +712,7 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 void manager_api_beat(struct manager_api *api)
 {
 	manager_follower_beat(api);
+	reap_retired(api);
 }
 
 unsigned int manager_api_port(const struct manager_api *api)
@@ -654,20 +720,10 @@ unsigned int manager_api_port(const struct manager_api *api)
 	return api->port;
 }
 
-static void close_daemon(struct daemon *d)
-{
-	if (!d->mhd) {
-		return;
-	}
-	uv_close((uv_handle_t *)&d->poll, NULL);
-	uv_close((uv_handle_t *)&d->timer, NULL);
-	MHD_stop_daemon(d->mhd);
-	d->mhd = NULL;
-}
-
 void manager_api_close(struct manager_api *api)
 {
 	struct manager_request *req, *tmp;
+	struct daemon *d, *d_tmp;
 
 	if (!api) {
 		return;
@@ -684,11 +740,19 @@ void manager_api_close(struct manager_api *api)
 	}
 	manager_follower_wake_all(api);
 	for (int i = 0; i < 3; i++) {
-		run(&api->tcp, true);
-		run(&api->local, true);
+		run(api->tcp, true);
+		run(api->local, true);
+		DL_FOREACH (api->retiring, d) {
+			run(d, true);
+		}
 	}
-	close_daemon(&api->tcp);
-	close_daemon(&api->local);
+	DL_FOREACH_SAFE(api->retiring, d, d_tmp)
+	{
+		DL_DELETE(api->retiring, d);
+		close_daemon(d);
+	}
+	close_daemon(bh_steal(&api->tcp));
+	close_daemon(bh_steal(&api->local));
 	if (api->unix_path) {
 		unlink(api->unix_path);
 	}
@@ -701,6 +765,9 @@ void manager_api_free(struct manager_api *api)
 	}
 	manager_auth_free(api->auth);
 	free(api->unix_path);
+	free(api->cert_file);
+	free(api->key_file);
+	free(api->ca_pem);
 	free(api->cert);
 	free(api->key);
 	free(api);

@@ -45,7 +45,8 @@ static json_t *describe(const struct manager_inventory *inv, const struct manage
 	obj = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s}", "address", addr, "network",
 			net->key, "vlan", (json_int_t)c->vlan, "vm", c->loser, "vm_name",
 			name_of(loser, c->loser), "winner", c->winner, "winner_name",
-			name_of(winner, c->winner), "why", why_text((enum manager_conflict_why)c->why));
+			name_of(winner, c->winner), "why",
+			why_text((enum manager_conflict_why)c->why));
 	if (winner) {
 		json_object_set_new(obj, "winner_tenant", json_string(winner->tenant->name));
 	}
@@ -105,8 +106,7 @@ void manager_conflicts_set(const struct manager_inventory *inv, struct manager_n
 	net->conflicts = *now;
 	*now = (struct manager_conflicts){};
 	bh_vec_foreach (c, &net->conflicts) {
-		if (!before.count ||
-		    !bsearch(c, before.items, before.count, sizeof(*c), by_all)) {
+		if (!before.count || !bsearch(c, before.items, before.count, sizeof(*c), by_all)) {
 			bh_counter_add(&distribute_address_conflicts, 1);
 			tell(inv, net, c, false);
 		}

@@ -302,12 +302,11 @@ static int stage_marked(struct manager_distribute *dist, const struct bh_policy_
 	}
 	manager_build_networks(dist);
 	HASH_ITER (hh, dist->o.inv->identities, id, id_tmp) {
-		id->regrant =
-			id->changed && set != old && !manager_build_grant_same(id, old, set);
+		id->regrant = id->changed && set != old && !manager_build_grant_same(id, old, set);
 	}
 	HASH_ITER (hh, dist->o.inv->vms, vm, tmp) {
-		if (vm->host && (vm->changed || !vm->segment ||
-				 manager_staged_identity(vm)->regrant)) {
+		if (vm->host &&
+		    (vm->changed || !vm->segment || manager_staged_identity(vm)->regrant)) {
 			manager_build_vm(dist, vm, set);
 		}
 	}

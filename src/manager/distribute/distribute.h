@@ -189,7 +189,7 @@ struct manager_distribute {
 	const struct bh_policy_set *compiled_set;
 	bool dirs[2];	     /* which sets can differ at all, by direction */
 	bool compile_failed; /* some set is not what it should be: compile both directions */
-	bool first; /* nothing was compiled yet */
+	bool first;	     /* nothing was compiled yet */
 	bool universe_stale;
 	uint64_t seq;
 	uint64_t scope_seq; /* seq before the last promote */

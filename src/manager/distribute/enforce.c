@@ -105,8 +105,8 @@ static void go_on(struct manager_enforce *e)
 
 	for (size_t i = 0; i < e->wait->count; i++) {
 		if (!e->wait->hosts[i].done) {
-			hosts[count++] = manager_host_find(e->dist->o.inv,
-							   e->wait->hosts[i].host->name);
+			hosts[count++] =
+				manager_host_find(e->dist->o.inv, e->wait->hosts[i].host->name);
 		}
 	}
 	e->pending = true;

@@ -78,7 +78,7 @@ struct manager_identity {
 	unsigned int vms;
 	bool in_universe;			/* distribute's */
 	bool changed;				/* distribute's: compile anew */
-	bool regrant; /* distribute's: its VMs get other flags or VLANs */
+	bool regrant;				/* distribute's: its VMs get other flags or VLANs */
 	struct bh_segment *sets[2], *staged[2]; /* distribute's, by direction */
 	UT_hash_handle hh, hh_number;
 };
