@@ -82,6 +82,23 @@ static void test_apply_and_birth(void **state)
 static void test_ports(void **state)
 {
 	world_wait(port_closed, "bridge, uplink and the closed port");
+	/* The bridge learns nothing behind what is nobody's. */
+	world_sh("bridge -d link show dev odd0 | grep -q ' learning off'");
+	world_sh("bridge -d link show dev dl0 | grep -q ' learning on'");
+	world_sh("bridge -d link show dev tap0 | grep -q ' learning on'");
+}
+
+static bool new_tap_held(void)
+{
+	return !system("bridge -d link show dev tap9 | grep -q ' learning off'");
+}
+
+/* A tap that turns up on a protected bridge is shut before anybody has said whose it is. */
+static void test_new_tap_is_held(void **state)
+{
+	world_sh("ip tuntap add tap9 mode tap && ip link set tap9 master br0 up");
+	world_wait(new_tap_held, "the tap to be held");
+	world_sh("ip link set tap9 nomaster && ip link del tap9");
 }
 
 static bool two_vms(void)
@@ -351,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_birth_open_starts),
 		cmocka_unit_test(test_apply_and_birth),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_new_tap_is_held),
 		cmocka_unit_test(test_unprotectable_kinds),
 		cmocka_unit_test(test_hello_again),
 		cmocka_unit_test(test_stale_is_told),

@@ -106,6 +106,7 @@ void hostd_agent_dirty(struct hostd_agent *agent)
 
 static void on_links_changed(void *arg)
 {
+	hostd_ports_hold(arg); /* at once: what a new port is, libvirt tells later */
 	hostd_agent_dirty(arg);
 }
 

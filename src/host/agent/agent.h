@@ -111,6 +111,8 @@ void hostd_agent_save(const char *path, const json_t *json);
 struct hostd_ports *hostd_ports_new(struct hostd_agent *agent);
 void hostd_ports_free(struct hostd_ports *ports);
 /* Binds and unbinds what differs; `whole` repeats every binding, which repairs it. */
+/* Keeps shut what stands on protected bridges and is nobody's yet. */
+void hostd_ports_hold(struct hostd_agent *agent);
 void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
 /* Binds the NICs of one VM now, also when the host does not enforce yet. 0, or < 0 for the first
  * that could not be bound. NICs that can't be protected are skipped. */

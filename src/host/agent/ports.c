@@ -382,6 +382,45 @@ bool hostd_ports_settled(const struct hostd_agent *agent)
 	return !agent->ports->cut;
 }
 
+static void unhold_stale(uint32_t ifindex, void *arg)
+{
+	struct hostd_agent *agent = arg;
+	struct hostd_link *l = hostd_links_get(agent->links, ifindex);
+	struct bh_port master;
+	struct bh_diag diag = {};
+
+	if (l && l->master && !is_uplink(agent, l) &&
+	    hostd_dp_port_get(agent->dp, l->master, &master) && master.kind == BH_PORT_BRIDGE) {
+		return;
+	}
+	if (hostd_dp_unhold(agent->dp, ifindex, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s", diag.text);
+	}
+}
+
+/* Nothing is learned behind a port of a protected bridge until somebody feeds it. A tap is a VM's
+ * that is on its way, so nothing passes it either; what else there is may have company. */
+void hostd_ports_hold(struct hostd_agent *agent)
+{
+	for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
+		struct bh_port master;
+		struct bh_diag diag = {};
+		int err;
+
+		if (!l->master || is_uplink(agent, l) ||
+		    hostd_dp_port_get(agent->dp, l->ifindex, NULL) ||
+		    !hostd_dp_port_get(agent->dp, l->master, &master) ||
+		    master.kind != BH_PORT_BRIDGE) {
+			continue;
+		}
+		err = hostd_dp_hold(agent->dp, l->ifindex, !strcmp(l->kind, "tun"), &diag);
+		if (err && err != -ENODEV) { /* gone meanwhile: its news are on their way */
+			bh_log_limited(BH_LOG_ERROR, "ports", 5, "%s: %s", l->name, diag.text);
+		}
+	}
+	hostd_dp_each_held(agent->dp, unhold_stale, agent);
+}
+
 static void check_nic(const struct hostd_dp_nic_key *key, const struct hostd_dp_nic_status *status,
 		      void *arg)
 {
@@ -509,6 +548,7 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 		bind_bridges(&p);
 		unbind_rest(&p);
 		find_closed(&p);
+		hostd_ports_hold(agent);
 	}
 	set_host_addrs(agent);
 	HASH_ITER (hh, p.nics, w, next) {

@@ -14,7 +14,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define TCX_INGRESS	46 /* BPF_TCX_INGRESS and _EGRESS of linux/bpf.h since 6.6 */
@@ -25,7 +24,6 @@
 #define FILTER_PRIORITY 1
 
 static const char *const side_names[DP_SIDE_COUNT] = {"in", "out"};
-static const char *const mark_names[DP_MARK_COUNT] = {"clsact"};
 static const enum bpf_tc_attach_point tc_points[DP_SIDE_COUNT] = {BPF_TC_INGRESS, BPF_TC_EGRESS};
 
 static enum dp_prog prog_of(enum bh_port_kind kind, enum dp_side side)
@@ -75,33 +73,6 @@ static void link_path(const struct hostd_dp *dp, uint32_t ifindex, enum dp_side 
 {
 	snprintf(ret_path, PATH_MAX, "%.*s/links/%u-%s", PATH_MAX - 32, dp->pin_dir, ifindex,
 		 side_names[side]);
-}
-
-/* ---- marks ---- */
-
-/* A file system of BPF holds no files, so an empty folder remembers. */
-static void mark_path(const char *pin_dir, uint32_t ifindex, enum dp_mark mark,
-		      char ret_path[PATH_MAX])
-{
-	snprintf(ret_path, PATH_MAX, "%.*s/links/%u-%s", PATH_MAX - 32, pin_dir, ifindex,
-		 mark_names[mark]);
-}
-
-static int mark_set(const char *pin_dir, uint32_t ifindex, enum dp_mark mark)
-{
-	char path[PATH_MAX];
-
-	mark_path(pin_dir, ifindex, mark, path);
-	return mkdir(path, 0700) && errno != EEXIST ? -errno : 0;
-}
-
-/* True when it was set. */
-static bool mark_take(const char *pin_dir, uint32_t ifindex, enum dp_mark mark)
-{
-	char path[PATH_MAX];
-
-	mark_path(pin_dir, ifindex, mark, path);
-	return !rmdir(path);
 }
 
 /* The pinned link when it stands on that very device, else -ENOENT (a device that is gone takes its
@@ -192,7 +163,7 @@ static void tc_let_go(const char *pin_dir, uint32_t ifindex)
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex,
 		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
-	if (mark_take(pin_dir, ifindex, DP_MARK_CLSACT) && hostd_rtnl_filters(ifindex) == 0) {
+	if (dp_mark_take(pin_dir, ifindex, DP_MARK_CLSACT) && hostd_rtnl_filters(ifindex) == 0) {
 		(void)!bpf_tc_hook_destroy(&hook);
 	}
 }
@@ -210,7 +181,7 @@ static int attach_tc(struct hostd_dp *dp, uint32_t ifindex, enum dp_side side, e
 	}
 	r = bpf_tc_hook_create(&hook);
 	if (!r) {
-		r = mark_set(dp->pin_dir, ifindex, DP_MARK_CLSACT);
+		r = dp_mark_set(dp->pin_dir, ifindex, DP_MARK_CLSACT);
 	}
 	return r && r != -EEXIST ? r : bpf_tc_attach(&hook, &opts);
 }
@@ -447,6 +418,7 @@ static void purge_marks(const char *pin_dir)
 
 		if (ifindex && ifindex <= INT32_MAX) {
 			tc_let_go(pin_dir, (uint32_t)ifindex);
+			dp_learning_restore(pin_dir, (uint32_t)ifindex);
 		}
 	}
 	if (dir) {

@@ -211,6 +211,20 @@ struct hostd_dp_port {
 typedef void hostd_dp_port_fn(const struct hostd_dp_port *port, void *arg);
 void hostd_dp_each_port(const struct hostd_dp *dp, hostd_dp_port_fn *fn, void *arg);
 
+/* What stands on that device; false when nothing does. ret_port may be NULL. */
+bool hostd_dp_port_get(const struct hostd_dp *dp, uint32_t ifindex, struct bh_port *ret_port);
+
+/* A port of a protected bridge that nobody feeds (yet): the bridge learns no addresses behind it,
+ * and with `programs` nothing passes it at all. Binding the device ends it, and so does
+ * hostd_dp_remove: learning is as it was. Cheap to repeat. A hold outlives the process. -EBUSY when
+ * the device is bound, -ENODEV when it is no port of a bridge. */
+[[nodiscard]] int hostd_dp_hold(struct hostd_dp *dp, uint32_t ifindex, bool programs,
+				struct bh_diag *diag);
+/* 0 also when it was not held, and when the device is gone. */
+[[nodiscard]] int hostd_dp_unhold(struct hostd_dp *dp, uint32_t ifindex, struct bh_diag *diag);
+typedef void hostd_dp_held_fn(uint32_t ifindex, void *arg);
+void hostd_dp_each_held(const struct hostd_dp *dp, hostd_dp_held_fn *fn, void *arg);
+
 /* The host's own addresses on a network get identity HOST there. Replaces the list of that network;
  * not part of the hash. An image record for the same address is kept aside while the host has it.
  */

@@ -14,6 +14,7 @@
  *   lists.c     its CIDR and range lists
  *   scan.c      everything from the kernel: adoption, recovery, verify, compare, sync
  *   ports.c     devices, uplinks, bridges
+ *   hold.c      ports that nobody feeds, and what we changed on devices
  *   hostaddrs.c the host in its networks
  *   look.c      counters, connections, events
  */
@@ -69,7 +70,7 @@ enum dp_prog {
 
 enum dp_side { DP_SIDE_IN, DP_SIDE_OUT, DP_SIDE_COUNT };
 /* What was changed on a device and is to be put back. */
-enum dp_mark { DP_MARK_CLSACT, DP_MARK_COUNT };
+enum dp_mark { DP_MARK_CLSACT, DP_MARK_LEARNING, DP_MARK_COUNT };
 
 struct dp_map_desc {
 	const char *name;
@@ -122,6 +123,12 @@ struct dp_port {
 	UT_hash_handle hh;
 };
 
+/* A port that nobody feeds. */
+struct dp_held {
+	uint32_t ifindex;
+	UT_hash_handle hh;
+};
+
 struct dp_host_addr {
 	struct bh_addr_key key;
 	bool shadows; /* the image has a record for it, kept aside */
@@ -169,6 +176,7 @@ struct hostd_dp {
 	struct dp_lists *lists; /* by set */
 	uint32_t scope_next;
 	struct dp_port *ports; /* by ifindex */
+	struct dp_held *held;
 	struct dp_host_addr *host_addrs;
 	uint32_t used[DP_MAP_COUNT]; /* entries that we wrote, by map */
 	struct bh_hash hash;
@@ -334,6 +342,17 @@ void dp_attach_sweep(struct hostd_dp *dp);
 /* Attaches again what was detached behind our back. */
 [[nodiscard]] int dp_ports_repair(struct hostd_dp *dp, struct bh_diag *diag);
 void dp_ports_done(struct hostd_dp *dp);
+
+/* ---- hold.c ---- */
+[[nodiscard]] int dp_mark_set(const char *pin_dir, uint32_t ifindex, enum dp_mark mark);
+/* True when it was set. */
+bool dp_mark_take(const char *pin_dir, uint32_t ifindex, enum dp_mark mark);
+/* As it was before us. */
+void dp_learning_restore(const char *pin_dir, uint32_t ifindex);
+/* Those of a process before us, by their marks. */
+void dp_held_scan(struct hostd_dp *dp);
+void dp_held_forget(struct hostd_dp *dp, uint32_t ifindex); /* restores learning */
+void dp_held_done(struct hostd_dp *dp);
 
 /* ---- purge.c ---- */
 /* Everything of pin_dir off devices and out of the file system. The caller holds the lock. */

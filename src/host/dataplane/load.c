@@ -249,6 +249,7 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 	}
 	dp->by_index = bh_alloc_array(dp->map_size[DP_MAP_NICS], sizeof(struct dp_nic *));
 	r = dp_scan_adopt(dp, &info->recovered, diag);
+	dp_held_scan(dp);
 	r = r ? r : dp_ports_adopt(dp, info, diag);
 	return r ? r : dp_events_open(dp, diag);
 }
@@ -261,6 +262,7 @@ static void release(struct hostd_dp *dp)
 	dp_verify_done(dp);
 	dp_lists_done(dp);
 	dp_ports_done(dp);
+	dp_held_done(dp);
 	dp_nics_done(dp);
 	if (dp->ctl) {
 		munmap(dp->ctl, sizeof(*dp->ctl));

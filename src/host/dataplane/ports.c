@@ -74,6 +74,7 @@ static int port_add(struct hostd_dp *dp, uint32_t ifindex, const struct bh_port 
 		HASH_ADD(hh, dp->ports, ifindex, sizeof(port->ifindex), port);
 	}
 	port->port = *value;
+	dp_held_forget(dp, ifindex); /* the programs see to it from now on */
 	return 0;
 }
 
@@ -456,6 +457,16 @@ void hostd_dp_each_nic(const struct hostd_dp *dp, hostd_dp_nic_fn *fn, void *arg
 		status.open = nic->open && !nic->has_rec;
 		fn(&nic->key, &status, arg);
 	}
+}
+
+bool hostd_dp_port_get(const struct hostd_dp *dp, uint32_t ifindex, struct bh_port *ret_port)
+{
+	const struct dp_port *port = port_find(dp, ifindex);
+
+	if (port && ret_port) {
+		*ret_port = port->port;
+	}
+	return port != NULL;
 }
 
 void hostd_dp_each_port(const struct hostd_dp *dp, hostd_dp_port_fn *fn, void *arg)
