@@ -16,13 +16,12 @@ const char *hostd_nic_kind_name(enum hostd_nic_kind kind)
 /* Bytes of the character at s, 0 when it is none. Overlong forms and surrogates are none. */
 static size_t utf8_char(const unsigned char *s)
 {
-	size_t n = s[0] < 0x80			 ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : (s[0] & 0xf0) == 0xe0	 ? 3
-						 : 0;
+	size_t n = 0;
 
-	if ((s[0] & 0xf8) == 0xf0 && s[0] <= 0xf4) {
-		n = 4;
+	if (s[0] < 0x80) {
+		n = 1;
+	} else if (s[0] >= 0xc2 && s[0] <= 0xf4) {
+		n = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 	}
 	for (size_t i = 1; i < n; i++) {
 		if ((s[i] & 0xc0) != 0x80) {

@@ -115,7 +115,7 @@ void hostd_network_done(struct hostd_network *net);
 void hostd_vm_list_free(struct hostd_vm_list *list);
 void hostd_network_list_free(struct hostd_network_list *list);
 
-/* Puts '?' for each byte that is not UTF-8, as a name has at its end that was cut to fit: JSON would
+/* Puts '?' for each byte that is not UTF-8, as at the end of a name that was cut to fit: JSON would
  * refuse the whole text. Returns text. */
 char *hostd_text_mend(char *text);
 
