@@ -355,6 +355,44 @@ static void rejudging_keeps_the_question(void **state)
 	assert_int_equal(kit_ct_count(kit), 0);
 }
 
+/* Timeouts by protocol and state: those that no other test looks at. */
+static void every_state_has_its_timeout(void **state)
+{
+	static const struct {
+		uint8_t proto, type;
+		unsigned timeout_s;
+	} cases[] = {{KIT_ICMP, 8, 30}, {KIT_UDP, 0, 30}, {KIT_SCTP, 0, 60}, {89, 0, 600}};
+	struct kit *kit = *state;
+	struct kit_frame f;
+
+	kit_allow_all(kit);
+	TCP_12(&f, KIT_SYN);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).timeout_s, 60);
+	TCP_21(&f, KIT_SYN | KIT_ACK);
+	assert_int_equal(kit_send(kit, 2, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).timeout_s, 60);
+	TCP_12(&f, KIT_ACK);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).timeout_s, 28800);
+	TCP_21(&f, KIT_ACK | KIT_FIN);
+	assert_int_equal(kit_send(kit, 2, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).timeout_s, 60);
+	TCP_12(&f, KIT_RST);
+	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+	assert_int_equal(kit_ct(kit).timeout_s, 10);
+	for (size_t i = 0; i < 4; i++) {
+		kit_teardown((void **)&kit);
+		kit_setup((void **)&kit);
+		*state = kit;
+		kit_allow_all(kit);
+		KIT_FRAME(&f, .src = "10.0.0.1", .dst = "10.0.0.50", .proto = cases[i].proto,
+			  .icmp_type = cases[i].type, .sport = 1, .dport = 2, .body_size = 8);
+		assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
+		assert_int_equal(kit_ct(kit).timeout_s, cases[i].timeout_s);
+	}
+}
+
 static void quota_and_table_are_limits(void **state)
 {
 	struct kit *kit = *state;
@@ -592,6 +630,7 @@ int main(void)
 		TEST(a_syn_from_the_other_side_is_no_answer),
 		TEST(a_new_generation_judges_anew),
 		TEST(rejudging_keeps_the_question),
+		TEST(every_state_has_its_timeout),
 		TEST(quota_and_table_are_limits),
 		TEST(the_kernel_expires_entries),
 		TEST(entries_of_user_space_get_a_timer),
