@@ -245,8 +245,9 @@ static int event_write(struct bh_spool *s, const struct event *event, uint64_t s
 		       size_t *ret_size, struct bh_diag *diag)
 {
 	if (event->text) {
-		return bh_event_text_write(event->text, s->producer, s->epoch_text, seq,
-					   scratch_line(s), ret_size, diag);
+		const struct bh_event_stamp stamp = {s->producer, s->epoch_text, seq};
+
+		return bh_event_text_write(&stamp, event->text, scratch_line(s), ret_size, diag);
 	}
 	bh_event_stamp(event->json, s->producer, s->epoch_text, seq);
 	return bh_event_write(event->json, scratch_line(s), ret_size, diag);

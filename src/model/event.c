@@ -115,13 +115,13 @@ void bh_event_text_begin(struct bh_wbuf *w, const char *type, enum bh_severity s
 	bh_jtext_add_str(w, "severity", bh_severity_name(severity));
 }
 
-int bh_event_text_write(const struct bh_wbuf *members, const char *producer, const char *epoch,
-			uint64_t seq, char *buf, size_t *ret_size, struct bh_diag *diag)
+int bh_event_text_write(const struct bh_event_stamp *stamp, const struct bh_wbuf *members,
+			char *buf, size_t *ret_size, struct bh_diag *diag)
 {
 	/* all three are ours and need no escapes */
 	size_t n = (size_t)snprintf(buf, BH_EVENT_SIZE_MAX,
 				    "{\"v\":1,\"producer\":\"%s\",\"epoch\":\"%s\",\"seq\":%llu,",
-				    producer, epoch, (unsigned long long)seq);
+				    stamp->producer, stamp->epoch, (unsigned long long)stamp->seq);
 
 	if (members->err || n + members->size + 1 > BH_EVENT_SIZE_MAX) {
 		return bh_diag_set(diag, -EMSGSIZE, "an event is over the limit of %d bytes",
@@ -165,22 +165,43 @@ static uint64_t days_since_1970(unsigned int year, unsigned int month, unsigned 
 	return 365ull * y + y / 4 - y / 100 + y / 400 + of_year - 719468;
 }
 
+/* "2026-11-22T00:00:00" at s, which has 19 characters. */
+static bool second_parse(const char *s, uint64_t *ret_s)
+{
+	static const char between[] = "--T::";
+	unsigned int part[6]; /* year, month, day, hour, minute, second */
+	size_t at = 0;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(part); i++) {
+		size_t count = i ? 2 : 4;
+
+		if (!digits(s + at, count, &part[i])) {
+			return false;
+		}
+		at += count;
+		if (at < 19 && s[at++] != between[i]) {
+			return false;
+		}
+	}
+	/* up to where nanoseconds fit into 63 bits */
+	if (part[0] < 1970 || part[0] > 2261 || part[1] < 1 || part[1] > 12 || part[2] < 1 ||
+	    part[2] > days_in(part[0], part[1]) || part[3] > 23 || part[4] > 59 || part[5] > 60) {
+		return false;
+	}
+	*ret_s = ((days_since_1970(part[0], part[1], part[2]) * 24 + part[3]) * 60 + part[4]) * 60 +
+		 part[5];
+	return true;
+}
+
 /* RFC 3339 in UTC, fractions of up to nine digits. */
 static int time_parse(const char *s, size_t size, uint64_t *ret_ns)
 {
-	unsigned int year, month, day, hour, minute, second;
 	uint64_t unit = BH_NS_PER_S;
+	uint64_t seconds = 0;
 	uint64_t ns = 0;
 	size_t at = 19;
 
-	if (size < 20 || !digits(s, 4, &year) || s[4] != '-' || !digits(s + 5, 2, &month) ||
-	    s[7] != '-' || !digits(s + 8, 2, &day) || s[10] != 'T' || !digits(s + 11, 2, &hour) ||
-	    s[13] != ':' || !digits(s + 14, 2, &minute) || s[16] != ':' ||
-	    !digits(s + 17, 2, &second)) {
-		return -EINVAL;
-	}
-	if (year < 1970 || year > 2500 || month < 1 || month > 12 || day < 1 ||
-	    day > days_in(year, month) || hour > 23 || minute > 59 || second > 60) {
+	if (size < 20 || !second_parse(s, &seconds)) {
 		return -EINVAL;
 	}
 	if (s[at] == '.') {
@@ -192,9 +213,7 @@ static int time_parse(const char *s, size_t size, uint64_t *ret_ns)
 	if (at + 1 != size || s[at] != 'Z') {
 		return -EINVAL;
 	}
-	*ret_ns = (((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) *
-			  BH_NS_PER_S +
-		  ns;
+	*ret_ns = seconds * BH_NS_PER_S + ns;
 	return 0;
 }
 

@@ -59,12 +59,17 @@ void bh_event_stamp(json_t *event, const char *producer, const char *epoch, uint
 
 /* ---- as text: for those of which thousands come each second ----
  * The members of the object, one after the other, without braces; what the spool stamps comes
- * before them. Begin, then add more with bh_jtext_add_*(); the same buffer serves again and again. */
+ * before them. Begin, then add more with bh_jtext_add_*(); the same buffer serves again and
+ * again. */
 void bh_event_text_begin(struct bh_wbuf *w, const char *type, enum bh_severity severity,
 			 uint64_t wall_ns);
+struct bh_event_stamp {
+	const char *producer, *epoch;
+	uint64_t seq;
+};
 /* The whole line into buf, which has room for BH_EVENT_SIZE_MAX; no NUL. -EMSGSIZE. */
-[[nodiscard]] int bh_event_text_write(const struct bh_wbuf *members, const char *producer,
-				      const char *epoch, uint64_t seq, char *buf, size_t *ret_size,
+[[nodiscard]] int bh_event_text_write(const struct bh_event_stamp *stamp,
+				      const struct bh_wbuf *members, char *buf, size_t *ret_size,
 				      struct bh_diag *diag);
 
 struct bh_event {

@@ -137,6 +137,7 @@ static void test_text(void **state)
 {
 	BH_JSON json_t *json = bh_event_new("flow.refused", BH_SEVERITY_NOTICE, WALL);
 	BH_JSON json_t *same = NULL;
+	const struct bh_event_stamp stamp = {"h1", EPOCH, 42};
 	struct bh_wbuf w = {};
 	char line[BH_EVENT_SIZE_MAX];
 	BH_FREE char *long_text = bh_alloc(BH_EVENT_SIZE_MAX + 1);
@@ -151,7 +152,7 @@ static void test_text(void **state)
 	bh_jtext_add_str(&w, "vm_name", "a \"b\"\\\n\x01\xc3\xbc");
 	bh_jtext_add_u64(&w, "net", 7);
 	bh_jtext_add_pair(&w, "packets", 1, INT64_MAX);
-	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 42, line, &size, NULL), 0);
+	assert_int_equal(bh_event_text_write(&stamp, &w, line, &size, NULL), 0);
 	assert_int_equal(bh_event_parse(line, size, &e, NULL), 0);
 	assert_int_equal(e.seq, 42);
 	assert_int_equal(e.wall_ns, WALL);
@@ -160,21 +161,21 @@ static void test_text(void **state)
 	/* bytes that are no text don't make a line that nobody can read */
 	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
 	bh_jtext_add_str(&w, "vm_name", "\xff\xc0\xaf\xed\xa0\x80x\xf0\x9f\x98");
-	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), 0);
+	assert_int_equal(bh_event_text_write(&stamp, &w, line, &size, NULL), 0);
 	assert_int_equal(bh_event_parse(line, size, &e, NULL), 0);
 	memset(long_text, 'x', BH_EVENT_SIZE_MAX);
 	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
 	bh_jtext_add_str(&w, "text", long_text);
-	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), -EMSGSIZE);
+	assert_int_equal(bh_event_text_write(&stamp, &w, line, &size, NULL), -EMSGSIZE);
 	bh_event_text_begin(&w, "flow.new", BH_SEVERITY_INFO, WALL);
-	assert_int_equal(bh_event_text_write(&w, "h1", EPOCH, 1, line, &size, NULL), 0);
+	assert_int_equal(bh_event_text_write(&stamp, &w, line, &size, NULL), 0);
 	bh_wbuf_done(&w);
 }
 
-/* Against the C library, over four centuries. */
+/* Against the C library. */
 static void test_time(void **state)
 {
-	for (uint64_t s = 0; s < 16000000000ull; s += 86400ull * 13 + 4321) {
+	for (uint64_t s = 0; s < 9190000000ull; s += 86400ull * 7 + 4321) {
 		char text[BH_TIME_TEXT_SIZE];
 		BH_FREE char *line = NULL;
 		struct bh_event e;

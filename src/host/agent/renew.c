@@ -180,8 +180,9 @@ static void look(struct hostd_renew *renew, bool up, int64_t wall_s, uint64_t mo
 	renew->look_at_ns = mono_ns + BH_NS_PER_S; /* as soon as the manager is there */
 	if (wall_s > renew->info.not_after_s) {
 		trouble(renew, "certificate.expired",
-			"this host's certificate has ended, the bus does not let it in: join again with "
-			"`bulkhead host enroll --force` and a new token (or set the clock right)",
+			"this host's certificate has ended, the bus does not let it in: join "
+			"again with `bulkhead host enroll --force` and a new token (or set the "
+			"clock right)",
 			mono_ns);
 	}
 }

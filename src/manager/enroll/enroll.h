@@ -3,7 +3,8 @@
  * Keys and who may join: the CA, the certificates of manager, bus and API, the administrator's
  * token, join tokens of hosts, renewal of their certificates. Tokens are random 256-bit numbers of
  * which the store keeps the SHA-256 only. What is issued to a host is kept in the store; NATS knows
- * names only, so a certificate holds until it ends or its host is removed. Loop thread only; blocking (keys are made at start).
+ * names only, so a certificate holds until it ends or its host is removed. Loop thread only;
+ * blocking (keys are made at start).
  */
 #ifndef BH_MANAGER_ENROLL_ENROLL_H
 #define BH_MANAGER_ENROLL_ENROLL_H

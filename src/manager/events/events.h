@@ -95,9 +95,9 @@ struct manager_names;
 struct manager_names *manager_names_new(struct manager_inventory *inv,
 					struct manager_rulebook *book);
 void manager_names_free(struct manager_names *names);
-/* Fills host, vm, peer, verdict and body of row from the event, names added. host: who sent it, which
- * is then who it is about, and what only the manager may say is left out; NULL for the manager's
- * own. */
+/* Fills host, vm, peer, verdict and body of row from the event, names added. host: who sent it,
+ * which is then who it is about, and what only the manager may say is left out; NULL for the
+ * manager's own. */
 void manager_names_add(struct manager_names *names, const struct bh_jtext *event, const char *host,
 		       struct manager_event_row *row, uint64_t mono_ns);
 
