@@ -17,6 +17,11 @@
  *   State    One connection entry per network and tuple, shared by both directions and both
  *            taps. It remembers the generation that judged it; a packet of an older
  *            generation judges it anew.
+ *   Tickets  What a packet of a connection proved at a tap holds for the next ones that look like
+ *            it, for 64 ticks of the kernel at most: they pass without a look at the connection
+ *            table. Whatever a ticket rests on is either compared each time (generation, records
+ *            of both NICs, marks, the frame itself) or ends it when it changes (the connection).
+ *            So a verdict never lives longer than without tickets. They are for IPv4.
  *   Marks    Inside the host's bridge a frame proves where it came from by skb->mark, whose
  *            upper 24 bits are a random number of this installation. A guest can't set marks;
  *            a port that is not fed has no program that would; so what it sends is dropped at
@@ -309,6 +314,64 @@ struct bh_ct {
 	__u8 pad;
 	__u64 own_until_ns[2]; /* that side's address is its NIC's until then, 0 unknown */
 };
+
+/*
+ * ---- tickets: array, by bh_ticket_slot() of addresses and ports as the frame has them ----
+ * What the last packet of an IPv4 connection in one direction proved at one tap, for a moment; see
+ * ticket.bpf.h. Packets that passed by it are counted here until somebody moves the count to the
+ * connection.
+ */
+#define BH_TICKET_SLOTS	     65536
+#define BH_TICKET_BYTES_BITS 40
+struct bh_ticket {
+	__u32 seq;	    /* odd while it is written */
+	__u32 tap;	    /* ifindex << 1 | enum bh_dir of the program */
+	__u32 src, dst;	    /* read as one word */
+	__u16 sport, dport; /* read as one word */
+	__u8 proto;
+	__u8 handed; /* goes to the peer's tap, past the bridge */
+	__u16 pad;
+	__u64 until;	       /* tick of the kernel, exclusive; 0 ended */
+	__u32 gen, mark_nonce; /* of bh_ctl, read as one word */
+	__u64 count;	       /* packets << BH_TICKET_BYTES_BITS | bytes */
+	__u64 last;	       /* tick of the last packet */
+	__u32 nic, peer;
+	__u64 nic_dev, peer_dev;   /* ifindex and bridge of their records, as one word */
+	__u64 nic_slot, peer_slot; /* flags and identity in this generation, as one word */
+	__u32 net;
+	__u32 ctl_flags;
+	__u32 mark; /* EGRESS: that it gets, INGRESS: that it must have */
+	__u32 pad2;
+	__u64 since, since_ns; /* when it was granted: tick and time */
+};
+
+static inline __attribute__((always_inline)) __u64 bh_ticket_addrs(__u32 src, __u32 dst)
+{
+	union {
+		__u32 half[2];
+		__u64 whole;
+	} word = {.half = {src, dst}};
+
+	return word.whole;
+}
+
+static inline __attribute__((always_inline)) __u32 bh_ticket_ports(__u16 sport, __u16 dport)
+{
+	union {
+		__u16 half[2];
+		__u32 whole;
+	} word = {.half = {sport, dport}};
+
+	return word.whole;
+}
+
+/* A connection has two: of src -> dst and of dst -> src. */
+static inline __attribute__((always_inline)) __u32 bh_ticket_slot(__u64 addrs, __u32 ports)
+{
+	__u64 hash = (addrs ^ (__u64)ports << 16) * 0x9e3779b97f4a7c15ull;
+
+	return (__u32)(hash >> 32) / (__u32)(0x100000000ull / BH_TICKET_SLOTS);
+}
 
 /* First fragments, so that later ones can be judged: LRU hash. */
 struct bh_frag_key {

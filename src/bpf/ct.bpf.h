@@ -12,6 +12,7 @@
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "events.bpf.h"
+#include "ticket.bpf.h"
 
 #ifndef CLOCK_MONOTONIC
 #define CLOCK_MONOTONIC 1
@@ -109,95 +110,114 @@ static __always_inline void bh_ct_event_fill(struct bh_flow_event *e, const stru
 	e->tcp_state = ct->state;
 }
 
-static __always_inline void bh_ct_event_ports(struct bh_flow_event *e, const struct bh_ct *ct,
-					      __u16 lo_port, __u16 hi_port)
+static __always_inline void bh_ct_name4(struct bh_ct_name *name, const struct bh_ct4_key *key)
 {
+	bh_ip_from4(&name->lo, key->lo);
+	bh_ip_from4(&name->hi, key->hi);
+	name->net = key->net;
+	name->vlan = key->vlan;
+	name->lo_port = key->lo_port;
+	name->hi_port = key->hi_port;
+	name->ethertype = BH_ETH_IP;
+	name->proto = key->proto;
+}
+
+static __always_inline void bh_ct_name6(struct bh_ct_name *name, const struct bh_ct6_key *key)
+{
+	__builtin_memcpy(&name->lo, key->lo, 16);
+	__builtin_memcpy(&name->hi, key->hi, 16);
+	name->net = key->net;
+	name->vlan = key->vlan;
+	name->lo_port = key->lo_port;
+	name->hi_port = key->hi_port;
+	name->ethertype = BH_ETH_IPV6;
+	name->proto = key->proto;
+}
+
+/* Reports a connection that ends. */
+static __always_inline void bh_ct_closed(const struct bh_ct_name *name, const struct bh_ct *ct,
+					 __u64 now, __u8 reason)
+{
+	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
 	bool hi = ct->flags & BH_CT_ORIG_HI;
 
-	e->sport = hi ? hi_port : lo_port;
-	e->dport = hi ? lo_port : hi_port;
+	if (!e) {
+		bh_stat_add(ct->charged, BH_REASON_EVENT_LOST, 0);
+		return;
+	}
+	bh_ct_event_fill(e, ct, now);
+	e->reason = reason;
+	e->net = name->net;
+	e->vlan = name->vlan;
+	e->proto = name->proto;
+	e->ethertype = name->ethertype;
+	if (hi) {
+		__builtin_memcpy(e->src, &name->hi, 16);
+		__builtin_memcpy(e->dst, &name->lo, 16);
+	} else {
+		__builtin_memcpy(e->src, &name->lo, 16);
+		__builtin_memcpy(e->dst, &name->hi, 16);
+	}
+	e->sport = hi ? name->hi_port : name->lo_port;
+	e->dport = hi ? name->lo_port : name->hi_port;
 	if (e->proto == BH_P_ICMP || e->proto == BH_P_ICMP6) {
 		e->sport = bpf_htons(ct->policy_port);
 		e->dport = 0;
 	}
-}
-
-static __always_inline void bh_ct_closed4(const struct bh_ct4_key *key, const struct bh_ct *ct,
-					  __u64 now, __u8 reason)
-{
-	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
-	bool hi = ct->flags & BH_CT_ORIG_HI;
-
-	if (!e) {
-		bh_stat_add(ct->charged, BH_REASON_EVENT_LOST, 0);
-		return;
-	}
-	bh_ct_event_fill(e, ct, now);
-	e->reason = reason;
-	e->net = key->net;
-	e->vlan = key->vlan;
-	e->proto = key->proto;
-	e->ethertype = BH_ETH_IP;
-	bh_ip_from4((union bh_ip *)e->src, hi ? key->hi : key->lo);
-	bh_ip_from4((union bh_ip *)e->dst, hi ? key->lo : key->hi);
-	bh_ct_event_ports(e, ct, key->lo_port, key->hi_port);
 	bpf_ringbuf_submit(e, 0);
 }
 
-static __always_inline void bh_ct_closed6(const struct bh_ct6_key *key, const struct bh_ct *ct,
-					  __u64 now, __u8 reason)
+/* Sets the timer again when the connection is not over yet. Returns whether it did. */
+static __always_inline bool bh_ct_is_due_later(struct bh_ct *ct, __u64 now)
 {
-	struct bh_flow_event *e = bpf_ringbuf_reserve(&bh_events, sizeof(*e), 0);
-	bool hi = ct->flags & BH_CT_ORIG_HI;
+	__u64 due = ct->last_ns + bh_ct_timeout_ns(ct);
 
-	if (!e) {
-		bh_stat_add(ct->charged, BH_REASON_EVENT_LOST, 0);
-		return;
+	if (due > now) {
+		bpf_timer_start(&ct->timer, due - now + 1000000, 0);
 	}
-	bh_ct_event_fill(e, ct, now);
-	e->reason = reason;
-	e->net = key->net;
-	e->vlan = key->vlan;
-	e->proto = key->proto;
-	e->ethertype = BH_ETH_IPV6;
-	__builtin_memcpy(e->src, hi ? key->hi : key->lo, 16);
-	__builtin_memcpy(e->dst, hi ? key->lo : key->hi, 16);
-	bh_ct_event_ports(e, ct, key->lo_port, key->hi_port);
-	bpf_ringbuf_submit(e, 0);
+	return due > now;
+}
+
+static __always_inline void bh_ct_expired(__u32 charged)
+{
+	bh_ct_uncharge(charged);
+	bh_stat_add(charged, BH_REASON_CT_EXPIRED, 0);
 }
 
 static int bh_ct4_timer(void *map, struct bh_ct4_key *key, struct bh_ct *ct)
 {
-	__u64 now = bpf_ktime_get_ns(), due = ct->last_ns + bh_ct_timeout_ns(ct);
+	__u64 now = bpf_ktime_get_ns();
 	struct bh_ct4_key k = *key;
 	__u32 charged = ct->charged;
+	struct bh_ct_name name;
 
-	if (due > now) {
-		bpf_timer_start(&ct->timer, due - now + 1000000, 0);
+	bh_ticket_end(&k, ct);
+	if (bh_ct_is_due_later(ct, now)) {
 		return 0;
 	}
-	bh_ct_closed4(&k, ct, now, BH_REASON_CT_EXPIRED);
+	bh_ct_name4(&name, &k);
+	bh_ct_closed(&name, ct, now, BH_REASON_CT_EXPIRED);
 	if (!bpf_map_delete_elem(&bh_ct4, &k)) {
-		bh_ct_uncharge(charged);
-		bh_stat_add(charged, BH_REASON_CT_EXPIRED, 0);
+		bh_ticket_end(&k, 0); /* one that was granted since */
+		bh_ct_expired(charged);
 	}
 	return 0;
 }
 
 static int bh_ct6_timer(void *map, struct bh_ct6_key *key, struct bh_ct *ct)
 {
-	__u64 now = bpf_ktime_get_ns(), due = ct->last_ns + bh_ct_timeout_ns(ct);
+	__u64 now = bpf_ktime_get_ns();
 	struct bh_ct6_key k = *key;
 	__u32 charged = ct->charged;
+	struct bh_ct_name name;
 
-	if (due > now) {
-		bpf_timer_start(&ct->timer, due - now + 1000000, 0);
+	if (bh_ct_is_due_later(ct, now)) {
 		return 0;
 	}
-	bh_ct_closed6(&k, ct, now, BH_REASON_CT_EXPIRED);
+	bh_ct_name6(&name, &k);
+	bh_ct_closed(&name, ct, now, BH_REASON_CT_EXPIRED);
 	if (!bpf_map_delete_elem(&bh_ct6, &k)) {
-		bh_ct_uncharge(charged);
-		bh_stat_add(charged, BH_REASON_CT_EXPIRED, 0);
+		bh_ct_expired(charged);
 	}
 	return 0;
 }
@@ -235,6 +255,17 @@ __weak int bh_ct_arm(struct __sk_buff *skb)
 	return 0;
 }
 
+/* Ends the tickets of the packet's entry; comes after the change that is the reason. */
+__weak int bh_ct_changed(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+
+	if (p && !p->v6) {
+		bh_ticket_end(&p->key.v4, bpf_map_lookup_elem(&bh_ct4, &p->key.v4));
+	}
+	return 0;
+}
+
 /* Ends the packet's entry now and reports it with the reason why. */
 __weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 {
@@ -251,13 +282,19 @@ __weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 		return 0;
 	}
 	charged = ct->charged;
+	bh_ct_changed(skb); /* counts what passed by them */
 	if (p->v6) {
-		bh_ct_closed6(&p->key.v6, ct, p->now, reason);
+		bh_ct_name6(&p->name, &p->key.v6);
+	} else {
+		bh_ct_name4(&p->name, &p->key.v4);
+	}
+	bh_ct_closed(&p->name, ct, p->now, reason);
+	if (p->v6) {
 		err = bpf_map_delete_elem(&bh_ct6, &p->key.v6);
 	} else {
-		bh_ct_closed4(&p->key.v4, ct, p->now, reason);
 		err = bpf_map_delete_elem(&bh_ct4, &p->key.v4);
 	}
+	bh_ct_changed(skb); /* one that was granted since */
 	if (!err) {
 		bh_ct_uncharge(charged);
 	}

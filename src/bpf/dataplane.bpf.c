@@ -274,12 +274,16 @@ static __always_inline int bh_guest_frame(struct __sk_buff *skb, struct bh_pkt *
 SEC("tc")
 int bh_from_guest(struct __sk_buff *skb)
 {
-	struct bh_pkt *p = bh_pkt_get();
-	int reason, verdict = bh_fast_from_guest(skb);
+	int reason, verdict = bh_ticket_pass(skb, BH_DIR_EGRESS);
+	struct bh_pkt *p;
 
+	if (verdict == BH_FAST_LEFT) {
+		verdict = bh_fast_from_guest(skb);
+	}
 	if (verdict != BH_FAST_LEFT) {
 		return verdict;
 	}
+	p = bh_pkt_get();
 	if (!p) {
 		return TC_ACT_SHOT;
 	}
@@ -406,17 +410,19 @@ static __always_inline int bh_deliver_frame(struct __sk_buff *skb, struct bh_pkt
 SEC("tc")
 int bh_to_guest(struct __sk_buff *skb)
 {
-	struct bh_pkt *p = bh_pkt_get();
-	int reason, verdict;
+	int reason, verdict = bh_fast_judged(skb);
+	struct bh_pkt *p;
 
-	if (bh_fast_is_handed(skb)) {
-		skb->mark = 0;
-		return BH_PASS;
+	if (verdict == BH_FAST_LEFT) {
+		verdict = bh_ticket_pass(skb, BH_DIR_INGRESS);
 	}
-	verdict = bh_fast_to_guest(skb);
+	if (verdict == BH_FAST_LEFT) {
+		verdict = bh_fast_to_guest(skb);
+	}
 	if (verdict != BH_FAST_LEFT) {
 		return verdict;
 	}
+	p = bh_pkt_get();
 	if (!p) {
 		return TC_ACT_SHOT;
 	}

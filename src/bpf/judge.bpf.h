@@ -306,6 +306,7 @@ __weak int bh_ct_rejudge(struct __sk_buff *skb, __u32 dir)
 		ct->flags |= BH_CT_INGRESS_OK;
 	}
 	ct->gen = p->gen;
+	bh_ct_changed(skb);
 	return BH_REASON_PASS;
 }
 
@@ -368,10 +369,13 @@ __weak int bh_ct_track(struct __sk_buff *skb, __u32 dir)
 	if (p->peer && dir == BH_DIR_EGRESS) {
 		p->judged_peer = 1;
 	}
-	if (dir == BH_DIR_EGRESS && !p->related) {
+	if (dir == BH_DIR_EGRESS && !p->related &&
+	    ct->own_until_ns[p->side & 1] != p->own_until_ns) {
 		ct->own_until_ns[p->side & 1] = p->own_until_ns;
+		bh_ct_changed(skb);
 	}
 	if (!p->related && bh_ct_follow(ct, p, reply)) {
+		bh_ct_changed(skb);
 		bh_ct_arm(skb);
 	}
 	return BH_REASON_PASS;

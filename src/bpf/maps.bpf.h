@@ -161,6 +161,15 @@ struct {
 	__type(value, __u32);
 } bh_port_hints SEC(".maps");
 
+/* Nobody maps it: the flag lets each slot begin with a cache line. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BH_TICKET_SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bh_ticket);
+} bh_tickets SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 65536);
@@ -213,6 +222,14 @@ struct bh_key {
 	};
 };
 
+/* What the key of either table says. */
+struct bh_ct_name {
+	union bh_ip lo, hi;
+	__u32 net, vlan;
+	__u16 lo_port, hi_port, ethertype;
+	__u8 proto;
+};
+
 struct bh_pkt {
 	/* who looks */
 	__u64 now;
@@ -243,8 +260,9 @@ struct bh_pkt {
 	__u32 tcp_seq, tcp_ack; /* host order */
 	/* connection */
 	struct bh_key key;
-	__u8 side;    /* of the sender: 0 lo, 1 hi */
-	__u8 related; /* it is an ICMP error's quoted connection that is looked at */
+	__u8 side;		/* of the sender: 0 lo, 1 hi */
+	__u8 related;		/* it is an ICMP error's quoted connection that is looked at */
+	struct bh_ct_name name; /* of the one that ends */
 	/* a question to policy and its answer */
 	__u32 ask_identity, ask_remote, ask_tenant;
 	union bh_ip ask_addr;

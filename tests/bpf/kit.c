@@ -402,13 +402,55 @@ static struct bpf_map *ct_map(struct kit *kit, uint8_t key[64])
 	return map;
 }
 
+struct bh_ticket kit_ticket(struct kit *kit, const struct kit_frame *f)
+{
+	struct bh_ticket ticket = {};
+	uint64_t addrs;
+	uint32_t ports, slot;
+
+	memcpy(&addrs, f->data + 26, sizeof(addrs));
+	memcpy(&ports, f->data + 34, sizeof(ports));
+	slot = bh_ticket_slot(addrs, ports);
+	assert_int_equal(
+		bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_tickets), &slot, &ticket), 0);
+	return ticket;
+}
+
+void kit_ticket_put(struct kit *kit, const struct bh_ticket *ticket)
+{
+	uint32_t slot = bh_ticket_slot(bh_ticket_addrs(ticket->src, ticket->dst),
+				       bh_ticket_ports(ticket->sport, ticket->dport));
+
+	put(kit->skel->maps.bh_tickets, &slot, ticket);
+}
+
+/* The ticket of an IPv4 connection in one direction; false when its slot is not its own. */
+static bool ticket_of(struct kit *kit, const struct bh_ct4_key *key, bool hi, struct bh_ticket *ret)
+{
+	uint32_t src = hi ? key->hi : key->lo, dst = hi ? key->lo : key->hi, slot;
+	uint16_t sport = hi ? key->hi_port : key->lo_port, dport = hi ? key->lo_port : key->hi_port;
+
+	slot = bh_ticket_slot(bh_ticket_addrs(src, dst), bh_ticket_ports(sport, dport));
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(kit->skel->maps.bh_tickets), &slot, ret),
+			 0);
+	return ret->src == src && ret->dst == dst && ret->sport == sport && ret->dport == dport &&
+	       ret->proto == key->proto && ret->net == key->net && !key->vlan;
+}
+
 struct bh_ct kit_ct(struct kit *kit)
 {
 	struct bh_ct ct = {};
 	uint8_t key[64];
 	struct bpf_map *map = ct_map(kit, key);
+	struct bh_ticket ticket;
 
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(map), key, &ct), 0);
+	for (int i = 0; i < 2 && map == kit->skel->maps.bh_ct4; i++) {
+		if (ticket_of(kit, (const struct bh_ct4_key *)key, i, &ticket)) {
+			ct.packets[i] += ticket.count >> BH_TICKET_BYTES_BITS;
+			ct.bytes[i] += ticket.count & ((1ull << BH_TICKET_BYTES_BITS) - 1);
+		}
+	}
 	return ct;
 }
 
@@ -416,6 +458,13 @@ void kit_ct_put(struct kit *kit, const struct bh_ct *ct)
 {
 	uint8_t key[64];
 	struct bpf_map *map = ct_map(kit, key);
+	struct bh_ticket ticket;
 
 	put(map, key, ct);
+	for (int i = 0; i < 2 && map == kit->skel->maps.bh_ct4; i++) {
+		if (ticket_of(kit, (const struct bh_ct4_key *)key, i, &ticket)) {
+			ticket.until = ticket.count = 0;
+			kit_ticket_put(kit, &ticket);
+		}
+	}
 }

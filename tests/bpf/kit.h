@@ -161,10 +161,15 @@ uint64_t kit_rule_stat(struct kit *kit, uint32_t rule, unsigned nic, uint32_t di
 /* The last event of this type, or NULL. */
 const struct bh_flow_event *kit_event(struct kit *kit, enum bh_flow_type type);
 unsigned kit_event_count(struct kit *kit, enum bh_flow_type type);
-/* The only connection; fails when there are more or none. IPv4 or IPv6. */
+/* The only connection; fails when there are more or none. IPv4 or IPv6. What its tickets counted is
+ * in it. */
 struct bh_ct kit_ct(struct kit *kit);
 unsigned kit_ct_count(struct kit *kit);
+/* As kit_ct() gave it; ends its tickets, as every program that changes a connection does. */
 void kit_ct_put(struct kit *kit, const struct bh_ct *ct);
+/* What is in the slot that a ticket for this frame would have. */
+struct bh_ticket kit_ticket(struct kit *kit, const struct kit_frame *f);
+void kit_ticket_put(struct kit *kit, const struct bh_ticket *lease);
 
 #define assert_reason(kit, nic, reason, expr)                                                      \
 	do {                                                                                       \
