@@ -227,6 +227,31 @@ static void records_are_limited_and_counted(void **state)
 	assert_int_equal(kit_event_count(kit, BH_FLOW_REFUSED), 24);
 }
 
+/* The ring is full because nobody reads: every record that is lost is counted, and told later. */
+static void lost_records_are_counted(void **state)
+{
+	struct kit *kit = *state;
+	uint64_t lost = 0, sent = 0;
+
+	KIT_ROW(kit, .identity = 300, .dir = BH_DIR_EGRESS, .service_kind = BH_SERVICE_PORT,
+		.proto = KIT_UDP, .port = 53, .rank = 1, .rule = 1, .action = BH_ACTION_DENY,
+		.flags = BH_ROW_LOG);
+	while (!lost && sent < 100000) {
+		for (int i = 0; i < 2000; i++) {
+			assert_int_equal(try(kit, "192.0.2.1", 53), KIT_DROP);
+		}
+		sent += 2000;
+		lost = kit_stat(kit, 1, BH_REASON_EVENT_LOST);
+	}
+	assert_in_range(lost, 1, 2000);
+	assert_int_equal(kit_event_count(kit, BH_FLOW_REFUSED), 256); /* what the kit keeps */
+	kit->event_count = 0;
+	assert_int_equal(try(kit, "192.0.2.1", 53), KIT_DROP);
+	assert_int_equal(kit_event(kit, BH_FLOW_REFUSED)->suppressed, lost);
+	assert_int_equal(kit_stat(kit, 1, BH_REASON_EVENT_LOST), lost);
+	assert_int_equal(kit_stat(kit, 1, BH_REASON_DROP_POLICY), sent + 1);
+}
+
 static void a_record_says_everything(void **state)
 {
 	const struct bh_flow_event *e;
@@ -284,6 +309,7 @@ int main(void)
 		TEST(a_commit_is_seen_as_a_whole),
 		TEST(a_set_that_is_missing_allows_nothing),
 		TEST(records_are_limited_and_counted),
+		TEST(lost_records_are_counted),
 		TEST(a_record_says_everything),
 		TEST(addresses_are_per_network_and_vlan),
 	};
