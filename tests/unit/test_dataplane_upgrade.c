@@ -5,11 +5,17 @@
 #include "base/util.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -132,6 +138,184 @@ static void leaves_it_to_who_works_on_it(void **state)
 	world_sh("! test -e %s", world.pin_dir);
 }
 
+/* ---- taking over ---- */
+
+/* The type of the map's values with one member more at its beginning. */
+static uint32_t add_wider(struct btf *btf, uint32_t type_id)
+{
+	const struct btf_type *t = btf__type_by_id(btf, type_id);
+	uint32_t count = btf_vlen(t), size = t->size;
+	int u64 = btf__add_int(btf, "unsigned long long", 8, 0);
+	int id = btf__add_struct(btf, "wider", size + 8);
+
+	assert_true(u64 > 0 && id > 0);
+	assert_int_equal(btf__add_field(btf, "fresh", u64, 0, 0), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct btf_member m = btf_members(btf__type_by_id(btf, type_id))[i];
+		const char *name = btf__name_by_offset(btf, m.name_off);
+
+		assert_int_equal(btf__add_field(btf, name, (int)m.type, m.offset + 64, 0), 0);
+	}
+	return (uint32_t)id;
+}
+
+/* Puts in the place of a pinned map one with the same entries in another layout. */
+static void widen(const char *name)
+{
+	struct bpf_map_info info = {};
+	uint32_t size = sizeof(info), id;
+	uint8_t key[64], next[64], value[256];
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	struct btf *btf;
+	char path[256];
+	bool more;
+	int old, fd;
+
+	snprintf(path, sizeof(path), "%s/%s", world.pin_dir, name);
+	old = bpf_obj_get(path);
+	assert_true(old >= 0);
+	assert_int_equal(bpf_obj_get_info_by_fd(old, &info, &size), 0);
+	btf = btf__load_from_kernel_by_id(info.btf_id);
+	assert_non_null(btf);
+	id = add_wider(btf, info.btf_value_type_id);
+	assert_int_equal(btf__load_into_kernel(btf), 0);
+	opts.map_flags = info.map_flags;
+	opts.btf_fd = (uint32_t)btf__fd(btf);
+	opts.btf_key_type_id = info.btf_key_type_id;
+	opts.btf_value_type_id = id;
+	fd = bpf_map_create(info.type, name, info.key_size, info.value_size + 8, info.max_entries,
+			    &opts);
+	assert_true(fd >= 0);
+	for (more = !bpf_map_get_next_key(old, NULL, key); more; memcpy(key, next, sizeof(key))) {
+		memset(value, 0x5a, 8);
+		if (!bpf_map_lookup_elem(old, key, value + 8)) {
+			assert_int_equal(bpf_map_update_elem(fd, key, value, BPF_ANY), 0);
+		}
+		more = !bpf_map_get_next_key(old, key, next);
+	}
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(bpf_obj_pin(fd, path), 0);
+	close(fd);
+	close(old);
+	btf__free(btf);
+}
+
+/* Another version's pins: all maps of the same layout, or those that matter of another one. */
+static void takes_over(enum hostd_dp_attach attach, bool other_layout)
+{
+	static const char *const names[] = {"bh_ctl",	    "bh_ports", "bh_nics", "bh_nic_state",
+					    "bh_nic_addrs", "bh_addrs", "bh_sets", "bh_rows",
+					    "bh_ct4",	    "bh_stats"};
+	struct hostd_dp_open_info info;
+	struct hostd_dp *dp;
+	struct bh_image *want = policy();
+	struct bh_diag diag = {};
+	int tcp[2];
+	char c = 0;
+
+	protect(attach);
+	world_tcp(&world, 0, 1, ALLOWED, tcp);
+	for (size_t i = 0; other_layout && i < BH_ARRAY_SIZE(names); i++) {
+		widen(names[i]);
+	}
+	world_sh("mv %s %s/v7", world.pin_dir, world.dir);
+	dp = open_world(attach, &info);
+	assert_true(info.adopted);
+	assert_int_equal(info.replaced, 4);
+	assert_int_equal(info.gone, 0);
+	assert_non_null(strstr(info.notice, "/v7"));
+	world_sh("! test -e %s/v7", world.dir);
+	/* What the policy says, and what was open. */
+	assert_true(bh_hash_equal(hostd_dp_hash(dp), bh_image_hash(want)));
+	assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, &diag), 0);
+	assert_int_equal(send(tcp[0], "a", 1, 0), 1);
+	assert_int_equal(recv(tcp[1], &c, 1, 0), 1);
+	assert_int_equal(send(tcp[1], "b", 1, 0), 1);
+	assert_int_equal(recv(tcp[0], &c, 1, 0), 1);
+	assert_int_equal(c, 'b');
+	assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+	close(tcp[0]);
+	close(tcp[1]);
+	bh_image_free(want);
+	assert_int_equal(hostd_dp_destroy(dp, NULL), 0);
+	must_be_gone();
+}
+
+static void takes_over_the_same_layout(void **state)
+{
+	takes_over(HOSTD_DP_ATTACH_AUTO, false);
+	takes_over(HOSTD_DP_ATTACH_CLSACT, false);
+}
+
+static void takes_over_another_layout(void **state)
+{
+	takes_over(HOSTD_DP_ATTACH_AUTO, true);
+	takes_over(HOSTD_DP_ATTACH_CLSACT, true);
+}
+
+/* Killed anywhere in between, the next one finds its way. */
+static void takes_over_after_a_kill(void **state)
+{
+	for (int i = 0; i < 12; i++) {
+		struct timespec moment = {.tv_nsec = i * 12000000L};
+		struct hostd_dp_options options;
+		struct hostd_dp_open_info info;
+		struct hostd_dp *dp;
+		pid_t pid;
+
+		protect(HOSTD_DP_ATTACH_AUTO);
+		if (i % 2) {
+			widen("bh_ports");
+			widen("bh_ct4");
+		}
+		world_sh("mv %s %s/v7", world.pin_dir, world.dir);
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			world_options(&world, &options);
+			_exit(hostd_dp_open(&options, &dp, NULL, NULL) ? 1 : 0);
+		}
+		nanosleep(&moment, NULL); /* the moment itself, not a wait for something */
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+		dp = open_world(HOSTD_DP_ATTACH_AUTO, &info);
+		assert_true(info.adopted);
+		assert_int_equal(info.replaced, 4);
+		assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 0);
+		assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+		world_sh("! test -e %s/v7", world.dir);
+		assert_int_equal(hostd_dp_destroy(dp, NULL), 0);
+	}
+}
+
+static void takes_out_other_versions_too(void **state)
+{
+	struct bh_diag diag = {};
+
+	protect(HOSTD_DP_ATTACH_AUTO);
+	world_sh("mv %s %s/v7", world.pin_dir, world.dir);
+	assert_int_equal(hostd_dp_remove(world.pin_dir, &diag), 0);
+	world_sh("! test -e %s/v7", world.dir);
+	must_be_gone();
+}
+
+/* Maps that don't say what they hold can't be carried over; what runs goes on. */
+static void leaves_what_it_cannot_read(void **state)
+{
+	struct hostd_dp_options options;
+	struct bh_diag diag = {};
+	struct hostd_dp *dp;
+
+	protect(HOSTD_DP_ATTACH_AUTO);
+	repin("bh_sets", 7);
+	world_sh("mv %s %s/v7", world.pin_dir, world.dir);
+	world_options(&world, &options);
+	assert_int_equal(hostd_dp_open(&options, &dp, NULL, &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--detach --yes"));
+	assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+}
+
 /* ---- clsact ---- */
 
 /* A filter of somebody else's, which lets everything through. */
@@ -214,6 +398,11 @@ int main(void)
 		cmocka_unit_test_teardown(takes_out_any_layout, clean_up),
 		cmocka_unit_test_teardown(says_what_to_do_about_another_layout, clean_up),
 		cmocka_unit_test_teardown(leaves_it_to_who_works_on_it, clean_up),
+		cmocka_unit_test_teardown(takes_over_the_same_layout, clean_up),
+		cmocka_unit_test_teardown(takes_over_another_layout, clean_up),
+		cmocka_unit_test_teardown(takes_over_after_a_kill, clean_up),
+		cmocka_unit_test_teardown(takes_out_other_versions_too, clean_up),
+		cmocka_unit_test_teardown(leaves_what_it_cannot_read, clean_up),
 		cmocka_unit_test_teardown(removes_only_its_own_qdisc, clean_up),
 		cmocka_unit_test_teardown(removes_it_when_tcx_takes_over, clean_up),
 	};

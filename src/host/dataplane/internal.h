@@ -12,6 +12,7 @@
  *   plan.c      what a commit has to do
  *   install.c   doing it
  *   lists.c     its CIDR and range lists
+ *   upgrade.c   taking over from another version
  *   scan.c      everything from the kernel: adoption, recovery, verify, compare, sync
  *   ports.c     devices, uplinks, bridges
  *   hold.c      ports that nobody feeds, and what we changed on devices
@@ -155,6 +156,7 @@ struct dp_op {
 
 struct dp_commit;
 struct dp_work;
+struct dp_upgrade;
 struct dp_verify;
 
 struct hostd_dp {
@@ -182,8 +184,9 @@ struct hostd_dp {
 	struct bh_hash hash;
 	struct bh_hasher *hasher;
 
-	struct dp_work *work;	   /* begun by hostd_dp_apply_begin, result not taken */
-	struct dp_commit *pending; /* flipped, not settled */
+	struct dp_upgrade *upgrade; /* while opening */
+	struct dp_work *work;	    /* begun by hostd_dp_apply_begin, result not taken */
+	struct dp_commit *pending;  /* flipped, not settled */
 	struct dp_verify *verify;
 
 	struct ring_buffer *ring;
@@ -221,6 +224,8 @@ struct dp_iter {
 	bool started, ended;
 	unsigned int turn;
 };
+bool dp_map_per_cpu(enum dp_map map);
+void dp_iter_init_fd(struct dp_iter *it, int fd, uint32_t key_size, uint32_t value_size);
 void dp_iter_init(struct dp_iter *it, const struct hostd_dp *dp, enum dp_map map);
 void dp_iter_done(struct dp_iter *it);
 /* How many entries stand in keys and values now; 0 at the end; < 0. */
@@ -357,6 +362,7 @@ void dp_held_done(struct hostd_dp *dp);
 /* ---- purge.c ---- */
 /* Everything of pin_dir off devices and out of the file system. The caller holds the lock. */
 [[nodiscard]] int dp_purge(const char *pin_dir, struct bh_diag *diag);
+[[nodiscard]] int dp_purge_pins(const char *pin_dir, struct bh_diag *diag); /* of maps */
 /* The empty folder itself, after the lock is gone. */
 void dp_purge_dir(const char *pin_dir);
 /* HOSTD_DP_BUSY when another process holds it; -ENOENT. */
@@ -376,6 +382,25 @@ char *dp_layout_text(const struct btf *btf, uint32_t type_id);
 /* As an object of ours, which need not be loaded, has it. */
 void dp_layout_map(const struct bpf_object *obj, enum dp_map map, struct dp_layout *ret);
 void dp_layout_done(struct dp_layout *layout);
+/* Copies what has the same name in both; the rest of dst stays as it is. */
+void dp_layout_copy(const struct btf *from, uint32_t from_id, const void *src, const struct btf *to,
+		    uint32_t to_id, void *dst);
+
+/* ---- upgrade.c ---- */
+struct bpf_map;
+/* The folder of another version beside pin_dir; false when there is none. */
+bool dp_upgrade_find(const char *pin_dir, char ret_dir[PATH_MAX]);
+/* In this order, while opening; all do nothing when there is no other version. */
+[[nodiscard]] int dp_upgrade_begin(struct hostd_dp *dp, struct bh_diag *diag);
+bool dp_upgrade_carries(const struct hostd_dp *dp); /* this open takes maps over */
+/* Instead of pinning: *want becomes 0 when the map there is shared. */
+[[nodiscard]] int dp_upgrade_map(struct hostd_dp *dp, enum dp_map m, struct bpf_map *map,
+				 uint32_t *want, struct bh_diag *diag);
+[[nodiscard]] int dp_upgrade_fill(struct hostd_dp *dp, struct bh_diag *diag);
+[[nodiscard]] int dp_upgrade_links(struct hostd_dp *dp, struct bh_diag *diag);
+[[nodiscard]] int dp_upgrade_end(struct hostd_dp *dp, struct bh_diag *diag);
+void dp_upgrade_done(struct hostd_dp *dp); /* also in the middle */
+const char *dp_upgrade_dir(const struct hostd_dp *dp);
 
 /* ---- load.c ---- */
 /* The control word as options want it, but for what is kept for ever. */

@@ -77,6 +77,78 @@ char *dp_layout_text(const struct btf *btf, uint32_t type_id)
 	return (char *)w.data;
 }
 
+static const struct btf_member *member_named(const struct btf *btf, const struct btf_type *t,
+					     const char *name)
+{
+	const struct btf_member *m = btf_members(t);
+
+	for (uint32_t i = 0; i < btf_vlen(t); i++) {
+		if (*name && !strcmp(btf__name_by_offset(btf, m[i].name_off), name)) {
+			return &m[i];
+		}
+	}
+	return NULL;
+}
+
+static void copy_members(const struct btf *from, const struct btf_type *ft, const uint8_t *src,
+			 const struct btf *to, const struct btf_type *tt, uint8_t *dst)
+{
+	const struct btf_member *m = btf_members(tt);
+
+	for (uint32_t i = 0; i < btf_vlen(tt); i++) {
+		const char *name = btf__name_by_offset(to, m[i].name_off);
+		const struct btf_member *old = member_named(from, ft, name);
+		uint32_t at;
+
+		if (old) {
+			at = btf_member_bit_offset(ft, (uint32_t)(old - btf_members(ft)));
+			dp_layout_copy(from, old->type, src + at / 8, to, m[i].type,
+				       dst + btf_member_bit_offset(tt, i) / 8);
+		}
+	}
+}
+
+/* The kernel's own: they begin anew. */
+static bool is_special(const struct btf *btf, const struct btf_type *t)
+{
+	const char *name = btf__name_by_offset(btf, t->name_off);
+
+	return !strcmp(name, "bpf_timer") || !strcmp(name, "bpf_spin_lock");
+}
+
+void dp_layout_copy(const struct btf *from, uint32_t from_id, const void *src, const struct btf *to,
+		    uint32_t to_id, void *dst)
+{
+	int fr = btf__resolve_type(from, from_id), tr = btf__resolve_type(to, to_id);
+	const struct btf_type *ft = fr > 0 ? btf__type_by_id(from, (uint32_t)fr) : NULL;
+	const struct btf_type *tt = tr > 0 ? btf__type_by_id(to, (uint32_t)tr) : NULL;
+	int64_t fs, ts;
+
+	if (!ft || !tt) {
+		return;
+	}
+	fs = btf__resolve_size(from, (uint32_t)fr);
+	ts = btf__resolve_size(to, (uint32_t)tr);
+	if (btf_is_array(ft) && btf_is_array(tt)) {
+		int64_t f1 = btf__resolve_size(from, btf_array(ft)->type);
+		int64_t t1 = btf__resolve_size(to, btf_array(tt)->type);
+
+		for (int64_t i = 0; f1 > 0 && t1 > 0 && (i + 1) * f1 <= fs && (i + 1) * t1 <= ts;
+		     i++) {
+			dp_layout_copy(from, btf_array(ft)->type, (const uint8_t *)src + i * f1, to,
+				       btf_array(tt)->type, (uint8_t *)dst + i * t1);
+		}
+	} else if (btf_is_composite(ft) && btf_is_composite(tt)) {
+		if (!is_special(to, tt)) {
+			copy_members(from, ft, src, to, tt, dst);
+		}
+	} else if (fs > 0 && ts > 0 && !btf_is_array(ft) && !btf_is_array(tt) &&
+		   !btf_is_composite(ft) && !btf_is_composite(tt)) {
+		memcpy(dst, src,
+		       (size_t)(fs < ts ? fs : ts)); /* little-endian: grows and shrinks */
+	}
+}
+
 void dp_layout_map(const struct bpf_object *obj, enum dp_map map, struct dp_layout *ret)
 {
 	const struct dp_map_desc *d = &dp_map_descs[map];

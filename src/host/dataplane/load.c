@@ -83,6 +83,10 @@ static int prepare_map(struct hostd_dp *dp, enum dp_map m, const struct hostd_dp
 		return bh_diag_set(diag, -EINVAL, "the BPF object has no map %s of our shape",
 				   d->name);
 	}
+	if (dp_upgrade_carries(dp)) {
+		r = dp_upgrade_map(dp, m, map, &want, diag);
+		return r || !want ? r : bpf_map__set_max_entries(map, want);
+	}
 	map_path(dp, m, path);
 	fd = bpf_obj_get(path);
 	if (fd >= 0) {
@@ -240,8 +244,16 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 {
 	int r = prepare_pin_dir(dp, diag);
 
+	r = r ? r : dp_upgrade_begin(dp, diag);
 	r = r ? r : load_object(dp, options, info, diag);
 	r = r ? r : find_parts(dp, diag);
+	r = r ? r : dp_upgrade_fill(dp, diag);
+	if (!r && dp_upgrade_carries(dp)) {
+		info->adopted = true;
+		snprintf(info->notice, sizeof(info->notice), "taken over from %.400s",
+			 dp_upgrade_dir(dp));
+	}
+	r = r ? r : dp_upgrade_links(dp, diag);
 	r = r ? r : map_ctl(dp, options, diag);
 	r = r ? r : dp_grace_init(dp, diag);
 	if (r) {
@@ -251,11 +263,13 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 	r = dp_scan_adopt(dp, &info->recovered, diag);
 	dp_held_scan(dp);
 	r = r ? r : dp_ports_adopt(dp, info, diag);
+	r = r ? r : dp_upgrade_end(dp, diag);
 	return r ? r : dp_events_open(dp, diag);
 }
 
 static void release(struct hostd_dp *dp)
 {
+	dp_upgrade_done(dp);
 	dp_events_close(dp);
 	hostd_dp_apply_abort(dp);
 	dp_commit_drop(dp);

@@ -163,20 +163,31 @@ int dp_grace(struct hostd_dp *dp, struct bh_diag *diag)
 
 /* ---- walking ---- */
 
-void dp_iter_init(struct dp_iter *it, const struct hostd_dp *dp, enum dp_map map)
+bool dp_map_per_cpu(enum dp_map map)
 {
-	const struct dp_map_desc *d = &dp_map_descs[map];
+	return map == DP_MAP_STATS || map == DP_MAP_RULE_STATS || map == DP_MAP_PASS;
+}
 
+void dp_iter_init_fd(struct dp_iter *it, int fd, uint32_t key_size, uint32_t value_size)
+{
 	memset(it, 0, sizeof(*it));
-	it->fd = dp->map_fd[map];
-	it->key_size = d->key_size;
-	it->value_size = d->value_size;
-	if (map == DP_MAP_STATS || map == DP_MAP_RULE_STATS) {
-		it->value_size = ((d->value_size + 7) & ~7u) * (uint32_t)libbpf_num_possible_cpus();
-	}
+	it->fd = fd;
+	it->key_size = key_size;
+	it->value_size = value_size;
 	it->chunk = 1024;
 	it->keys = bh_alloc_array(it->chunk, it->key_size);
 	it->values = bh_alloc_array(it->chunk, it->value_size);
+}
+
+void dp_iter_init(struct dp_iter *it, const struct hostd_dp *dp, enum dp_map map)
+{
+	const struct dp_map_desc *d = &dp_map_descs[map];
+	uint32_t size = d->value_size;
+
+	if (dp_map_per_cpu(map)) {
+		size = ((size + 7) & ~7u) * (uint32_t)libbpf_num_possible_cpus();
+	}
+	dp_iter_init_fd(it, dp->map_fd[map], d->key_size, size);
 }
 
 void dp_iter_done(struct dp_iter *it)

@@ -43,7 +43,7 @@ static uint32_t *map_ids(const char *pin_dir, size_t *ret_count)
 	return ids.items;
 }
 
-static int unpin_all(const char *pin_dir, struct bh_diag *diag)
+int dp_purge_pins(const char *pin_dir, struct bh_diag *diag)
 {
 	char path[PATH_MAX];
 	struct dirent *e;
@@ -75,7 +75,7 @@ int dp_purge(const char *pin_dir, struct bh_diag *diag)
 	int r = dp_attach_purge(pin_dir, ids, count, diag);
 
 	/* What still stands must stay found by its maps. */
-	r = r ? r : unpin_all(pin_dir, diag);
+	r = r ? r : dp_purge_pins(pin_dir, diag);
 	snprintf(links, sizeof(links), "%.*s/links", PATH_MAX - 32, pin_dir);
 	rmdir(links);
 	return r;
@@ -106,7 +106,7 @@ int dp_lock(const char *pin_dir, int *ret_fd, struct bh_diag *diag)
 	return 0;
 }
 
-int hostd_dp_remove(const char *pin_dir, struct bh_diag *diag)
+static int remove_one(const char *pin_dir, struct bh_diag *diag)
 {
 	int fd, r = dp_lock(pin_dir, &fd, diag);
 
@@ -117,6 +117,17 @@ int hostd_dp_remove(const char *pin_dir, struct bh_diag *diag)
 	close(fd);
 	if (!r) {
 		dp_purge_dir(pin_dir);
+	}
+	return r;
+}
+
+int hostd_dp_remove(const char *pin_dir, struct bh_diag *diag)
+{
+	char other[PATH_MAX];
+	int r = remove_one(pin_dir, diag);
+
+	while (!r && dp_upgrade_find(pin_dir, other)) {
+		r = remove_one(other, diag);
 	}
 	return r;
 }
