@@ -112,7 +112,8 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 
 		hostd_known_acked(s->agent, vms);
 	}
-	hostd_session_inventory(s->agent);
+	/* not at once: the ports may not have followed the last news of the links yet */
+	hostd_agent_dirty(s->agent);
 }
 
 void hostd_session_inventory(struct hostd_agent *agent)
@@ -307,7 +308,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	bh_log(BH_LOG_INFO, "session", "connected to the manager");
 	s->up = true;
 	free(bh_steal(&s->inventory_acked)); /* a new manager knows nothing of it */
-	hostd_session_inventory(s->agent);
+	hostd_agent_dirty(s->agent);
 	learned_tick(s, bh_time_mono_ns(), true);
 }
 
@@ -424,7 +425,7 @@ void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns)
 	if (!s->up && now_ns - s->hello_at_ns >= HELLO_RETRY_NS) {
 		hello(s);
 	} else if (s->up && now_ns - s->inventory_at_ns >= INVENTORY_NS) {
-		hostd_session_inventory(agent);
+		hostd_agent_dirty(agent);
 	}
 	learned_tick(s, now_ns, false);
 }
