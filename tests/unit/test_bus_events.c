@@ -163,237 +163,212 @@ static void assert_whole(const struct book *b, uint64_t n)
 	assert_int_equal(b->gap_events, 0);
 }
 
+/* ---- the stage: a server, a manager that keeps, two hosts ---- */
+struct stage {
+	struct lab lab;
+	struct sink sink;
+	struct bh_bus *manager, *h1, *h2;
+	struct bh_consumer *c;
+	struct bh_producer *p1, *p2;
+};
+
+static void stage_server(struct stage *st)
+{
+	lab_server_start(&st->lab, two_hosts, 2);
+	st->manager = lab_client_up(&st->lab, "manager");
+}
+
+/* The manager listens, h1 is up, and speaks if `speaks`. */
+static void stage_new(struct stage *st, bool speaks)
+{
+	memset(st, 0, sizeof(*st));
+	lab_init(&st->lab);
+	stage_server(st);
+	st->h1 = lab_client_up(&st->lab, "host.h1");
+	st->c = consumer_new(&st->lab, st->manager, &st->sink);
+	if (speaks) {
+		st->p1 = producer_new(&st->lab, st->h1, "h1", 0);
+	}
+}
+
+/* Whatever there is of it; those who were never there are NULL. */
+static void stage_done(struct stage *st)
+{
+	bh_consumer_free(st->c);
+	bh_producer_free(st->p1);
+	bh_producer_free(st->p2);
+	bh_bus_free(st->h1);
+	bh_bus_free(st->h2);
+	bh_bus_free(st->manager);
+	lab_done(&st->lab);
+}
+
 /* ---- tests ---- */
 static void test_flow(void **state)
 {
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_bus *h2;
-	struct bh_consumer *c;
-	struct bh_producer *p1;
-	struct bh_producer *p2;
+	struct stage st;
 
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client(&lab, "host.h1");
-	h2 = lab_client(&lab, "host.h2");
-	p1 = producer_new(&lab, h1, "h1", 0);
-	put(p1, 0, 500); /* before anybody is there */
-	c = consumer_new(&lab, manager, &sink);
-	p2 = producer_new(&lab, h2, "h2", 0);
-	put(p1, 500, 1500);
-	put(p2, 0, 10);
-	wait_for(&lab, &sink.h1, 2000);
-	wait_for(&lab, &sink.h2, 10);
-	assert_whole(&sink.h1, 2000);
-	assert_whole(&sink.h2, 10);
+	memset(&st, 0, sizeof(st));
+	lab_init(&st.lab);
+	stage_server(&st);
+	st.h1 = lab_client(&st.lab, "host.h1");
+	st.h2 = lab_client(&st.lab, "host.h2");
+	st.p1 = producer_new(&st.lab, st.h1, "h1", 0);
+	put(st.p1, 0, 500); /* before anybody is there */
+	st.c = consumer_new(&st.lab, st.manager, &st.sink);
+	st.p2 = producer_new(&st.lab, st.h2, "h2", 0);
+	put(st.p1, 500, 1500);
+	put(st.p2, 0, 10);
+	wait_for(&st.lab, &st.sink.h1, 2000);
+	wait_for(&st.lab, &st.sink.h2, 10);
+	assert_whole(&st.sink.h1, 2000);
+	assert_whole(&st.sink.h2, 10);
 	/* a handler that fails gets the same batch again */
-	sink.fail_next = true;
-	put(p2, 10, 5);
-	wait_for(&lab, &sink.h2, 15);
-	assert_int_equal(sink.failed, 1);
-	assert_whole(&sink.h2, 15);
-	assert_int_equal(sink.h2.repeats, 0);
+	st.sink.fail_next = true;
+	put(st.p2, 10, 5);
+	wait_for(&st.lab, &st.sink.h2, 15);
+	assert_int_equal(st.sink.failed, 1);
+	assert_whole(&st.sink.h2, 15);
+	assert_int_equal(st.sink.h2.repeats, 0);
 	/* another manager takes over where the last one stopped */
-	bh_consumer_free(c);
-	put(p2, 15, 300);
-	lab_settle(&lab, 100);
-	c = consumer_new(&lab, manager, &sink);
-	put(p2, 315, 5);
-	wait_for(&lab, &sink.h2, 320);
-	assert_whole(&sink.h2, 320);
-	bh_consumer_free(c);
-	bh_producer_free(p1);
-	bh_producer_free(p2);
-	bh_bus_free(h1);
-	bh_bus_free(h2);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	bh_consumer_free(st.c);
+	put(st.p2, 15, 300);
+	lab_settle(&st.lab, 100);
+	st.c = consumer_new(&st.lab, st.manager, &st.sink);
+	put(st.p2, 315, 5);
+	wait_for(&st.lab, &st.sink.h2, 320);
+	assert_whole(&st.sink.h2, 320);
+	stage_done(&st);
 }
 
 /* What was handed over but not committed comes again, to a tracker that knows it. */
 static void test_consumer_dies_uncommitted(void **state)
 {
-	struct lab lab;
-	struct sink sink = {.hold = true};
+	struct stage st;
 	struct sink after = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_consumer *c;
-	struct bh_producer *p;
 
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	c = consumer_new(&lab, manager, &sink);
-	p = producer_new(&lab, h1, "h1", 0);
-	put(p, 0, 700);
-	wait_for(&lab, &sink.h1, 1);
-	bh_consumer_free(c);
-	bh_bus_free(manager);
-	manager = lab_client_up(&lab, "manager");
-	c = consumer_new(&lab, manager, &after);
-	wait_for(&lab, &after.h1, 700);
+	stage_new(&st, true);
+	st.sink.hold = true;
+	put(st.p1, 0, 700);
+	wait_for(&st.lab, &st.sink.h1, 1);
+	bh_consumer_free(st.c);
+	bh_bus_free(st.manager);
+	st.manager = lab_client_up(&st.lab, "manager");
+	st.c = consumer_new(&st.lab, st.manager, &after);
+	wait_for(&st.lab, &after.h1, 700);
 	assert_whole(&after.h1, 700);
-	bh_consumer_free(c);
-	bh_producer_free(p);
-	bh_bus_free(h1);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	stage_done(&st);
 }
 
 /* kill -9 of nats-server, again and again, under a stream of events. */
 static void test_server_killed(void **state)
 {
+	struct stage st;
 	enum { ROUNDS = 12, PER_ROUND = 4000 };
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_consumer *c;
-	struct bh_producer *p;
 	uint64_t n = 0;
 	uint64_t away_ns = 0;
 	uint64_t began;
 
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	c = consumer_new(&lab, manager, &sink);
-	p = producer_new(&lab, h1, "h1", 0);
+	stage_new(&st, true);
 	for (int i = 0; i < ROUNDS; i++) {
-		put(p, n, PER_ROUND);
+		put(st.p1, n, PER_ROUND);
 		n += PER_ROUND;
 		/* somewhere in the middle of it */
-		wait_for(&lab, &sink.h1, n - PER_ROUND + (uint64_t)(i * PER_ROUND / ROUNDS) / 2);
-		assert_int_equal(kill(bh_bus_server_pid(lab.server), SIGKILL), 0);
+		wait_for(&st.lab, &st.sink.h1,
+			 n - PER_ROUND + (uint64_t)(i * PER_ROUND / ROUNDS) / 2);
+		assert_int_equal(kill(bh_bus_server_pid(st.lab.server), SIGKILL), 0);
 		began = bh_time_mono_ns();
-		assert_true(lab_until(&lab, lab_is_down, h1));
-		put(p, n, 100);
+		assert_true(lab_until(&st.lab, lab_is_down, st.h1));
+		put(st.p1, n, 100);
 		n += 100;
-		assert_true(lab_until(&lab, lab_is_up, h1));
+		assert_true(lab_until(&st.lab, lab_is_up, st.h1));
 		away_ns += bh_time_mono_ns() - began;
 	}
-	wait_for(&lab, &sink.h1, n);
-	assert_whole(&sink.h1, n);
+	wait_for(&st.lab, &st.sink.h1, n);
+	assert_whole(&st.sink.h1, n);
 	print_message("%llu events over %d kills, %llu repeats dropped, away %llu ms on average\n",
-		      (unsigned long long)n, ROUNDS, (unsigned long long)sink.h1.repeats,
+		      (unsigned long long)n, ROUNDS, (unsigned long long)st.sink.h1.repeats,
 		      (unsigned long long)(away_ns / ROUNDS / BH_NS_PER_MS));
-	bh_consumer_free(c);
-	bh_producer_free(p);
-	bh_bus_free(h1);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	stage_done(&st);
 }
 
 /* The bus is away for longer than the spool lasts. */
 static void test_spool_full(void **state)
 {
+	struct stage st;
 	enum { COUNT = 5000 };
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_consumer *c;
-	struct bh_producer *p;
-	struct bh_spool_stats st;
+	struct bh_spool_stats stats;
 
-	lab_init(&lab);
-	p = producer_new(&lab, NULL, "h1", 256 << 10);
-	put(p, 0, COUNT);
-	bh_producer_stats_get(p, &st);
-	assert_true(st.lost > 0);
-	assert_true(st.bytes <= st.max_bytes);
-	assert_int_equal(st.next_seq, COUNT + 1);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	c = consumer_new(&lab, manager, &sink);
-	h1 = lab_client_up(&lab, "host.h1");
-	bh_producer_attach(p, h1);
-	wait_for(&lab, &sink.h1, COUNT);
-	assert_int_equal(sink.h1.gap_events, 1);
-	assert_int_equal(sink.h1.gap_count, st.lost);
-	assert_int_equal(sink.h1.declared, st.lost);
-	assert_int_equal(sink.h1.stored, COUNT - st.lost);
-	assert_int_equal(sink.h1.missing, 0);
-	put(p, COUNT, 3); /* and on it goes */
-	wait_for(&lab, &sink.h1, COUNT + 3);
-	assert_int_equal(sink.h1.disorder, 0);
-	bh_consumer_free(c);
-	bh_producer_free(p);
-	bh_bus_free(h1);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	memset(&st, 0, sizeof(st));
+	lab_init(&st.lab);
+	st.p1 = producer_new(&st.lab, NULL, "h1", 256 << 10);
+	put(st.p1, 0, COUNT);
+	bh_producer_stats_get(st.p1, &stats);
+	assert_true(stats.lost > 0);
+	assert_true(stats.bytes <= stats.max_bytes);
+	assert_int_equal(stats.next_seq, COUNT + 1);
+	stage_server(&st);
+	st.c = consumer_new(&st.lab, st.manager, &st.sink);
+	st.h1 = lab_client_up(&st.lab, "host.h1");
+	bh_producer_attach(st.p1, st.h1);
+	wait_for(&st.lab, &st.sink.h1, COUNT);
+	assert_int_equal(st.sink.h1.gap_events, 1);
+	assert_int_equal(st.sink.h1.gap_count, stats.lost);
+	assert_int_equal(st.sink.h1.declared, stats.lost);
+	assert_int_equal(st.sink.h1.stored, COUNT - stats.lost);
+	assert_int_equal(st.sink.h1.missing, 0);
+	put(st.p1, COUNT, 3); /* and on it goes */
+	wait_for(&st.lab, &st.sink.h1, COUNT + 3);
+	assert_int_equal(st.sink.h1.disorder, 0);
+	stage_done(&st);
 }
 
 /* The stream is full because the manager is away: nothing is dropped, the spool keeps it. */
 static void test_stream_full(void **state)
 {
-	enum { COUNT = 3000 };
-	struct lab lab;
-	struct sink sink = {};
+	struct stage st;
 	struct bh_consumer_options options = {
-		.max_bytes = 64 << 20, .max_per_producer = 4, .handler = on_batch, .arg = &sink};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_bus *h2;
-	struct bh_consumer *c;
-	struct bh_producer *p1;
-	struct bh_producer *p2;
-	struct bh_spool_stats st;
+		.max_bytes = 64 << 20, .max_per_producer = 4, .handler = on_batch, .arg = &st.sink};
+	enum { COUNT = 3000 };
+	struct bh_spool_stats stats;
 
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	h2 = lab_client_up(&lab, "host.h2");
-	assert_int_equal(bh_consumer_new(&lab.loop, manager, &options, &c, NULL), 0);
-	p1 = producer_new(&lab, h1, "h1", 0);
-	p2 = producer_new(&lab, h2, "h2", 0);
-	put(p1, 0, 1);
-	wait_for(&lab, &sink.h1, 1);
-	bh_consumer_free(c);
-	put(p1, 1, COUNT);
-	lab_settle(&lab, 500);
-	bh_producer_stats_get(p1, &st);
-	assert_true(st.waiting > COUNT - 5 * BH_EVENTS_BATCH_MAX - 1);
-	put(p2, 0, 10); /* one producer's full share does not stop another */
-	lab_settle(&lab, 200);
-	bh_producer_stats_get(p2, &st);
-	assert_int_equal(st.waiting, 0);
-	assert_int_equal(bh_consumer_new(&lab.loop, manager, &options, &c, NULL), 0);
-	wait_for(&lab, &sink.h1, COUNT + 1);
-	assert_whole(&sink.h1, COUNT + 1);
-	wait_for(&lab, &sink.h2, 10);
-	bh_consumer_free(c);
-	bh_producer_free(p1);
-	bh_producer_free(p2);
-	bh_bus_free(h1);
-	bh_bus_free(h2);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	memset(&st, 0, sizeof(st));
+	lab_init(&st.lab);
+	stage_server(&st);
+	st.h1 = lab_client_up(&st.lab, "host.h1");
+	st.h2 = lab_client_up(&st.lab, "host.h2");
+	assert_int_equal(bh_consumer_new(&st.lab.loop, st.manager, &options, &st.c, NULL), 0);
+	st.p1 = producer_new(&st.lab, st.h1, "h1", 0);
+	st.p2 = producer_new(&st.lab, st.h2, "h2", 0);
+	put(st.p1, 0, 1);
+	wait_for(&st.lab, &st.sink.h1, 1);
+	bh_consumer_free(st.c);
+	put(st.p1, 1, COUNT);
+	lab_settle(&st.lab, 500);
+	bh_producer_stats_get(st.p1, &stats);
+	assert_true(stats.waiting > COUNT - 5 * BH_EVENTS_BATCH_MAX - 1);
+	put(st.p2, 0, 10); /* one producer's full share does not stop another */
+	lab_settle(&st.lab, 200);
+	bh_producer_stats_get(st.p2, &stats);
+	assert_int_equal(stats.waiting, 0);
+	assert_int_equal(bh_consumer_new(&st.lab.loop, st.manager, &options, &st.c, NULL), 0);
+	wait_for(&st.lab, &st.sink.h1, COUNT + 1);
+	assert_whole(&st.sink.h1, COUNT + 1);
+	wait_for(&st.lab, &st.sink.h2, 10);
+	stage_done(&st);
 }
 
 /* kill -9 of a producer while it appends: what append returned for is there. */
 static void test_producer_killed(void **state)
 {
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_consumer *c;
-	struct bh_producer *p;
-	struct bh_spool_stats st;
+	struct stage st;
+	struct bh_spool_stats stats;
 	uint64_t told = 0;
 
-	lab_init(&lab);
+	memset(&st, 0, sizeof(st));
+	lab_init(&st.lab);
 	for (int round = 0; round < 5; round++) {
-		BH_FREE char *dir = bh_asprintf("%s/spool-h1", lab.dir);
+		BH_FREE char *dir = bh_asprintf("%s/spool-h1", st.lab.dir);
 		struct bh_spool_options options = {.dir = dir, .producer = "h1"};
 		uint64_t n = told;
 		int fds[2];
@@ -432,26 +407,21 @@ static void test_producer_killed(void **state)
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 		told++;
 		/* one more may have been appended that nobody was told of: count what is there */
-		p = producer_new(&lab, NULL, "h1", 0);
-		bh_producer_stats_get(p, &st);
-		assert_in_range(st.waiting, told, told + 1);
-		assert_int_equal(st.truncated, 0);
-		assert_int_equal(st.new_epoch, false);
-		told = st.waiting;
-		bh_producer_free(p);
+		st.p1 = producer_new(&st.lab, NULL, "h1", 0);
+		bh_producer_stats_get(st.p1, &stats);
+		assert_in_range(stats.waiting, told, told + 1);
+		assert_int_equal(stats.truncated, 0);
+		assert_int_equal(stats.new_epoch, false);
+		told = stats.waiting;
+		bh_producer_free(st.p1);
 	}
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	c = consumer_new(&lab, manager, &sink);
-	p = producer_new(&lab, h1, "h1", 0);
-	wait_for(&lab, &sink.h1, told);
-	assert_whole(&sink.h1, told);
-	bh_consumer_free(c);
-	bh_producer_free(p);
-	bh_bus_free(h1);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	stage_server(&st);
+	st.h1 = lab_client_up(&st.lab, "host.h1");
+	st.c = consumer_new(&st.lab, st.manager, &st.sink);
+	st.p1 = producer_new(&st.lab, st.h1, "h1", 0);
+	wait_for(&st.lab, &st.sink.h1, told);
+	assert_whole(&st.sink.h1, told);
+	stage_done(&st);
 }
 
 static void on_nothing(int err, const struct bh_bus_raw *reply, void *arg)
@@ -473,6 +443,7 @@ static void on_info(int err, const struct bh_bus_raw *reply, void *arg)
  * acknowledgements go there with the server's rights, and must do no harm. */
 static void test_acknowledgement_as_weapon(void **state)
 {
+	struct stage st;
 	static const char *const aims[] = {
 		"$JS.API.STREAM.PURGE.BH_EVENTS",
 		"$JS.API.STREAM.DELETE.BH_EVENTS",
@@ -489,65 +460,45 @@ static void test_acknowledgement_as_weapon(void **state)
 		"bh.ev.h2",
 		"bh.host.h2.cmd",
 	};
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_bus *h2;
-	struct bh_consumer *c;
-	struct bh_producer *p2;
 	bool done = false;
 
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	h2 = lab_client_up(&lab, "host.h2");
-	c = consumer_new(&lab, manager, &sink);
-	p2 = producer_new(&lab, h2, "h2", 0);
-	put(p2, 0, 1);
-	wait_for(&lab, &sink.h2, 1);
-	bh_consumer_free(c);
-	put(p2, 1, 600); /* wait in the stream, nobody takes them */
-	lab_settle(&lab, 200);
+	stage_new(&st, false);
+	st.h2 = lab_client_up(&st.lab, "host.h2");
+	st.p2 = producer_new(&st.lab, st.h2, "h2", 0);
+	put(st.p2, 0, 1);
+	wait_for(&st.lab, &st.sink.h2, 1);
+	bh_consumer_free(st.c);
+	put(st.p2, 1, 600); /* wait in the stream, nobody takes them */
+	lab_settle(&st.lab, 200);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(aims); i++) {
 		struct bh_bus_raw msg = {
 			.subject = "bh.ev.h1", .reply = aims[i], .data = "{}", .size = 2};
 
-		assert_int_equal(bh_bus_publish(h1, &msg), 0);
+		assert_int_equal(bh_bus_publish(st.h1, &msg), 0);
 	}
-	lab_settle(&lab, 300);
-	c = consumer_new(&lab, manager, &sink);
-	wait_for(&lab, &sink.h2, 601);
-	assert_whole(&sink.h2, 601);
+	lab_settle(&st.lab, 300);
+	st.c = consumer_new(&st.lab, st.manager, &st.sink);
+	wait_for(&st.lab, &st.sink.h2, 601);
+	assert_whole(&st.sink.h2, 601);
 	{
 		struct bh_bus_raw info = {.subject = "$JS.API.STREAM.INFO.BH_EVENTS"};
 
-		bh_bus_request_raw(manager, &info, 2000, on_info, &done);
-		assert_true(lab_until(&lab, flag_set, &done));
-		bh_bus_request_raw(manager, &info, 2000, on_nothing, NULL);
+		bh_bus_request_raw(st.manager, &info, 2000, on_info, &done);
+		assert_true(lab_until(&st.lab, flag_set, &done));
+		bh_bus_request_raw(st.manager, &info, 2000, on_nothing, NULL);
 	}
-	bh_consumer_free(c);
-	bh_producer_free(p2);
-	bh_bus_free(h1);
-	bh_bus_free(h2);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	stage_done(&st);
 }
 
 /* Events that name another producer, and garbage, are dropped and counted; the rest goes through.
  */
 static void test_forged(void **state)
 {
+	struct stage st;
 	static const char good[] =
 		"{\"v\":1,\"producer\":\"h1\",\"epoch\":\"6e0fbc13-6c4e-4a4e-8e77-2f2a4a2a8f53\","
 		"\"seq\":1,\"time\":\"2026-11-22T00:00:00Z\",\"type\":\"flow.new\","
 		"\"severity\":\"info\",\"n\":0}";
-	struct lab lab;
-	struct sink sink = {};
-	struct bh_bus *manager;
-	struct bh_bus *h1;
-	struct bh_consumer *c;
 	BH_FREE char *forged = bh_strdup(good);
 	BH_FREE char *data = NULL;
 	struct bh_bus_raw msg = {.subject = "bh.ev.h1"};
@@ -558,22 +509,15 @@ static void test_forged(void **state)
 	data = bh_asprintf("nonsense\n%s\n%s\n{}", forged, good);
 	msg.data = data;
 	msg.size = strlen(data);
-	lab_init(&lab);
-	lab_server_start(&lab, two_hosts, 2);
-	manager = lab_client_up(&lab, "manager");
-	h1 = lab_client_up(&lab, "host.h1");
-	c = consumer_new(&lab, manager, &sink);
-	lab_settle(&lab, 300);
-	assert_int_equal(bh_bus_publish(h1, &msg), 0);
-	wait_for(&lab, &sink.h1, 1);
-	assert_int_equal(sink.h1.stored, 1);
-	assert_int_equal(sink.h2.stored, 0);
+	stage_new(&st, false);
+	lab_settle(&st.lab, 300);
+	assert_int_equal(bh_bus_publish(st.h1, &msg), 0);
+	wait_for(&st.lab, &st.sink.h1, 1);
+	assert_int_equal(st.sink.h1.stored, 1);
+	assert_int_equal(st.sink.h2.stored, 0);
 	assert_int_equal(bh_counter_get("events_forged") - lies, 1);
 	assert_int_equal(bh_counter_get("events_bad") - bad, 2);
-	bh_consumer_free(c);
-	bh_bus_free(h1);
-	bh_bus_free(manager);
-	lab_done(&lab);
+	stage_done(&st);
 }
 
 int main(int argc, char **argv)
