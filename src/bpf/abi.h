@@ -329,8 +329,7 @@ struct bh_ticket {
 	__u32 src, dst;	    /* read as one word */
 	__u16 sport, dport; /* read as one word */
 	__u8 proto;
-	__u8 handed; /* goes to the peer's tap, past the bridge */
-	__u16 pad;
+	__u8 pad[3];
 	__u64 until;	       /* tick of the kernel, exclusive; 0 ended */
 	__u32 gen, mark_nonce; /* of bh_ctl, read as one word */
 	__u64 count;	       /* packets << BH_TICKET_BYTES_BITS | bytes */
@@ -341,7 +340,7 @@ struct bh_ticket {
 	__u32 net;
 	__u32 ctl_flags;
 	__u32 mark; /* EGRESS: that it gets, INGRESS: that it must have */
-	__u32 pad2;
+	__u32 to;   /* device of the peer where the packet is handed over, 0: by the bridge */
 	__u64 since, since_ns; /* when it was granted: tick and time */
 };
 

@@ -301,10 +301,10 @@ static __always_inline void bh_fast_ticket_send(struct __sk_buff *skb, const str
 		return;
 	}
 	bh_fast_ticket_fill(&want, at, fast);
-	want.handed = handed;
 	want.peer = fast->ct->nic[!(fast->side & 1)];
 	if (peer) {
 		want.peer_dev = bh_ticket_dev(peer);
+		want.to = handed ? peer->ifindex : 0;
 		want.peer_slot = bh_ticket_nic_slot(peer, at->gen);
 	}
 	l = bh_ticket_claim(&want);

@@ -165,7 +165,7 @@ static __always_inline void bh_ticket_publish(struct bh_ticket *l, const struct 
 	l->sport = want->sport;
 	l->dport = want->dport;
 	l->proto = want->proto;
-	l->handed = want->handed;
+	l->to = want->to;
 	l->mark = want->mark;
 	l->gen = want->gen;
 	l->mark_nonce = want->mark_nonce;
@@ -302,8 +302,8 @@ static __always_inline bool bh_ticket_is_current(const struct bh_ticket *l)
 static __always_inline int bh_ticket_pass(struct __sk_buff *skb, enum bh_dir dir)
 {
 	const __u8 *d = (const void *)(long)skb->data;
+	__u32 seq, mark, to;
 	struct bh_ticket *l;
-	__u32 seq;
 
 	if ((const void *)(d + BH_TICKET_MIN) > (const void *)(long)skb->data_end) {
 		return BH_FAST_LEFT;
@@ -325,17 +325,20 @@ static __always_inline int bh_ticket_pass(struct __sk_buff *skb, enum bh_dir dir
 				  : d[0] & 1) {
 		return BH_FAST_LEFT;
 	}
+	/* Read before it is known whether what was read holds: behind that only counters are. */
+	mark = dir == BH_DIR_EGRESS ? l->mark : 0;
+	to = dir == BH_DIR_EGRESS ? l->to : 0;
 	if (!bh_ticket_use(l, seq, skb->len)) {
 		return BH_FAST_LEFT;
 	}
 	l->last = bpf_jiffies64();
-	skb->mark = dir == BH_DIR_EGRESS ? l->mark : 0;
-	bh_pass_add(l->nic, dir == BH_DIR_EGRESS && l->handed, skb->len);
-	if (dir == BH_DIR_INGRESS || !l->handed) {
+	skb->mark = mark;
+	bh_pass_add(l->nic, to, skb->len);
+	if (!to) {
 		return TC_ACT_UNSPEC;
 	}
 	bh_pass_add(l->peer, false, skb->len);
-	return bpf_redirect((__u32)l->peer_dev, 0);
+	return bpf_redirect(to, 0);
 }
 
 #endif
