@@ -213,8 +213,10 @@ static int copy_entries(struct hostd_dp *dp, enum dp_map m, uint64_t flags)
 					       value + c * new_step);
 			}
 			if (m == DP_MAP_CT4 || m == DP_MAP_CT6) {
+				struct bh_ct *ct = (void *)value;
+
 				/* the next packet starts it */
-				((struct bh_ct *)value)->flags &= (uint8_t)~BH_CT_TIMER;
+				ct->flags &= (uint8_t)~BH_CT_TIMER;
 			}
 			r = bpf_map_update_elem(bpf_map__fd(map), key, value, flags);
 			r = r == -EEXIST ? 0 : r;
@@ -244,7 +246,11 @@ int dp_upgrade_fill(struct hostd_dp *dp, struct bh_diag *diag)
 		return 0;
 	}
 	for (int m = 0; !r && m < DP_MAP_COUNT; m++) {
-		r = dp->upgrade->map[m].convert ? copy_entries(dp, (enum dp_map)m, BPF_ANY) : 0;
+		/* Tickets rest on what programs do from now on; the next packet makes new ones. */
+		if (!dp->upgrade->map[m].convert || m == DP_MAP_TICKETS) {
+			continue;
+		}
+		r = copy_entries(dp, (enum dp_map)m, BPF_ANY);
 		if (r) {
 			return bh_diag_set(diag, r, "cannot carry %s over from %s: %s",
 					   dp_map_descs[m].name, dp->upgrade->dir, strerror(-r));
