@@ -284,7 +284,7 @@ static void test_renewed_under_events(void **state)
 	assert_int_equal(bh_consumer_new(&w.lab.loop, w.manager, &options, &w.consumer, NULL), 0);
 	assert_true(lab_until(&w.lab, swapped, &w));
 	assert_string_equal(w.told, "certificate.renewed");
-	assert_string_equal(w.noticed, "certificate.renewed");
+	assert_string_equal(w.noticed, "certificate.issued");
 	assert_true(lab_until(&w.lab, lab_is_up, w.bus));
 	if (!lab_until(&w.lab, all_there, &w)) {
 		fail_msg("%llu of %llu events", (unsigned long long)w.got,

@@ -267,7 +267,7 @@ int manager_enroll_host_renew(struct manager_enroll *e, struct manager_host *hos
 	}
 	bh_counter_add(&enroll_renewed, 1);
 	if (!bh_pki_info_pem(cert, strlen(cert), &info, NULL)) {
-		tell(e, "certificate.renewed", "info", info_json("host", host->name, &info));
+		tell(e, "certificate.issued", "info", info_json("host", host->name, &info));
 	}
 	*ret_cert = bh_steal(&cert);
 	return 0;
