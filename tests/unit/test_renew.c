@@ -372,7 +372,6 @@ static void test_expired(void **state)
 {
 	struct world w;
 	BH_FREE char *cert = NULL;
-	BH_FREE char *text = NULL;
 	BH_JSON json_t *json = NULL;
 	struct bh_pki_info info;
 	struct bh_pki_info again;
