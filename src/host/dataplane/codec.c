@@ -6,250 +6,184 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stddef.h>
 
 #define HOST_FLAGS (DP_DEVICE_FLAGS | BH_NIC_OPEN)
 #define SCOPE_BITS 32u
 #define PROTO_BITS 16u /* protocol and padding in front of a range's port */
 
+/* Members that a record and its entry both have. */
+struct field {
+	size_t rec, entry, size;
+};
+#define FIELD(type, member, entry, as)                                                             \
+	{                                                                                          \
+		offsetof(struct bh_rec, type.member), offsetof(struct entry, as),                  \
+			sizeof(((struct bh_rec *)0)->type.member)                                  \
+	}
+#define SAME(type, member, entry) FIELD(type, member, entry, member)
+
+#define FIELDS_MAX 5
+struct codec {
+	enum dp_map map;
+	bool of_nic;	   /* the key begins with the NIC's index; vm and mac stand for it */
+	bool present_only; /* the slot says no more than that it is there */
+	struct field key[FIELDS_MAX], slot[FIELDS_MAX];
+};
+
+static const struct codec codecs[BH_REC_TYPE_MAX + 1] = {
+	[BH_REC_NIC] = {.map = DP_MAP_NICS,
+			.of_nic = true,
+			.slot = {SAME(nic, flags, bh_nic_slot), SAME(nic, identity, bh_nic_slot),
+				 SAME(nic, tenant, bh_nic_slot), SAME(nic, net, bh_nic_slot)}},
+	[BH_REC_NIC_ADDR] = {.map = DP_MAP_NIC_ADDRS,
+			     .of_nic = true,
+			     .present_only = true,
+			     .key = {SAME(nic_addr, addr, bh_nic_addr_key)}},
+	[BH_REC_NIC_VLAN] = {.map = DP_MAP_NIC_VLANS,
+			     .of_nic = true,
+			     .present_only = true,
+			     .key = {SAME(nic_vlan, vlan, bh_nic_vlan_key)}},
+	[BH_REC_ADDR] = {.map = DP_MAP_ADDRS,
+			 .key = {SAME(addr, net, bh_addr_key), SAME(addr, vlan, bh_addr_key),
+				 SAME(addr, addr, bh_addr_key)},
+			 .slot = {SAME(addr, identity, bh_addr_slot),
+				  SAME(addr, tenant, bh_addr_slot)}},
+	[BH_REC_SET] = {.map = DP_MAP_SETS,
+			.key = {{offsetof(struct bh_rec, set.set), 0, sizeof(uint32_t)}},
+			.slot = {SAME(set, default_rule, bh_set_slot), SAME(set, mask, bh_set_slot),
+				 SAME(set, default_action, bh_set_slot),
+				 SAME(set, default_flags, bh_set_slot)}},
+	[BH_REC_ROW] = {.map = DP_MAP_ROWS,
+			.key = {SAME(row, set, bh_row_key), SAME(row, remote, bh_row_key),
+				SAME(row, port, bh_row_key), SAME(row, proto, bh_row_key),
+				SAME(row, shape, bh_row_key)},
+			.slot = {SAME(row, rule, bh_row_slot), SAME(row, rank, bh_row_slot),
+				 SAME(row, action, bh_row_slot), SAME(row, flags, bh_row_slot)}},
+	[BH_REC_CIDR] = {.map = DP_MAP_CIDRS}, /* lists.c */
+	[BH_REC_RANGE] = {.map = DP_MAP_RANGES},
+};
+
 enum dp_map dp_rec_map(const struct bh_rec *rec)
 {
-	static const enum dp_map maps[BH_REC_TYPE_MAX + 1] = {
-		[BH_REC_NIC] = DP_MAP_NICS,	      [BH_REC_NIC_ADDR] = DP_MAP_NIC_ADDRS,
-		[BH_REC_NIC_VLAN] = DP_MAP_NIC_VLANS, [BH_REC_ADDR] = DP_MAP_ADDRS,
-		[BH_REC_SET] = DP_MAP_SETS,	      [BH_REC_ROW] = DP_MAP_ROWS,
-		[BH_REC_CIDR] = DP_MAP_CIDRS,	      [BH_REC_RANGE] = DP_MAP_RANGES,
-	};
-
-	return maps[rec->type];
+	return codecs[rec->type].map;
 }
 
-static void encode_key(const struct bh_rec *rec, uint32_t nic, uint8_t ret_key[DP_KEY_MAX])
+static void put_fields(const struct field fields[FIELDS_MAX], const struct bh_rec *rec,
+		       uint8_t *entry)
 {
-	struct bh_nic_addr_key nic_addr = {.nic = nic};
-	struct bh_nic_vlan_key nic_vlan = {.nic = nic};
-	struct bh_addr_key addr = {};
-	struct bh_row_key row = {};
-
-	switch (rec->type) {
-	case BH_REC_NIC:
-		memcpy(ret_key, &nic, sizeof(nic));
-		break;
-	case BH_REC_NIC_ADDR:
-		memcpy(nic_addr.addr, rec->nic_addr.addr, 16);
-		memcpy(ret_key, &nic_addr, sizeof(nic_addr));
-		break;
-	case BH_REC_NIC_VLAN:
-		nic_vlan.vlan = rec->nic_vlan.vlan;
-		memcpy(ret_key, &nic_vlan, sizeof(nic_vlan));
-		break;
-	case BH_REC_ADDR:
-		addr.net = rec->addr.net;
-		addr.vlan = rec->addr.vlan;
-		memcpy(addr.addr, rec->addr.addr, 16);
-		memcpy(ret_key, &addr, sizeof(addr));
-		break;
-	case BH_REC_SET:
-		memcpy(ret_key, &rec->set.set, sizeof(rec->set.set));
-		break;
-	case BH_REC_ROW:
-		row.set = rec->row.set;
-		row.remote = rec->row.remote;
-		row.port = rec->row.port;
-		row.proto = rec->row.proto;
-		row.shape = rec->row.shape;
-		memcpy(ret_key, &row, sizeof(row));
-		break;
-	case BH_REC_CIDR:
-	case BH_REC_RANGE:
-		break; /* lists.c */
+	for (const struct field *f = fields; f < fields + FIELDS_MAX && f->size; f++) {
+		memcpy(entry + f->entry, (const uint8_t *)rec + f->rec, f->size);
 	}
 }
 
-static void encode_slot(const struct bh_rec *rec, uint8_t ret_slot[DP_SLOT_MAX])
+static void get_fields(const struct field fields[FIELDS_MAX], const uint8_t *entry,
+		       struct bh_rec *rec)
 {
-	struct bh_nic_slot nic = {};
-	struct bh_addr_slot addr = {};
-	struct bh_set_slot set = {};
-	struct bh_row_slot row = {};
-	uint32_t present = 1;
-
-	switch (rec->type) {
-	case BH_REC_NIC:
-		nic.flags = rec->nic.flags;
-		nic.identity = rec->nic.identity;
-		nic.tenant = rec->nic.tenant;
-		nic.net = rec->nic.net;
-		memcpy(ret_slot, &nic, sizeof(nic));
-		break;
-	case BH_REC_NIC_ADDR:
-	case BH_REC_NIC_VLAN:
-		memcpy(ret_slot, &present, sizeof(present));
-		break;
-	case BH_REC_ADDR:
-		addr.identity = rec->addr.identity;
-		addr.tenant = rec->addr.tenant;
-		memcpy(ret_slot, &addr, sizeof(addr));
-		break;
-	case BH_REC_SET:
-		set.default_rule = rec->set.default_rule;
-		set.mask = rec->set.mask;
-		set.default_action = rec->set.default_action;
-		set.default_flags = rec->set.default_flags;
-		memcpy(ret_slot, &set, sizeof(set));
-		break;
-	case BH_REC_ROW:
-		row.rule = rec->row.rule;
-		row.rank = rec->row.rank;
-		row.action = rec->row.action;
-		row.flags = rec->row.flags;
-		memcpy(ret_slot, &row, sizeof(row));
-		break;
-	case BH_REC_CIDR:
-	case BH_REC_RANGE:
-		break;
+	for (const struct field *f = fields; f < fields + FIELDS_MAX && f->size; f++) {
+		memcpy((uint8_t *)rec + f->rec, entry + f->entry, f->size);
 	}
 }
 
 void dp_rec_encode(const struct bh_rec *rec, uint32_t nic, uint8_t ret_key[DP_KEY_MAX],
 		   uint8_t ret_slot[DP_SLOT_MAX])
 {
+	const struct codec *codec = &codecs[rec->type];
+	uint32_t present = 1;
+
 	memset(ret_key, 0, DP_KEY_MAX);
 	memset(ret_slot, 0, DP_SLOT_MAX);
-	encode_key(rec, nic, ret_key);
-	encode_slot(rec, ret_slot);
+	if (codec->of_nic) {
+		memcpy(ret_key, &nic, sizeof(nic));
+	}
+	if (codec->present_only) {
+		memcpy(ret_slot, &present, sizeof(present));
+	}
+	put_fields(codec->key, rec, ret_key);
+	put_fields(codec->slot, rec, ret_slot);
 }
 
-static const struct dp_nic *nic_at(const struct hostd_dp *dp, uint32_t index)
+/* vm and mac, with which all three records of a NIC begin: an entry of bh_nics says them itself. */
+static bool decode_owner(const struct hostd_dp *dp, enum dp_map map, const void *key,
+			 const void *value, struct bh_rec *rec)
 {
-	return index < dp->map_size[DP_MAP_NICS] ? dp->by_index[index] : NULL;
-}
-
-static bool decode_nic(const void *value, uint32_t gen, struct bh_rec_nic *ret)
-{
-	struct bh_nic nic;
-
-	memcpy(&nic, value, sizeof(nic));
-	memcpy(ret->vm, nic.vm, 16);
-	memcpy(ret->mac, nic.mac, 6);
-	ret->flags = nic.slot[gen & 1].flags & ~HOST_FLAGS;
-	ret->identity = nic.slot[gen & 1].identity;
-	ret->tenant = nic.slot[gen & 1].tenant;
-	ret->net = nic.slot[gen & 1].net;
-	return ret->identity != 0;
-}
-
-static bool decode_nic_addr(const struct hostd_dp *dp, const void *key, const void *value,
-			    uint32_t gen, struct bh_rec_nic_addr *ret)
-{
-	struct bh_nic_addr_key k;
-	struct bh_nic_addr v;
 	const struct dp_nic *nic;
+	struct bh_nic entry;
+	uint32_t index;
 
-	memcpy(&k, key, sizeof(k));
-	memcpy(&v, value, sizeof(v));
-	nic = nic_at(dp, k.nic);
-	if (!nic || !v.present[gen & 1] || v.flags & BH_ADDR_LEARNED) {
+	if (map == DP_MAP_NICS) {
+		memcpy(&entry, value, sizeof(entry));
+		memcpy(rec->nic.vm, entry.vm, 16);
+		memcpy(rec->nic.mac, entry.mac, 6);
+		return true;
+	}
+	memcpy(&index, key, sizeof(index));
+	nic = index < dp->map_size[DP_MAP_NICS] ? dp->by_index[index] : NULL;
+	if (nic) {
+		memcpy(rec->nic.vm, nic->key.vm, 16);
+		memcpy(rec->nic.mac, nic->key.mac, 6);
+	}
+	return nic != NULL;
+}
+
+/* By the kernel, and so local. */
+static bool is_learned(enum bh_rec_type type, const void *value)
+{
+	struct bh_nic_addr nic_addr;
+	struct bh_addr addr;
+
+	if (type == BH_REC_NIC_ADDR) {
+		memcpy(&nic_addr, value, sizeof(nic_addr));
+		return nic_addr.flags & BH_ADDR_LEARNED;
+	}
+	memcpy(&addr, value, sizeof(addr));
+	return addr.flags & BH_ADDR_LEARNED;
+}
+
+/* Does the slot say anything, and is it not local? */
+static bool says_something(const struct bh_rec *rec, const void *value, const uint8_t *slot)
+{
+	switch (rec->type) {
+	case BH_REC_NIC:
+		return rec->nic.identity != 0;
+	case BH_REC_NIC_ADDR:
+		return !dp_zero(slot, sizeof(uint32_t)) && !is_learned(rec->type, value);
+	case BH_REC_NIC_VLAN:
+		return !dp_zero(slot, sizeof(uint32_t));
+	case BH_REC_ADDR:
+		/* the host's own are local too */
+		return rec->addr.identity >= BH_IDENTITY_FIRST && !is_learned(rec->type, value);
+	case BH_REC_SET:
+		return rec->set.default_action != BH_ACTION_NONE;
+	case BH_REC_ROW:
+		return rec->row.action != BH_ACTION_NONE;
+	default:
 		return false;
 	}
-	memcpy(ret->vm, nic->key.vm, 16);
-	memcpy(ret->mac, nic->key.mac, 6);
-	memcpy(ret->addr, k.addr, 16);
-	return true;
-}
-
-static bool decode_nic_vlan(const struct hostd_dp *dp, const void *key, const void *value,
-			    uint32_t gen, struct bh_rec_nic_vlan *ret)
-{
-	struct bh_nic_vlan_key k;
-	struct bh_nic_vlan v;
-	const struct dp_nic *nic;
-
-	memcpy(&k, key, sizeof(k));
-	memcpy(&v, value, sizeof(v));
-	nic = nic_at(dp, k.nic);
-	if (!nic || !v.present[gen & 1]) {
-		return false;
-	}
-	memcpy(ret->vm, nic->key.vm, 16);
-	memcpy(ret->mac, nic->key.mac, 6);
-	ret->vlan = k.vlan;
-	return true;
-}
-
-static bool decode_addr(const void *key, const void *value, uint32_t gen, struct bh_rec_addr *ret)
-{
-	struct bh_addr_key k;
-	struct bh_addr v;
-
-	memcpy(&k, key, sizeof(k));
-	memcpy(&v, value, sizeof(v));
-	ret->net = k.net;
-	ret->vlan = k.vlan;
-	memcpy(ret->addr, k.addr, 16);
-	ret->identity = v.slot[gen & 1].identity;
-	ret->tenant = v.slot[gen & 1].tenant;
-	/* The host's own are local, and so is what the kernel learned. */
-	return ret->identity >= BH_IDENTITY_FIRST && !(v.flags & BH_ADDR_LEARNED);
-}
-
-static bool decode_set(const void *key, const void *value, uint32_t gen, struct bh_rec_set *ret)
-{
-	struct bh_set v;
-
-	memcpy(&v, value, sizeof(v));
-	memcpy(&ret->set, key, sizeof(ret->set));
-	ret->default_rule = v.slot[gen & 1].default_rule;
-	ret->mask = v.slot[gen & 1].mask;
-	ret->default_action = v.slot[gen & 1].default_action;
-	ret->default_flags = v.slot[gen & 1].default_flags;
-	return ret->default_action != BH_ACTION_NONE;
-}
-
-static bool decode_row(const void *key, const void *value, uint32_t gen, struct bh_rec_row *ret)
-{
-	struct bh_row_key k;
-	struct bh_row v;
-
-	memcpy(&k, key, sizeof(k));
-	memcpy(&v, value, sizeof(v));
-	ret->set = k.set;
-	ret->remote = k.remote;
-	ret->port = k.port;
-	ret->proto = k.proto;
-	ret->shape = k.shape;
-	ret->rule = v.slot[gen & 1].rule;
-	ret->rank = v.slot[gen & 1].rank;
-	ret->action = v.slot[gen & 1].action;
-	ret->flags = v.slot[gen & 1].flags;
-	return ret->action != BH_ACTION_NONE;
 }
 
 bool dp_rec_decode(const struct hostd_dp *dp, enum dp_map map, const void *key, const void *value,
 		   uint32_t gen, struct bh_rec *ret_rec)
 {
+	const uint8_t *slot = (const uint8_t *)value + dp_map_descs[map].slot_offset +
+			      (gen & 1) * dp_map_descs[map].slot_size;
+	const struct codec *codec = codecs;
+
 	memset(ret_rec, 0, sizeof(*ret_rec));
-	switch (map) {
-	case DP_MAP_NICS:
-		ret_rec->type = BH_REC_NIC;
-		return decode_nic(value, gen, &ret_rec->nic);
-	case DP_MAP_NIC_ADDRS:
-		ret_rec->type = BH_REC_NIC_ADDR;
-		return decode_nic_addr(dp, key, value, gen, &ret_rec->nic_addr);
-	case DP_MAP_NIC_VLANS:
-		ret_rec->type = BH_REC_NIC_VLAN;
-		return decode_nic_vlan(dp, key, value, gen, &ret_rec->nic_vlan);
-	case DP_MAP_ADDRS:
-		ret_rec->type = BH_REC_ADDR;
-		return decode_addr(key, value, gen, &ret_rec->addr);
-	case DP_MAP_SETS:
-		ret_rec->type = BH_REC_SET;
-		return decode_set(key, value, gen, &ret_rec->set);
-	case DP_MAP_ROWS:
-		ret_rec->type = BH_REC_ROW;
-		return decode_row(key, value, gen, &ret_rec->row);
-	default:
+	while (codec < codecs + BH_ARRAY_SIZE(codecs) && codec->map != map) {
+		codec++; /* unused entries name bh_ctl, which holds no record */
+	}
+	ret_rec->type = (enum bh_rec_type)(codec - codecs);
+	if (codec == codecs + BH_ARRAY_SIZE(codecs) ||
+	    (codec->of_nic && !decode_owner(dp, map, key, value, ret_rec))) {
 		return false;
 	}
+	get_fields(codec->key, key, ret_rec);
+	get_fields(codec->slot, slot, ret_rec);
+	if (map == DP_MAP_NICS) {
+		ret_rec->nic.flags &= ~HOST_FLAGS;
+	}
+	return says_something(ret_rec, value, slot);
 }
 
 const char *dp_rec_describe(const struct bh_rec *rec, char *buf, size_t size)
