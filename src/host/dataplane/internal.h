@@ -13,7 +13,8 @@
  *   install.c   doing it
  *   lists.c     its CIDR and range lists
  *   upgrade.c   taking over from another version
- *   scan.c      everything from the kernel: adoption, recovery, verify, compare, sync
+ *   scan.c      everything from the kernel: adoption, recovery, verify
+ *   compare.c   the kernel against an image: compare, sync
  *   ports.c     devices, uplinks, bridges
  *   hold.c      ports that nobody feeds, and what we changed on devices
  *   hostaddrs.c the host in its networks
@@ -317,6 +318,23 @@ void dp_commit_drop(struct hostd_dp *dp);
 /* ---- scan.c ---- */
 /* Builds the model from the maps and mends what an interrupted commit left. */
 [[nodiscard]] int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag);
+/* Scope numbers to lists, for walks over the tries. */
+struct dp_scopes {
+	struct dp_lists **lists; /* sorted by scope */
+	size_t count;
+};
+void dp_scopes_init(struct dp_scopes *scopes, const struct hostd_dp *dp);
+void dp_scopes_done(struct dp_scopes *scopes);
+/* Where records of the image stand, in the order of a walk. */
+#define DP_RECORD_MAP_COUNT 8
+extern const enum dp_map dp_record_maps[DP_RECORD_MAP_COUNT];
+struct dp_entry {
+	struct bh_rec rec;
+	bool differ; /* between its generations, or nobody's */
+};
+/* What an entry says in the generation that packets see; false: nothing. */
+bool dp_entry_read(const struct hostd_dp *dp, enum dp_map map, const void *key, void *value,
+		   const struct dp_scopes *scopes, struct dp_entry *ret_entry);
 void dp_verify_restart(struct hostd_dp *dp);
 void dp_verify_done(struct hostd_dp *dp);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything from the kernel: the model at adoption, what an interrupted commit left, verify,
- * compare, sync.
+ * Everything from the kernel: the model at adoption, what an interrupted commit left, verify.
  *
  * A commit that was cut short left one of two things. Not flipped: other slots and prefix lists
  * that nobody asked for. Flipped: other slots that are old, entries that are dead, lists that no
@@ -29,8 +28,7 @@ struct scan {
 	struct hostd_dp *dp;
 	uint32_t gen;
 	BH_VEC(struct fix) fixes;
-	struct dp_lists **by_scope; /* sorted */
-	size_t by_scope_count;
+	struct dp_scopes scopes;
 	struct dp_sum sum;
 	struct bh_diag *diag;
 };
@@ -164,26 +162,38 @@ static int compare_scope(const void *a, const void *b)
 	return (la->scope > lb->scope) - (la->scope < lb->scope);
 }
 
-/* Scope numbers to lists, for the walk over the tries. */
-static struct dp_lists **index_scopes(const struct hostd_dp *dp, size_t *ret_count)
+void dp_scopes_init(struct dp_scopes *scopes, const struct hostd_dp *dp)
 {
-	struct dp_lists **index = bh_alloc_array(HASH_COUNT(dp->lists) + 1, sizeof(*index));
 	struct dp_lists *l, *tmp;
-	size_t n = 0;
 
+	scopes->lists = bh_alloc_array(HASH_COUNT(dp->lists) + 1, sizeof(struct dp_lists *));
+	scopes->count = 0;
 	HASH_ITER (hh, dp->lists, l, tmp) {
-		index[n++] = l;
+		scopes->lists[scopes->count++] = l;
 	}
-	qsort(index, n, sizeof(*index), compare_scope);
-	*ret_count = n;
-	return index;
+	qsort(scopes->lists, scopes->count, sizeof(struct dp_lists *), compare_scope);
 }
 
-static struct dp_lists *by_scope(struct dp_lists **index, size_t count, uint32_t scope)
+void dp_scopes_done(struct dp_scopes *scopes)
 {
-	struct dp_lists wanted = {.scope = scope}, *p = &wanted, **found;
+	free(scopes->lists);
+	memset(scopes, 0, sizeof(*scopes));
+}
 
-	found = bsearch(&p, index, count, sizeof(*index), compare_scope);
+static uint32_t prefix_scope(const void *key)
+{
+	uint32_t scope;
+
+	memcpy(&scope, (const uint8_t *)key + offsetof(struct bh_cidr_key, scope), sizeof(scope));
+	return scope;
+}
+
+/* Whose entry of a trie it is; NULL: nobody's. */
+static struct dp_lists *lists_of(const struct dp_scopes *scopes, const void *key)
+{
+	struct dp_lists wanted = {.scope = prefix_scope(key)}, *p = &wanted, **found;
+
+	found = bsearch(&p, scopes->lists, scopes->count, sizeof(p), compare_scope);
 	return found ? *found : NULL;
 }
 
@@ -216,17 +226,9 @@ static bool decode_prefix(enum dp_map map, const struct dp_lists *l, const void 
 	return true;
 }
 
-static uint32_t prefix_scope(const void *key)
-{
-	uint32_t scope;
-
-	memcpy(&scope, (const uint8_t *)key + offsetof(struct bh_cidr_key, scope), sizeof(scope));
-	return scope;
-}
-
 static void adopt_prefix(struct scan *s, enum dp_map map, const void *key, const void *value)
 {
-	struct dp_lists *l = by_scope(s->by_scope, s->by_scope_count, prefix_scope(key));
+	struct dp_lists *l = lists_of(&s->scopes, key);
 	struct bh_rec rec;
 
 	if (prefix_scope(key) > s->dp->scope_next) {
@@ -293,13 +295,13 @@ int dp_scan_adopt(struct hostd_dp *dp, bool *ret_recovered, struct bh_diag *diag
 	for (size_t i = 0; !r && i < BH_ARRAY_SIZE(slotted); i++) {
 		r = each_entry(&s, slotted[i], adopt_entry);
 	}
-	s.by_scope = index_scopes(dp, &s.by_scope_count);
-	if (s.by_scope_count) {
-		dp->scope_next = s.by_scope[s.by_scope_count - 1]->scope;
+	dp_scopes_init(&s.scopes, dp);
+	if (s.scopes.count) {
+		dp->scope_next = s.scopes.lists[s.scopes.count - 1]->scope;
 	}
 	r = r ? r : each_entry(&s, DP_MAP_CIDRS, adopt_prefix_entry);
 	r = r ? r : each_entry(&s, DP_MAP_RANGES, adopt_prefix_entry);
-	free(s.by_scope);
+	dp_scopes_done(&s.scopes);
 	dp->hash = s.sum.hash;
 	r = r ? r : mend(&s);
 	*ret_recovered = s.fixes.count > 0;
@@ -315,20 +317,14 @@ struct dp_verify {
 	bool walking;
 	bool drift;
 	struct dp_sum sum;
-	struct dp_lists **by_scope;
-	size_t by_scope_count;
-};
-
-static const enum dp_map stages[] = {
-	DP_MAP_NICS, DP_MAP_NIC_ADDRS, DP_MAP_NIC_VLANS, DP_MAP_ADDRS,
-	DP_MAP_SETS, DP_MAP_ROWS,      DP_MAP_CIDRS,	 DP_MAP_RANGES,
+	struct dp_scopes scopes;
 };
 
 void dp_verify_done(struct hostd_dp *dp)
 {
 	if (dp->verify) {
 		dp_iter_done(&dp->verify->it);
-		free(dp->verify->by_scope);
+		dp_scopes_done(&dp->verify->scopes);
 		free(dp->verify);
 		dp->verify = NULL;
 	}
@@ -339,22 +335,27 @@ void dp_verify_restart(struct hostd_dp *dp)
 	dp_verify_done(dp);
 }
 
-/* What one entry says. ret_differ: its slots are not the same. */
-static bool read_entry(const struct hostd_dp *dp, enum dp_map map, const void *key, void *value,
-		       struct dp_lists *l, struct bh_rec *ret_rec, bool *ret_differ)
+const enum dp_map dp_record_maps[DP_RECORD_MAP_COUNT] = {
+	DP_MAP_NICS, DP_MAP_NIC_ADDRS, DP_MAP_NIC_VLANS, DP_MAP_ADDRS,
+	DP_MAP_SETS, DP_MAP_ROWS,      DP_MAP_CIDRS,	 DP_MAP_RANGES,
+};
+
+bool dp_entry_read(const struct hostd_dp *dp, enum dp_map map, const void *key, void *value,
+		   const struct dp_scopes *scopes, struct dp_entry *ret_entry)
 {
-	*ret_differ = false;
 	if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
-		*ret_differ = !l;
-		return decode_prefix(map, l, key, value, ret_rec);
+		const struct dp_lists *l = lists_of(scopes, key);
+
+		ret_entry->differ = !l;
+		return decode_prefix(map, l, key, value, &ret_entry->rec);
 	}
-	*ret_differ = slots_differ(map, value);
-	return dp_rec_decode(dp, map, key, value, dp->ctl->gen, ret_rec);
+	ret_entry->differ = slots_differ(map, value);
+	return dp_rec_decode(dp, map, key, value, dp->ctl->gen, &ret_entry->rec);
 }
 
 static int verify_chunk(struct hostd_dp *dp, struct dp_verify *v)
 {
-	enum dp_map map = stages[v->stage];
+	enum dp_map map = dp_record_maps[v->stage];
 	int n;
 
 	if (!v->walking) {
@@ -363,18 +364,13 @@ static int verify_chunk(struct hostd_dp *dp, struct dp_verify *v)
 	}
 	n = dp_iter_next(&v->it);
 	for (int i = 0; i < n; i++) {
-		const void *key = dp_iter_key(&v->it, i);
-		struct dp_lists *l = NULL;
-		struct bh_rec rec;
-		bool differ;
+		struct dp_entry entry;
 
-		if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
-			l = by_scope(v->by_scope, v->by_scope_count, prefix_scope(key));
+		if (dp_entry_read(dp, map, dp_iter_key(&v->it, i), dp_iter_value(&v->it, i),
+				  &v->scopes, &entry)) {
+			dp_sum_account(&v->sum, NULL, &entry.rec);
 		}
-		if (read_entry(dp, map, key, dp_iter_value(&v->it, i), l, &rec, &differ)) {
-			dp_sum_account(&v->sum, NULL, &rec);
-		}
-		v->drift = v->drift || differ;
+		v->drift = v->drift || entry.differ;
 	}
 	if (n == 0) {
 		dp_iter_done(&v->it);
@@ -424,10 +420,10 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 	if (!r && !dp->verify) {
 		dp->verify = bh_alloc(sizeof(*dp->verify));
 		dp->verify->sum.hasher = dp->hasher;
-		dp->verify->by_scope = index_scopes(dp, &dp->verify->by_scope_count);
+		dp_scopes_init(&dp->verify->scopes, dp);
 	}
 	v = dp->verify;
-	while (!r && v->stage < BH_ARRAY_SIZE(stages) && seen <= budget) {
+	while (!r && v->stage < DP_RECORD_MAP_COUNT && seen <= budget) {
 		int n = verify_chunk(dp, v);
 
 		if (n < 0) {
@@ -435,7 +431,7 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 		}
 		seen += n > 0 ? (size_t)n : 0;
 	}
-	if (!r && v->stage < BH_ARRAY_SIZE(stages)) {
+	if (!r && v->stage < DP_RECORD_MAP_COUNT) {
 		return 1;
 	}
 	if (!r) {
@@ -446,262 +442,5 @@ int hostd_dp_verify(struct hostd_dp *dp, size_t budget, struct bh_diag *diag)
 		}
 	}
 	dp_verify_done(dp);
-	return r;
-}
-
-/* ---- compare ---- */
-
-struct wanted {
-	uint64_t print;
-	const struct bh_rec *rec;
-	bool seen;
-};
-
-struct compare {
-	struct hostd_dp *dp;
-	BH_VEC(struct wanted) wanted;
-	hostd_dp_drift_fn *fn;
-	void *arg;
-	int count;
-};
-
-static uint64_t fingerprint(const struct bh_rec *rec)
-{
-	uint8_t key[BH_REC_KEY_MAX];
-	size_t size = bh_rec_key(rec, key);
-	uint64_t h = 14695981039346656037ull; /* FNV-1a: spreads, needs no secret: a clash costs
-						 time only */
-
-	for (size_t i = 0; i < size; i++) {
-		h = (h ^ key[i]) * 1099511628211ull;
-	}
-	return h;
-}
-
-static int compare_wanted(const void *a, const void *b)
-{
-	const struct wanted *wa = a, *wb = b;
-
-	return (wa->print > wb->print) - (wa->print < wb->print);
-}
-
-static void want_segment(struct bh_segment *seg, void *arg)
-{
-	struct compare *c = arg;
-
-	for (size_t i = 0; i < bh_segment_count(seg); i++) {
-		struct wanted *w = bh_vec_push(&c->wanted);
-
-		w->rec = bh_segment_at(seg, i);
-		w->print = fingerprint(w->rec);
-	}
-}
-
-static bool same_bytes(const struct bh_rec *a, const struct bh_rec *b, bool value)
-{
-	uint8_t ba[BH_REC_KEY_MAX] = {}, bb[BH_REC_KEY_MAX] = {};
-
-	if (value) {
-		bh_rec_value(a, ba);
-		bh_rec_value(b, bb);
-	} else {
-		bh_rec_key(a, ba);
-		bh_rec_key(b, bb);
-	}
-	return !memcmp(ba, bb, sizeof(ba));
-}
-
-static struct wanted *find_wanted(struct compare *c, const struct bh_rec *rec)
-{
-	struct wanted probe = {.print = fingerprint(rec)};
-	size_t lo = 0, hi = c->wanted.count;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (c->wanted.items[mid].print < probe.print) {
-			lo = mid + 1;
-		} else {
-			hi = mid;
-		}
-	}
-	for (; lo < c->wanted.count && c->wanted.items[lo].print == probe.print; lo++) {
-		if (same_bytes(c->wanted.items[lo].rec, rec, false)) {
-			return &c->wanted.items[lo];
-		}
-	}
-	return NULL;
-}
-
-static void report(struct compare *c, enum hostd_dp_drift_kind kind, const struct bh_rec *rec,
-		   uint32_t ifindex)
-{
-	struct hostd_dp_drift drift = {.kind = kind, .ifindex = ifindex};
-
-	if (rec) {
-		drift.rec = *rec;
-	}
-	c->count++;
-	c->fn(&drift, c->arg);
-}
-
-static void compare_rec(struct compare *c, const struct bh_rec *rec)
-{
-	struct wanted *w = find_wanted(c, rec);
-
-	if (!w) {
-		report(c, HOSTD_DP_DRIFT_EXTRA, rec, 0);
-		return;
-	}
-	w->seen = true;
-	if (!same_bytes(w->rec, rec, true)) {
-		report(c, HOSTD_DP_DRIFT_CHANGED, w->rec, 0);
-	}
-}
-
-static int compare_map(struct compare *c, enum dp_map map, struct dp_lists **index, size_t count)
-{
-	struct dp_iter it;
-	int n;
-
-	dp_iter_init(&it, c->dp, map);
-	while ((n = dp_iter_next(&it)) > 0) {
-		for (int i = 0; i < n; i++) {
-			const void *key = dp_iter_key(&it, i);
-			struct dp_lists *l = NULL;
-			struct bh_rec rec = {};
-			bool differ;
-
-			if (map == DP_MAP_CIDRS || map == DP_MAP_RANGES) {
-				l = by_scope(index, count, prefix_scope(key));
-			}
-			if (read_entry(c->dp, map, key, dp_iter_value(&it, i), l, &rec, &differ)) {
-				compare_rec(c, &rec);
-			}
-			if (differ) {
-				report(c, HOSTD_DP_DRIFT_SLOTS, &rec, 0);
-			}
-		}
-	}
-	dp_iter_done(&it);
-	return n;
-}
-
-static void compare_local(struct compare *c)
-{
-	struct dp_host_addr *a, *atmp;
-	struct dp_port *p, *ptmp;
-
-	HASH_ITER (hh, c->dp->host_addrs, a, atmp) {
-		if (a->shadows) {
-			compare_rec(c, &a->shadowed);
-		}
-	}
-	HASH_ITER (hh, c->dp->ports, p, ptmp) {
-		if (dp_attached(c->dp, p->ifindex, (enum bh_port_kind)p->port.kind) != 1) {
-			report(c, HOSTD_DP_DRIFT_PORT, NULL, p->ifindex);
-		}
-	}
-	if (dp_ctl_drifted(c->dp)) {
-		report(c, HOSTD_DP_DRIFT_CTL, NULL, 0);
-	}
-	bh_vec_foreach (w, &c->wanted) {
-		if (!w->seen) {
-			report(c, HOSTD_DP_DRIFT_MISSING, w->rec, 0);
-		}
-	}
-}
-
-int hostd_dp_compare(struct hostd_dp *dp, const struct bh_image *image, hostd_dp_drift_fn *fn,
-		     void *arg, struct bh_diag *diag)
-{
-	struct compare c = {.dp = dp, .fn = fn, .arg = arg};
-	struct dp_lists **index;
-	size_t count;
-	int r = dp_ready(dp, diag);
-
-	if (r) {
-		return r;
-	}
-	bh_image_each(image, want_segment, &c);
-	if (c.wanted.count) {
-		qsort(c.wanted.items, c.wanted.count, sizeof(*c.wanted.items), compare_wanted);
-	}
-	index = index_scopes(dp, &count);
-	for (size_t i = 0; r >= 0 && i < BH_ARRAY_SIZE(stages); i++) {
-		r = compare_map(&c, stages[i], index, count);
-	}
-	free(index);
-	if (r >= 0) {
-		compare_local(&c);
-	}
-	bh_vec_done(&c.wanted);
-	return r < 0 ? bh_diag_set(diag, r, "cannot read back: %s", strerror(-r)) : c.count;
-}
-
-/* ---- sync ---- */
-
-static void collect(const struct hostd_dp_drift *drift, void *arg)
-{
-	switch (drift->kind) {
-	case HOSTD_DP_DRIFT_MISSING:
-	case HOSTD_DP_DRIFT_CHANGED:
-		dp_changes_add(arg, &drift->rec, true);
-		break;
-	case HOSTD_DP_DRIFT_EXTRA:
-		dp_changes_add(arg, &drift->rec, false);
-		break;
-	default:
-		break; /* reloading and repairing ports take care of these */
-	}
-}
-
-/* The kernel may hold something else than we think; so think anew. */
-static int reload(struct hostd_dp *dp, struct bh_diag *diag)
-{
-	struct dp_nic *before = dp->nics, *nic, *tmp;
-	bool recovered;
-	int r;
-
-	dp_verify_done(dp);
-	dp_lists_done(dp);
-	dp_ports_done(dp);
-	dp->nics = NULL;
-	dp->nic_count = 0;
-	memset(dp->by_index, 0, dp->map_size[DP_MAP_NICS] * sizeof(struct dp_nic *));
-	r = dp_scan_adopt(dp, &recovered, diag);
-	HASH_ITER (hh, before, nic, tmp) {
-		struct dp_nic *now = dp_nic_find(dp, nic->key.vm, nic->key.mac);
-
-		/* Not in the kernel while the NIC is not fed. */
-		if (now && now->device.ifindex == nic->device.ifindex) {
-			now->device.host_flags = nic->device.host_flags;
-			now->in_macs = nic->in_macs;
-			now->macs_net = nic->macs_net;
-		}
-		HASH_DEL(before, nic);
-		free(nic);
-	}
-	return r;
-}
-
-int hostd_dp_sync(struct hostd_dp *dp, const struct bh_image *image,
-		  struct hostd_dp_report *ret_report, struct bh_diag *diag)
-{
-	struct dp_changes changes = {};
-	int r = dp_ready(dp, diag);
-
-	if (ret_report) {
-		*ret_report = (struct hostd_dp_report){.hash = dp->hash, .gen = dp->ctl->gen};
-	}
-	r = r ? r : reload(dp, diag);
-	dp_ctl_write(dp);
-	r = r ? r : dp_ports_repair(dp, diag);
-	if (!r) {
-		r = hostd_dp_compare(dp, image, collect, &changes, diag);
-		r = r > 0 ? 0 : r;
-	}
-	r = r ? r : dp_commit_changes(dp, &changes, ret_report, diag);
-	bh_vec_done(&changes.list);
 	return r;
 }
