@@ -163,6 +163,70 @@ static void put_effect(const struct cli_output *out, const json_t *effect)
 	}
 }
 
+static void put_end(struct bh_wbuf *w, const json_t *end)
+{
+	const char *vm = bh_json_str_or(end, "vm", "");
+
+	if (*vm) {
+		bh_wbuf_printf(w, "%s/%s ", bh_json_str_or(end, "tenant", "?"), vm);
+	}
+	bh_wbuf_printf(w, "%s:%llu", bh_json_str_or(end, "address", "?"),
+		       (unsigned long long)bh_json_u64_or(end, "port", 0));
+}
+
+static void cell_connection(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	put_end(&w, json_object_get(row, "src"));
+	bh_wbuf_str(&w, " → ");
+	put_end(&w, json_object_get(row, "dst"));
+	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+}
+
+static void cell_connection_age(const struct cli_output *out, const json_t *row,
+				struct cli_cell *cell)
+{
+	cli_cell_printf(cell, "%llu s",
+			(unsigned long long)bh_json_u64_or(row, "age_ms", 0) / 1000);
+}
+
+/* Connections that are open now and would end. */
+static void put_connections(const struct cli_output *out, const json_t *connections)
+{
+	static const struct cli_column columns[] = {
+		{.title = "OPEN NOW, WOULD END", .fn = cell_connection},
+		{.title = "PROTO", .key = "proto"},
+		{.title = "AGE", .fn = cell_connection_age, .flags = CLI_COL_RIGHT},
+		{.title = "BY", .key = "rule", .flags = CLI_COL_CUT},
+		{.title = "HOST", .key = "host", .flags = CLI_COL_WIDE},
+	};
+	const json_t *cut = json_object_get(connections, "cut");
+	const json_t *silent = json_object_get(connections, "silent");
+	uint64_t total = bh_json_u64_or(connections, "total", 0);
+
+	if (!json_is_object(connections)) {
+		return;
+	}
+	fputc('\n', out->file);
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), cut, cut,
+		      "No connection that is open now would end.");
+	if (total > json_array_size(cut)) {
+		fprintf(out->file, "... and %llu more.\n",
+			(unsigned long long)(total - json_array_size(cut)));
+	}
+	if (json_array_size(silent)) {
+		BH_FREE char *names = cli_json_text(silent);
+		BH_FREE char *clean = cli_text_clean(names);
+
+		fprintf(out->file, "Not told by: %s\n", clean);
+	} else if (json_is_false(json_object_get(connections, "complete"))) {
+		fprintf(out->file, "Not every host told all of its connections.\n");
+	}
+}
+
 void cli_show_diff(struct cli *cli, const json_t *diff)
 {
 	static const struct cli_column columns[] = {
@@ -181,6 +245,7 @@ void cli_show_diff(struct cli *cli, const json_t *diff)
 	}
 	put_changes(&cli->out, json_object_get(diff, "changes"), true);
 	put_effect(&cli->out, json_object_get(diff, "effect"));
+	put_connections(&cli->out, json_object_get(diff, "connections"));
 	fputc('\n', cli->out.file);
 	cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
 		      "No host's desired state would change.");

@@ -9,6 +9,7 @@
 #include "bus/client.h"
 #include "bus/pki.h"
 #include "bus/subject.h"
+#include "model/id.h"
 #include "model/image.h"
 
 #include <curl/curl.h>
@@ -246,6 +247,36 @@ static void on_apply(struct simhost *h, struct bh_bus_request *req, const struct
 	}
 }
 
+static void add_connections(struct bh_segment *seg, void *arg)
+{
+	for (size_t i = 0; i < bh_segment_count(seg); i++) {
+		const struct bh_rec *rec = bh_segment_at(seg, i);
+		char addr[BH_ADDR_TEXT_SIZE];
+
+		if (rec->type != BH_REC_ADDR) {
+			continue;
+		}
+		bh_addr_format(rec->addr.addr, addr);
+		json_array_append_new(
+			arg, json_pack("{s:s, s:s, s:I, s:i, s:{s:s, s:i, s:i}, s:{s:s, s:i, s:I},"
+				       " s:i}",
+				       "proto", "tcp", "state", "established", "net",
+				       (json_int_t)rec->addr.net, "vlan", 0, "src", "address",
+				       "192.0.2.9", "port", 40000, "identity", 2, "dst", "address",
+				       addr, "port", 22, "identity", (json_int_t)rec->addr.identity,
+				       "age_ms", 1000));
+	}
+}
+
+/* There is one connection from outside to tcp/22 of every address that the host knows. */
+static json_t *connections(const struct simhost *h)
+{
+	json_t *list = json_array();
+
+	bh_image_each(h->image, add_connections, list);
+	return json_pack("{s:o, s:b}", "connections", list, "cut", 0);
+}
+
 static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
 {
 	struct simhost *h = arg;
@@ -255,6 +286,9 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		on_apply(h, req, msg);
 	} else if (strcmp(type, "ping") == 0) {
 		reply_hash(h, req, 0);
+	} else if (strcmp(type, "query") == 0 &&
+		   strcmp(bh_json_str_or(msg->json, "what", ""), "connections") == 0) {
+		bh_bus_reply(req, connections(h));
 	} else if (strcmp(type, "query") == 0) {
 		bh_bus_reply(req, json_pack("{s:s}", "simulated",
 					    bh_json_str_or(msg->json, "what", "")));

@@ -534,6 +534,39 @@ def test_check_diff_and_json_bodies(m):
     assert m.get("status").json["in_sync"]
 
 
+def test_diff_shows_lines_and_connections(own):
+    """Both hosts know both addresses of the network and tell of a connection to tcp/22 of each."""
+    own.start()
+    own.simulate(0, 2, 1, 1)
+    rule = """
+kind: Policy
+metadata: {name: web, tenant: t0}
+spec:
+  selector: {}
+  ingress:
+    - {name: in, from: [{cidr: 192.0.2.0/24}], ports: [tcp/%d]}
+"""
+    kind = {"Content-Type": "text/yaml"}
+    assert own.apply(rule % 22).json["complete"]
+    same = own.post("policies:diff", rule % 22, headers=kind).json
+    assert same["changed"] is False and same["connections"] is None
+    diff = own.post("policies:diff", rule % 443, headers=kind).json
+    assert any(l.startswith("-") and "tcp/22" in l for l in diff["changes"][0]["text"].splitlines())
+    assert any(l.startswith("+") and "tcp/443" in l for l in diff["changes"][0]["text"].splitlines())
+    told = diff["connections"]
+    assert told["complete"] and told["silent"] == [] and told["total"] == 2 == told["judged"]
+    assert {(c["src"]["address"], c["dst"]["vm"], c["dst"]["port"], c["dir"], c["action"]) for c in told["cut"]} == \
+        {("192.0.2.9", "vm0", 22, "ingress", "deny"), ("192.0.2.9", "vm1", 22, "ingress", "deny")}
+    # What stays allowed is not listed; the diff has changed nothing.
+    more = rule % 22 + "    - {name: more, ports: [tcp/80]}\n"
+    assert own.post("policies:diff", more, headers=kind).json["connections"]["cut"] == []
+    assert own.get("status").json["revision"] == 1
+    # A host that has gone is named.
+    own.end_hosts(own.hosts[0])
+    gone = own.post("policies:diff", rule % 443, headers=kind).json["connections"]
+    assert gone["complete"] is False and gone["silent"]
+
+
 def test_prune(m):
     two = POLICY + "---\n" + POLICY.replace("name: db", "name: other")
     assert len(m.apply(two).json["changes"]) == 2

@@ -1,78 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/policies, what is done with documents, /v1/revisions and /v1/rollback. */
-#include "manager/api/request.h"
-#include "manager/commit.h"
+#include "manager/api/documents.h"
 
 #include "base/json.h"
 #include "base/time.h"
 #include "policy/eval.h"
 
 #include <errno.h>
-
-/* ---- documents in a body ---- */
-
-struct documents {
-	json_t *owner; /* when they came in JSON */
-	const char *text;
-	size_t size;
-	const char *file, *tenant;
-	bool prune;
-};
-
-static bool take_documents(struct manager_request *req, struct documents *d)
-{
-	static const char *const known[] = {"documents", "file", "tenant", "prune", NULL};
-	const char *type =
-		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Content-Type");
-	struct bh_diag diag = {};
-
-	d->file = manager_request_query(req, "file");
-	d->tenant = manager_request_query(req, "tenant");
-	if (manager_request_flag(req, "prune", &d->prune) < 0) {
-		return false;
-	}
-	if (type && strncmp(type, "application/json", 16) == 0) {
-		d->owner = manager_request_json(req, known, false);
-		if (!d->owner) {
-			return false;
-		}
-		if (bh_json_str(d->owner, "documents", &d->text, &diag) < 0) {
-			manager_reply_error(req, 400, "bad_request", &diag);
-			return false;
-		}
-		d->size = strlen(d->text);
-		d->file = bh_json_str_or(d->owner, "file", "documents");
-		d->tenant = json_string_value(json_object_get(d->owner, "tenant"));
-		d->prune = json_is_true(json_object_get(d->owner, "prune"));
-	} else {
-		d->text = req->body.size ? (const char *)req->body.data : "";
-		d->size = req->body.size;
-	}
-	d->file = d->file ? d->file : "documents";
-	if (d->tenant && !bh_name_valid(d->tenant)) {
-		manager_reply_errorf(req, 400, "bad_request", "'%.80s' can't be a tenant's name",
-				     d->tenant);
-		return false;
-	}
-	d->tenant = d->tenant ? d->tenant : req->parts->default_tenant;
-	return true;
-}
-
-/* NULL when it was answered with an error. Owned. */
-static struct bh_policy_set *parse_documents(struct manager_request *req, const struct documents *d)
-{
-	struct bh_policy_parse_options options = {.file = d->file, .default_tenant = d->tenant};
-	struct bh_policy_set *set = NULL;
-	struct bh_diag diag = {};
-	int r = bh_policy_parse(d->text, d->size, &options, &set, &diag);
-
-	if (r < 0) {
-		manager_reply_error(req, r == -EMSGSIZE ? 413 : 422,
-				    r == -EMSGSIZE ? "too_large" : "bad_document", &diag);
-		return NULL;
-	}
-	return set;
-}
 
 /* ---- showing ---- */
 
@@ -190,15 +124,15 @@ static void on_warning(const struct bh_diag *warning, void *arg)
 
 static void check(struct manager_request *req)
 {
-	struct documents d = {};
+	struct manager_documents d = {};
 	struct bh_policy_set *set;
 	json_t *warnings;
 
-	if (!take_documents(req, &d)) {
+	if (!manager_documents_take(req, &d)) {
 		json_decref(d.owner);
 		return;
 	}
-	set = parse_documents(req, &d);
+	set = manager_documents_parse(req, &d);
 	if (set) {
 		warnings = json_array();
 		bh_policy_check(set, NULL, on_warning, warnings);
@@ -211,20 +145,6 @@ static void check(struct manager_request *req)
 }
 
 /* ---- committing ---- */
-
-static struct manager_commit_request commit_of(struct manager_request *req, const char *summary,
-					       bool preview)
-{
-	const struct manager_parts *p = req->parts;
-
-	return (struct manager_commit_request){.db = p->db,
-					       .inv = p->inv,
-					       .book = p->book,
-					       .dist = p->dist,
-					       .author = req->who,
-					       .summary = summary,
-					       .preview = preview};
-}
 
 /* An apply that waits for its hosts. */
 struct waiting {
@@ -285,26 +205,11 @@ static void on_in_place(bool all, void *arg)
 	answer_applied(req, req->state, all);
 }
 
-static void refuse_commit(struct manager_request *req, int r, const struct bh_diag *diag,
-			  struct manager_commit_result *result)
-{
-	if (r == MANAGER_COMMIT_CAPACITY) {
-		json_t *error = json_pack("{s:s, s:s, s:O}", "code", "capacity", "message",
-					  diag->text, "hosts", result->overflow);
-
-		manager_reply(req, 409, json_pack("{s:o}", "error", error));
-	} else if (r == -E2BIG) {
-		manager_reply_error(req, 409, "capacity", diag);
-	} else {
-		manager_reply_failed(req, r, diag);
-	}
-}
-
 /* set is taken over. */
 static void commit(struct manager_request *req, struct bh_policy_set *set, const char *summary,
 		   uint64_t wait_ms)
 {
-	struct manager_commit_request request = commit_of(req, summary, false);
+	struct manager_commit_request request = manager_commit_of(req, summary, false);
 	struct waiting *w = bh_alloc(sizeof(*w));
 	struct bh_diag diag = {};
 	int r;
@@ -314,7 +219,7 @@ static void commit(struct manager_request *req, struct bh_policy_set *set, const
 	w->begun_ns = bh_time_mono_ns();
 	r = manager_commit(&request, set, &w->result, &diag);
 	if (r != 0) {
-		refuse_commit(req, r, &diag, &w->result);
+		manager_commit_refuse(req, r, &diag, &w->result);
 		return;
 	}
 	manager_request_detail(req, "revision %u: %s", w->result.revision, summary);
@@ -336,7 +241,7 @@ static void commit(struct manager_request *req, struct bh_policy_set *set, const
 
 static void apply(struct manager_request *req)
 {
-	struct documents d = {};
+	struct manager_documents d = {};
 	struct bh_policy_set *documents = NULL;
 	BH_FREE char *summary = NULL;
 	uint64_t wait_ms;
@@ -344,8 +249,8 @@ static void apply(struct manager_request *req)
 	if (manager_request_wait(req, &wait_ms) < 0) {
 		return;
 	}
-	if (take_documents(req, &d)) {
-		documents = parse_documents(req, &d);
+	if (manager_documents_take(req, &d)) {
+		documents = manager_documents_parse(req, &d);
 	}
 	if (documents) {
 		summary = bh_asprintf("apply %s%s", d.file, d.prune ? " (prune)" : "");
@@ -356,55 +261,6 @@ static void apply(struct manager_request *req)
 		bh_policy_set_free(documents);
 	}
 	json_decref(d.owner);
-}
-
-static json_t *effect_of(struct manager_request *req, const struct bh_policy_set *set)
-{
-	struct manager_distribute *dist = req->parts->dist;
-	struct bh_policy_compiler *from =
-		manager_distribute_compiler(dist, manager_rulebook_set(req->parts->book));
-	struct bh_policy_compiler *to = manager_distribute_compiler(dist, set);
-	json_t *effect = NULL;
-
-	if (bh_policy_diff(from, to, 0, &effect, NULL) < 0) {
-		effect = NULL;
-	}
-	bh_policy_compiler_free(from);
-	bh_policy_compiler_free(to);
-	return effect ? effect : json_null();
-}
-
-static void diff(struct manager_request *req)
-{
-	struct manager_commit_request request = commit_of(req, "", true);
-	struct manager_commit_result result = {};
-	struct bh_policy_set *documents = NULL, *set, *copy;
-	struct documents d = {};
-	struct bh_diag diag = {};
-	int r;
-
-	if (take_documents(req, &d)) {
-		documents = parse_documents(req, &d);
-	}
-	json_decref(d.owner);
-	d.owner = NULL;
-	if (!documents) {
-		return;
-	}
-	set = manager_commit_merge(manager_rulebook_set(req->parts->book), documents, d.prune);
-	copy = bh_policy_set_copy(set);
-	r = manager_commit(&request, set, &result, &diag);
-	if (r != 0) {
-		refuse_commit(req, r, &diag, &result);
-	} else {
-		manager_reply(req, 200,
-			      json_pack("{s:b, s:O, s:O, s:o}", "changed", result.changed,
-					"changes", result.changes, "hosts", result.hosts, "effect",
-					result.changed ? effect_of(req, copy) : json_null()));
-	}
-	manager_commit_result_done(&result);
-	bh_policy_set_free(copy);
-	bh_policy_set_free(documents);
 }
 
 static void delete_policy(struct manager_request *req)
@@ -656,7 +512,7 @@ const struct manager_route manager_routes_policies[] = {
 	{"GET", "policies/*/*", get_policy, 0, NULL},
 	{"DELETE", "policies/*/*", delete_policy, API_AUDIT, "policy.delete", "wait"},
 	{"POST", "policies:check", check, 0, NULL, "file tenant prune"},
-	{"POST", "policies:diff", diff, 0, NULL, "file tenant prune"},
+	{"POST", "policies:diff", manager_policies_diff, 0, NULL, "file tenant prune"},
 	{"POST", "policies:apply", apply, API_AUDIT, "policy.apply", "file tenant prune wait"},
 	{"GET", "policies:explain", explain, 0, NULL, "from to port"},
 	{"GET", "revisions", list_revisions, 0, NULL, "limit before"},

@@ -11,6 +11,8 @@
 #include <sys/statvfs.h>
 #include <utlist.h>
 
+#define QUERY_MS 10000
+
 static json_t *time_json(uint64_t wall_ns)
 {
 	char text[BH_TIME_TEXT_SIZE];
@@ -351,7 +353,7 @@ static void query_host(struct manager_request *req)
 	body = json_object();
 	MHD_get_connection_values(req->connection, MHD_GET_ARGUMENT_KIND, copy_argument, body);
 	manager_request_later(req);
-	manager_link_query(req->parts->link, host->name, body, on_query, req);
+	manager_link_query(req->parts->link, host->name, body, QUERY_MS, on_query, req);
 }
 
 const struct manager_route manager_routes_status[] = {

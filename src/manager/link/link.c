@@ -13,7 +13,6 @@
 #define APPLY_MS  10000
 #define PART_MS	  2000
 #define PING_MS	  5000
-#define QUERY_MS  10000
 #define BIRTH_MS  8000
 
 BH_COUNTER(link_requests, "requests of hosts");
@@ -160,14 +159,14 @@ struct manager_carrier manager_link_carrier(struct manager_link *link)
 }
 
 void manager_link_query(struct manager_link *link, const char *host, json_t *body,
-			bh_bus_reply_fn *fn, void *arg)
+			uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg)
 {
 	BH_JSON json_t *owned = body;
 	struct bh_bus_msg msg = {.json = owned};
 	char subject[BH_SUBJECT_SIZE];
 
 	json_object_set_new(owned, "type", json_string("query"));
-	bh_bus_request(link->bus, bh_subject_cmd(host, subject), &msg, QUERY_MS, fn, arg);
+	bh_bus_request(link->bus, bh_subject_cmd(host, subject), &msg, timeout_ms, fn, arg);
 }
 
 /* ---- from hosts ---- */
@@ -359,8 +358,8 @@ static void on_renew(struct manager_link *link, struct manager_host *host,
 		return;
 	}
 	bh_log(BH_LOG_INFO, "link", "host %s has a new certificate", host->name);
-	bh_bus_reply(req, json_pack("{s:s, s:s}", "cert", cert, "ca",
-				    manager_enroll_ca(link->enroll)));
+	bh_bus_reply(req,
+		     json_pack("{s:s, s:s}", "cert", cert, "ca", manager_enroll_ca(link->enroll)));
 }
 
 /* Requests but hello belong to the session and are newer than what came before. After a restart of
@@ -386,11 +385,8 @@ static const struct {
 	void (*fn)(struct manager_link *link, struct manager_host *host, struct bh_bus_request *req,
 		   const json_t *json);
 } handlers[] = {
-	{"inventory", on_inventory},
-	{"birth", on_birth},
-	{"learned", on_learned},
-	{"resync", on_resync},
-	{"renew", on_renew},
+	{"inventory", on_inventory}, {"birth", on_birth}, {"learned", on_learned},
+	{"resync", on_resync},	     {"renew", on_renew},
 };
 
 static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)

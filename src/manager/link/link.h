@@ -23,6 +23,6 @@ void manager_link_serve(struct manager_link *link, struct manager_distribute *di
 void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll);
 /* Sends a query to a host. body is owned by the callee. */
 void manager_link_query(struct manager_link *link, const char *host, json_t *body,
-			bh_bus_reply_fn *fn, void *arg);
+			uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg);
 
 #endif
