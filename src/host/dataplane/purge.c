@@ -7,6 +7,7 @@
 #include "host/dataplane/internal.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -124,8 +125,10 @@ static int remove_one(const char *pin_dir, struct bh_diag *diag)
 int hostd_dp_remove(const char *pin_dir, struct bh_diag *diag)
 {
 	char other[PATH_MAX];
-	int r = remove_one(pin_dir, diag);
+	int r;
 
+	libbpf_set_print(NULL); /* we return errors, it prints them */
+	r = remove_one(pin_dir, diag);
 	while (!r && dp_upgrade_find(pin_dir, other)) {
 		r = remove_one(other, diag);
 	}
