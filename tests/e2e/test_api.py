@@ -528,7 +528,9 @@ def test_check_diff_and_json_bodies(m):
     answer = m.post("policies:check", {"documents": POLICY.replace(", tenant: t0", ""), "tenant": "t1"})
     assert answer.json["policies"][0]["tenant"] == "t1"
     answer = m.post("policies:diff", {"documents": POLICY, "file": "x.yaml"}).json
+    text = answer["changes"][0].pop("text")
     assert answer["changed"] and answer["changes"] == [{"tenant": "t0", "name": "db", "change": "added"}]
+    assert "+  name: db\n" in text and all(line[0] == "+" for line in text.splitlines())
     assert answer["hosts"] and all(h["records"] > 0 for h in answer["hosts"])
     assert m.get("policies/t0/db").status == 404  # it was a preview
     assert m.get("status").json["in_sync"]
