@@ -280,6 +280,8 @@ def main(argv):
         return 0
     if verb == "status":
         return status()
+    if not os.path.isdir(f"{util.LAB_DIR}/{NAME}"):
+        raise util.LabError("no demo runs; ./demo starts it")
     if verb == "sh":
         return shell(args)
     done = subprocess.run(Lab.attach(NAME).manager.argv(manager.program("bulkhead"), *args), check=False)
