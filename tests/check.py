@@ -267,6 +267,7 @@ def main():
         print(f"check: another ./check, or the start of a ./demo, runs in {ROOT}; wait for it or end it",
               file=sys.stderr)
         return 2
+    os.environ["BULKHEAD_CHECK"] = ROOT  # for a ./demo that a test starts
     for number in SIGNALS:
         signal.signal(number, interrupt)
     tally = Tally()

@@ -83,7 +83,7 @@ def assert_judged(host):
     vms = {vm["name"]: vm for vm in bulkhead(host, "vm list")["items"]}
     assert set(vms) == {"web", "db"}
     assert all(nic["protected"] for vm in vms.values() for nic in vm["nics"]), vms
-    assert connects(host, 3306)
+    host.wait("db to serve", CONNECT.format(port=3306))  # its programs may still be starting
     assert not connects(host, 22)
 
 

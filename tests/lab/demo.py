@@ -185,6 +185,8 @@ def spoof_table(lab):
 
 def lock_checkout():
     """Held until the start is through: ./check builds in the same folder, and another start would end this one."""
+    if os.environ.get("BULKHEAD_CHECK") == util.ROOT:
+        return  # a test of the ./check that holds it
     lock = os.open(util.ROOT, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
