@@ -200,6 +200,7 @@ __weak int bh_guard_nd(struct __sk_buff *skb)
 			return BH_REASON_DROP_MALFORMED;
 		}
 		if ((p->icmp_type == BH_ND_NA || nowhere) && !any && !bh_guard_owns6(p, &target)) {
+			p->src = target; /* the record names what was claimed */
 			return BH_REASON_DROP_SPOOF_ND;
 		}
 		if (p->icmp_type == BH_ND_NA && nowhere) {

@@ -2,6 +2,7 @@
 /* What a NIC may say about itself, what is delivered to it, marks, VLANs. DHCP: test_dhcp.c. */
 #include "kit.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
@@ -209,6 +210,15 @@ static void honest_nd_passes(void **state)
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 }
 
+/* The record of the last frame names this as the address that was claimed. */
+static void assert_claimed(struct kit *kit, const char *text)
+{
+	struct in6_addr claimed;
+
+	assert_int_equal(inet_pton(AF_INET6, text, &claimed), 1);
+	assert_memory_equal(kit_event(kit, BH_FLOW_GUARD)->src, &claimed, sizeof(claimed));
+}
+
 static void lying_nd_does_not(void **state)
 {
 	struct kit *kit = *state;
@@ -217,6 +227,7 @@ static void lying_nd_does_not(void **state)
 	ND(&f, .src = "fd00::1", .dst = "fd00::2", .target = "fd00::fe", .type = 136, .option = 2,
 	   .mac = kit_mac[1]);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
+	assert_claimed(kit, "fd00::fe");
 	ND(&f, .src = "fd00::1", .dst = "fd00::2", .target = "fd00::1", .type = 136, .option = 2,
 	   .mac = stranger);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
@@ -227,6 +238,7 @@ static void lying_nd_does_not(void **state)
 	assert_reason(kit, 1, DROP_SPOOF_IP6, kit_send(kit, 1, &f));
 	ND(&f, .src = "::", .dst = "ff02::1:ff00:2", .target = "fd00::2", .type = 135);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
+	assert_claimed(kit, "fd00::2");
 	ND(&f, .src = "fd00::1", .dst = "fd00::2", .target = "fd00::1", .type = 136, .ttl = 64);
 	assert_reason(kit, 1, DROP_SPOOF_ND, kit_send(kit, 1, &f));
 	ND(&f, .src = LL1, .dst = "ff02::2", .type = 133, .option = 1, .mac = stranger);
