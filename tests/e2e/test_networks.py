@@ -111,6 +111,53 @@ spec:
     assert not nat_guest.ping("192.0.2.1", timeout_ms=800)
 
 
+WITHOUT_NAT = """<network><name>{name}</name>{forward}<bridge name='vb-{name}' stp='off' delay='0'/>
+<dns><host ip='10.91.7.1'><hostname>gateway.lab</hostname></host></dns>
+<ip address='10.91.7.1' netmask='255.255.255.0'><dhcp><range start='10.91.7.100' end='10.91.7.150'/></dhcp></ip>
+</network>"""
+
+
+@pytest.fixture(params=["route", "open", "isolated"])
+def network_without_nat(world, request):
+    """A libvirt network whose addresses the world routes to (or that has no way out); its name."""
+    host, name = world.host(1), request.param
+    if world.nat_missing:
+        pytest.skip(f"libvirt's networks cannot start here: {world.nat_missing}")
+    forward = "" if name == "isolated" else f"<forward mode='{name}'/>"
+    util.write(f"{host.dir}/{name}.xml", WITHOUT_NAT.format(name=name, forward=forward))
+    host.virsh("net-define", f"{host.dir}/{name}.xml")
+    host.virsh("net-start", name)
+    world.manager.sh(f"ip route replace 10.91.7.0/24 via {host.address}")
+    yield name
+    world.manager.sh("ip route del 10.91.7.0/24")
+    host.virsh("net-destroy", name)
+    host.virsh("net-undefine", name)
+
+
+def world_connects(world, address, port):
+    """From a machine outside of every protected host."""
+    return world.manager.run("timeout", "2", "bash", "-c", f": < /dev/tcp/{address}/{port}", check=False).returncode == 0
+
+
+def test_networks_without_nat(world, network_without_nat, temporary):
+    """DHCP, DNS and gateway come from the host; what is routed is judged both ways."""
+    name = network_without_nat
+    guest = temporary(world.host(1).guest(f"on-{name}", network=name, tenant="shop", labels={"role": "web"}))
+    out = guest.sh("udhcpc -i eth0 -n -q -f -t 8 2>&1")
+    assert "lease of 10.91.7." in out
+    address = out.split("lease of ")[1].split()[0]
+    assert guest.ping("10.91.7.1")
+    assert "Address: 10.91.7.1" in guest.sh("nslookup -type=a gateway.lab 10.91.7.1")
+    nic = world.manager.vm(guest.name)["nics"][0]
+    assert nic["network"] == f"host/h1/net/{name}" and nic["protected"]
+    guest.serve(80, mode="http")
+    guest.serve(22)
+    routed = name != "isolated"
+    assert guest.ping("192.0.2.1", timeout_ms=2000 if routed else 500) == routed
+    assert world_connects(world, address, 80) == routed
+    assert not world_connects(world, address, 22)
+
+
 def test_unprotected_nics_say_why(world, temporary):
     """User-mode networking has no port on the host: shown, with the reason."""
     guest = world.host(1).guest("slirp", tenant="shop", labels={"role": "web"}, birth="open", nics=[UserNic()])

@@ -116,7 +116,11 @@ class Node:
         return [f"/sys/fs/cgroup/{c}/{self.group}" for c in self.controllers]
 
     def _make_groups(self):
-        for path in self._group_paths():
+        paths = self._group_paths()
+        if self.controllers != ["v2"]:
+            # libvirt makes this one with the first domain; two first ones at once take away each other's (9.0)
+            paths += [f"{path}/machine" for path in paths]
+        for path in paths:
             os.makedirs(path, exist_ok=True)
             if "/cpuset/" in path:
                 for name in ("cpuset.cpus", "cpuset.mems"):
