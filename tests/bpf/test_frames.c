@@ -589,7 +589,7 @@ static void noise(void **state)
 				.rank = 1, .rule = 7, .action = BH_ACTION_ALLOW);
 		}
 	}
-	for (int round = 0; round < 60000; round++) {
+	for (int round = 0; round < 20000; round++) {
 		bool v6 = round & 1, ext = round & 2;
 
 		KIT_FRAME(&f, .src = v6 ? "fd00::1" : "10.0.0.1",
