@@ -34,6 +34,7 @@ struct hostd_config {
 	BH_VEC(char *) uplinks; /* shell patterns of device names */
 	BH_VEC(struct hostd_net_name) networks;
 	uint64_t birth_timeout_s;
+	uint64_t migrate_timeout_s;
 	bool refuse_unprotected;
 	uint64_t spool_max_bytes;
 	uint64_t ct_per_nic, reject_pps, event_pps;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libvirt's hook for Bulkhead: holds a VM's start at `start begin`, when its taps exist and QEMU
- * does not run yet, until hostd says that its NICs are protected. Fails closed: no answer, no
- * start, except for a VM whose metadata says birth="open", and on a machine that never was enrolled
- * and has no hostd: to install Bulkhead alone takes nothing away. At the other stages it only tells
- * hostd to look again and never fails, because libvirt would stop a running VM for it.
+ * does not run yet, until hostd says that its NICs are protected; at `migrate begin` and `restore
+ * begin` it holds a VM that comes with memory, until hostd says that its security is here (the
+ * sender of a refused one goes on running it). Fails closed: no answer, no start, except for a VM
+ * whose metadata says birth="open", and on a machine that never was enrolled and has no hostd: to
+ * install Bulkhead alone takes nothing away. At the other stages it only tells hostd to look again
+ * and never fails, because libvirt would stop a running VM for it.
  *
  * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it
  * writes to standard error reaches whoever started the VM.
@@ -14,6 +16,7 @@
 #include "base/json.h"
 #include "base/util.h"
 #include "host/config.h"
+#include "host/platform/clients.h"
 #include "host/platform/domxml.h"
 #include "version.h"
 
@@ -23,14 +26,46 @@
 
 #define NOTIFY_MS  1000
 #define TIMEOUT_MS 10000 /* without a configuration that says otherwise */
+#define MIGRATE_MS 20000 /* likewise */
+#define CLIENTS_MS 1000	 /* for the admin interface of libvirt's daemon */
 #define BIRTHS_MAX (1u << 20)
 
 /* What libvirt passes on of a hook's words: its own message around them has at most 1023 bytes. */
 #define SAID_MAX 780
 
+/* What a stage holds, and what is said about it. */
+struct stage {
+	const char *op;	     /* of libvirt */
+	const char *ctl;     /* of hostd's control socket */
+	const char *why;     /* its member for `migrate` */
+	const char *refused; /* VM NAME ... */
+	const char *opened;
+	const char *let;   /* To let it ... */
+	const char *scope; /* where `virsh metadata` writes */
+	const char *after;
+};
+static const struct stage stages[] = {
+	{"start", "birth", NULL, "does not start", "starts", "start", "--config", ""},
+	{"migrate", "migrate", "live", "does not come to this host", "comes", "come",
+	 "--live --config", " where it runs"},
+	{"restore", "migrate", "restore", "is not restored", "is restored", "start", "--config",
+	 ", and start it without its memory"},
+};
+
+static const struct stage *stage_of(const char *op, const char *sub)
+{
+	for (size_t i = 0; i < BH_ARRAY_SIZE(stages) && !strcmp(sub, "begin"); i++) {
+		if (!strcmp(stages[i].op, op)) {
+			return &stages[i];
+		}
+	}
+	return NULL;
+}
+
 /* The way past us that needs neither hostd nor the manager, as one command that loses nothing of
  * the metadata; where that does not fit into `room` bytes, as words. Owned. */
-static char *way_out(const char *xml, const struct hostd_vm *vm, size_t room)
+static char *way_out(const struct stage *stage, const char *xml, const struct hostd_vm *vm,
+		     size_t room)
 {
 	const char *connect = !strcmp(vm->type, "lxc") ? "-c lxc:/// " : "";
 	BH_FREE char *element = NULL;
@@ -40,14 +75,14 @@ static char *way_out(const char *xml, const struct hostd_vm *vm, size_t room)
 	bh_uuid_format(vm->uuid, uuid); /* a name may hold anything */
 	if (hostd_domxml_open(xml, strlen(xml), &element, NULL) == 0 && element) {
 		command = bh_asprintf("virsh %smetadata %s " HOSTD_XML_NS
-				      " --key bulkhead --config --set '%s'",
-				      connect, uuid, element);
+				      " --key bulkhead %s --set '%s'%s",
+				      connect, uuid, stage->scope, element, stage->after);
 		if (strlen(command) <= room) {
 			return bh_steal(&command);
 		}
 	}
-	return bh_asprintf("virsh %sedit %s, and write birth=\"open\" into <bulkhead:vm ...>",
-			   connect, uuid);
+	return bh_asprintf("virsh %sedit %s, and write birth=\"open\" into <bulkhead:vm ...>%s",
+			   connect, uuid, stage->after);
 }
 
 /* Only a state folder that can be looked into and holds no identity says so. */
@@ -58,10 +93,10 @@ static bool never_enrolled(const char *state_dir)
 	return path && access(path, F_OK) != 0 && errno == ENOENT;
 }
 
-static void refuse(const char *xml, const struct hostd_vm *vm, int err, int timeout_ms,
-		   const char *reason)
+static void refuse(const struct stage *stage, const char *xml, const struct hostd_vm *vm, int err,
+		   int timeout_ms, const char *reason)
 {
-	static const char frame[] = "bulkhead: %s. To let it start unprotected: %s%s\n";
+	static const char frame[] = "bulkhead: %s. To let it %s unprotected: %s%s\n";
 	BH_FREE char *why = NULL;
 	BH_FREE char *way = NULL;
 	BH_FREE char *by_api = bh_strdup("");
@@ -69,34 +104,73 @@ static void refuse(const char *xml, const struct hostd_vm *vm, int err, int time
 
 	if (err == -ECONNREFUSED || err == -ENOENT) {
 		why = bh_asprintf("hostd is not running on this host, so VM %s can't be protected "
-				  "and does not start; start it (systemctl start bulkhead-hostd)",
-				  vm->name);
+				  "and %s; start it (systemctl start bulkhead-hostd)",
+				  vm->name, stage->refused);
 	} else if (err == -ETIMEDOUT) {
-		why = bh_asprintf("hostd did not answer within %d s, so VM %s does not start; see "
+		why = bh_asprintf("hostd did not answer within %d s, so VM %s %s; see "
 				  "`bulkhead debug host status` and the log of bulkhead-hostd",
-				  timeout_ms / 1000, vm->name);
+				  timeout_ms / 1000, vm->name, stage->refused);
 	} else {
-		why = bh_asprintf("VM %s does not start: %s", vm->name, reason);
-		free(by_api);
-		by_api = bh_asprintf("`bulkhead vm birth %s open`, and without the manager: ",
-				     vm->name);
+		why = bh_asprintf("VM %s %s: %s", vm->name, stage->refused, reason);
+		if (!stage->why) {
+			free(by_api);
+			by_api = bh_asprintf("`bulkhead vm birth %s open`, and without the "
+					     "manager: ",
+					     vm->name);
+		}
 	}
-	used = strlen(why) + strlen(by_api) + strlen(frame);
-	way = way_out(xml, vm, used < SAID_MAX ? SAID_MAX - used : 0);
-	fprintf(stderr, frame, why, by_api, way);
+	used = strlen(why) + strlen(by_api) + strlen(frame) + strlen(stage->let);
+	way = way_out(stage, xml, vm, used < SAID_MAX ? SAID_MAX - used : 0);
+	fprintf(stderr, frame, why, stage->let, by_api, way);
 }
 
-static int hold(const struct hostd_config *config, const char *sock, const char *xml,
-		const struct hostd_vm *vm)
+/* The daemon that called us: "libvirtd", "virtqemud", ... */
+static const char *caller(char *buf, size_t size)
 {
-	int timeout_ms = config->birth_timeout_s ? (int)config->birth_timeout_s * 1000 : TIMEOUT_MS;
+	BH_FREE char *path = bh_asprintf("/proc/%d/comm", (int)getppid());
+	BH_FREE char *comm = NULL;
+	size_t len = 0;
+
+	if (bh_file_read(path, 64, &comm, &len, NULL) < 0) {
+		return NULL;
+	}
+	comm[strcspn(comm, "\n")] = '\0';
+	snprintf(buf, size, "%s", comm);
+	return !strcmp(buf, "libvirtd") || !strncmp(buf, "virt", 4) ? buf : NULL;
+}
+
+static json_t *request_of(const struct stage *stage, const char *sock, const char *xml)
+{
+	json_t *request = json_pack("{s:s, s:s}", "op", stage->ctl, "xml", xml);
+	char daemon[32];
+
+	if (stage->why) {
+		json_object_set_new(request, "why", json_string(stage->why));
+		json_object_set_new(request, "by",
+				    hostd_clients_list(caller(daemon, sizeof(daemon)),
+						       hostd_clients_listener(sock), CLIENTS_MS));
+	}
+	return request;
+}
+
+static int timeout_of(const struct stage *stage, const struct hostd_config *config)
+{
+	uint64_t s = stage->why ? config->migrate_timeout_s : config->birth_timeout_s;
+
+	return s ? (int)s * 1000 : stage->why ? MIGRATE_MS : TIMEOUT_MS;
+}
+
+static int hold(const struct stage *stage, const struct hostd_config *config, const char *sock,
+		const char *xml, const struct hostd_vm *vm)
+{
+	int timeout_ms = timeout_of(stage, config);
 	BH_FREE char *reduced = NULL;
 	json_t *request, *reply = NULL;
 	struct bh_diag diag = {};
 	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
 
 	if (!err) {
-		request = json_pack("{s:s, s:s}", "op", "birth", "xml", reduced);
+		request = request_of(stage, sock, reduced);
 		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
 		json_decref(request);
 		json_decref(reply);
@@ -105,18 +179,18 @@ static int hold(const struct hostd_config *config, const char *sock, const char 
 		return 0;
 	}
 	if (vm->birth_open) {
-		fprintf(stderr, "bulkhead: VM %s starts unprotected (birth=open): %s\n", vm->name,
-			diag.text);
+		fprintf(stderr, "bulkhead: VM %s %s unprotected (birth=open): %s\n", vm->name,
+			stage->opened, diag.text);
 		return 0;
 	}
 	if ((err == -ECONNREFUSED || err == -ENOENT) && never_enrolled(config->state_dir)) {
 		fprintf(stderr,
-			"bulkhead: this host is not enrolled (bulkhead host enroll), VM %s starts "
+			"bulkhead: this host is not enrolled (bulkhead host enroll), VM %s %s "
 			"unprotected\n",
-			vm->name);
+			vm->name, stage->opened);
 		return 0;
 	}
-	refuse(xml, vm, err, timeout_ms, diag.text);
+	refuse(stage, xml, vm, err, timeout_ms, diag.text);
 	return 1;
 }
 
@@ -160,7 +234,7 @@ static int run(const char *config_path, const char *op, const char *sub)
 	struct bh_diag diag = {};
 	size_t size = 0;
 	int result = 0;
-	bool start = !strcmp(op, "start") && !strcmp(sub, "begin");
+	const struct stage *stage = stage_of(op, sub);
 
 	if (hostd_config_load(config_path, false, &config, &diag) == 0) {
 		sock = bh_asprintf("%s/hostd.sock", config.run_dir);
@@ -170,15 +244,15 @@ static int run(const char *config_path, const char *op, const char *sub)
 	}
 	if (bh_file_read("-", HOSTD_XML_MAX, &xml, &size, &diag) < 0 ||
 	    hostd_domxml_parse(xml, size, &vm, &diag) < 0) {
-		if (start) {
-			fprintf(stderr, "bulkhead: the VM does not start: %s\n", diag.text);
+		if (stage) {
+			fprintf(stderr, "bulkhead: the VM %s: %s\n", stage->refused, diag.text);
 			result = 1;
 		}
-	} else if (start) {
+	} else if (stage) {
 		if (config.state_dir) {
 			read_births(&config, &vm);
 		}
-		result = hold(&config, sock, xml, &vm);
+		result = hold(stage, &config, sock, xml, &vm);
 	} else if (!strcmp(sub, "end") && (!strcmp(op, "stopped") || !strcmp(op, "release"))) {
 		notify(sock, &vm, "ended");
 	} else if (!strcmp(op, "started")) {

@@ -6,6 +6,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <cmocka.h>
 
@@ -157,7 +159,7 @@ static void test_birth_by_api(void **state)
 static void test_other_stages_never_fail(void **state)
 {
 	static const char *const stages[] = {"prepare begin",	"started begin", "stopped end",
-					     "release end",	"migrate begin", "restore begin",
+					     "release end",	"migrate end",	 "restore end",
 					     "reconnect begin", "attach begin"};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(stages); i++) {
@@ -176,6 +178,113 @@ static void test_junk_does_not_start(void **state)
 
 	assert_int_equal(run("<domain>", "start begin", &err), 1);
 	assert_non_null(strstr(err, "bulkhead: "));
+}
+
+/* Answers one request on hostd's socket and keeps it in the file `asked`. */
+static pid_t hostd_once(const char *answer)
+{
+	BH_FREE char *sock = bh_asprintf("%s/hostd.sock", dir);
+	BH_FREE char *asked = bh_asprintf("%s/asked", dir);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char buf[65536];
+	size_t got = 0;
+	pid_t pid;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", sock);
+	unlink(sock);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	pid = fork();
+	if (pid) {
+		close(fd);
+		return pid;
+	}
+	alarm(20);
+	while (!memchr(buf, '\n', got)) { /* who only looks who listens says nothing */
+		int client = accept(fd, NULL, NULL);
+		ssize_t n;
+
+		got = 0;
+		while (!memchr(buf, '\n', got) &&
+		       (n = read(client, buf + got, sizeof(buf) - got)) > 0) {
+			got += (size_t)n;
+		}
+		if (memchr(buf, '\n', got)) {
+			_exit(bh_file_replace(asked, buf, got, 0600, NULL) != 0 ||
+			      write(client, answer, strlen(answer)) < 0);
+		}
+		close(client);
+	}
+	_exit(1);
+}
+
+/* A VM that comes with its memory is held like one that boots, and the question says from where,
+ * and who is connected to libvirt. */
+static void arrives(const char *stage, const char *why, const char *let)
+{
+	static const char no[] = "{\"ok\": false, \"error\": \"host h2 is in maintenance\"}\n";
+	BH_FREE char *xml = domain("");
+	BH_FREE char *open = domain(" birth='open'");
+	BH_FREE char *sock = bh_asprintf("%s/hostd.sock", dir);
+	BH_FREE char *asked_path = bh_asprintf("%s/asked", dir);
+	BH_FREE char *asked = NULL;
+	BH_FREE char *err = NULL;
+	BH_FREE char *expected = bh_asprintf("\"why\":\"%s\"", why);
+	size_t size;
+	int status;
+
+	assert_int_equal(run(xml, stage, &err), 1);
+	assert_non_null(strstr(err, "hostd is not running"));
+	assert_non_null(strstr(err, let));
+	free(bh_steal(&err));
+	assert_int_equal(run("<domain>", stage, &err), 1);
+	free(bh_steal(&err));
+	assert_int_equal(run(open, stage, &err), 0);
+	assert_non_null(strstr(err, "unprotected"));
+	free(bh_steal(&err));
+
+	pid_t pid = hostd_once(no);
+
+	assert_int_equal(run(xml, stage, &err), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_non_null(strstr(err, "host h2 is in maintenance"));
+	assert_ptr_equal(strchr(err, '\n'), err + strlen(err) - 1);
+	free(bh_steal(&err));
+	assert_int_equal(bh_file_read(asked_path, 65536, &asked, &size, NULL), 0);
+	assert_non_null(strstr(asked, "\"op\":\"migrate\""));
+	assert_non_null(strstr(asked, expected));
+	assert_non_null(strstr(asked, "\"by\":["));
+
+	pid = hostd_once("{\"ok\": true}\n");
+	assert_int_equal(run(xml, stage, &err), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_string_equal(err, "");
+	unlink(sock);
+}
+
+static void test_migration(void **state)
+{
+	arrives("migrate begin", "live", "does not come to this host");
+}
+
+static void test_restore(void **state)
+{
+	arrives("restore begin", "restore", "is not restored");
+}
+
+/* A machine that never was enrolled takes in whatever comes. */
+static void test_not_enrolled_arrives(void **state)
+{
+	BH_FREE char *path = bh_asprintf("%s/state/host.json", dir);
+	BH_FREE char *xml = domain("");
+	BH_FREE char *err = NULL;
+
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(run(xml, "migrate begin", &err), 0);
+	assert_non_null(strstr(err, "not enrolled"));
+	assert_int_equal(bh_file_replace(path, "{}", 2, 0600, NULL), 0);
 }
 
 static int setup(void **state)
@@ -214,6 +323,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_birth_by_api),
 		cmocka_unit_test(test_other_stages_never_fail),
 		cmocka_unit_test(test_junk_does_not_start),
+		cmocka_unit_test(test_migration),
+		cmocka_unit_test(test_restore),
+		cmocka_unit_test(test_not_enrolled_arrives),
 	};
 
 	if (argc < 2) {
