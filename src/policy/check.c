@@ -287,6 +287,22 @@ static void check_against_universe(struct checking *c, const struct bh_policy_se
 	}
 }
 
+static void check_effect(struct checking *c, const struct bh_policy *policy)
+{
+	const struct policy_travel *t = &policy->travel;
+	bool judges = policy->directions || policy->permit || policy->vlan_count;
+
+	if (!judges && policy->quarantine) {
+		warn(c, policy, policy->line,
+		     "`quarantine: true` has no effect: there is neither a rule nor a right that "
+		     "could hold there");
+	} else if (!judges && !t->hosts && !t->without_manager && !t->rollback) {
+		warn(c, policy, policy->line,
+		     "has no effect: neither rules nor `directions`, `permit`, `vlans`, "
+		     "`placement`, `migration` or `rollback`");
+	}
+}
+
 size_t bh_policy_check(const struct bh_policy_set *set, const struct bh_policy_universe *universe,
 		       bh_policy_warning_fn *fn, void *arg)
 {
@@ -295,10 +311,7 @@ size_t bh_policy_check(const struct bh_policy_set *set, const struct bh_policy_u
 	for (size_t i = 0; i < bh_policy_set_count(set) && c.count < WARNINGS_MAX; i++) {
 		const struct bh_policy *policy = bh_policy_set_at(set, i);
 
-		if (!policy->directions && !policy->permit && !policy->vlan_count) {
-			warn(&c, policy, policy->line,
-			     "has no effect: neither rules nor `directions`, `permit` or `vlans`");
-		}
+		check_effect(&c, policy);
 		check_shadows(&c, policy, BH_POLICY_EGRESS);
 		check_shadows(&c, policy, BH_POLICY_INGRESS);
 		if (universe) {

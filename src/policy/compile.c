@@ -42,6 +42,13 @@ static void build_done(struct build *b)
 }
 
 /* ---- 1. which rules, in which order ---- */
+/* In quarantine only what forbids holds, and what its policy wants to hold there. */
+static bool holds(const struct build *b, const struct bh_policy *policy,
+		  const struct policy_rule *rule)
+{
+	return !b->self->quarantined || policy->quarantine || rule->action != BH_POLICY_ALLOW;
+}
+
 static void add_tier(struct build *b, const policy_list *policies, enum bh_policy_tier tier)
 {
 	const struct bh_policy_compile_options *o = &b->compiler->options;
@@ -53,8 +60,12 @@ static void add_tier(struct build *b, const policy_list *policies, enum bh_polic
 			continue;
 		}
 		for (size_t i = 0; i < p->rule_count[b->dir]; i++) {
-			struct judged *j = bh_vec_push(&b->rules);
+			struct judged *j;
 
+			if (!holds(b, p, &p->rules[b->dir][i])) {
+				continue;
+			}
+			j = bh_vec_push(&b->rules);
 			j->rule = &p->rules[b->dir][i];
 			j->rank = (uint32_t)b->rules.count;
 			j->number = o->rule_fn ? o->rule_fn(p, b->dir, i, o->rule_arg)
@@ -69,7 +80,10 @@ static void add_builtins(struct build *b)
 	const struct policy_builtin *list = policy_builtins(&count);
 
 	for (size_t i = 0; i < count; i++) {
-		if (list[i].dir == b->dir) {
+		bool lives = !b->self->quarantined || list[i].rule == BH_POLICY_RULE_DHCP ||
+			     list[i].rule == BH_POLICY_RULE_DHCPV6;
+
+		if (list[i].dir == b->dir && lives) {
 			struct judged *j = bh_vec_push(&b->rules);
 
 			j->builtin = &list[i];
@@ -98,6 +112,10 @@ static void add_rules(struct build *b)
 		add_tier(b, &policies, BH_POLICY_TIER_DEFAULT);
 		b->default_rule = BH_POLICY_RULE_PROVIDER_DEFAULT;
 		b->default_action = b->compiler->options.provider_default;
+	}
+	if (b->self->quarantined) {
+		b->default_rule = BH_POLICY_RULE_QUARANTINE;
+		b->default_action = BH_POLICY_DENY;
 	}
 	bh_vec_done(&policies);
 }

@@ -84,21 +84,6 @@ static void index_policy(struct bh_policy_compiler *c, const struct bh_policy *p
 	}
 }
 
-static int compare_judgement(const void *a, const void *b)
-{
-	const struct bh_policy *x = *(const struct bh_policy *const *)a;
-	const struct bh_policy *y = *(const struct bh_policy *const *)b;
-	int r = (int)x->tier - (int)y->tier;
-
-	if (!r) {
-		r = (x->order > y->order) - (x->order < y->order);
-	}
-	if (!r) {
-		r = strcmp(x->name, y->name);
-	}
-	return r ? r : strcmp(x->tenant, y->tenant);
-}
-
 struct bh_policy_compiler *bh_policy_compiler_new(const struct bh_policy_set *set,
 						  const struct bh_policy_universe *universe,
 						  const struct bh_policy_compile_options *options)
@@ -119,7 +104,7 @@ struct bh_policy_compiler *bh_policy_compiler_new(const struct bh_policy_set *se
 		*bh_vec_push(&c->order) = bh_policy_set_at(set, i);
 	}
 	if (c->order.count) {
-		qsort(c->order.items, c->order.count, sizeof(c->order.items[0]), compare_judgement);
+		qsort(c->order.items, c->order.count, sizeof(c->order.items[0]), policy_judgement_compare);
 	}
 	for (size_t i = 0; i < c->order.count; i++) {
 		index_policy(c, c->order.items[i], (uint32_t)i);
@@ -299,7 +284,7 @@ void bh_policy_affected(const struct bh_policy_set *from, const struct bh_policy
 		const struct bh_policy *old = bh_policy_set_at(from, i);
 		const struct bh_policy *new = bh_policy_set_get(to, old->tenant, old->name);
 
-		if (new != old && (!new || strcmp(new->canonical, old->canonical) != 0)) {
+		if (new != old && (!new || !policy_judge_alike(new, old))) {
 			add_selected(universe, old, &ids);
 		}
 	}
@@ -307,7 +292,7 @@ void bh_policy_affected(const struct bh_policy_set *from, const struct bh_policy
 		const struct bh_policy *new = bh_policy_set_at(to, i);
 		const struct bh_policy *old = bh_policy_set_get(from, new->tenant, new->name);
 
-		if (new != old && (!old || strcmp(new->canonical, old->canonical) != 0)) {
+		if (new != old && (!old || !policy_judge_alike(new, old))) {
 			add_selected(universe, new, &ids);
 		}
 	}

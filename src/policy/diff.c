@@ -75,6 +75,7 @@ static void add_to_group(struct diff *d, const struct policy_identity *self)
 
 	bh_wbuf_init(&key, 0);
 	bh_wbuf_u32(&key, self->tenant->number);
+	bh_wbuf_u8(&key, self->quarantined);
 	for (int i = 0; i < 2; i++) {
 		policy_compiler_applicable(d->compilers[i], self, &lists[i]);
 		bh_wbuf_u32(&key, (uint32_t)lists[i].count);
@@ -475,6 +476,7 @@ static void put_identity(const struct policy_identity *identity, struct bh_wbuf 
 			comma = ",";
 		}
 	}
+	bh_wbuf_str(w, identity->quarantined ? " (in quarantine)" : "");
 }
 
 static void add_peer_texts(const struct diff *d, const struct probe *probe, json_t *list)

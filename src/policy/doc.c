@@ -103,6 +103,8 @@ const char *bh_policy_builtin_text(uint32_t rule)
 		return "built in: ping to the host";
 	case BH_POLICY_RULE_DHCPV6:
 		return "built in: DHCPv6 client";
+	case BH_POLICY_RULE_QUARANTINE:
+		return "in quarantine: no policy allows this there";
 	default:
 		return NULL;
 	}
@@ -127,6 +129,21 @@ int policy_label_compare(const void *a, const void *b)
 int policy_string_compare(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int policy_judgement_compare(const void *a, const void *b)
+{
+	const struct bh_policy *x = *(const struct bh_policy *const *)a;
+	const struct bh_policy *y = *(const struct bh_policy *const *)b;
+	int r = (int)x->tier - (int)y->tier;
+
+	if (!r) {
+		r = (x->order > y->order) - (x->order < y->order);
+	}
+	if (!r) {
+		r = strcmp(x->name, y->name);
+	}
+	return r ? r : strcmp(x->tenant, y->tenant);
 }
 
 /* ---- life ---- */

@@ -82,6 +82,16 @@ struct policy_rule {
 	unsigned int line;
 };
 
+/* Where VMs may run, how they move, what happens when they come back: nothing of it is about
+ * packets. */
+enum policy_said { POLICY_UNSAID, POLICY_NO, POLICY_YES };
+struct policy_travel {
+	struct policy_selector *hosts; /* that may run them; NULL: any */
+	enum policy_said without_manager;
+	enum policy_said rollback; /* quarantine after one */
+	uint32_t release_after_s;  /* 0: never */
+};
+
 struct bh_policy {
 	unsigned int refs;
 	unsigned int line;
@@ -101,6 +111,8 @@ struct bh_policy {
 	struct policy_selector *selector;
 	uint32_t *vlans;
 	size_t vlan_count;
+	struct policy_travel travel;
+	bool quarantine;	      /* its rules and rights hold in quarantine */
 	struct policy_rule *rules[2]; /* by direction */
 	size_t rule_count[2];
 	char *canonical; /* malloc */
@@ -110,7 +122,13 @@ struct bh_policy *policy_new(void);
 /* Makes classes and canonical text; the document is immutable from here on. */
 void policy_seal(struct bh_policy *policy);
 void policy_canonical_print(const struct bh_policy *policy, struct bh_wbuf *w);
+/* Do both say the same about packets? */
+bool policy_judge_alike(const struct bh_policy *a, const struct bh_policy *b);
 void policy_tenant_print(const struct bh_policy_tenant_doc *tenant, struct bh_wbuf *w);
+void policy_selector_print(const struct policy_selector *selector, int indent, struct bh_wbuf *w);
+json_t *policy_selector_json(const struct policy_selector *selector);
+void policy_travel_print(const struct policy_travel *travel, struct bh_wbuf *w);
+void policy_travel_json(const struct policy_travel *travel, json_t *spec);
 /* "role=web,zone in (a, b)", "all VMs" */
 void policy_selector_describe(const struct policy_selector *selector, struct bh_wbuf *w);
 void policy_peer_describe(const struct policy_peer *peer, const char *own_tenant,
@@ -125,6 +143,8 @@ bool policy_walk_peers(const struct bh_policy *policy, policy_peer_fn *fn, const
 int policy_cidr_compare(const void *a, const void *b);
 int policy_label_compare(const void *a, const void *b);
 int policy_string_compare(const void *a, const void *b); /* of const char ** */
+/* The order of judgement, of const struct bh_policy **. */
+int policy_judgement_compare(const void *a, const void *b);
 
 /* ---- matching ---- */
 /* IPv4 prefixes hold IPv4 addresses only, IPv6 prefixes IPv6 ones: ::/0 is not "everything". */
@@ -138,6 +158,8 @@ bool policy_covers_tenant(const struct bh_policy *policy, const char *tenant);
 /* Does the peer of a policy that judges a VM of `self_tenant` speak of VMs of `tenant`? */
 bool policy_peer_covers_tenant(const struct policy_peer *peer, const char *self_tenant,
 			       const char *tenant);
+/* A copy sorted by key (texts are shared). Owned. */
+struct bh_policy_label *policy_labels_sorted(const struct bh_policy_label *labels, size_t count);
 const struct bh_policy_label *policy_label_find(const struct bh_policy_label *labels, size_t count,
 						const char *key);
 

@@ -250,11 +250,19 @@ static int read_tenants(const struct policy_reading *rd, const struct yaml_tree_
 	return r;
 }
 
+static int read_quarantine(const struct policy_reading *rd, const struct yaml_tree_node *node,
+			   struct bh_policy *policy)
+{
+	return policy_read_bool(rd, node, "quarantine", &policy->quarantine);
+}
+
 static int read_spec(const struct policy_reading *rd, const struct yaml_tree_node *spec,
 		     struct bh_policy *policy)
 {
-	static const char *const keys[] = {"tier",  "order",	  "tenants", "selector", "permit",
-					   "vlans", "directions", "ingress", "egress",	 NULL};
+	static const char *const keys[] = {"tier",	 "order",     "tenants",    "selector",
+					   "permit",	 "vlans",     "directions", "ingress",
+					   "egress",	 "placement", "migration",  "rollback",
+					   "quarantine", NULL};
 	typedef int read_fn(const struct policy_reading *rd, const struct yaml_tree_node *node,
 			    struct bh_policy *policy);
 	static const struct {
@@ -262,7 +270,11 @@ static int read_spec(const struct policy_reading *rd, const struct yaml_tree_nod
 		read_fn *read;
 	} members[] = {{"tier", read_tier},	  {"order", read_order},
 		       {"tenants", read_tenants}, {"permit", read_permit},
-		       {"vlans", read_vlans},	  {"directions", read_directions}};
+		       {"vlans", read_vlans},	  {"directions", read_directions},
+		       {"placement", policy_read_placement},
+		       {"migration", policy_read_migration},
+		       {"rollback", policy_read_rollback},
+		       {"quarantine", read_quarantine}};
 	const struct yaml_tree_node *m;
 	int r = policy_need_map(rd, spec, "spec", keys);
 

@@ -50,10 +50,15 @@ static bool port_holds(const struct bh_policy_service *service, const struct pol
 	       (port->whole || (port->first <= service->port && service->port <= port->last));
 }
 
-static enum bh_policy_outcome ask_rule(const struct question *q, const struct policy_rule *rule)
+static enum bh_policy_outcome ask_rule(const struct question *q, const struct bh_policy *policy,
+				       const struct policy_rule *rule)
 {
 	bool holds = !rule->peer_count;
 
+	/* What forbids holds in quarantine too, so there is never more open inside than outside. */
+	if (q->self->quarantined && !policy->quarantine && rule->action == BH_POLICY_ALLOW) {
+		return BH_POLICY_NOT_IN_QUARANTINE;
+	}
 	for (size_t i = 0; !holds && i < rule->peer_count; i++) {
 		holds = peer_holds(q, &rule->peers[i]);
 	}
@@ -75,7 +80,7 @@ static bool ask_tier(const struct question *q, const policy_list *policies,
 
 		for (size_t i = 0; p->tier == tier && i < p->rule_count[q->dir]; i++) {
 			const struct policy_rule *rule = &p->rules[q->dir][i];
-			enum bh_policy_outcome outcome = ask_rule(q, rule);
+			enum bh_policy_outcome outcome = ask_rule(q, p, rule);
 
 			if (q->trace) {
 				q->trace(p, q->dir, i, 0, outcome, q->arg);
@@ -98,6 +103,10 @@ static bool ask_builtins(const struct question *q, struct bh_policy_verdict *ret
 	const struct policy_builtin *list = policy_builtins(&count);
 
 	for (size_t i = 0; i < count; i++) {
+		if (q->self->quarantined && list[i].rule != BH_POLICY_RULE_DHCP &&
+		    list[i].rule != BH_POLICY_RULE_DHCPV6) {
+			continue;
+		}
 		if (list[i].dir == q->dir && list[i].identity == q->remote->identity &&
 		    list[i].proto == q->service->proto && list[i].port == q->service->port) {
 			ret->action = BH_POLICY_ALLOW;
@@ -128,6 +137,10 @@ static void judge(const struct question *q, const policy_list *policies,
 		ret->builtin = ret->selected ? BH_POLICY_RULE_IMPLICIT_DENY
 					     : BH_POLICY_RULE_PROVIDER_DEFAULT;
 		ret->action = ret->selected ? BH_POLICY_DENY : provider_default;
+		if (q->self->quarantined) {
+			ret->builtin = BH_POLICY_RULE_QUARANTINE;
+			ret->action = BH_POLICY_DENY;
+		}
 	}
 	if (q->trace) {
 		q->trace(NULL, q->dir, 0, ret->builtin, BH_POLICY_MATCH, q->arg);

@@ -25,6 +25,7 @@ enum bh_policy_outcome {
 	BH_POLICY_MATCH = 1,
 	BH_POLICY_OTHER_PEER = 2,
 	BH_POLICY_OTHER_PORT = 3,
+	BH_POLICY_NOT_IN_QUARANTINE = 4, /* allows, but not in quarantine */
 };
 struct bh_policy_verdict {
 	enum bh_policy_action action;
@@ -55,7 +56,7 @@ struct bh_policy_question {
 
 /* Both taps: egress at the source and ingress at the destination, whichever of them is a VM.
  * {"action", "allowed", "service": "tcp/3306", "egress"|"ingress": null or {"action", "rule": RULE,
- * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"}], "considered_left_out":
+ * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"|"quarantine"}], "considered_left_out":
  * n}}; RULE is
  * {"text", "tenant", "policy", "direction", "index", "name", "file", "line", "builtin", "log",
  * "says"}. Owned. */

@@ -108,7 +108,7 @@ struct considered {
 static void consider(const struct bh_policy *policy, enum bh_policy_dir dir, size_t index,
 		     uint32_t builtin, enum bh_policy_outcome outcome, void *arg)
 {
-	static const char *const names[] = {"", "match", "peer", "port"};
+	static const char *const names[] = {"", "match", "peer", "port", "quarantine"};
 	struct considered *c = arg;
 	json_t *rule;
 

@@ -42,7 +42,7 @@ static json_t *labels_json(const struct bh_policy_label *labels, size_t count)
 	return obj;
 }
 
-static json_t *selector_json(const struct policy_selector *s)
+json_t *policy_selector_json(const struct policy_selector *s)
 {
 	static const char *const operators[] = {"In", "NotIn", "Exists", "DoesNotExist"};
 	json_t *obj = json_object();
@@ -90,7 +90,7 @@ static json_t *peer_json(const struct policy_peer *peer)
 		}
 		return obj;
 	}
-	json_object_set_new(obj, "selector", selector_json(peer->selector));
+	json_object_set_new(obj, "selector", policy_selector_json(peer->selector));
 	if (peer->tenancy == POLICY_TENANCY_NAMED) {
 		json_object_set_new(obj, "tenant", json_string(peer->tenant));
 	} else {
@@ -188,8 +188,12 @@ json_t *bh_policy_to_json(const struct bh_policy *policy)
 		json_object_set_new(spec, "tenants",
 				    texts_json(policy->tenants, policy->tenant_count));
 	}
-	json_object_set_new(spec, "selector", selector_json(policy->selector));
+	json_object_set_new(spec, "selector", policy_selector_json(policy->selector));
 	add_grants(spec, policy);
+	policy_travel_json(&policy->travel, spec);
+	if (policy->quarantine) {
+		json_object_set_new(spec, "quarantine", json_true());
+	}
 	for (int dir = 1; dir >= 0; dir--) {
 		const char *name = bh_policy_dir_name((enum bh_policy_dir)dir);
 		json_t *rules = json_array();

@@ -73,6 +73,16 @@ struct policy_choice {
 				    const struct yaml_tree_node *list, enum bh_policy_dir dir,
 				    struct bh_policy *policy);
 
+/* Members of a spec that are not about packets (travel.c). */
+[[nodiscard]] int policy_read_placement(const struct policy_reading *rd,
+					const struct yaml_tree_node *node,
+					struct bh_policy *policy);
+[[nodiscard]] int policy_read_migration(const struct policy_reading *rd,
+					const struct yaml_tree_node *node,
+					struct bh_policy *policy);
+[[nodiscard]] int policy_read_rollback(const struct policy_reading *rd,
+				       const struct yaml_tree_node *node, struct bh_policy *policy);
+
 /* A document whose root has `firewall_rules:`. */
 [[nodiscard]] int policy_read_flat(struct policy_reading *rd, const struct yaml_tree_node *root);
 

@@ -42,6 +42,9 @@ const char *bh_policy_tier_name(enum bh_policy_tier tier);	 /* "tenant" */
 
 #define BH_POLICY_PROVIDER     "provider" /* the tenant that owns the hosts */
 #define BH_POLICY_CLASS_PREFIX "bulkhead/"
+/* Class label (any value) of a VM in quarantine: nothing of what policies allow it holds, unless
+ * they say `quarantine: true`; what they forbid it does. DHCP stays. */
+#define BH_POLICY_QUARANTINE   BH_POLICY_CLASS_PREFIX "quarantine"
 #define BH_POLICY_RULE_LOG     1u /* flags of a rule; the flag of a row with the same number */
 
 /* Numbers of the built-in rules (rule numbers 1..15 never name a rule of a document). */
@@ -52,6 +55,7 @@ enum bh_policy_builtin {
 	BH_POLICY_RULE_DNS = 4,
 	BH_POLICY_RULE_PING = 5,
 	BH_POLICY_RULE_DHCPV6 = 6,
+	BH_POLICY_RULE_QUARANTINE = 7,
 	BH_POLICY_RULE_FIRST = 16,
 };
 /* "implicit deny: a policy selects the VM"; NULL for other numbers. */
@@ -178,5 +182,39 @@ void bh_policy_grant_of(const struct bh_policy_set *set, const char *tenant,
 			const struct bh_policy_label *labels, size_t label_count,
 			struct bh_policy_grant *ret_grant);
 void bh_policy_grant_done(struct bh_policy_grant *grant);
+
+/* ---- where VMs may run and how they move: `placement`, `migration`, `rollback` ---- */
+struct bh_policy_subject {
+	const char *tenant;
+	const struct bh_policy_label *labels; /* of the VM, classes included; any order */
+	size_t label_count;
+};
+/* May the VM run on a host with these labels? Every placement of every policy that selects the VM
+ * must take the host. false: *ret_policy is the first in the order of judgement that doesn't. */
+bool bh_policy_placement_ok(const struct bh_policy_set *set, const struct bh_policy_subject *vm,
+			    const struct bh_policy_label *host_labels, size_t host_label_count,
+			    const struct bh_policy **ret_policy);
+/* What the policy's placement asks of a host: `zone=pci,rack In a|b`. Appends; nothing when the
+ * policy has none. */
+void bh_policy_placement_describe(const struct bh_policy *policy, struct bh_wbuf *w);
+/* What a host has of what the policy's placement speaks of: `zone=dmz, no rack`. Appends. */
+void bh_policy_placement_compare(const struct bh_policy *policy,
+				 const struct bh_policy_label *host_labels, size_t host_label_count,
+				 struct bh_wbuf *w);
+/* May the VM migrate from host to host while the manager is away? The first policy in the order of
+ * judgement that selects the VM and says something decides; *ret_policy NULL: none, so no. */
+bool bh_policy_without_manager(const struct bh_policy_set *set, const struct bh_policy_subject *vm,
+			       const struct bh_policy **ret_policy);
+/* What happens when the VM comes back as it was before; the first policy that says something
+ * decides. */
+struct bh_policy_rollback {
+	bool quarantine;		/* true when no policy says anything */
+	uint32_t release_after_s;	/* 0: only somebody releases it */
+	const struct bh_policy *policy; /* that decides; NULL: none */
+};
+struct bh_policy_rollback bh_policy_rollback_of(const struct bh_policy_set *set,
+						const struct bh_policy_subject *vm);
+/* Do the policy's rules hold in quarantine? */
+bool bh_policy_in_quarantine(const struct bh_policy *policy);
 
 #endif

@@ -118,7 +118,7 @@ static const struct {
 	{BH_POLICY_PERMIT_ANY_SOURCE, "any-source"},
 };
 
-static void put_selector(struct bh_wbuf *w, int indent, const struct policy_selector *s)
+void policy_selector_print(const struct policy_selector *s, int indent, struct bh_wbuf *w)
 {
 	if (policy_selector_is_all(s)) {
 		bh_wbuf_str(w, " {}\n");
@@ -167,7 +167,7 @@ static void put_peer(struct bh_wbuf *w, const struct policy_peer *peer, const ch
 		break;
 	}
 	bh_wbuf_str(w, "    - selector:");
-	put_selector(w, 8, peer->selector);
+	policy_selector_print(peer->selector, 8, w);
 	if (peer->tenancy != POLICY_TENANCY_NAMED) {
 		put_member(w, 6, "tenancy",
 			   peer->tenancy == POLICY_TENANCY_SAME ? "same" : "other");
@@ -275,7 +275,7 @@ void policy_tenant_print(const struct bh_policy_tenant_doc *tenant, struct bh_wb
 	}
 }
 
-void policy_canonical_print(const struct bh_policy *policy, struct bh_wbuf *w)
+static void print_policy(const struct bh_policy *policy, bool travel, struct bh_wbuf *w)
 {
 	static const enum bh_policy_dir order[] = {BH_POLICY_INGRESS, BH_POLICY_EGRESS};
 	const char *names[2];
@@ -295,8 +295,12 @@ void policy_canonical_print(const struct bh_policy *policy, struct bh_wbuf *w)
 		put_list(w, 2, "tenants", policy->tenants, policy->tenant_count);
 	}
 	bh_wbuf_str(w, "  selector:");
-	put_selector(w, 4, policy->selector);
+	policy_selector_print(policy->selector, 4, w);
 	put_grants(w, policy);
+	if (travel) {
+		policy_travel_print(&policy->travel, w);
+	}
+	bh_wbuf_str(w, policy->quarantine ? "  quarantine: true\n" : "");
 	for (size_t i = 0; i < 2; i++) {
 		if (bh_policy_has_direction(policy, order[i])) {
 			names[n++] = bh_policy_dir_name(order[i]);
@@ -313,6 +317,30 @@ void policy_canonical_print(const struct bh_policy *policy, struct bh_wbuf *w)
 			put_rule(w, policy, dir, &policy->rules[dir][k]);
 		}
 	}
+}
+
+void policy_canonical_print(const struct bh_policy *policy, struct bh_wbuf *w)
+{
+	print_policy(policy, true, w);
+}
+
+bool policy_judge_alike(const struct bh_policy *a, const struct bh_policy *b)
+{
+	struct bh_wbuf x;
+	struct bh_wbuf y;
+	bool alike = !strcmp(a->canonical, b->canonical);
+
+	if (alike) {
+		return true;
+	}
+	bh_wbuf_init(&x, 0);
+	bh_wbuf_init(&y, 0);
+	print_policy(a, false, &x);
+	print_policy(b, false, &y);
+	alike = x.size == y.size && !memcmp(x.data, y.data, x.size);
+	bh_wbuf_done(&x);
+	bh_wbuf_done(&y);
+	return alike;
 }
 
 /* ---- words for people ---- */

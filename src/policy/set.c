@@ -230,6 +230,17 @@ const struct bh_policy_label *policy_label_find(const struct bh_policy_label *la
 	return count ? bsearch(&want, labels, count, sizeof(*labels), policy_label_compare) : NULL;
 }
 
+struct bh_policy_label *policy_labels_sorted(const struct bh_policy_label *labels, size_t count)
+{
+	struct bh_policy_label *sorted = bh_alloc_array(count + 1, sizeof(*sorted));
+
+	if (count) {
+		memcpy(sorted, labels, count * sizeof(*labels));
+		qsort(sorted, count, sizeof(*sorted), policy_label_compare);
+	}
+	return sorted;
+}
+
 bool policy_selector_is_all(const struct policy_selector *selector)
 {
 	return !selector->label_count && !selector->expr_count && !selector->address_count &&
@@ -441,18 +452,16 @@ void bh_policy_grant_of(const struct bh_policy_set *set, const char *tenant,
 			struct bh_policy_grant *ret_grant)
 {
 	BH_VEC(uint32_t) vlans = {};
-	struct bh_policy_label *sorted = bh_alloc_array(label_count + 1, sizeof(*sorted));
+	struct bh_policy_label *sorted = policy_labels_sorted(labels, label_count);
+	bool quarantined = policy_label_find(sorted, label_count, BH_POLICY_QUARANTINE);
 	size_t n = 0;
 
 	memset(ret_grant, 0, sizeof(*ret_grant));
-	if (label_count) {
-		memcpy(sorted, labels, label_count * sizeof(*labels));
-		qsort(sorted, label_count, sizeof(*sorted), policy_label_compare);
-	}
 	bh_vec_foreach (pp, &set->policies) {
 		const struct bh_policy *p = *pp;
 
-		if ((!p->permit && !p->vlan_count) || !policy_covers_tenant(p, tenant) ||
+		if ((!p->permit && !p->vlan_count) || (quarantined && !p->quarantine) ||
+		    !policy_covers_tenant(p, tenant) ||
 		    !policy_selector_matches(p->selector, sorted, label_count)) {
 			continue;
 		}

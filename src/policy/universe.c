@@ -185,6 +185,8 @@ int bh_policy_universe_add_identity(struct bh_policy_universe *universe, uint32_
 			return r;
 		}
 	}
+	identity->quarantined =
+		policy_label_find(identity->labels, label_count, BH_POLICY_QUARANTINE);
 	HASH_ADD(hh, universe->identities, id, sizeof(id), identity);
 	index_labels(universe, identity);
 	ids_add(&t->identities, id);

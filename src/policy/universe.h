@@ -23,6 +23,7 @@ struct policy_identity {
 	struct policy_tenant *tenant;
 	struct bh_policy_label *labels; /* sorted by key, owned with their texts */
 	size_t label_count;
+	bool quarantined;
 	UT_hash_handle hh;
 };
 
