@@ -25,8 +25,8 @@ struct claims {
 static int compare_claims(const void *pa, const void *pb)
 {
 	const struct claim *a = pa, *b = pb;
-	bool a_runs = manager_report_running(&a->vm->report);
-	bool b_runs = manager_report_running(&b->vm->report);
+	bool a_runs = manager_vm_lives(a->vm);
+	bool b_runs = manager_vm_lives(b->vm);
 	int r;
 
 	if (a->rec.vlan != b->rec.vlan) {
@@ -90,10 +90,9 @@ static void note_conflict(struct manager_conflicts *list, const struct claim *wi
 	memcpy(c->addr, winner->rec.addr, 16);
 	memcpy(c->winner, a->uuid, sizeof(c->winner));
 	memcpy(c->loser, b->uuid, sizeof(c->loser));
-	c->why = manager_report_running(&a->report) != manager_report_running(&b->report)
-			 ? MANAGER_CONFLICT_RUNS
-		 : a->first_seen_ns != b->first_seen_ns ? MANAGER_CONFLICT_FIRST
-							: MANAGER_CONFLICT_UUID;
+	c->why = manager_vm_lives(a) != manager_vm_lives(b) ? MANAGER_CONFLICT_RUNS
+		 : a->first_seen_ns != b->first_seen_ns	    ? MANAGER_CONFLICT_FIRST
+							    : MANAGER_CONFLICT_UUID;
 }
 
 /* The first claim on each address in the order of compare_claims() has it. */
@@ -152,7 +151,7 @@ void manager_build_networks(struct manager_distribute *dist)
 		n->scratch = n->changed ? bh_alloc(sizeof(struct claims)) : NULL;
 	}
 	HASH_ITER (hh, inv->vms, vm, vm_tmp) {
-		for (size_t i = 0; vm->host && i < vm->report.nic_count; i++) {
+		for (size_t i = 0; (vm->host || vm->incoming) && i < vm->report.nic_count; i++) {
 			const struct manager_nic *nic = &vm->nics[i];
 
 			if (nic->net && nic->net->scratch) {
@@ -288,24 +287,33 @@ static void put(struct bh_image *image, struct bh_segment *staged, struct bh_seg
 	}
 }
 
+static void put_vm(struct bh_image *image, struct manager_vm *vm)
+{
+	struct manager_identity *identity = manager_staged_identity(vm);
+
+	put(image, identity->staged[0], identity->sets[0]);
+	put(image, identity->staged[1], identity->sets[1]);
+	put(image, vm->staged, vm->segment);
+	for (size_t i = 0; i < vm->report.nic_count; i++) {
+		const struct manager_network *net = vm->nics[i].net;
+
+		if (net) {
+			put(image, net->staged, net->segment);
+		}
+	}
+}
+
 struct bh_image *manager_build_image(struct manager_host *host)
 {
 	struct bh_image *image = bh_image_new();
 	struct manager_vm *vm;
 
 	DL_FOREACH (host->vms, vm) {
-		struct manager_identity *identity = manager_staged_identity(vm);
-
-		put(image, identity->staged[0], identity->sets[0]);
-		put(image, identity->staged[1], identity->sets[1]);
-		put(image, vm->staged, vm->segment);
-		for (size_t i = 0; i < vm->report.nic_count; i++) {
-			const struct manager_network *net = vm->nics[i].net;
-
-			if (net) {
-				put(image, net->staged, net->segment);
-			}
-		}
+		put_vm(image, vm);
+	}
+	DL_FOREACH2(host->incoming, vm, in_next)
+	{
+		put_vm(image, vm);
 	}
 	return image;
 }

@@ -250,6 +250,12 @@ static bool host_differs(const struct manager_host *host)
 			return true;
 		}
 	}
+	DL_FOREACH2(host->incoming, vm, in_next)
+	{
+		if (vm_differs(vm)) {
+			return true;
+		}
+	}
 	return false;
 }
 
@@ -305,7 +311,7 @@ static int stage_marked(struct manager_distribute *dist, const struct bh_policy_
 		id->regrant = id->changed && set != old && !manager_build_grant_same(id, old, set);
 	}
 	HASH_ITER (hh, dist->o.inv->vms, vm, tmp) {
-		if (vm->host &&
+		if ((vm->host || vm->incoming) &&
 		    (vm->changed || !vm->segment || manager_staged_identity(vm)->regrant)) {
 			manager_build_vm(dist, vm, set);
 		}
@@ -383,25 +389,43 @@ int manager_distribute_stage(struct manager_distribute *dist, const struct bh_po
 	return r;
 }
 
+/* Adds what of the image does not fit into the host's tables. */
+static void overflow_of(const struct manager_host *h, const struct bh_image *image, json_t **list)
+{
+	for (int t = 0; t < MANAGER_TABLE_COUNT; t++) {
+		size_t need = bh_image_count_of(image, table_types[t]);
+
+		if (!h->capacity[t] || need <= h->capacity[t]) {
+			continue;
+		}
+		*list = *list ? *list : json_array();
+		json_array_append_new(*list,
+				      json_pack("{s:s, s:s, s:I, s:I}", "host", h->name, "table",
+						table_names[t], "need", (json_int_t)need,
+						"capacity", (json_int_t)h->capacity[t]));
+	}
+}
+
 json_t *manager_distribute_overflow(struct manager_distribute *dist)
 {
 	struct manager_host *h, *tmp;
 	json_t *list = NULL;
 
 	HASH_ITER (hh, dist->o.inv->hosts, h, tmp) {
-		for (int t = 0; h->sync && h->sync->staged && t < MANAGER_TABLE_COUNT; t++) {
-			size_t need = bh_image_count_of(h->sync->staged->image, table_types[t]);
-
-			if (!h->capacity[t] || need <= h->capacity[t]) {
-				continue;
-			}
-			list = list ? list : json_array();
-			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "host",
-							      h->name, "table", table_names[t],
-							      "need", (json_int_t)need, "capacity",
-							      (json_int_t)h->capacity[t]));
+		if (h->sync && h->sync->staged) {
+			overflow_of(h, h->sync->staged->image, &list);
 		}
 	}
+	return list;
+}
+
+json_t *manager_distribute_overflow_at(struct manager_host *host)
+{
+	struct bh_image *image = manager_build_image(host);
+	json_t *list = NULL;
+
+	overflow_of(host, image, &list);
+	bh_image_free(image);
 	return list;
 }
 

@@ -103,6 +103,9 @@ void manager_distribute_schedule(struct manager_distribute *dist);
 /* After stage: hosts whose tables are too small: [{"host", "table", "need", "capacity"}]; owned,
  * NULL when all fit. */
 json_t *manager_distribute_overflow(struct manager_distribute *dist);
+/* Without a stage: whether what is to be on this host now would fit; everything that it needs must
+ * be built already. As above. */
+json_t *manager_distribute_overflow_at(struct manager_host *host);
 /* After stage: [{"host", "records"}] of what would change; owned. */
 json_t *manager_distribute_preview(struct manager_distribute *dist);
 /* set is what the rulebook has now. */

@@ -49,14 +49,26 @@ static bool may_claim(struct manager_inventory *inv, struct manager_vm *vm,
 	return false;
 }
 
-static int upsert(struct manager_inventory *inv, struct manager_host *host,
-		  struct manager_report *report, uint64_t now_ns, struct manager_vm **ret,
-		  struct bh_diag *diag)
+struct said { /* by a host about one VM */
+	struct manager_report report;
+	bool listed; /* in its inventory; else a birth */
+	uint64_t now_ns;
+};
+
+static int upsert(struct manager_inventory *inv, struct manager_host *host, struct said *said,
+		  struct manager_vm **ret, struct bh_diag *diag)
 {
+	struct manager_report *report = &said->report;
+	uint64_t now_ns = said->now_ns;
 	struct manager_vm *vm;
 	int r = 0;
 
 	HASH_FIND_STR(inv->vms, report->uuid, vm);
+	if (vm && vm->incoming == host && vm->host != host) {
+		manager_vm_arriving(inv, vm, report, said->listed, now_ns);
+		*ret = vm;
+		return 0;
+	}
 	if (vm && !may_claim(inv, vm, host, report, now_ns)) {
 		bh_diag_set(diag, -EBUSY, "VM %s runs on host %s", vm->uuid, vm->host->name);
 		return MANAGER_REPORT_CONFLICT;
@@ -86,6 +98,7 @@ static int upsert(struct manager_inventory *inv, struct manager_host *host,
 		return r;
 	}
 	manager_vm_attach(inv, vm, host);
+	manager_vm_place(inv, vm, now_ns);
 	*ret = vm;
 	return r;
 }
@@ -94,9 +107,10 @@ static int upsert(struct manager_inventory *inv, struct manager_host *host,
 static void vanish(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns)
 {
 	manager_vm_detach(inv, vm);
+	manager_vm_place(inv, vm, now_ns);
 	vm->last_seen_ns = now_ns;
 	vm->saved = false;
-	if (json_object_size(vm->api) == 0) {
+	if (json_object_size(vm->api) == 0 && !vm->incoming) {
 		/* A row that stays behind would come back at the next start. */
 		if (manager_store_drop_vm(inv->db, vm->uuid, NULL) == 0) {
 			manager_vm_remove(inv, vm);
@@ -122,28 +136,28 @@ static void reject(json_t *rejected, const json_t *item, const struct bh_diag *d
 static void report_one(struct manager_inventory *inv, struct manager_host *host, const json_t *item,
 		       uint64_t now_ns, struct seen **seen, json_t *rejected)
 {
-	struct manager_report report;
+	struct said said = {.listed = true, .now_ns = now_ns};
 	struct manager_vm *vm = NULL;
 	struct bh_diag diag = {};
 	struct seen *s;
 
-	if (manager_report_parse(item, host->name, &report, &diag) < 0) {
+	if (manager_report_parse(item, host->name, &said.report, &diag) < 0) {
 		reject(rejected, item, &diag);
 		return;
 	}
-	HASH_FIND_STR(*seen, report.uuid, s);
+	HASH_FIND_STR(*seen, said.report.uuid, s);
 	if (s) {
 		bh_diag_set(&diag, -EINVAL, "one VM twice in an inventory");
 		reject(rejected, item, &diag);
 	} else {
 		s = bh_alloc(sizeof(*s));
-		memcpy(s->uuid, report.uuid, sizeof(s->uuid));
+		memcpy(s->uuid, said.report.uuid, sizeof(s->uuid));
 		HASH_ADD_STR(*seen, uuid, s);
-		if (upsert(inv, host, &report, now_ns, &vm, &diag) != 0) {
+		if (upsert(inv, host, &said, &vm, &diag) != 0) {
 			reject(rejected, item, &diag);
 		}
 	}
-	manager_report_done(&report);
+	manager_report_done(&said.report);
 }
 
 int manager_inventory_report(struct manager_inventory *inv, struct manager_host *host,
@@ -171,6 +185,13 @@ int manager_inventory_report(struct manager_inventory *inv, struct manager_host 
 			vanish(inv, vm, now_ns);
 		}
 	}
+	DL_FOREACH2(host->incoming, vm, in_next)
+	{
+		HASH_FIND_STR(seen, vm->uuid, s);
+		if (!s) {
+			manager_vm_arriving(inv, vm, NULL, true, now_ns);
+		}
+	}
 	HASH_ITER (hh, seen, s, s_tmp) {
 		HASH_DEL(seen, s);
 		free(s);
@@ -183,19 +204,19 @@ int manager_inventory_birth(struct manager_inventory *inv, struct manager_host *
 			    const json_t *json, uint64_t now_ns, struct manager_vm **ret_vm,
 			    struct bh_diag *diag)
 {
-	struct manager_report report;
+	struct said said = {.now_ns = now_ns};
 	int r;
 
-	r = manager_report_parse(json, host->name, &report, diag);
+	r = manager_report_parse(json, host->name, &said.report, diag);
 	if (r < 0) {
 		return r;
 	}
-	if (!manager_report_running(&report)) {
-		free(report.state);
-		report.state = bh_strdup("starting");
+	if (!manager_report_running(&said.report)) {
+		free(said.report.state);
+		said.report.state = bh_strdup("starting");
 	}
-	r = upsert(inv, host, &report, now_ns, ret_vm, diag);
-	manager_report_done(&report);
+	r = upsert(inv, host, &said, ret_vm, diag);
+	manager_report_done(&said.report);
 	return r;
 }
 
@@ -240,7 +261,7 @@ int manager_inventory_learned(struct manager_inventory *inv, struct manager_host
 		return -EINVAL;
 	}
 	HASH_FIND_STR(inv->vms, uuid, vm);
-	if (!vm || vm->host != host) {
+	if (!vm || (vm->host != host && vm->incoming != host)) {
 		return bh_diag_set(diag, -ENOENT, "this host has no VM %.60s", uuid);
 	}
 	list = json_pack("[s]", addr_text);

@@ -131,6 +131,9 @@ void manager_vm_touch(struct manager_inventory *inv, struct manager_vm *vm)
 	if (vm->host) {
 		vm->host->changed = true;
 	}
+	if (vm->incoming) {
+		vm->incoming->changed = true;
+	}
 }
 
 void manager_vm_set_identity(struct manager_inventory *inv, struct manager_vm *vm,

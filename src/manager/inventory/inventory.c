@@ -143,9 +143,14 @@ void manager_host_remove(struct manager_inventory *inv, struct manager_host *h, 
 {
 	struct manager_vm *vm, *tmp;
 
+	DL_FOREACH_SAFE2(h->incoming, vm, tmp, in_next)
+	{
+		manager_vm_unexpect(inv, vm);
+	}
 	DL_FOREACH_SAFE(h->vms, vm, tmp)
 	{
 		manager_vm_detach(inv, vm);
+		manager_vm_place(inv, vm, now_ns);
 		vm->last_seen_ns = now_ns;
 		vm->saved = false;
 	}
@@ -292,6 +297,7 @@ void manager_vm_detach(struct manager_inventory *inv, struct manager_vm *vm)
 
 void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm)
 {
+	manager_vm_unexpect(inv, vm);
 	manager_vm_detach(inv, vm);
 	drop_nics(vm);
 	if (vm->identity) {

@@ -8,7 +8,9 @@
  *   one transaction. distribute/ does nothing before that succeeded, so a number that any host has
  *   ever seen is in the store: numbers are never used for something else, also after a crash. What
  *   a host says comes in as reports (report.h) and only ever changes VMs of that host. A VM that
- *   two hosts claim stays with the first as long as that one reports it as running.
+ *   two hosts claim stays with the first as long as that one reports it as running. A VM that
+ *   travels has a second place (`incoming`, moves.c): what that host says of it is kept aside until
+ *   migrate/ says that it lives there.
  *
  * Structs are open to the manager's rooms for reading; only inventory/ writes them, but for the
  * fields that say they are distribute's. Pointers live until the thing is removed. Loop thread
@@ -97,6 +99,38 @@ struct manager_nic {
 	size_t learned_count;
 };
 
+/* Where a VM runs, since when, and how it came there. */
+enum manager_place_how {
+	MANAGER_PLACE_START,
+	MANAGER_PLACE_MIGRATION,
+	MANAGER_PLACE_RESTORE,
+};
+#define MANAGER_MIGRATION_ID_SIZE 33 /* 32 hex digits */
+struct manager_place {
+	char host[BH_NAME_MAX + 1]; /* "": runs nowhere */
+	uint64_t since_ns;
+	enum manager_place_how how;
+	char migration[MANAGER_MIGRATION_ID_SIZE]; /* "": none */
+};
+struct manager_place_ended { /* waits to be written */
+	char vm[BH_UUID_TEXT_SIZE];
+	struct manager_place place;
+	uint64_t until_ns;
+};
+struct manager_places_ended {
+	struct manager_place_ended *items;
+	size_t count;
+	size_t capacity;
+};
+
+/* What the host that a VM travels to says of it. */
+struct manager_arrival {
+	struct manager_report report; /* nothing in it: not told yet */
+	bool there;		      /* its last inventory has the VM, not shut off */
+	bool was_there;
+	uint64_t gone_ns; /* when it was there and is not any more; 0 else */
+};
+
 struct manager_vm {
 	uint8_t id[16];
 	char uuid[BH_UUID_TEXT_SIZE];
@@ -106,7 +140,12 @@ struct manager_vm {
 	json_t *labels;		  /* in force, without classes */
 	struct manager_tenant *tenant;
 	struct manager_identity *identity;
-	struct manager_host *host; /* NULL: gone */
+	struct manager_host *host;     /* NULL: gone */
+	struct manager_host *incoming; /* where it travels to; NULL: it does not */
+	struct manager_arrival arrival;
+	struct manager_place place;
+	enum manager_place_how next_how; /* of the place that begins next */
+	char next_migration[MANAGER_MIGRATION_ID_SIZE];
 	uint64_t first_seen_ns, last_seen_ns;
 	uint64_t conflict_ns; /* when the last conflict over it was told */
 	bool saved;
@@ -114,6 +153,7 @@ struct manager_vm {
 	struct bh_segment *segment, *staged;	  /* distribute's */
 	struct manager_identity *staged_identity; /* distribute's */
 	struct manager_vm *prev, *next;		  /* of its host */
+	struct manager_vm *in_prev, *in_next;	  /* of the host that it travels to */
 	UT_hash_handle hh;
 };
 
@@ -140,6 +180,8 @@ struct manager_host {
 	bool changed;	 /* what is on it has changed */
 	struct manager_vm *vms;
 	unsigned int vm_count;
+	struct manager_vm *incoming; /* VMs that travel here */
+	unsigned int incoming_count;
 	struct manager_sync *sync; /* distribute's */
 	struct {
 		char fingerprint[65]; /* "": issued before these were kept */
@@ -162,7 +204,8 @@ struct manager_inventory {
 	struct manager_host *hosts;
 	uint32_t next_tenant, next_network, next_identity;
 	bool numbers_saved;
-	bool dirty;			      /* something is unsaved or changed */
+	bool dirty; /* something is unsaved or changed */
+	struct manager_places_ended places_ended;
 	const struct bh_policy_set *policies; /* in force; borrowed; for classes */
 	const char *default_tenant;	      /* of VMs whose metadata names none */
 	manager_notice_fn *notice;
@@ -252,7 +295,36 @@ size_t manager_identity_labels(const struct manager_identity *identity,
 /* All addresses of a NIC that are in force (owned by the caller), learned ones on demand. */
 void manager_nic_addresses(const struct manager_nic *nic, bool learned, struct manager_addrs *ret);
 
+/* ---- VMs that travel (moves.c) ---- */
+/* Runs, or is about to at the end of its way: its addresses are in use. */
+bool manager_vm_lives(const struct manager_vm *vm);
+/* The VM has a second place: its records go to that host too. */
+void manager_vm_expect(struct manager_inventory *inv, struct manager_vm *vm,
+		       struct manager_host *target);
+void manager_vm_unexpect(struct manager_inventory *inv, struct manager_vm *vm);
+/* Its second place is its place from here on. */
+[[nodiscard]] int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm,
+				  const char *migration, uint64_t now_ns, struct bh_diag *diag);
+
+/* ---- where VMs ran (places.c) ---- */
+#define MANAGER_PLACES_PER_VM 100
+const char *manager_place_how_name(enum manager_place_how how); /* "start", ... */
+/* How the place that begins next comes to be: "restore", "migration", anything else is a start. */
+void manager_vm_place_next(struct manager_vm *vm, const char *how, const char *migration);
+/* [{"host", "since", "until", "how", "migration"}], newest first; the first one has no `until` when
+ * the VM runs. Owned. */
+json_t *manager_vm_places(const struct manager_inventory *inv, const struct manager_vm *vm);
+
 /* ---- internal to inventory/ ---- */
+/* After anything that changed where the VM is or whether it runs. */
+void manager_vm_place(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns);
+[[nodiscard]] int manager_places_save(struct manager_inventory *inv, struct bh_diag *diag);
+json_t *manager_place_dump(const struct manager_place *place); /* owned */
+void manager_place_load(const json_t *json, struct manager_place *ret);
+/* What the target says of a VM that travels to it; takes the report over. NULL: it does not have
+ * the VM. `listed` false: a birth, which is no proof that it is there. */
+void manager_vm_arriving(struct manager_inventory *inv, struct manager_vm *vm,
+			 struct manager_report *report, bool listed, uint64_t now_ns);
 struct manager_vm *manager_vm_new(struct manager_inventory *inv, const uint8_t id[16],
 				  uint64_t now_ns);
 /* Takes over the report (leaves it empty); learned addresses of NICs that stay are kept. */

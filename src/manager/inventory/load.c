@@ -112,6 +112,7 @@ static int load_vm(const struct manager_store_vm *row, void *arg)
 		return r;
 	}
 	load_learned(vm, json_object_get(json, "learned"));
+	manager_place_load(json_object_get(json, "place"), &vm->place);
 	if (host) {
 		manager_vm_attach(a->inv, vm, host);
 	}
@@ -189,6 +190,7 @@ void manager_inventory_free(struct manager_inventory *inv)
 	HASH_ITER (hh, inv->tenants, t, t_tmp) {
 		manager_tenant_remove(inv, t);
 	}
+	bh_vec_done(&inv->places_ended);
 	free(inv);
 }
 
@@ -294,6 +296,9 @@ static int save_vm(struct manager_inventory *inv, const struct manager_vm *vm, s
 				       .last_seen_ns = vm->last_seen_ns};
 
 	json_object_set(json, "learned", learned);
+	if (*vm->place.host) {
+		json_object_set_new(json, "place", manager_place_dump(&vm->place));
+	}
 	report = bh_json_dump(json);
 	row.report = report;
 	return manager_store_put_vm(inv->db, &row, diag);
@@ -319,6 +324,9 @@ static int save_all(struct manager_inventory *inv, struct bh_diag *diag)
 			r = save_vm(inv, vm, diag);
 		}
 	}
+	if (r == 0) {
+		r = manager_places_save(inv, diag);
+	}
 	return r;
 }
 
@@ -331,6 +339,7 @@ void manager_inventory_saved(struct manager_inventory *inv)
 	struct manager_vm *vm, *vm_tmp;
 
 	inv->numbers_saved = true;
+	inv->places_ended.count = 0;
 	HASH_ITER (hh, inv->tenants, t, t_tmp) {
 		t->saved = true;
 	}

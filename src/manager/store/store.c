@@ -35,6 +35,13 @@ static const char *const migrations[] = {
 	"CREATE TABLE certificates (host TEXT NOT NULL, fingerprint TEXT NOT NULL,"
 	" issued INTEGER NOT NULL, expires INTEGER NOT NULL, used INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY (host, fingerprint)) WITHOUT ROWID;",
+	"CREATE TABLE migrations (id TEXT PRIMARY KEY, vm TEXT NOT NULL, state TEXT NOT NULL,"
+	" begun INTEGER NOT NULL, ended INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;"
+	"CREATE INDEX migrations_by_time ON migrations (begun);"
+	"CREATE INDEX migrations_by_vm ON migrations (vm, begun);"
+	"CREATE TABLE places (vm TEXT NOT NULL, host TEXT NOT NULL, since INTEGER NOT NULL,"
+	" until INTEGER NOT NULL, how TEXT NOT NULL, migration TEXT NOT NULL,"
+	" PRIMARY KEY (vm, since)) WITHOUT ROWID;",
 };
 
 int manager_store_open(const char *path, struct manager_db **ret, struct bh_diag *diag)

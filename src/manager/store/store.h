@@ -78,6 +78,50 @@ typedef int manager_store_vm_fn(const struct manager_store_vm *row, void *arg);
 [[nodiscard]] int manager_store_drop_vm(struct manager_db *db, const char *uuid,
 					struct bh_diag *diag);
 
+/* ---- migrations (migrations.c) ---- */
+struct manager_store_migration {
+	const char *id; /* 32 hex digits */
+	const char *vm; /* UUID */
+	const char *state;
+	uint64_t begun_ns, ended_ns; /* ended_ns 0: open */
+	const char *body;	     /* JSON of migrate/record.c */
+};
+typedef int manager_store_migration_fn(const struct manager_store_migration *row, void *arg);
+[[nodiscard]] int manager_store_put_migration(struct manager_db *db,
+					      const struct manager_store_migration *row,
+					      struct bh_diag *diag);
+/* Only the newest of those that have ended are kept. */
+[[nodiscard]] int manager_store_trim_migrations(struct manager_db *db, uint32_t keep_refused,
+						uint32_t keep, struct bh_diag *diag);
+struct manager_store_migration_filter {
+	const char *vm; /* UUID; NULL: any */
+	const char *id; /* how it begins; NULL: any */
+	bool open;	/* only open ones */
+	uint64_t since_ns;
+};
+/* Newest first. */
+[[nodiscard]] int manager_store_migrations(struct manager_db *db,
+					   const struct manager_store_migration_filter *filter,
+					   manager_store_migration_fn *fn, void *arg,
+					   struct bh_diag *diag);
+
+/* ---- where VMs ran (migrations.c) ---- */
+struct manager_store_place {
+	const char *vm, *host;
+	uint64_t since_ns, until_ns;
+	const char *how, *migration;
+};
+typedef int manager_store_place_fn(const struct manager_store_place *row, void *arg);
+/* The newest `keep` of the VM are kept. */
+[[nodiscard]] int manager_store_add_place(struct manager_db *db,
+					  const struct manager_store_place *row, uint32_t keep,
+					  struct bh_diag *diag);
+/* Newest first. */
+[[nodiscard]] int manager_store_places(struct manager_db *db, const char *vm,
+				       manager_store_place_fn *fn, void *arg, struct bh_diag *diag);
+[[nodiscard]] int manager_store_drop_places(struct manager_db *db, const char *vm,
+					    struct bh_diag *diag);
+
 /* ---- join tokens ---- */
 struct manager_store_token {
 	int64_t id;
