@@ -3,12 +3,15 @@
  * The capsule: what travels with a VM from one host's kernel to another's (docs/migration.md).
  *
  * A capsule is a sequence of parts. A part is signed bytes:
- *   "BHC1" | u16 version (1) | u16 head size | head | records | u16 signature size | signature
- * Head: migration (16), VM (16), seq (u32), source and target (u8 length and text each), in the
- * part with seq 0 also the certificate (u16 length and PEM). A record is u8 type, u16 size, body; a
- * reader skips types that it does not know and members behind those that it knows. All integers
- * are little-endian; addresses, MACs and UUIDs are bytes in network order. The signature (ECDSA
- * P-256 with SHA-256, the source host's key) covers everything before its size.
+ *   "BHC1" | u16 version (1) | u16 head size | u32 records size | head | records
+ *   | u16 signature size | signature
+ * Head: migration (16), VM (16), seq (u32), source and target (u8 length and text each), and the
+ * certificate (u16 length and PEM; length 0 but in the part with seq 0). A record is u8 type, u16
+ * size, body (enum bh_capsule_type; members in the order of the structs below, a tuple first). A
+ * reader skips records of types that it does not know, and members behind those that it knows, in
+ * head and records. All integers are little-endian; addresses, MACs and UUIDs are bytes in network
+ * order. The signature (ECDSA P-256 with SHA-256, the source host's key) covers everything before
+ * its size.
  *
  * Times are relative, in milliseconds, because clocks of hosts differ. NICs are named by position:
  * 1 is the first `nic` record, 0 means none of the VM's.
@@ -35,6 +38,20 @@
 #define BH_CAPSULE_CONNS_MAX (1u << 20)
 #define BH_CAPSULE_PEM_MAX   8192
 #define BH_CAPSULE_SIG_MAX   512
+#define BH_CAPSULE_MS_MAX    (UINT64_C(1) << 40) /* of every time, 34 years; the writer clamps */
+/* Of bpf/abi.h, which this floor can't see; the writer drops other flags, the reader refuses them.
+ */
+#define BH_CAPSULE_STATE_MAX  4	    /* BH_CT_CLOSED */
+#define BH_CAPSULE_CONN_FLAGS 0x3fu /* BH_CT_* without TIMER */
+#define BH_CAPSULE_ROW_FLAGS  0x01u /* BH_ROW_LOG */
+
+enum bh_capsule_type {
+	BH_CAPSULE_NIC = 1,
+	BH_CAPSULE_SEGMENT = 2,
+	BH_CAPSULE_CONN = 3,
+	BH_CAPSULE_GONE = 4,
+	BH_CAPSULE_MARK = 5,
+};
 
 struct bh_capsule_head {
 	uint8_t migration[16];
@@ -62,7 +79,8 @@ struct bh_capsule_nic {
 };
 
 /* What a connection is called; lo and hi as in bpf/abi.h (bytes compared, addresses 16 bytes with
- * IPv4 mapped). */
+ * IPv4 mapped). The reader refuses one whose sides stand the wrong way round or are of two
+ * families. */
 struct bh_capsule_tuple {
 	uint32_t net, vlan;
 	uint8_t lo[16], hi[16];
@@ -74,8 +92,9 @@ struct bh_capsule_conn {
 	uint8_t state;	   /* enum bh_ct_state */
 	uint8_t flags;	   /* BH_CT_* without TIMER */
 	uint8_t row_flags; /* BH_ROW_* */
-	uint8_t nic[2];	   /* position of the NIC that is the lo, the hi side; 0: not of this VM */
-	uint8_t charged;   /* position of the NIC whose quota holds it; 0: not of this VM */
+	uint8_t nic[2]; /* position of the NIC that is the lo, the hi side; 0: not of this VM. Never
+			 * both 0: a capsule says nothing about connections of others. */
+	uint8_t charged; /* position of the NIC whose quota holds it; 0: not of this VM */
 	uint16_t policy_port;
 	uint16_t timeout_s;
 	uint32_t identity[2];
@@ -107,7 +126,7 @@ void bh_capsule_conn_hash(struct bh_hasher *hasher, const struct bh_capsule_conn
 
 /* ---- writing ---- */
 struct bh_capsule_writer;
-/* Begins a part; head is copied. */
+/* Begins a part; head is copied, its certificate left out unless seq is 0. */
 struct bh_capsule_writer *bh_capsule_writer_new(const struct bh_capsule_head *head);
 void bh_capsule_writer_free(struct bh_capsule_writer *w); /* NULL is fine */
 /* Each false when the record does not fit into this part any more: finish it and begin another. */
@@ -120,16 +139,23 @@ size_t bh_capsule_writer_records(const struct bh_capsule_writer *w);
 /* Signs what `data` holds: fills sig (BH_CAPSULE_SIG_MAX bytes), sets *ret_size. */
 typedef int bh_capsule_sign_fn(const void *data, size_t size, uint8_t *sig, size_t *ret_size,
 			       void *arg, struct bh_diag *diag);
-/* The finished part; borrowed until the writer is freed. */
+/* The finished part; borrowed until the writer is freed. -EINVAL: the head can't be written (a name
+ * that is none, a certificate over BH_CAPSULE_PEM_MAX). Again after success: the same part. */
 [[nodiscard]] int bh_capsule_finish(struct bh_capsule_writer *w, bh_capsule_sign_fn *sign,
 				    void *arg, const void **ret_data, size_t *ret_size,
 				    struct bh_diag *diag);
 
 /* ---- reading ---- */
+struct bh_capsule_signed {
+	const void *data;
+	size_t size;
+	const void *sig;
+	size_t sig_size;
+};
 struct bh_capsule_handlers {
 	/* Checks the signature over data, before any record is told. 0, or < 0 with diag. */
-	int (*verify)(const struct bh_capsule_head *head, const void *data, size_t size,
-		      const void *sig, size_t sig_size, void *arg, struct bh_diag *diag);
+	int (*verify)(const struct bh_capsule_head *head, const struct bh_capsule_signed *what,
+		      void *arg, struct bh_diag *diag);
 	/* May be NULL. What they are given is borrowed for the call. */
 	void (*nic)(const struct bh_capsule_nic *nic, void *arg);
 	void (*segment)(const struct bh_capsule_segment *segment, void *arg);
@@ -139,7 +165,9 @@ struct bh_capsule_handlers {
 	void *arg;
 };
 /* Reads the head, has the signature checked, checks every record, and only then tells them in
- * order.
+ * order. Connections of the whole capsule are counted by the caller (BH_CAPSULE_CONNS_MAX), who
+ * also checks that the head is of his migration, that seq follows, and that positions of NICs
+ * exist.
  * -EBADMSG (no capsule, damaged, a member out of range), -EPROTO (a version that we don't know), or
  * what verify returned. ret_head may be NULL. */
 [[nodiscard]] int bh_capsule_read(const void *data, size_t size,

@@ -323,17 +323,22 @@ void bh_hasher_free(struct bh_hasher *hasher)
 	}
 }
 
+void bh_hasher_bytes(struct bh_hasher *hasher, const void *data, size_t size, struct bh_hash *ret)
+{
+	if (!EVP_DigestInit_ex2(hasher->ctx, hasher->md, NULL) ||
+	    !EVP_DigestUpdate(hasher->ctx, data, size) ||
+	    !EVP_DigestFinal_ex(hasher->ctx, ret->bytes, NULL)) {
+		abort();
+	}
+}
+
 void bh_hasher_rec(struct bh_hasher *hasher, const struct bh_rec *rec, struct bh_hash *ret)
 {
 	uint8_t wire[BH_REC_KEY_MAX + BH_REC_VALUE_MAX];
 	size_t n = bh_rec_key(rec, wire);
 
 	n += bh_rec_value(rec, wire + n);
-	if (!EVP_DigestInit_ex2(hasher->ctx, hasher->md, NULL) ||
-	    !EVP_DigestUpdate(hasher->ctx, wire, n) ||
-	    !EVP_DigestFinal_ex(hasher->ctx, ret->bytes, NULL)) {
-		abort();
-	}
+	bh_hasher_bytes(hasher, wire, n, ret);
 }
 
 void bh_hash_of_rec(const struct bh_rec *rec, struct bh_hash *ret)

@@ -144,6 +144,7 @@ struct bh_hasher;
 struct bh_hasher *bh_hasher_new(void);
 void bh_hasher_free(struct bh_hasher *hasher); /* NULL is fine */
 void bh_hasher_rec(struct bh_hasher *hasher, const struct bh_rec *rec, struct bh_hash *ret);
+void bh_hasher_bytes(struct bh_hasher *hasher, const void *data, size_t size, struct bh_hash *ret);
 bool bh_hash_equal(const struct bh_hash *a, const struct bh_hash *b);
 void bh_hash_format(const struct bh_hash *h, char ret_hex[2 * BH_HASH_SIZE + 1]);
 [[nodiscard]] int bh_hash_parse(const char *hex, struct bh_hash *ret);
