@@ -4,6 +4,7 @@
 #ifndef BH_BASE_TIME_H
 #define BH_BASE_TIME_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define BH_NS_PER_S	  1000000000ull
@@ -14,5 +15,8 @@ uint64_t bh_time_mono_ns(void); /* CLOCK_MONOTONIC, the clock of bpf_ktime_get_n
 uint64_t bh_time_wall_ns(void); /* CLOCK_REALTIME, since 1970 UTC */
 /* RFC 3339 in UTC with milliseconds, "2026-11-21T23:33:16.123Z". */
 void bh_time_format(uint64_t wall_ns, char ret_text[BH_TIME_TEXT_SIZE]);
+/* Reads RFC 3339 in UTC ("Z") with a fraction of up to nine digits or none, of the years 1970 to
+ * 2261. s has size characters and needs no NUL. -EINVAL. */
+[[nodiscard]] int bh_time_parse(const char *s, size_t size, uint64_t *ret_ns);
 
 #endif

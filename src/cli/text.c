@@ -130,26 +130,9 @@ char *cli_text_cut(const char *s, size_t width)
 
 uint64_t cli_time_parse(const char *s)
 {
-	struct tm tm = {};
-	const char *rest = s ? strptime(s, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
-	uint64_t fraction = 0;
-	uint64_t unit = BH_NS_PER_S / 10;
-	time_t seconds;
+	uint64_t ns;
 
-	if (!rest) {
-		return 0;
-	}
-	if (*rest == '.') {
-		for (rest++; *rest >= '0' && *rest <= '9'; rest++) {
-			fraction += unit * (uint64_t)(*rest - '0');
-			unit /= 10;
-		}
-	}
-	if (strcmp(rest, "Z") != 0) {
-		return 0;
-	}
-	seconds = timegm(&tm);
-	return seconds < 0 ? 0 : (uint64_t)seconds * BH_NS_PER_S + fraction;
+	return s && !bh_time_parse(s, strlen(s), &ns) ? ns : 0;
 }
 
 void cli_time_short(uint64_t time_ns, uint64_t now_ns, char ret_text[CLI_TIME_SIZE])

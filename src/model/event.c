@@ -134,89 +134,6 @@ int bh_event_text_write(const struct bh_event_stamp *stamp, const struct bh_wbuf
 	return 0;
 }
 
-/* Digits at s, all of them. */
-static bool digits(const char *s, size_t count, unsigned int *ret)
-{
-	*ret = 0;
-	for (size_t i = 0; i < count; i++) {
-		if (s[i] < '0' || s[i] > '9') {
-			return false;
-		}
-		*ret = *ret * 10 + (unsigned int)(s[i] - '0');
-	}
-	return true;
-}
-
-static unsigned int days_in(unsigned int year, unsigned int month)
-{
-	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-
-	return days[month - 1] + (month == 2 && leap);
-}
-
-/* Of the Gregorian calendar since 1970-01-01, for years from 1970 on. Years begin in March, so that
- * the odd day comes last (Hinnant, chrono-compatible low-level date algorithms). */
-static uint64_t days_since_1970(unsigned int year, unsigned int month, unsigned int day)
-{
-	unsigned int y = year - (month <= 2);
-	unsigned int of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-
-	return 365ull * y + y / 4 - y / 100 + y / 400 + of_year - 719468;
-}
-
-/* "2026-11-22T00:00:00" at s, which has 19 characters. */
-static bool second_parse(const char *s, uint64_t *ret_s)
-{
-	static const char between[] = "--T::";
-	unsigned int part[6]; /* year, month, day, hour, minute, second */
-	size_t at = 0;
-
-	for (size_t i = 0; i < BH_ARRAY_SIZE(part); i++) {
-		size_t count = i ? 2 : 4;
-
-		if (!digits(s + at, count, &part[i])) {
-			return false;
-		}
-		at += count;
-		if (at < 19 && s[at++] != between[i]) {
-			return false;
-		}
-	}
-	/* up to where nanoseconds fit into 63 bits */
-	if (part[0] < 1970 || part[0] > 2261 || part[1] < 1 || part[1] > 12 || part[2] < 1 ||
-	    part[2] > days_in(part[0], part[1]) || part[3] > 23 || part[4] > 59 || part[5] > 60) {
-		return false;
-	}
-	*ret_s = ((days_since_1970(part[0], part[1], part[2]) * 24 + part[3]) * 60 + part[4]) * 60 +
-		 part[5];
-	return true;
-}
-
-/* RFC 3339 in UTC, fractions of up to nine digits. */
-static int time_parse(const char *s, size_t size, uint64_t *ret_ns)
-{
-	uint64_t unit = BH_NS_PER_S;
-	uint64_t seconds = 0;
-	uint64_t ns = 0;
-	size_t at = 19;
-
-	if (size < 20 || !second_parse(s, &seconds)) {
-		return -EINVAL;
-	}
-	if (s[at] == '.') {
-		for (at++; at < size && s[at] >= '0' && s[at] <= '9' && unit > 1; at++) {
-			unit /= 10;
-			ns += (uint64_t)(s[at] - '0') * unit;
-		}
-	}
-	if (at + 1 != size || s[at] != 'Z') {
-		return -EINVAL;
-	}
-	*ret_ns = seconds * BH_NS_PER_S + ns;
-	return 0;
-}
-
 static int need_u64(const struct bh_jtext *j, const char *key, uint64_t *ret, struct bh_diag *diag)
 {
 	return bh_jtext_u64(j, key, BH_EVENT_SEQ_MAX, ret)
@@ -265,7 +182,7 @@ static int read_envelope(struct bh_event *event, struct bh_diag *diag)
 		return bh_diag_set(diag, -EINVAL, "\"type\" is not words joined by dots");
 	}
 	if (!time || time->kind != BH_JTEXT_STRING ||
-	    time_parse(j->text + time->value, time->value_size, &event->wall_ns)) {
+	    bh_time_parse(j->text + time->value, time->value_size, &event->wall_ns)) {
 		return bh_diag_set(diag, -EINVAL, "\"time\" is not RFC 3339 in UTC");
 	}
 	if (!bh_jtext_str(j, "severity", severity, sizeof(severity)) ||

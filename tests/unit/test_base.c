@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "model/id.h"
 
@@ -156,6 +157,44 @@ static void json_says_what_is_wrong(void **state)
 	assert_string_equal(diag.text, "unknown member \"b\"");
 }
 
+/* Formatting asks the C library, reading does not. */
+static void times_are_read_as_they_are_written(void **state)
+{
+	for (uint64_t s = 0; s < 9190000000ull; s += 86400ull * 7 + 4321) {
+		char text[BH_TIME_TEXT_SIZE];
+		uint64_t ns;
+
+		bh_time_format(s * BH_NS_PER_S + 5 * BH_NS_PER_MS, text);
+		assert_int_equal(bh_time_parse(text, strlen(text), &ns), 0);
+		assert_int_equal(ns, s * BH_NS_PER_S + 5 * BH_NS_PER_MS);
+	}
+}
+
+static void times_are_whole_or_refused(void **state)
+{
+	static const char text[] = "2026-11-22T00:00:00.123456789Z";
+	static const char *const bad[] = {
+		"1969-12-31T23:59:59Z",
+		"2026-02-29T00:00:00Z",
+		"2026-11-22T24:00:00Z",
+		"2026-11-22T00:00:00.123+01:00",
+		"2026-11-22 00:00:00Z",
+		"2262-01-01T00:00:00Z",
+		"2026-11-22T00:00:00.1234567890Z",
+		" 026-11-22T00:00:00Z",
+	};
+	uint64_t ns;
+
+	assert_int_equal(bh_time_parse(text, strlen(text), &ns), 0);
+	assert_int_equal(ns, 1795305600ull * BH_NS_PER_S + 123456789);
+	for (size_t n = 0; n < strlen(text); n++) {
+		assert_int_equal(bh_time_parse(text, n, &ns), -EINVAL);
+	}
+	for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(bh_time_parse(bad[i], strlen(bad[i]), &ns), -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +206,8 @@ int main(void)
 		cmocka_unit_test(names_and_macs),
 		cmocka_unit_test(files_are_replaced_whole),
 		cmocka_unit_test(json_says_what_is_wrong),
+		cmocka_unit_test(times_are_read_as_they_are_written),
+		cmocka_unit_test(times_are_whole_or_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

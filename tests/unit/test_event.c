@@ -172,21 +172,6 @@ static void test_text(void **state)
 	bh_wbuf_done(&w);
 }
 
-/* Against the C library. */
-static void test_time(void **state)
-{
-	for (uint64_t s = 0; s < 9190000000ull; s += 86400ull * 7 + 4321) {
-		char text[BH_TIME_TEXT_SIZE];
-		BH_FREE char *line = NULL;
-		struct bh_event e;
-
-		bh_time_format(s * BH_NS_PER_S + 5 * BH_NS_PER_MS, text);
-		line = line_of("2026-11-22T00:00:00.123Z", text);
-		assert_int_equal(bh_event_parse(line, strlen(line), &e, NULL), 0);
-		assert_int_equal(e.wall_ns, s * BH_NS_PER_S + 5 * BH_NS_PER_MS);
-	}
-}
-
 static void test_size(void **state)
 {
 	BH_JSON json_t *json = bh_event_new("flow.new", BH_SEVERITY_INFO, WALL);
@@ -209,7 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_gap),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_text),
-		cmocka_unit_test(test_time),	   cmocka_unit_test(test_size),
+		cmocka_unit_test(test_size),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

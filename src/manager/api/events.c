@@ -6,7 +6,6 @@
 #include "base/time.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define EVENTS_QUERY "type vm host severity verdict since after limit"
 
@@ -19,8 +18,6 @@ static int parse_since(const char *s, uint64_t *ret_ns)
 	size_t len = strlen(s);
 	char number[24];
 	uint64_t v;
-	struct tm tm = {};
-	const char *end;
 
 	for (size_t i = 0; len > 1 && len < sizeof(number) && i < BH_ARRAY_SIZE(units); i++) {
 		if (s[len - 1] == units[i].unit) {
@@ -34,12 +31,7 @@ static int parse_since(const char *s, uint64_t *ret_ns)
 			return 0;
 		}
 	}
-	end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
-	if (!end || !(*end == 'Z' || *end == '.')) {
-		return -EINVAL;
-	}
-	*ret_ns = (uint64_t)timegm(&tm) * BH_NS_PER_S;
-	return 0;
+	return bh_time_parse(s, len, ret_ns);
 }
 
 static int take_vm(struct manager_request *req, struct manager_event_filter *f)
