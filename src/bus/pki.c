@@ -284,9 +284,7 @@ static int issue(const struct bh_pki_ca *ca, EVP_PKEY *key, const struct bh_pki_
 		 X509 **ret, struct bh_diag *diag)
 {
 	AUTO(X509_free) X509 *cert = X509_new();
-	uint64_t life_s = subject->life_s
-				  ? subject->life_s
-				  : DAY_S * (subject->days ? subject->days : BH_PKI_DAYS_CERT);
+	uint64_t life_s = subject->life_s ? subject->life_s : BH_PKI_DAYS_CERT * DAY_S;
 
 	if (!subject_valid(subject, diag)) {
 		return -EINVAL;

@@ -36,8 +36,7 @@ struct bh_pki_subject {
 	const char *const *alts; /* further SANs: IP addresses or DNS names */
 	size_t alt_count;
 	unsigned int usage;  /* enum bh_pki_usage, or-ed */
-	unsigned int days;   /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
-	unsigned int life_s; /* instead of days, unless 0 */
+	unsigned int life_s; /* 0: BH_PKI_DAYS_CERT; never beyond the CA's own end */
 };
 
 /* Sees to it that dir/<file>.crt and dir/<file>.key are there, belong together, are of this CA and

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a host's key and certificate are replaced by a new pair (theory in pki.h). The states on
- *disk, old pair K C, new pair K' C':
+ * How a host's key and certificate are replaced by a new pair (theory in pki.h). The states on disk
+ * (old pair K C, new pair K' C'):
  *
  *	key.pem	cert.pem  key.next  cert.next
  *	K	C	  K'			asked for, or nothing came of it
@@ -84,8 +84,7 @@ int bh_pki_renew_settle(const char *dir, struct bh_diag *diag)
 
 	pair_init(&p, dir);
 	if (bh_pki_pair_fits(p.cert, p.key)) {
-		/* Not swapped in: who knows how old it is. The host asks again, with the same key.
-		 */
+		/* not swapped in, who knows how old it is: the host asks again, same key */
 		unlink(p.next_cert);
 		return 0;
 	}
