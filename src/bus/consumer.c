@@ -391,30 +391,33 @@ static void message_parse(const struct message *m, struct bh_event_message *ret)
 {
 	const char *p = m->data;
 	const char *end = m->data + m->size;
-	size_t count = 0;
+	BH_VEC(struct bh_event) events = {};
 	size_t lines = 0;
 
-	snprintf(ret->producer, sizeof(ret->producer), "%s", m->producer);
-	ret->stream_seq = m->stream_seq;
-	for (const char *q = p; q && q < end && count < BH_EVENTS_BATCH_MAX; count++) {
-		q = memchr(q, '\n', (size_t)(end - q));
-		q += q != NULL;
-	}
-	ret->events = bh_alloc_array(count, sizeof(*ret->events));
 	while (p < end) {
+		const char *line = p;
 		const char *eol = memchr(p, '\n', (size_t)(end - p));
 		size_t size = (size_t)((eol ? eol : end) - p);
-		struct bh_event *event = &ret->events[ret->count];
+		struct bh_event *event;
 
-		if (lines++ >= BH_EVENTS_BATCH_MAX || bh_event_parse(p, size, event, NULL)) {
+		p = eol ? eol + 1 : end;
+		if (lines++ >= BH_EVENTS_BATCH_MAX) {
 			bh_counter_add(&events_bad, 1);
+			continue;
+		}
+		event = bh_vec_push(&events);
+		if (bh_event_parse(line, size, event, NULL)) {
+			bh_counter_add(&events_bad, 1);
+			events.count--;
 		} else if (strcmp(event->producer, m->producer)) {
 			bh_counter_add(&events_forged, 1);
-		} else {
-			ret->count++;
+			events.count--;
 		}
-		p += size + 1;
 	}
+	snprintf(ret->producer, sizeof(ret->producer), "%s", m->producer);
+	ret->stream_seq = m->stream_seq;
+	ret->events = events.items;
+	ret->count = events.count;
 	bh_counter_add(&events_received, ret->count);
 }
 
