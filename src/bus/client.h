@@ -89,7 +89,7 @@ void bh_bus_serve(struct bh_bus *bus, const char *subject, const char *reply_pre
 		  bh_bus_serve_fn *fn, void *arg);
 const char *bh_bus_request_subject(const struct bh_bus_request *req);
 /* The host's name out of the subject: the only name of the sender to trust. "" when it holds none.
- */
+ * (Of a command, bh.host.<name>.cmd, it is our own: the manager sent it.) */
 const char *bh_bus_request_host(const struct bh_bus_request *req);
 /* Takes over body (an object; NULL for an empty one) and adds "ok": true unless body has an "ok" (a
  * failure that says more than code and error). The request is gone. */

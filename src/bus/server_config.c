@@ -70,14 +70,17 @@ static void put_host(struct bh_wbuf *w, const char *host)
 	char req[BH_SUBJECT_SIZE];
 	char ev[BH_SUBJECT_SIZE];
 	char cmd[BH_SUBJECT_SIZE];
+	char peers[BH_SUBJECT_SIZE];
 	char inbox[BH_SUBJECT_SIZE];
+	const char *self = bh_subject_ev(host, ev) + strlen("bh.ev.");
 
 	bh_wbuf_printf(w,
-		       "\t\t{user: \"host.%s\", permissions: {publish: {allow: [\"%s\", \"%s\"]}, "
-		       "subscribe: {allow: [\"%s\", \"%s.>\"]}, "
+		       "\t\t{user: \"host.%s\", permissions: {publish: {allow: [\"%s\", \"%s\", "
+		       "\"bh.peer.*.%s\"]}, "
+		       "subscribe: {allow: [\"%s\", \"%s\", \"%s.>\"]}, "
 		       "allow_responses: {max: 1, expires: \"2m\"}}}\n",
-		       host, bh_subject_req(host, req), bh_subject_ev(host, ev),
-		       bh_subject_cmd(host, cmd), bh_subject_inbox(host, inbox));
+		       host, bh_subject_req(host, req), ev, self, bh_subject_cmd(host, cmd),
+		       bh_subject_peers(host, peers), bh_subject_inbox(host, inbox));
 }
 
 static void put_users(struct bh_wbuf *w, const char *const *hosts, size_t count)

@@ -41,31 +41,52 @@ const char *bh_subject_inbox(const char *host, char buf[BH_SUBJECT_SIZE])
 	return with_token("_INBOX.host.", host, "", buf);
 }
 
-int bh_subject_name(const char *subject, char *ret_name, size_t size)
+const char *bh_subject_peer(const char *to, const char *from, char buf[BH_SUBJECT_SIZE])
 {
-	char name[BH_NAME_MAX + 1];
+	char before[BH_SUBJECT_SIZE];
+	char dot[BH_SUBJECT_SIZE];
+
+	snprintf(dot, sizeof(dot), "%s.", with_token("bh.peer.", to, "", before));
+	return with_token(dot, from, "", buf);
+}
+
+const char *bh_subject_peers(const char *to, char buf[BH_SUBJECT_SIZE])
+{
+	return with_token("bh.peer.", to, ".*", buf);
+}
+
+/* The part of subject that names somebody; NULL when nothing does. */
+static const char *name_token(const char *subject)
+{
 	const char *token;
 	size_t len;
 
 	if (!strncmp(subject, "bh.host.", 8)) {
 		token = subject + 8;
 		len = strcspn(token, ".");
-		if (strcmp(token + len, ".req") && strcmp(token + len, ".cmd")) {
-			return -EINVAL;
-		}
-	} else if (!strncmp(subject, "bh.ev.", 6)) {
-		token = subject + 6;
-		len = strlen(token);
-	} else {
-		return -EINVAL;
+		return strcmp(token + len, ".req") && strcmp(token + len, ".cmd") ? NULL : token;
 	}
+	if (!strncmp(subject, "bh.peer.", 8)) {
+		token = strchr(subject + 8, '.');
+		return token && token > subject + 8 && !strchr(token + 1, '.') ? token + 1 : NULL;
+	}
+	if (!strncmp(subject, "bh.ev.", 6)) {
+		token = subject + 6;
+		return strchr(token, '.') ? NULL : token;
+	}
+	return NULL;
+}
+
+int bh_subject_name(const char *subject, char *ret_name, size_t size)
+{
+	char name[BH_NAME_MAX + 1];
+	const char *token = name_token(subject);
+	size_t len = token ? strcspn(token, ".") : 0;
+
 	if (!len || len > BH_NAME_MAX || len >= size) {
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < len; i++) {
-		if (token[i] == '.') {
-			return -EINVAL;
-		}
 		name[i] = token[i] == '_' ? '.' : token[i];
 	}
 	name[len] = '\0';

@@ -27,7 +27,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(subject, data, n);
 	subject[n] = '\0';
 	subject[strcspn(subject, "\n")] = '\0';
-	if (!bh_subject_name(subject, name, sizeof(name))) {
+	if (!strncmp(subject, "bh.peer.", 8) && !bh_subject_name(subject, name, sizeof(name))) {
+		/* the last of exactly two names */
+		if (strcmp(strrchr(subject, '.'),
+			   strrchr(bh_subject_peer("a", name, again), '.')) ||
+		    strchr(subject + 8, '.') != strrchr(subject, '.')) {
+			abort();
+		}
+	} else if (!bh_subject_name(subject, name, sizeof(name))) {
 		/* one subject for one name */
 		if (strcmp(subject, bh_subject_req(name, again)) &&
 		    strcmp(subject, bh_subject_cmd(name, again)) &&

@@ -199,6 +199,12 @@ static void test_host_hears_nothing(void **state)
 		"bh.host.h2.cmd",
 		"bh.host.h2.req",
 		"bh.host.h2.>",
+		"bh.peer.>",
+		"bh.peer.*.*",
+		"bh.peer.*.h1",
+		"bh.peer.h2.*",
+		"bh.peer.h2.h1",
+		"bh.peer.h2.h3",
 		"bh.ev.>",
 		"bh.ev.h2",
 		"bh.ev.h1",
@@ -236,6 +242,7 @@ static void test_host_hears_nothing(void **state)
 	ask(manager, "bh.host.h2.cmd", "ping", 5000, &a);
 	assert_int_equal(a.err, 0);
 	publish(h2, "bh.ev.h2", NULL, "{}");
+	publish(h2, "bh.peer.h3.h2", NULL, "{}");
 	publish(manager, "$JS.API.INFO", "_INBOX.manager.x", "");
 	ask(h1, "bh.host.h1.req", "hello", 5000, &a); /* and itself is still served */
 	assert_int_equal(a.err, 0);
@@ -260,6 +267,12 @@ static void test_host_says_nothing(void **state)
 		"bh.ev.h1.x",
 		"bh.host.h1.cmd",
 		"bh.host.h1.req.x",
+		"bh.peer.h2.h3",
+		"bh.peer.h2.h2",
+		"bh.peer.h2.manager",
+		"bh.peer.h2",
+		"bh.peer.h2.h1.x",
+		"bh.peer.h1.h2",
 		"_INBOX.host.h2.x",
 		"_INBOX.manager.x",
 		"_INBOX.host.h1.x",
@@ -288,6 +301,7 @@ static void test_host_says_nothing(void **state)
 	bh_bus_subscribe(manager, "_INBOX.manager.x", on_raw, &heard);
 	bh_bus_subscribe(h2, "bh.host.h2.cmd", on_raw, &heard);
 	bh_bus_subscribe(h2, "_INBOX.host.h2.x", on_raw, &heard);
+	bh_bus_subscribe(h2, "bh.peer.h2.*", on_raw, &heard);
 	lab_settle(&lab, 100);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(tries); i++) {
 		publish(h1, tries[i], NULL, "{\"op\":\"evil\"}");
@@ -340,6 +354,112 @@ static void test_foreign_reply_subject(void **state)
 	bh_bus_free(h1);
 	bh_bus_free(h2);
 	bh_bus_free(manager);
+}
+
+/* ---- peers ---- */
+static void serve_peers(struct bh_bus *bus, const char *name, struct served *served)
+{
+	char subject[BH_SUBJECT_SIZE];
+
+	bh_bus_serve(bus, bh_subject_peers(name, subject), BH_SUBJECT_PEER_REPLY, serve, served);
+}
+
+/* Hosts talk to each other; who asks is who the bus says, and only he gets the answer. */
+static void test_peers(void **state)
+{
+	static const char *const replies[] = {
+		"bh.host.h1.cmd",   "bh.peer.h1.h2",	 "bh.peer.h2.h1", "_INBOX.host.h2.x",
+		"_INBOX.manager.x", "$JS.API.INFO",	 "bh.ev.h2",	  "_INBOX.host.a.b.x",
+		"_INBOX.host.h1",   "_INBOX.host.h1_x.",
+	};
+	static const char *const hosts[] = {"h1", "h2", "a", "a.b"};
+	struct bh_bus *manager = lab_client_up(&lab, "manager");
+	struct bh_bus *h1 = lab_client_up(&lab, "host.h1");
+	struct bh_bus *h2 = lab_client_up(&lab, "host.h2");
+	struct bh_bus *ab;
+	struct served at_h2 = {};
+	struct served at_ab = {};
+	struct heard heard = {};
+	struct answer a;
+	char subject[BH_SUBJECT_SIZE];
+	uint64_t before;
+
+	assert_int_equal(bh_bus_server_set_hosts(lab.server, hosts, 4, NULL), 0);
+	ab = lab_client_up(&lab, "host.a.b");
+	assert_true(lab_until(&lab, lab_is_up, h1));
+	assert_true(lab_until(&lab, lab_is_up, h2));
+	serve_peers(h2, "h2", &at_h2);
+	serve_peers(ab, "a.b", &at_ab);
+	bh_bus_subscribe(manager, "_INBOX.manager.x", on_raw, &heard);
+	bh_bus_subscribe(manager, "bh.host.*.cmd", on_raw, &heard);
+	bh_bus_subscribe(manager, "bh.ev.h2", on_raw, &heard);
+	bh_bus_subscribe(h2, "_INBOX.host.h2.x", on_raw, &heard);
+	lab_settle(&lab, 300);
+	ask(h1, bh_subject_peer("h2", "h1", subject), "start", 5000, &a);
+	assert_int_equal(a.err, 0);
+	assert_string_equal(a.host, "h1");
+	ask(h2, bh_subject_peer("a.b", "h2", subject), "start", 5000, &a);
+	assert_int_equal(a.err, 0);
+	assert_string_equal(a.host, "h2");
+	ask(ab, bh_subject_peer("h2", "a.b", subject), "start", 5000, &a);
+	assert_int_equal(a.err, 0);
+	assert_string_equal(a.host, "a.b");
+	assert_int_equal(at_h2.count, 2);
+	/* nobody serves a's, and nobody but a may */
+	bh_bus_subscribe(ab, "bh.peer.a.*", on_raw, &heard);
+	lab_settle(&lab, 100);
+	ask(h1, "bh.peer.a.h1", "start", 5000, &a);
+	assert_int_equal(a.err, -EHOSTUNREACH);
+	/* as somebody else: the server does not pass it on */
+	ask(h1, "bh.peer.h2.a_b", "start", 200, &a);
+	assert_int_equal(a.err, -ETIMEDOUT);
+	assert_int_equal(at_h2.count, 2);
+	/* an answer wanted elsewhere is not given */
+	before = bh_counter_get("bus_foreign_replies");
+	for (size_t i = 0; i < BH_ARRAY_SIZE(replies); i++) {
+		publish(h1, "bh.peer.h2.h1", replies[i], "{\"op\":\"start\"}");
+	}
+	lab_settle(&lab, 200);
+	assert_int_equal(at_h2.count, 2);
+	assert_int_equal(heard.count, 0);
+	assert_int_equal(bh_counter_get("bus_foreign_replies") - before, BH_ARRAY_SIZE(replies));
+	bh_bus_free(ab);
+	bh_bus_free(h1);
+	bh_bus_free(h2);
+	bh_bus_free(manager);
+	assert_int_equal(bh_bus_server_set_hosts(lab.server, two_hosts, 2, NULL), 0);
+}
+
+static void test_subject_names(void **state)
+{
+	static const struct {
+		const char *subject, *name;
+	} cases[] = {
+		{"bh.peer.h2.h1", "h1"},    {"bh.peer.h2.a_b", "a.b"},	  {"bh.peer.a_b.h1", "h1"},
+		{"bh.host.a_b.cmd", "a.b"}, {"bh.host.h1.req", "h1"},	  {"bh.ev.a_b", "a.b"},
+		{"bh.peer.h2.", NULL},	    {"bh.peer.h2", NULL},	  {"bh.peer..h1", NULL},
+		{"bh.peer.h2.h1.x", NULL},  {"bh.peer.h2.H1", NULL},	  {"bh.peer.h2.*", NULL},
+		{"bh.host.h1.req.x", NULL}, {"bh.host.h1", NULL},	  {"bh.ev.h1.x", NULL},
+		{"bh.ev.", NULL},	    {"_INBOX.host.h1.1.2", NULL}, {"", NULL},
+	};
+	char longest[BH_NAME_MAX + 1];
+	char subject[BH_SUBJECT_SIZE];
+	char name[BH_NAME_MAX + 1];
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		int r = bh_subject_name(cases[i].subject, name, sizeof(name));
+
+		assert_int_equal(r, cases[i].name ? 0 : -EINVAL);
+		if (!r) {
+			assert_string_equal(name, cases[i].name);
+		}
+	}
+	memset(longest, 'a', BH_NAME_MAX);
+	longest[BH_NAME_MAX] = '\0';
+	bh_subject_peer(longest, longest, subject);
+	assert_int_equal(strlen(subject), 8 + BH_NAME_MAX + 1 + BH_NAME_MAX);
+	assert_int_equal(bh_subject_name(subject, name, sizeof(name)), 0);
+	assert_string_equal(name, longest);
 }
 
 /* Names with dots: "a" must not reach what belongs to "a.b". */
@@ -477,6 +597,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_host_says_nothing),
 		cmocka_unit_test(test_foreign_reply_subject),
 		cmocka_unit_test(test_dotted_names),
+		cmocka_unit_test(test_peers),
+		cmocka_unit_test(test_subject_names),
 		cmocka_unit_test(test_reload_keeps_connections),
 		cmocka_unit_test(test_bad_hosts_refused),
 		cmocka_unit_test(test_foreign_ca),

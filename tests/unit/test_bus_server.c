@@ -209,6 +209,8 @@ static void test_fragment(void **state)
 	assert_int_equal(bh_bus_server_fragment(two_hosts, 2, &text, &diag), 0);
 	assert_non_null(strstr(text, "host.h2"));
 	assert_non_null(strstr(text, "bh.host.h1.req"));
+	assert_non_null(strstr(text, "\"bh.peer.*.h1\"]}, subscribe"));
+	assert_non_null(strstr(text, "subscribe: {allow: [\"bh.host.h1.cmd\", \"bh.peer.h1.*\""));
 	assert_non_null(strstr(text, "verify_and_map"));
 }
 
