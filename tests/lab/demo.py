@@ -235,9 +235,10 @@ def status():
 
 
 def guest_shell(name, words):
-    hosts = {g[0]: g[1] for g in GUESTS}
-    agent = Agent(
-        f"{util.LAB_DIR}/{NAME}/h{hosts[name]}/agents/{name}")
+    agents = [Agent(host.agent_socket(name)) for host in Lab.attach(NAME).hosts]
+    agent = next((a for a in agents if a.ready()), None)  # it may have moved
+    if not agent:
+        raise util.LabError(f"{name} does not answer on any host")
     if words:
         reply = agent.call("sh", cmd=" ".join(words) + " 2>&1", timeout=65)
         sys.stdout.write(reply["out"])

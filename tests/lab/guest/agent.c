@@ -120,7 +120,7 @@ static const struct op shell_ops[] = {{"sh", run_shell, false}, {NULL, NULL, fal
 
 static const struct op *find_op(const char *name)
 {
-	const struct op *const tables[] = {shell_ops, traffic_ops, raw_ops};
+	const struct op *const tables[] = {shell_ops, traffic_ops, swarm_ops, raw_ops};
 
 	for (size_t t = 0; t < sizeof(tables) / sizeof(tables[0]); t++) {
 		for (const struct op *op = tables[t]; op->name; op++) {

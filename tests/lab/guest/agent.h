@@ -48,6 +48,7 @@ struct op {
 };
 
 extern const struct op traffic_ops[]; /* ends with an entry without name */
+extern const struct op swarm_ops[];
 extern const struct op raw_ops[];
 
 uint64_t now_us(void);

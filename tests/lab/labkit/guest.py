@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest: a libvirt domain with our agent inside. Also the generator of its XML."""
-import os
 import uuid as uuids
 from xml.sax.saxutils import escape, quoteattr
 
@@ -39,7 +38,7 @@ class Nic:
 
 class Guest:
     """Options: address="10.78.0.11/24" (and address6), tenant, labels={}, birth, nics=[Nic...] (instead of
-    address), initrd, memory_mib, gateway, metadata=False for a guest without Bulkhead's words in its XML."""
+    address), disk (path of a raw image on the host), initrd, memory_mib, gateway, metadata=False for a guest without Bulkhead's words in its XML."""
 
     def __init__(self, host, name, **options):
         self.host = host
@@ -56,9 +55,7 @@ class Guest:
             promise=options.get("promise", True), extra=options.get("nic_extra", ""),
             flags=options.get("nic_flags"))]
         self.mac = self.nics[0].mac
-        folder = f"{host.dir}/agents"
-        os.makedirs(folder, exist_ok=True)
-        self.agent = Agent(f"{folder}/{name}")
+        self.agent = Agent(host.agent_socket(name))
 
     # ---- domain -----------------------------------------------------------------------------------
     def _metadata(self):
@@ -91,10 +88,16 @@ class Guest:
 <on_poweroff>destroy</on_poweroff><on_reboot>destroy</on_reboot><on_crash>destroy</on_crash>
 <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type='usb' model='none'/>
 {PCI}
-{''.join(n.xml() for n in self.nics)}
+{''.join(n.xml() for n in self.nics)}{self._disk()}
 <serial type='file'><source path='/var/log/libvirt/{self.name}-console.log'/></serial>
-<channel type='unix'><source mode='bind' path='{self.agent.path}'/><target type='virtio' name='org.bulkhead.lab'/></channel>
+<channel type='unix'><source mode='bind' path='/run/agents/{self.name}'/><target type='virtio' name='org.bulkhead.lab'/></channel>
 <memballoon model='none'/></devices></domain>"""
+
+    def _disk(self):
+        if not self.options.get("disk"):
+            return ""
+        return (f"<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>"
+                f"<source file={quoteattr(self.options['disk'])}/><target dev='vda' bus='virtio'/></disk>")
 
     def define(self):
         path = f"{self.host.dir}/{self.name}.xml"
@@ -122,6 +125,14 @@ class Guest:
         self.host.virsh("undefine", self.name, check=False)
         self.host.guests.pop(self.name, None)
         self.host.lab.guests.pop(self.name, None)
+
+    def moved(self, host):
+        """libvirt has it on another host now."""
+        for place in (self.host, host):
+            place.guests.pop(self.name, None)
+        self.host = host
+        host.guests[self.name] = self
+        self.agent.path = host.agent_socket(self.name)
 
     def running(self):
         return self.host.virsh("domstate", self.name, check=False).stdout.strip() == "running"
@@ -165,6 +176,12 @@ class Guest:
         if stat["done"]:
             raise util.LabError(f"{self.name}: {name}: {stat['error'] or 'ended'}")
         return stat["ready"]
+
+    def swarm(self, name, dst, port, count=50, **args):
+        """Opens a connection every interval_ms until there are `count`, and uses each all the time; stat(name):
+        `connects` opened, `refused` and `timeouts` not, `errors` lost, `frames` rounds in which all answered."""
+        self.call("swarm", name=name, dst=dst, port=port, count=count, **args)
+        return name
 
     def flow(self, name, dst, port=0, proto="tcp", wait=True, **args):
         """A connection that goes on; stat(name) says what was sent, received, lost."""

@@ -3,14 +3,19 @@
 import os
 import shutil
 
-from . import util
+from . import pki, util
 from .container import Container
 from .guest import Guest
 from .node import Node
 
 LIBVIRTD_CONF = """host_uuid = "{uuid}"
-listen_tls = 0
-listen_tcp = 0
+listen_addr = "{address}"
+listen_tls = 1
+ca_file = "/etc/libvirt/pki/cacert.pem"
+cert_file = "/etc/libvirt/pki/cert.pem"
+key_file = "/etc/libvirt/pki/key.pem"
+listen_tcp = 1
+auth_tcp = "none"
 auth_unix_rw = "none"
 unix_sock_group = "root"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
@@ -23,6 +28,10 @@ remember_owner = 0
 security_driver = "none"
 stdio_handler = "logd"
 namespaces = [ ]
+migration_host = "{address}"
+migration_address = "{address}"
+migrate_tls_x509_cert_dir = "/etc/libvirt/pki/qemu"
+migrate_tls_x509_verify = 1
 """
 LXC_CONF = 'security_driver = "none"\n'
 USERS = [("libvirt-qemu", 64055), ("libvirt-dnsmasq", 64056)]
@@ -54,8 +63,9 @@ class Host(Node):
         groups = f"cgroup_controllers = [ {', '.join(chr(34) + c + chr(34) for c in controllers)} ]\n" \
             if controllers else ""
         uuid = f"00000000-0000-4000-8000-{self.lab.number:08x}{self.number:04x}"
-        util.write(f"{etc}/libvirtd.conf", LIBVIRTD_CONF.format(uuid=uuid))
-        util.write(f"{etc}/qemu.conf", QEMU_CONF + groups)
+        util.write(f"{etc}/libvirtd.conf", LIBVIRTD_CONF.format(uuid=uuid, address=self.address))
+        util.write(f"{etc}/qemu.conf", QEMU_CONF.format(address=self.address) + groups)
+        pki.issue(f"{self.lab.dir}/{pki.FOLDER}", self, f"{etc}/{pki.FOLDER}")
         util.write(f"{etc}/lxc.conf", LXC_CONF)
         for driver in ("qemu", "lxc"):  # libvirtd looks for hooks only if the folder is there when it starts
             os.makedirs(f"{etc}/hooks/{driver}.d", exist_ok=True)
@@ -64,7 +74,10 @@ class Host(Node):
         for name, number in USERS:
             self.sh(f"grep -q ^{name}: /etc/passwd || echo {name}:x:{number}:{number}::/var/lib/libvirt:"
                     f"/usr/sbin/nologin >> /etc/passwd; grep -q ^{name}: /etc/group || echo {name}:x:{number}: >> /etc/group")
-        self.sh("echo 1 > /proc/sys/net/ipv4/ip_forward;"
+        links = "".join(f"mkdir -p {os.path.dirname(link)}; ln -sf /etc/libvirt/{pki.FOLDER}/{name} {link};"
+                        for link, name in pki.LINKS.items())
+        names = "".join(f"echo {h.address} {h.name}.lab >> /etc/hosts;" for h in self.lab.hosts)
+        self.sh(links + names + "mkdir -p /run/agents; echo 1 > /proc/sys/net/ipv4/ip_forward;"
                 "for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 > $f; done")
 
     def _seed_capabilities(self):
@@ -81,7 +94,7 @@ class Host(Node):
     def start_libvirt(self):
         if not self.pids_of("/usr/sbin/virtlogd"):
             self.run("virtlogd", "-d", "-p", "/run/virtlogd.pid")
-        self.run("libvirtd", "-d", "-p", "/run/libvirtd.pid")
+        self.run("libvirtd", "-d", "-l", "-p", "/run/libvirtd.pid")
         util.wait_until(f"libvirtd of {self.name}",
                         lambda: self.virsh("version", check=False).returncode == 0, 60, 0.1)
         self._keep_capabilities()
@@ -117,6 +130,10 @@ class Host(Node):
         self.guests[name] = guest
         self.lab.guests[name] = guest
         return guest
+
+    def agent_socket(self, name):
+        """Of a guest that runs here; below /run, so that its XML is the same on every host."""
+        return f"{self.dir}/run/agents/{name}"
 
     def taps(self):
         return [link for link in os.listdir(f"/proc/{self.pid}/root/sys/class/net") if link.startswith("vnet")]

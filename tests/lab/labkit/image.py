@@ -17,7 +17,7 @@ import time
 
 from . import util
 
-MODULES = ["virtio_pci", "virtio_net", "virtio_console", "8021q", "sctp"]
+MODULES = ["virtio_pci", "virtio_net", "virtio_blk", "virtio_console", "8021q", "sctp"]
 BUSYBOX = ["sh", "ls", "cat", "echo", "dmesg", "mount", "ip", "ping", "arping", "sleep", "grep", "awk", "head",
            "tail", "ps", "kill", "nc", "wget", "udhcpc", "udhcpc6", "nslookup", "ifconfig", "route", "seq", "tr",
            "cut", "sed", "mkdir", "rm", "cp", "touch", "true", "false", "hostname", "timeout", "vconfig", "arp",

@@ -6,7 +6,7 @@ import re
 import shutil
 import zlib
 
-from . import image, util
+from . import image, pki, util
 from .host import Host
 from .manager import Manager
 from .node import Node, processes_marked
@@ -53,6 +53,7 @@ class Lab:
         util.write(f"{self.dir}/hosts", str(len(self.hosts)))
         self.kvm = image.probe_kvm()
         image.initrd()
+        pki.make_ca(f"{self.dir}/{pki.FOLDER}")
         for node in self.nodes():
             node.up()
         self._wire()
