@@ -130,6 +130,7 @@ struct manager_host *manager_host_add(struct manager_inventory *inv, const char 
 	if (!h) {
 		h = bh_alloc(sizeof(*h));
 		snprintf(h->name, sizeof(h->name), "%s", name);
+		h->labels = json_object();
 		HASH_ADD_INORDER(hh, inv->hosts, name[0], strlen(h->name), h, by_name);
 	}
 	h->enrolled_ns = now_ns;
@@ -156,6 +157,7 @@ void manager_host_remove(struct manager_inventory *inv, struct manager_host *h, 
 	}
 	HASH_DELETE(hh, inv->hosts, h);
 	json_decref(h->hello);
+	json_decref(h->labels);
 	free(h);
 	inv->dirty = true;
 }

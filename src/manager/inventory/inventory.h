@@ -167,6 +167,15 @@ enum manager_table {
 	MANAGER_TABLE_COUNT
 };
 
+/* A host that is about to be worked on: it takes no VM that is new to it. */
+#define MANAGER_REASON_MAX 256
+struct manager_maintenance {
+	bool on;
+	char reason[MANAGER_REASON_MAX + 1]; /* "": none given */
+	char by[64];
+	uint64_t since_ns;
+};
+
 struct manager_host {
 	char name[BH_NAME_MAX + 1];
 	uint64_t enrolled_ns, last_seen_ns;
@@ -183,6 +192,8 @@ struct manager_host {
 	struct manager_vm *incoming; /* VMs that travel here */
 	unsigned int incoming_count;
 	struct manager_sync *sync; /* distribute's */
+	json_t *labels;		   /* that placements speak of */
+	struct manager_maintenance maintenance;
 	struct {
 		char fingerprint[65]; /* "": issued before these were kept */
 		int64_t expires_s;    /* since 1970 UTC */
@@ -249,6 +260,17 @@ struct manager_host *manager_host_add(struct manager_inventory *inv, const char 
 void manager_host_remove(struct manager_inventory *inv, struct manager_host *host, uint64_t now_ns);
 void manager_host_hello(struct manager_inventory *inv, struct manager_host *host,
 			const json_t *hello, uint64_t now_ns);
+
+/* What the API sets on a host (settings.c). labels: checked by the caller, taken over. On failure
+ * everything is as before. */
+[[nodiscard]] int manager_host_set_labels(struct manager_inventory *inv, struct manager_host *host,
+					  json_t *labels, struct bh_diag *diag);
+[[nodiscard]] int manager_host_set_maintenance(struct manager_inventory *inv,
+					       struct manager_host *host,
+					       const struct manager_maintenance *maintenance,
+					       struct bh_diag *diag);
+char *manager_host_settings_dump(const struct manager_host *host); /* owned */
+void manager_host_settings_load(struct manager_host *host, const char *text);
 
 /* ---- what hosts say (apply.c) ---- */
 /* Whole inventory. Bad VMs are left out, counted and named in *ret_rejected (owned array). */

@@ -47,6 +47,7 @@ static int load_host(const struct manager_store_host *row, void *arg)
 	    bh_json_load(row->hello, strlen(row->hello), ROW_TEXT_MAX, &hello, NULL) == 0) {
 		manager_host_hello(inv, h, hello, row->last_seen_ns);
 	}
+	manager_host_settings_load(h, row->settings);
 	h->last_seen_ns = row->last_seen_ns;
 	h->saved = true;
 	return 0;
@@ -247,11 +248,13 @@ static int save_host(struct manager_inventory *inv, const struct manager_host *h
 		     struct bh_diag *diag)
 {
 	BH_FREE char *hello = h->hello ? bh_json_dump(h->hello) : bh_strdup("");
+	BH_FREE char *settings = manager_host_settings_dump(h);
 	struct manager_store_host row = {.name = h->name,
 					 .enrolled_ns = h->enrolled_ns,
 					 .last_seen_ns = h->last_seen_ns,
 					 .hello = hello,
-					 .installed = ""};
+					 .installed = "",
+					 .settings = settings};
 
 	return manager_store_put_host(inv->db, &row, diag);
 }

@@ -42,6 +42,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE places (vm TEXT NOT NULL, host TEXT NOT NULL, since INTEGER NOT NULL,"
 	" until INTEGER NOT NULL, how TEXT NOT NULL, migration TEXT NOT NULL,"
 	" PRIMARY KEY (vm, since)) WITHOUT ROWID;",
+	"ALTER TABLE hosts ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';",
 };
 
 int manager_store_open(const char *path, struct manager_db **ret, struct bh_diag *diag)
@@ -167,6 +168,7 @@ static int host_row(sqlite3_stmt *row, void *arg)
 		.installed = manager_db_text(row, 4),
 		.installed_ns = (uint64_t)sqlite3_column_int64(row, 5),
 		.revision = (uint32_t)sqlite3_column_int64(row, 6),
+		.settings = manager_db_text(row, 7),
 	};
 
 	return a->fn(&h, a->arg);
@@ -179,7 +181,7 @@ int manager_store_hosts(struct manager_db *db, manager_store_host_fn *fn, void *
 
 	return manager_db_each(db, (struct manager_db_each){host_row, &a}, diag,
 			       "SELECT name, enrolled, last_seen, hello, installed, installed_at,"
-			       " revision FROM hosts ORDER BY name",
+			       " revision, settings FROM hosts ORDER BY name",
 			       "");
 }
 
@@ -187,9 +189,10 @@ int manager_store_put_host(struct manager_db *db, const struct manager_store_hos
 			   struct bh_diag *diag)
 {
 	return manager_db_run(
-		db, diag, "INSERT OR REPLACE INTO hosts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-		"tiittiu", row->name, (int64_t)row->enrolled_ns, (int64_t)row->last_seen_ns,
-		row->hello, row->installed, (int64_t)row->installed_ns, row->revision);
+		db, diag, "INSERT OR REPLACE INTO hosts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		"tiittiut", row->name, (int64_t)row->enrolled_ns, (int64_t)row->last_seen_ns,
+		row->hello, row->installed, (int64_t)row->installed_ns, row->revision,
+		row->settings);
 }
 
 int manager_store_drop_host(struct manager_db *db, const char *name, struct bh_diag *diag)

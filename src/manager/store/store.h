@@ -52,6 +52,7 @@ struct manager_store_host {
 	const char *installed; /* hash in hex, "" when unknown */
 	uint64_t installed_ns;
 	uint32_t revision;
+	const char *settings; /* JSON: what the API set (inventory/settings.c) */
 };
 typedef int manager_store_host_fn(const struct manager_store_host *row, void *arg);
 [[nodiscard]] int manager_store_hosts(struct manager_db *db, manager_store_host_fn *fn, void *arg,
