@@ -104,7 +104,8 @@ struct bh_policy_compiler *bh_policy_compiler_new(const struct bh_policy_set *se
 		*bh_vec_push(&c->order) = bh_policy_set_at(set, i);
 	}
 	if (c->order.count) {
-		qsort(c->order.items, c->order.count, sizeof(c->order.items[0]), policy_judgement_compare);
+		qsort(c->order.items, c->order.count, sizeof(c->order.items[0]),
+		      policy_judgement_compare);
 	}
 	for (size_t i = 0; i < c->order.count; i++) {
 		index_policy(c, c->order.items[i], (uint32_t)i);

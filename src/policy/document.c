@@ -268,9 +268,12 @@ static int read_spec(const struct policy_reading *rd, const struct yaml_tree_nod
 	static const struct {
 		const char *key;
 		read_fn *read;
-	} members[] = {{"tier", read_tier},	  {"order", read_order},
-		       {"tenants", read_tenants}, {"permit", read_permit},
-		       {"vlans", read_vlans},	  {"directions", read_directions},
+	} members[] = {{"tier", read_tier},
+		       {"order", read_order},
+		       {"tenants", read_tenants},
+		       {"permit", read_permit},
+		       {"vlans", read_vlans},
+		       {"directions", read_directions},
 		       {"placement", policy_read_placement},
 		       {"migration", policy_read_migration},
 		       {"rollback", policy_read_rollback},

@@ -56,8 +56,8 @@ struct bh_policy_question {
 
 /* Both taps: egress at the source and ingress at the destination, whichever of them is a VM.
  * {"action", "allowed", "service": "tcp/3306", "egress"|"ingress": null or {"action", "rule": RULE,
- * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"|"quarantine"}], "considered_left_out":
- * n}}; RULE is
+ * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"|"quarantine"}],
+ * "considered_left_out": n}}; RULE is
  * {"text", "tenant", "policy", "direction", "index", "name", "file", "line", "builtin", "log",
  * "says"}. Owned. */
 [[nodiscard]] int bh_policy_explain(const struct bh_policy_compiler *compiler,

@@ -44,8 +44,8 @@ const char *bh_policy_tier_name(enum bh_policy_tier tier);	 /* "tenant" */
 #define BH_POLICY_CLASS_PREFIX "bulkhead/"
 /* Class label (any value) of a VM in quarantine: nothing of what policies allow it holds, unless
  * they say `quarantine: true`; what they forbid it does. DHCP stays. */
-#define BH_POLICY_QUARANTINE   BH_POLICY_CLASS_PREFIX "quarantine"
-#define BH_POLICY_RULE_LOG     1u /* flags of a rule; the flag of a row with the same number */
+#define BH_POLICY_QUARANTINE BH_POLICY_CLASS_PREFIX "quarantine"
+#define BH_POLICY_RULE_LOG   1u /* flags of a rule; the flag of a row with the same number */
 
 /* Numbers of the built-in rules (rule numbers 1..15 never name a rule of a document). */
 enum bh_policy_builtin {

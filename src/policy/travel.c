@@ -117,8 +117,7 @@ int policy_read_rollback(const struct policy_reading *rd, const struct yaml_tree
 	quarantine = policy_member(node, "quarantine");
 	after = policy_member(node, "releaseAfter");
 	if (!quarantine && !after) {
-		return policy_fail(rd, node,
-				   "expected `quarantine` or `releaseAfter` in rollback");
+		return policy_fail(rd, node, "expected `quarantine` or `releaseAfter` in rollback");
 	}
 	if (quarantine) {
 		r = policy_read_bool(rd, quarantine, "quarantine", &yes);
@@ -176,10 +175,10 @@ void policy_travel_json(const struct policy_travel *t, json_t *spec)
 				    json_pack("{s:o}", "hosts", policy_selector_json(t->hosts)));
 	}
 	if (t->without_manager) {
-		json_object_set_new(spec, "migration",
-				    json_pack("{s:s}", "withoutManager",
-					      t->without_manager == POLICY_YES ? "allow"
-									       : "refuse"));
+		json_object_set_new(
+			spec, "migration",
+			json_pack("{s:s}", "withoutManager",
+				  t->without_manager == POLICY_YES ? "allow" : "refuse"));
 	}
 	if (!t->rollback) {
 		return;

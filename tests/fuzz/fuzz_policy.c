@@ -15,15 +15,17 @@ static void compile(const struct bh_policy_set *set)
 	struct bh_policy_compile_options options = {.max_rows = 10000, .max_ranges = 10000};
 	struct bh_policy_universe *universe = bh_policy_universe_new();
 	struct bh_policy_label label = {.key = "role", .value = "web"};
+	struct bh_policy_label inside = {.key = BH_POLICY_QUARANTINE, .value = "1"};
 	struct bh_policy_compiler *compiler;
 
 	if (bh_policy_universe_add_tenant(universe, "shop", 2, NULL) ||
 	    bh_policy_universe_add_identity(universe, 256, 2, &label, 1, NULL) ||
-	    bh_policy_universe_add_identity(universe, 257, 2, NULL, 0, NULL)) {
+	    bh_policy_universe_add_identity(universe, 257, 2, NULL, 0, NULL) ||
+	    bh_policy_universe_add_identity(universe, 258, 2, &inside, 1, NULL)) {
 		abort();
 	}
 	compiler = bh_policy_compiler_new(set, universe, &options);
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 6; i++) {
 		struct bh_segment *seg = NULL;
 
 		if (!bh_policy_compile(compiler, 256 + (uint32_t)(i / 2),
@@ -33,6 +35,27 @@ static void compile(const struct bh_policy_set *set)
 	}
 	bh_policy_compiler_free(compiler);
 	bh_policy_universe_free(universe);
+}
+
+/* What decides where a VM may run and how it moves. */
+static void ask(const struct bh_policy_set *set)
+{
+	struct bh_policy_label label = {.key = "zone", .value = "pci"};
+	struct bh_policy_subject vm = {.tenant = "shop", .labels = &label, .label_count = 1};
+	const struct bh_policy *policy;
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	if (!bh_policy_placement_ok(set, &vm, &label, 1, &policy)) {
+		bh_policy_placement_describe(policy, &w);
+		assert(w.size);
+		bh_policy_placement_compare(policy, &label, 1, &w);
+	}
+	bh_wbuf_done(&w);
+	assert(!bh_policy_without_manager(set, &vm, &policy) || policy);
+	if (bh_policy_rollback_of(set, &vm).release_after_s) {
+		assert(bh_policy_rollback_of(set, &vm).quarantine);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -54,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
 		json_decref(bh_policy_to_json(bh_policy_set_at(set, i)));
 	}
+	ask(set);
 	if (bh_policy_parse((const char *)a.data, a.size, &options, &again, &diag)) {
 		abort();
 	}

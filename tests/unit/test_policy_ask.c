@@ -452,6 +452,93 @@ static void explain_names_rule_and_line(void **state)
 	fixture_done(&f);
 }
 
+static void quarantine_leaves_what_says_so(void **state)
+{
+	struct bh_policy_set *set = parse(
+		"kind: Policy\nmetadata: {name: g, tenant: provider}\nspec:\n"
+		"  tier: guardrail\n  selector: {}\n  ingress:\n"
+		"  - {name: telnet, action: reject, ports: [tcp/23]}\n"
+		"  - {name: web, ports: [tcp/80]}\n---\n"
+		"kind: Policy\nmetadata: {name: q, tenant: shop}\nspec:\n"
+		"  selector: {}\n  quarantine: true\n  ingress:\n"
+		"  - {name: ssh, from: [{entity: host}], ports: [tcp/22, tcp/23, tcp/80]}\n---\n"
+		"kind: Policy\nmetadata: {name: r, tenant: shop}\nspec:\n"
+		"  selector: {}\n  ingress: [{}]\n  egress: [{name: all}]\n",
+		NULL);
+	const struct bh_policy_label labels[] = {{"role", "web"}, {BH_POLICY_QUARANTINE, "3"}};
+	const struct bh_policy_end host = {.identity = HOST};
+	struct bh_policy_service service = {6, 53};
+	struct fixture f;
+	json_t *json;
+	json_t *end;
+
+	fixture_init(&f, set);
+	assert_int_equal(bh_policy_universe_add_identity(f.universe, 300, SHOP_T, labels, 2, NULL),
+			 0);
+	expect_at(&f, 300, IN, HOST, "tcp/22", "allow ssh");
+	expect_at(&f, 300, IN, HOST, "tcp/23", "reject telnet");
+	expect_at(&f, 300, IN, HOST, "tcp/80", "allow ssh");
+	expect_at(&f, 300, IN, WORLD, "tcp/80", "deny 7");
+	expect_at(&f, 300, OUT, WORLD, "tcp/80", "deny 7");
+	expect_at(&f, 300, OUT, HOST, "tcp/53", "deny 7");
+	expect_at(&f, 300, OUT, MULTICAST, "udp/67", "allow 3");
+	expect_at(&f, 300, OUT, HOST, "udp/547", "allow 6");
+	/* others of the tenant are as they were */
+	expect_at(&f, WEB, OUT, WORLD, "tcp/80", "allow all");
+	expect_at(&f, WEB, IN, WORLD, "tcp/80", "allow web");
+	assert_int_equal(bh_policy_explain(f.compiler, &(struct bh_policy_end){.identity = 300},
+					   &host, &service, &json, NULL),
+			 0);
+	end = json_object_get(json, "egress");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(end, "rule"), "text")),
+		"in quarantine: no policy allows this there");
+	assert_string_equal(
+		json_string_value(json_object_get(
+			json_array_get(json_object_get(end, "considered"), 0), "outcome")),
+		"quarantine");
+	json_decref(json);
+	fixture_done(&f);
+}
+
+static void count_up(uint32_t identity, void *arg)
+{
+	(*(size_t *)arg)++;
+}
+
+static void what_is_not_about_packets_touches_nobody(void **state)
+{
+	static const char base[] = "kind: Policy\nmetadata: {name: a, tenant: shop}\nspec:\n"
+				   "  selector: {}\n  ingress: [{}]\n";
+	static const char *const more[] = {
+		"  placement: {hosts: {matchLabels: {zone: pci}}}\n",
+		"  migration: {withoutManager: allow}\n",
+		"  rollback: {releaseAfter: 1h}\n",
+	};
+	struct bh_policy_set *before = parse(base, NULL);
+	struct bh_policy_universe *universe = make_universe();
+	size_t touched = 0;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(more); i++) {
+		BH_FREE char *text = bh_asprintf("%s%s", base, more[i]);
+		struct bh_policy_set *after = parse(text, NULL);
+
+		bh_policy_affected(before, after, universe, count_up, &touched);
+		assert_int_equal(touched, 0);
+		bh_policy_set_free(after);
+	}
+	{
+		BH_FREE char *text = bh_asprintf("%s  quarantine: true\n", base);
+		struct bh_policy_set *after = parse(text, NULL);
+
+		bh_policy_affected(before, after, universe, count_up, &touched);
+		assert_int_equal(touched, 3);
+		bh_policy_set_free(after);
+	}
+	bh_policy_universe_free(universe);
+	bh_policy_set_free(before);
+}
+
 static void services_have_one_form(void **state)
 {
 	static const char *const good[] = {"tcp/3306", "udp/53", "icmp/8/0", "icmpv6/128/0", "89"};
@@ -623,6 +710,8 @@ int main(void)
 		cmocka_unit_test(useless_rows_are_left_out),
 		cmocka_unit_test(what_does_not_fit_is_refused_with_numbers),
 		cmocka_unit_test(explain_names_rule_and_line),
+		cmocka_unit_test(quarantine_leaves_what_says_so),
+		cmocka_unit_test(what_is_not_about_packets_touches_nobody),
 		cmocka_unit_test(services_have_one_form),
 		cmocka_unit_test(diff_says_what_changes),
 		cmocka_unit_test(check_finds_what_looks_wrong),

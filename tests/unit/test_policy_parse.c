@@ -141,6 +141,32 @@ static const struct {
 	{HEAD "---\n" HEAD, 6, 1, "policy t/a is there twice, first in line 1"},
 	{"kind: Tenant\nmetadata: {name: a}\n---\nkind: Tenant\nmetadata: {name: a}\n", 5, 18,
 	 "tenant a is there twice, first in line 1"},
+	{HEAD "  placement: []\n", 5, 14, "expected placement to be a mapping, found a list"},
+	{HEAD "  placement: {}\n", 5, 14, "expected `hosts` in placement"},
+	{HEAD "  placement: {host: {}}\n", 5, 15, "did you mean `hosts`?"},
+	{HEAD "  placement: {hosts: {}}\n", 5, 22, "leave `placement` out for any host"},
+	{HEAD "  placement: {hosts: {vms: [a]}}\n", 5, 23,
+	 "unknown key \"vms\" in hosts; expected matchLabels or matchExpressions"},
+	{HEAD "  placement: {hosts: {matchLabels: {bulkhead/x: y}}}\n", 5, 37,
+	 "are Bulkhead's own"},
+	{HEAD "  nodeSelector: {}\n", 5, 3, "write `placement: {hosts: {matchLabels"},
+	{HEAD "  migration: {}\n", 5, 14, "expected `withoutManager` in migration"},
+	{HEAD "  migration: {withoutManager: yes}\n", 5, 31,
+	 "\"yes\" is no withoutManager; expected allow or refuse"},
+	{HEAD "  rollback: {}\n", 5, 13, "expected `quarantine` or `releaseAfter` in rollback"},
+	{HEAD "  rollback: {quarantine: on}\n", 5, 26, "expected quarantine to be true or false"},
+	{HEAD "  rollback: {quarantine: false, releaseAfter: 1h}\n", 5, 33,
+	 "`releaseAfter` goes with `quarantine: true`"},
+	{HEAD "  rollback: {releaseAfter: 30}\n", 5, 28, "\"30\" is no time; expected 1s to 365d"},
+	{HEAD "  rollback: {releaseAfter: 0s}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: m}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: 366d}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: 31536001s}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: 18446744073709551616s}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: -1h}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: 1 h}\n", 5, 28, "is no time"},
+	{HEAD "  rollback: {releaseAfter: [1h]}\n", 5, 28, "expected a time such as 30m"},
+	{HEAD "  quarantine: 1\n", 5, 15, "expected quarantine to be true or false"},
 	{"a: &x 1\nb: *x\n", 1, 4, "anchors (&name) are not accepted"},
 	{"a: !!str 1\n", 1, 4, "tags (!name) are not accepted"},
 	{"a: [1\nb: 2\n", 2, 2, "not YAML"},
@@ -442,6 +468,143 @@ static void policies_grant(void **state)
 	bh_policy_set_free(set);
 }
 
+/* ---- where VMs may run and how they move ---- */
+#define SHOP(name, spec) "---\nkind: Policy\nmetadata: {name: " name ", tenant: shop}\nspec:\n" spec
+#define PROVIDER(name, spec)                                                                       \
+	"---\nkind: Policy\nmetadata: {name: " name ", tenant: provider}\nspec:\n"                 \
+	"  tier: guardrail\n" spec
+static const struct bh_policy_label pay[] = {{"role", "pay"}, {"env", "prod"}};
+static const struct bh_policy_subject shop_pay = {"shop", pay, 2};
+static const struct bh_policy_subject shop_bare = {"shop", NULL, 0};
+static const struct bh_policy_subject rival_pay = {"rival", pay, 2};
+
+static const char *refuses(const struct bh_policy_set *set, const struct bh_policy_subject *vm,
+			   const struct bh_policy_label *host, size_t count)
+{
+	const struct bh_policy *p;
+
+	return bh_policy_placement_ok(set, vm, host, count, &p) ? "" : bh_policy_name(p);
+}
+
+static void every_placement_must_take_the_host(void **state)
+{
+	struct bh_policy_set *set = parse_ok(
+		SHOP("pci", "  selector: {matchLabels: {role: pay}}\n"
+			    "  placement: {hosts: {matchLabels: {zone: pci}}}\n")
+			SHOP("racks",
+			     "  selector: {}\n  order: 5\n  placement: {hosts: {matchExpressions: "
+			     "[{key: rack, operator: NotIn, values: [r2]}, {key: zone, operator: "
+			     "Exists}]}}\n")
+				PROVIDER("not-old",
+					 "  selector: {}\n  tenants: [shop]\n  placement: "
+					 "{hosts: {matchExpressions: "
+					 "[{key: old, operator: DoesNotExist}]}}\n"),
+		"f", NULL);
+	const struct bh_policy_label good[] = {{"zone", "pci"}, {"rack", "r1"}};
+	const struct bh_policy_label rack[] = {{"zone", "pci"}, {"rack", "r2"}};
+	const struct bh_policy_label dmz[] = {{"zone", "dmz"}, {"rack", "r2"}, {"old", ""}};
+	const struct bh_policy *p = bh_policy_set_get(set, "shop", "racks");
+	struct bh_wbuf w;
+
+	assert_string_equal(refuses(set, &shop_pay, good, 2), "");
+	assert_string_equal(refuses(set, &shop_pay, rack, 2), "racks");
+	assert_string_equal(refuses(set, &shop_pay, dmz, 2), "racks");	 /* order 5 */
+	assert_string_equal(refuses(set, &shop_pay, dmz, 3), "not-old"); /* guardrails first */
+	assert_string_equal(refuses(set, &shop_pay, dmz, 1), "pci");
+	assert_string_equal(refuses(set, &shop_bare, dmz, 1), "");
+	assert_string_equal(refuses(set, &shop_bare, NULL, 0), "racks");
+	assert_string_equal(refuses(set, &rival_pay, dmz, 3), "");
+	bh_wbuf_init(&w, 0);
+	bh_policy_placement_describe(p, &w);
+	bh_wbuf_str(&w, "; ");
+	bh_policy_placement_compare(p, dmz, 3, &w);
+	bh_wbuf_str(&w, "; ");
+	bh_policy_placement_compare(p, NULL, 0, &w);
+	assert_string_equal(bh_wbuf_cstr(&w), "rack NotIn r2,zone Exists; rack=r2, zone=dmz; "
+					      "no rack, no zone");
+	bh_wbuf_done(&w);
+	bh_policy_set_free(set);
+}
+
+static void the_first_that_says_something_decides(void **state)
+{
+	struct bh_policy_set *set =
+		parse_ok(SHOP("a", "  selector: {}\n  migration: {withoutManager: allow}\n"
+				   "  rollback: {releaseAfter: 30m}\n")
+				 SHOP("b", "  selector: {matchLabels: {role: pay}}\n  order: 1\n"
+					   "  rollback: {quarantine: false}\n")
+					 PROVIDER("g", "  selector: {matchLabels: {env: prod}}\n"
+						       "  migration: {withoutManager: refuse}\n"),
+			 "f", NULL);
+	struct bh_policy_rollback back;
+	const struct bh_policy *p;
+
+	assert_false(bh_policy_without_manager(set, &shop_pay, &p));
+	assert_string_equal(bh_policy_name(p), "g");
+	assert_true(bh_policy_without_manager(set, &shop_bare, &p));
+	assert_string_equal(bh_policy_name(p), "a");
+	assert_false(bh_policy_without_manager(set, &(struct bh_policy_subject){"x", NULL, 0}, &p));
+	assert_null(p);
+	back = bh_policy_rollback_of(set, &shop_pay);
+	assert_false(back.quarantine);
+	assert_string_equal(bh_policy_name(back.policy), "b");
+	back = bh_policy_rollback_of(set, &shop_bare);
+	assert_true(back.quarantine);
+	assert_int_equal(back.release_after_s, 1800);
+	back = bh_policy_rollback_of(set, &rival_pay);
+	assert_true(back.quarantine);
+	assert_int_equal(back.release_after_s, 0);
+	assert_null(back.policy);
+	assert_false(bh_policy_has_direction(bh_policy_set_at(set, 1), BH_POLICY_INGRESS));
+	assert_false(bh_policy_has_direction(bh_policy_set_at(set, 1), BH_POLICY_EGRESS));
+	bh_policy_set_free(set);
+}
+
+static void json_says_how_they_move(void **state)
+{
+	struct bh_policy_set *set =
+		parse_ok(SHOP("a", "  selector: {}\n  migration: {withoutManager: allow}\n"
+				   "  rollback: {releaseAfter: 90s}\n  quarantine: true\n"
+				   "  placement: {hosts: {matchLabels: {zone: pci}}}\n"),
+			 "f", NULL);
+	json_t *json = bh_policy_to_json(bh_policy_set_at(set, 0));
+	json_t *spec = json_object_get(json, "spec");
+	json_t *want =
+		json_pack("{s:{s:{s:{s:s}}}, s:{s:s}, s:{s:b, s:s}, s:b}", "placement", "hosts",
+			  "matchLabels", "zone", "pci", "migration", "withoutManager", "allow",
+			  "rollback", "quarantine", 1, "releaseAfter", "90s", "quarantine", 1);
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (want, key, value) {
+		assert_true(json_equal(json_object_get(spec, key), value));
+	}
+	json_decref(want);
+	json_decref(json);
+	bh_policy_set_free(set);
+}
+
+static void rights_end_in_quarantine(void **state)
+{
+	struct bh_policy_set *set =
+		parse_ok(PROVIDER("a", "  selector: {}\n  permit: [any-source]\n  vlans: [10]\n")
+				 PROVIDER("b", "  selector: {}\n  permit: [dhcp-server]\n"
+					       "  quarantine: true\n"),
+			 "f", NULL);
+	const struct bh_policy_label label = {BH_POLICY_QUARANTINE, "1"};
+	struct bh_policy_grant g;
+
+	bh_policy_grant_of(set, "shop", NULL, 0, &g);
+	assert_int_equal(g.flags, BH_POLICY_PERMIT_ANY_SOURCE | BH_POLICY_PERMIT_DHCP_SERVER);
+	assert_int_equal(g.vlan_count, 1);
+	bh_policy_grant_done(&g);
+	bh_policy_grant_of(set, "shop", &label, 1, &g);
+	assert_int_equal(g.flags, BH_POLICY_PERMIT_DHCP_SERVER);
+	assert_int_equal(g.vlan_count, 0);
+	bh_policy_grant_done(&g);
+	bh_policy_set_free(set);
+}
+
 static void json_has_places(void **state)
 {
 	struct bh_policy_set *set =
@@ -471,6 +634,10 @@ int main(void)
 		cmocka_unit_test(vms_get_classes),
 		cmocka_unit_test(policies_grant),
 		cmocka_unit_test(json_has_places),
+		cmocka_unit_test(every_placement_must_take_the_host),
+		cmocka_unit_test(the_first_that_says_something_decides),
+		cmocka_unit_test(json_says_how_they_move),
+		cmocka_unit_test(rights_end_in_quarantine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,6 +148,25 @@ static void put_rule(struct rng *r, struct bh_wbuf *w, bool ingress)
 	bh_wbuf_str(w, services_count ? "]\n" : "");
 }
 
+/* What is not about packets must not be seen in verdicts; `quarantine` is only seen in it. */
+static void put_travel(struct rng *r, struct bh_wbuf *w)
+{
+	static const char *const words[] = {"allow", "refuse"};
+	static const char *const times[] = {"90s", "30m", "2h", "1d", "3600s"};
+
+	bh_wbuf_str(w, chance(r, 30) ? "  quarantine: true\n" : "");
+	if (chance(r, 20)) {
+		bh_wbuf_printf(w, "  placement: {hosts: {matchLabels: {zone: %s}}}\n",
+			       PICK(r, zones));
+	}
+	if (chance(r, 20)) {
+		bh_wbuf_printf(w, "  migration: {withoutManager: %s}\n", PICK(r, words));
+	}
+	if (chance(r, 20)) {
+		bh_wbuf_printf(w, "  rollback: {releaseAfter: %s}\n", PICK(r, times));
+	}
+}
+
 static void put_policy(struct rng *r, struct bh_wbuf *w, size_t number)
 {
 	static const char *const tiers[] = {"guardrail", "tenant", "default"};
@@ -163,6 +182,7 @@ static void put_policy(struct rng *r, struct bh_wbuf *w, size_t number)
 	if (strcmp(tier, "tenant") != 0 && chance(r, 40)) {
 		bh_wbuf_printf(w, "  tenants: [%s]\n", pick(r, tenant_names, TENANTS));
 	}
+	put_travel(r, w);
 	for (int dir = 0; dir < 2; dir++) {
 		uint32_t rules = next(r, 5);
 
@@ -208,6 +228,10 @@ static void make_member(struct rng *r, const struct bh_policy_set *set, size_t i
 	}
 	if (chance(r, 50)) {
 		m->labels[m->label_count++] = (struct bh_policy_label){"zone", PICK(r, zones)};
+	}
+	if (chance(r, 30)) {
+		m->labels[m->label_count++] = (struct bh_policy_label){
+			bh_strdup(BH_POLICY_QUARANTINE), chance(r, 50) ? "7" : ""};
 	}
 	vm.tenant = tenant_names[m->tenant - 1];
 	vm.name = name;
@@ -383,6 +407,85 @@ static void rows_say_what_documents_say(void **state)
 	}
 }
 
+static struct bh_policy_verdict asked(const struct bh_policy_compiler *compiler, uint32_t self,
+				      enum bh_policy_dir dir, const struct lookup_packet *p)
+{
+	struct bh_policy_question q = {.self = self,
+				       .dir = dir,
+				       .remote = {.identity = p->identity, .has_addr = true},
+				       .service = {p->proto, p->port}};
+	struct bh_policy_verdict v;
+
+	memcpy(q.remote.addr, p->addr, sizeof(p->addr));
+	assert_int_equal(bh_policy_eval(compiler, &q, NULL, NULL, &v, NULL), 0);
+	return v;
+}
+
+static const struct member *outside(const struct world *world)
+{
+	for (size_t i = 0; i < MEMBERS; i++) {
+		const struct member *m = &world->members[i];
+		bool in = false;
+
+		for (size_t k = 0; k < m->label_count; k++) {
+			in = in || !strcmp(m->labels[k].key, BH_POLICY_QUARANTINE);
+		}
+		if (!in) {
+			return m;
+		}
+	}
+	return NULL;
+}
+
+/* The same VM inside and outside: nothing opens by going in, and what decides there is what
+ * forbids, what says so, or DHCP. */
+static void check_quarantine(uint64_t seed)
+{
+	struct world world;
+	const struct member *m;
+	struct bh_policy_label labels[41];
+	uint32_t inside = 4000;
+
+	world_init(&world, seed);
+	m = outside(&world);
+	for (size_t i = 0; m && i < m->label_count; i++) {
+		labels[i] = m->labels[i];
+	}
+	if (!m) {
+		world_done(&world);
+		return;
+	}
+	labels[m->label_count] = (struct bh_policy_label){BH_POLICY_QUARANTINE, "1"};
+	assert_int_equal(bh_policy_universe_add_identity(world.universe, inside, m->tenant, labels,
+							 m->label_count + 1, NULL),
+			 0);
+	for (size_t i = 0; i < PACKETS; i++) {
+		enum bh_policy_dir dir = (enum bh_policy_dir)next(&world.rng, 2);
+		struct bh_policy_verdict in;
+		struct bh_policy_verdict out;
+		struct lookup_packet p;
+
+		random_packet(&world, &p);
+		in = asked(world.compiler, inside, dir, &p);
+		out = asked(world.compiler, m->id, dir, &p);
+		if (in.action != BH_POLICY_ALLOW) {
+			continue;
+		}
+		assert_int_equal(out.action, BH_POLICY_ALLOW);
+		assert_true(in.builtin == BH_POLICY_RULE_DHCP ||
+			    in.builtin == BH_POLICY_RULE_DHCPV6 ||
+			    (in.policy && bh_policy_in_quarantine(in.policy)));
+	}
+	world_done(&world);
+}
+
+static void quarantine_opens_nothing(void **state)
+{
+	for (uint64_t seed = 1; seed <= 1000; seed++) {
+		check_quarantine(seed);
+	}
+}
+
 /* Whom a change touches: every set that differs must be among the reported ones. */
 struct marked {
 	uint8_t hit[4096];
@@ -519,6 +622,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_say_what_documents_say),
+		cmocka_unit_test(quarantine_opens_nothing),
 		cmocka_unit_test(changes_touch_whom_they_say),
 		cmocka_unit_test(print_and_parse_are_inverse),
 	};
