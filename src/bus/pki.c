@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/util.h"
+#include "bus/pki_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,23 +28,7 @@ struct bh_pki_ca {
 	char fingerprint[BH_PKI_FINGERPRINT_SIZE];
 };
 
-#define CLEANUP_OF(type, free_fn)                                                                  \
-	static void cleanup_##free_fn(type **p)                                                    \
-	{                                                                                          \
-		free_fn(*p);                                                                       \
-	}                                                                                          \
-	struct bh_pki_ca /* the semicolon of the caller */
-CLEANUP_OF(X509, X509_free);
-CLEANUP_OF(X509_REQ, X509_REQ_free);
-CLEANUP_OF(EVP_PKEY, EVP_PKEY_free);
-CLEANUP_OF(BIGNUM, BN_free);
-CLEANUP_OF(BIO, BIO_free_all);
-CLEANUP_OF(X509_STORE, X509_STORE_free);
-CLEANUP_OF(X509_STORE_CTX, X509_STORE_CTX_free);
-CLEANUP_OF(GENERAL_NAMES, GENERAL_NAMES_free);
-#define AUTO(free_fn) __attribute__((cleanup(cleanup_##free_fn)))
-
-static int ssl_error(struct bh_diag *diag, int err, const char *what)
+int bh_pki_ssl_error(struct bh_diag *diag, int err, const char *what)
 {
 	unsigned long e = ERR_peek_last_error();
 	const char *reason = e ? ERR_reason_error_string(e) : NULL;
@@ -70,7 +55,7 @@ static char *cert_pem(X509 *cert)
 	return PEM_write_bio_X509(bio, cert) ? bio_text(bio) : bh_strdup("");
 }
 
-static X509 *cert_read(const char *pem, size_t size)
+X509 *bh_pki_cert_read(const char *pem, size_t size)
 {
 	AUTO(BIO_free_all) BIO *bio = NULL;
 
@@ -87,7 +72,7 @@ static int no_password(char *buf, int size, int rwflag, void *arg)
 	return -1;
 }
 
-static int key_load(const char *file, EVP_PKEY **ret, struct bh_diag *diag)
+int bh_pki_key_load(const char *file, EVP_PKEY **ret, struct bh_diag *diag)
 {
 	AUTO(BIO_free_all) BIO *bio = NULL;
 	BH_FREE char *pem = NULL;
@@ -107,7 +92,7 @@ static int key_load(const char *file, EVP_PKEY **ret, struct bh_diag *diag)
 	return 0;
 }
 
-static int cert_load(const char *file, X509 **ret, struct bh_diag *diag)
+int bh_pki_cert_load(const char *file, X509 **ret, struct bh_diag *diag)
 {
 	BH_FREE char *pem = NULL;
 	size_t size;
@@ -116,7 +101,7 @@ static int cert_load(const char *file, X509 **ret, struct bh_diag *diag)
 	if (r) {
 		return r;
 	}
-	*ret = cert_read(pem, size);
+	*ret = bh_pki_cert_read(pem, size);
 	if (!*ret) {
 		ERR_clear_error();
 		return bh_diag_at(diag, -EBADMSG, file, 0, 0, "not a certificate in PEM form");
@@ -132,7 +117,7 @@ static int key_save(EVP_PKEY *key, const char *file, struct bh_diag *diag)
 	int r;
 
 	if (!PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
-		return ssl_error(diag, -EIO, "can't write a private key");
+		return bh_pki_ssl_error(diag, -EIO, "can't write a private key");
 	}
 	n = BIO_get_mem_data(bio, &data);
 	r = bh_file_replace(file, data, (size_t)n, 0600, diag);
@@ -143,11 +128,11 @@ static int key_save(EVP_PKEY *key, const char *file, struct bh_diag *diag)
 static int key_load_or_make(const char *key_file, EVP_PKEY **ret, struct bh_diag *diag)
 {
 	if (!access(key_file, F_OK)) {
-		return key_load(key_file, ret, diag);
+		return bh_pki_key_load(key_file, ret, diag);
 	}
 	*ret = EVP_EC_gen("P-256");
 	if (!*ret) {
-		return ssl_error(diag, -EIO, "can't make a key");
+		return bh_pki_ssl_error(diag, -EIO, "can't make a key");
 	}
 	return key_save(*ret, key_file, diag);
 }
@@ -299,7 +284,7 @@ static int issue(const struct bh_pki_ca *ca, EVP_PKEY *key, const struct bh_pki_
 	    !extension_add(cert, ca->cert, NID_subject_key_identifier, "hash") ||
 	    !extension_add(cert, ca->cert, NID_authority_key_identifier, "keyid:always") ||
 	    !sans_add(cert, subject) || !X509_sign(cert, ca->key, EVP_sha256())) {
-		return ssl_error(diag, -EIO, "can't issue a certificate");
+		return bh_pki_ssl_error(diag, -EIO, "can't issue a certificate");
 	}
 	*ret = bh_steal(&cert);
 	return 0;
@@ -343,7 +328,7 @@ static int ca_make(const char *key_file, const char *cert_file, struct bh_diag *
 	    !extension_add(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") ||
 	    !extension_add(cert, cert, NID_subject_key_identifier, "hash") ||
 	    !X509_sign(cert, key, EVP_sha256())) {
-		return ssl_error(diag, -EIO, "can't make the CA's certificate");
+		return bh_pki_ssl_error(diag, -EIO, "can't make the CA's certificate");
 	}
 	pem = cert_pem(cert);
 	return bh_file_replace(cert_file, pem, strlen(pem), 0644, diag);
@@ -352,10 +337,10 @@ static int ca_make(const char *key_file, const char *cert_file, struct bh_diag *
 static int ca_load(const char *key_file, const char *cert_file, struct bh_pki_ca *ca,
 		   struct bh_diag *diag)
 {
-	int r = key_load(key_file, &ca->key, diag);
+	int r = bh_pki_key_load(key_file, &ca->key, diag);
 
 	if (!r) {
-		r = cert_load(cert_file, &ca->cert, diag);
+		r = bh_pki_cert_load(cert_file, &ca->cert, diag);
 	}
 	if (r) {
 		return r;
@@ -452,9 +437,25 @@ static void info_of(X509 *cert, struct bh_pki_info *ret)
 	ret->not_after_s = seconds_of(X509_get0_notAfter(cert));
 }
 
+bool bh_pki_cert_is_for(X509 *cert, const char *name)
+{
+	AUTO(GENERAL_NAMES_free)
+	GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+
+	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+		const GENERAL_NAME *san = sk_GENERAL_NAME_value(names, i);
+
+		if (san->type == GEN_DNS) { /* lengths compared: a name may hold a zero */
+			return (size_t)ASN1_STRING_length(san->d.dNSName) == strlen(name) &&
+			       !memcmp(ASN1_STRING_get0_data(san->d.dNSName), name, strlen(name));
+		}
+	}
+	return false;
+}
+
 int bh_pki_info_pem(const char *pem, size_t size, struct bh_pki_info *ret, struct bh_diag *diag)
 {
-	AUTO(X509_free) X509 *cert = cert_read(pem, size);
+	AUTO(X509_free) X509 *cert = bh_pki_cert_read(pem, size);
 
 	if (!cert) {
 		ERR_clear_error();
@@ -467,7 +468,7 @@ int bh_pki_info_pem(const char *pem, size_t size, struct bh_pki_info *ret, struc
 int bh_pki_info_file(const char *file, struct bh_pki_info *ret, struct bh_diag *diag)
 {
 	AUTO(X509_free) X509 *cert = NULL;
-	int r = cert_load(file, &cert, diag);
+	int r = bh_pki_cert_load(file, &cert, diag);
 
 	if (!r) {
 		info_of(cert, ret);
@@ -479,7 +480,8 @@ bool bh_pki_pair_fits(const char *cert_file, const char *key_file)
 {
 	AUTO(X509_free) X509 *cert = NULL;
 	AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
-	bool fits = !cert_load(cert_file, &cert, NULL) && !key_load(key_file, &key, NULL) &&
+	bool fits = !bh_pki_cert_load(cert_file, &cert, NULL) &&
+		    !bh_pki_key_load(key_file, &key, NULL) &&
 		    X509_check_private_key(cert, key) == 1;
 
 	ERR_clear_error();
@@ -489,8 +491,8 @@ bool bh_pki_pair_fits(const char *cert_file, const char *key_file)
 bool bh_pki_same_ca(const char *ca_file, const char *new_ca)
 {
 	AUTO(X509_free) X509 *old = NULL;
-	AUTO(X509_free) X509 *cert = cert_read(new_ca, strlen(new_ca));
-	bool same = cert && !cert_load(ca_file, &old, NULL) && X509_check_ca(cert) == 1 &&
+	AUTO(X509_free) X509 *cert = bh_pki_cert_read(new_ca, strlen(new_ca));
+	bool same = cert && !bh_pki_cert_load(ca_file, &old, NULL) && X509_check_ca(cert) == 1 &&
 		    X509_verify(cert, X509_get0_pubkey(old)) == 1 &&
 		    EVP_PKEY_eq(X509_get0_pubkey(old), X509_get0_pubkey(cert)) == 1;
 
@@ -532,7 +534,7 @@ static bool still_good(const struct bh_pki_ca *ca, const char *cert_file, const 
 	struct bh_pki_info info;
 	bool good;
 
-	if (cert_load(cert_file, &cert, NULL) || key_load(key_file, &key, NULL)) {
+	if (bh_pki_cert_load(cert_file, &cert, NULL) || bh_pki_key_load(key_file, &key, NULL)) {
 		return false;
 	}
 	info_of(cert, &info);
@@ -561,7 +563,7 @@ int bh_pki_ensure(const struct bh_pki_ca *ca, const char *dir, const char *file,
 	}
 	key = EVP_EC_gen("P-256");
 	if (!key) {
-		return ssl_error(diag, -EIO, "can't make a key");
+		return bh_pki_ssl_error(diag, -EIO, "can't make a key");
 	}
 	r = issue(ca, key, subject, &cert, diag);
 	if (!r) {
@@ -594,13 +596,13 @@ int bh_pki_csr_make(const char *key_file, const char *name, char **ret_csr, stru
 	if (!X509_REQ_set_version(req, X509_REQ_VERSION_1) ||
 	    !cn_set(X509_REQ_get_subject_name(req), name) || !X509_REQ_set_pubkey(req, key) ||
 	    !X509_REQ_sign(req, key, EVP_sha256()) || !PEM_write_bio_X509_REQ(bio, req)) {
-		return ssl_error(diag, -EIO, "can't make a certificate request");
+		return bh_pki_ssl_error(diag, -EIO, "can't make a certificate request");
 	}
 	*ret_csr = bio_text(bio);
 	return 0;
 }
 
-static bool key_is_p256(EVP_PKEY *key)
+bool bh_pki_key_is_p256(EVP_PKEY *key)
 {
 	char group[32] = "";
 	size_t n = 0;
@@ -665,7 +667,7 @@ int bh_pki_csr_sign(const struct bh_pki_ca *ca, const char *csr, size_t size,
 		ERR_clear_error();
 		return bh_diag_set(diag, -EBADMSG, "not a certificate request in PEM form");
 	}
-	if (!key_is_p256(key)) {
+	if (!bh_pki_key_is_p256(key)) {
 		ERR_clear_error();
 		return bh_diag_set(diag, -EBADMSG, "the request's key must be EC P-256");
 	}
@@ -680,14 +682,14 @@ int bh_pki_csr_sign(const struct bh_pki_ca *ca, const char *csr, size_t size,
 	return r;
 }
 
-static int check_chain(X509 *ca, X509 *cert, struct bh_diag *diag)
+int bh_pki_check_chain(X509 *ca, X509 *cert, struct bh_diag *diag)
 {
 	AUTO(X509_STORE_free) X509_STORE *store = X509_STORE_new();
 	AUTO(X509_STORE_CTX_free) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	int r = 0;
 
 	if (!X509_STORE_add_cert(store, ca) || !X509_STORE_CTX_init(ctx, store, cert, NULL)) {
-		return ssl_error(diag, -EIO, "can't check a certificate");
+		return bh_pki_ssl_error(diag, -EIO, "can't check a certificate");
 	}
 	if (X509_verify_cert(ctx) != 1) {
 		r = bh_diag_set(diag, -EBADMSG, "the certificate is not good: %s",
@@ -700,8 +702,8 @@ static int check_chain(X509 *ca, X509 *cert, struct bh_diag *diag)
 int bh_pki_install(const char *ca, const char *cert, const char *key_file, const char *name,
 		   const char *ca_file, const char *cert_file, struct bh_diag *diag)
 {
-	AUTO(X509_free) X509 *ca_cert = cert_read(ca, strlen(ca));
-	AUTO(X509_free) X509 *new_cert = cert_read(cert, strlen(cert));
+	AUTO(X509_free) X509 *ca_cert = bh_pki_cert_read(ca, strlen(ca));
+	AUTO(X509_free) X509 *new_cert = bh_pki_cert_read(cert, strlen(cert));
 	AUTO(EVP_PKEY_free) EVP_PKEY *key = NULL;
 	struct bh_pki_info info;
 	int r;
@@ -710,9 +712,9 @@ int bh_pki_install(const char *ca, const char *cert, const char *key_file, const
 		ERR_clear_error();
 		return bh_diag_set(diag, -EBADMSG, "not certificates in PEM form");
 	}
-	r = check_chain(ca_cert, new_cert, diag);
+	r = bh_pki_check_chain(ca_cert, new_cert, diag);
 	if (!r) {
-		r = key_load(key_file, &key, diag);
+		r = bh_pki_key_load(key_file, &key, diag);
 	}
 	if (r) {
 		return r;
