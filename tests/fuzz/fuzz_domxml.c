@@ -10,13 +10,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct hostd_network net;
 	struct bh_diag diag = {};
 	char *reduced = NULL, *element = NULL;
+	uint64_t generation;
 	int err;
 
 	err = hostd_domxml_parse((const char *)data, size, &vm, &diag);
+	generation = err ? 0 : vm.generation;
 	hostd_vm_done(&vm);
 	if (err == 0 && hostd_domxml_reduce((const char *)data, size, &reduced, &diag) == 0) {
 		/* what the hook sends on must be readable again */
-		if (hostd_domxml_parse(reduced, strlen(reduced), &vm, &diag) != 0) {
+		if (hostd_domxml_parse(reduced, strlen(reduced), &vm, &diag) != 0 ||
+		    vm.generation != generation) {
 			abort();
 		}
 		hostd_vm_done(&vm);

@@ -106,6 +106,51 @@ static void test_reduced_says_the_same(void **state)
 	hostd_vm_done(&vm);
 }
 
+/* The mark says which state of the VM this is, also in what the hook sends; what makes no sense is
+ * no mark. */
+static void test_mark(void **state)
+{
+	static const struct {
+		const char *mark;
+		uint64_t generation;
+		bool live;
+	} marks[] = {
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/state/1' generation='7' live='yes'/>",
+		 7, true},
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/state/1' generation='8' live='no'/>",
+		 8, false},
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/1' generation='7' live='yes'/>", 0,
+		 false},
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/state/1' live='yes'/>", 0, false},
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/state/1' generation='-1' "
+		 "live='yes'/>",
+		 0, false},
+		{"<b:state xmlns:b='https://bulkhead.dev/xml/state/1' "
+		 "generation='99999999999999999999999999999999999' live='yes'/>",
+		 0, false},
+		{"", 0, false},
+	};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(marks); i++) {
+		BH_FREE char *xml =
+			bh_asprintf("<domain type='kvm'><name>x</name>"
+				    "<uuid>00000000-0000-4000-9000-000000000001</uuid><metadata>%s"
+				    "<b:vm xmlns:b='https://bulkhead.dev/xml/1' tenant='shop'/>"
+				    "</metadata></domain>",
+				    marks[i].mark);
+		BH_FREE char *reduced = NULL;
+		struct hostd_vm vm;
+
+		assert_int_equal(hostd_domxml_reduce(xml, strlen(xml), &reduced, NULL), 0);
+		assert_int_equal(hostd_domxml_parse(reduced, strlen(reduced), &vm, NULL), 0);
+		assert_int_equal(vm.generation, marks[i].generation);
+		assert_int_equal(vm.mark_live, marks[i].live);
+		assert_string_equal(vm.tenant, "shop");
+		assert_string_equal(vm.problem, "");
+		hostd_vm_done(&vm);
+	}
+}
+
 /* What the hook tells people to set says all that was there. */
 static void test_open_keeps_everything(void **state)
 {
@@ -354,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_domain),
 		cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_reduced_says_the_same),
+		cmocka_unit_test(test_mark),
 		cmocka_unit_test(test_open_keeps_everything),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_wrong_metadata),

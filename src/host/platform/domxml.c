@@ -256,21 +256,39 @@ static void read_label(struct hostd_vm *vm, const xmlNode *node)
 	memcpy(l->value, value, strlen(value) + 1);
 }
 
-static xmlNode *our_metadata(const xmlNode *root)
+static bool is_mark(const xmlNode *node)
+{
+	return is(node, "state") && node->ns && node->ns->href &&
+	       !strcmp((const char *)node->ns->href, HOSTD_XML_STATE_NS);
+}
+
+static xmlNode *find_metadata(const xmlNode *root, bool mark)
 {
 	const xmlNode *meta = child(root, "metadata");
 
 	for (xmlNode *n = meta ? meta->children : NULL; n; n = n->next) {
-		if (is_ours(n, "vm")) {
+		if (mark ? is_mark(n) : is_ours(n, "vm")) {
 			return n;
 		}
 	}
 	return NULL;
 }
 
+/* One that makes no sense is none: who can write it can also take it away. */
+static void read_mark(struct hostd_vm *vm, const xmlNode *root)
+{
+	const xmlNode *mark = find_metadata(root, true);
+	char text[32];
+
+	if (mark && attr(mark, "generation", text, sizeof(text)) &&
+	    bh_parse_u64(text, 1, HOSTD_GENERATION_MAX, &vm->generation) == 0) {
+		vm->mark_live = attr_is(mark, "live", "yes");
+	}
+}
+
 static void read_metadata(struct hostd_vm *vm, const xmlNode *root)
 {
-	const xmlNode *ours = our_metadata(root);
+	const xmlNode *ours = find_metadata(root, false);
 	char text[256];
 
 	if (!ours) {
@@ -422,6 +440,7 @@ int hostd_domxml_parse(const char *xml, size_t size, struct hostd_vm *ret_vm, st
 		}
 	}
 	read_metadata(ret_vm, root);
+	read_mark(ret_vm, root);
 	return 0;
 }
 
@@ -463,7 +482,7 @@ int hostd_domxml_reduce(const char *xml, size_t size, char **ret_xml, struct bh_
 	meta = child(xmlDocGetRootElement(doc), "metadata");
 	for (xmlNode *n = meta ? meta->children : NULL; n; n = next) {
 		next = n->next;
-		if (!is_ours(n, "vm")) {
+		if (!is_ours(n, "vm") && !is_mark(n)) {
 			xmlUnlinkNode(n);
 			xmlFreeNode(n);
 		}
@@ -542,7 +561,7 @@ int hostd_domxml_open(const char *xml, size_t size, char **ret, struct bh_diag *
 	if (err) {
 		return err;
 	}
-	ours = our_metadata(xmlDocGetRootElement(doc));
+	ours = find_metadata(xmlDocGetRootElement(doc), false);
 	if (ours && !copy_plain(ours, root)) {
 		return 0;
 	}

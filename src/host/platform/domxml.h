@@ -13,6 +13,9 @@
 
 #define HOSTD_XML_MAX (4u << 20)
 #define HOSTD_XML_NS  "https://bulkhead.dev/xml/1"
+/* The mark of the VM's memory, which only hostd writes: <state generation="7" live="yes"/>. */
+#define HOSTD_XML_STATE_NS   "https://bulkhead.dev/xml/state/1"
+#define HOSTD_GENERATION_MAX (1ull << 48)
 
 /* The caller frees the result with hostd_vm_done(), also after an error. -EBADMSG, -EMSGSIZE. state
  * and running are left for the caller. */

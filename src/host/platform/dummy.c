@@ -8,12 +8,25 @@
 #include "host/platform/domxml.h"
 
 #include <dirent.h>
+#include <uthash.h>
+
+struct mark {
+	uint8_t uuid[16];
+	uint64_t generation;
+	UT_hash_handle hh;
+};
 
 struct dummy {
 	struct hostd_platform base;
 	struct hostd_platform_handlers handlers;
 	uv_timer_t timer;
 	char *dir;
+	struct mark *marks; /* in place of what the files say */
+};
+
+struct reading {
+	struct dummy *dummy;
+	struct hostd_vm_list *list;
 };
 
 typedef void each_file_fn(const char *xml, size_t size, void *arg);
@@ -59,8 +72,9 @@ static void add_network(const char *xml, size_t size, void *arg)
 	*bh_vec_push(&list->nets) = net;
 }
 
-static void add_vm(const char *xml, size_t size, struct hostd_vm_list *list, bool running)
+static void add_vm(const char *xml, size_t size, const struct reading *to, bool running)
 {
+	const struct mark *mark;
 	struct hostd_vm vm;
 	struct bh_diag diag = {};
 
@@ -71,7 +85,12 @@ static void add_vm(const char *xml, size_t size, struct hostd_vm_list *list, boo
 	}
 	vm.running = running;
 	snprintf(vm.state, sizeof(vm.state), "%s", running ? "running" : "shutoff");
-	*bh_vec_push(&list->vms) = vm;
+	HASH_FIND(hh, to->dummy->marks, vm.uuid, sizeof(vm.uuid), mark);
+	if (mark) {
+		vm.generation = mark->generation;
+		vm.mark_live = running;
+	}
+	*bh_vec_push(&to->list->vms) = vm;
 }
 
 static void add_running(const char *xml, size_t size, void *arg)
@@ -89,11 +108,12 @@ static void on_timer(uv_timer_t *timer)
 	struct dummy *d = timer->data;
 	struct hostd_network_list *nets = bh_alloc(sizeof(*nets));
 	struct hostd_vm_list *vms = bh_alloc(sizeof(*vms));
+	struct reading reading = {d, vms};
 
 	vms->begun_ns = bh_time_mono_ns();
 	each_file(d->dir, "networks", add_network, nets);
-	each_file(d->dir, "domains", add_running, vms);
-	each_file(d->dir, "defined", add_defined, vms);
+	each_file(d->dir, "domains", add_running, &reading);
+	each_file(d->dir, "defined", add_defined, &reading);
 	d->handlers.link(true, "dummy", d->handlers.source, d->handlers.arg);
 	d->handlers.networks(nets, d->handlers.source, d->handlers.arg);
 	d->handlers.vms(vms, d->handlers.source, d->handlers.arg);
@@ -106,10 +126,41 @@ static void dummy_refresh(struct hostd_platform *platform)
 	uv_timer_start(&d->timer, on_timer, 0, 60000);
 }
 
+void hostd_dummy_event(struct hostd_platform *dummy, const uint8_t uuid[16],
+		       enum hostd_vm_event event, enum hostd_vm_detail detail)
+{
+	const struct dummy *d = BH_CONTAINER_OF(dummy, struct dummy, base);
+
+	if (d->handlers.event) {
+		d->handlers.event(uuid, event, detail, d->handlers.arg);
+	}
+}
+
+static void dummy_mark(struct hostd_platform *platform, const uint8_t uuid[16], uint64_t generation,
+		       bool live)
+{
+	struct dummy *d = BH_CONTAINER_OF(platform, struct dummy, base);
+	struct mark *mark;
+
+	HASH_FIND(hh, d->marks, uuid, sizeof(mark->uuid), mark);
+	if (!mark) {
+		mark = bh_alloc(sizeof(*mark));
+		memcpy(mark->uuid, uuid, sizeof(mark->uuid));
+		HASH_ADD(hh, d->marks, uuid, sizeof(mark->uuid), mark);
+	}
+	mark->generation = generation;
+	dummy_refresh(platform);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct dummy *d = handle->data;
+	struct mark *mark, *next;
 
+	HASH_ITER (hh, d->marks, mark, next) {
+		HASH_DEL(d->marks, mark);
+		free(mark);
+	}
 	free(d->dir);
 	free(d);
 }
@@ -124,7 +175,8 @@ static void dummy_free(struct hostd_platform *platform)
 struct hostd_platform *hostd_dummy_new(uv_loop_t *loop, const char *dir,
 				       const struct hostd_platform_handlers *handlers)
 {
-	static const struct hostd_platform_ops ops = {.refresh = dummy_refresh, .free = dummy_free};
+	static const struct hostd_platform_ops ops = {
+		.refresh = dummy_refresh, .mark = dummy_mark, .free = dummy_free};
 	struct dummy *d = bh_alloc(sizeof(*d));
 
 	d->base.ops = &ops;

@@ -4,7 +4,7 @@
  * own hook waits for this very program), so each connection has a worker thread. The worker lists
  * networks first and hands them over before it asks about domains: a birth may need a network while
  * the domain list is blocked by that birth. libvirt's event loop runs on one more thread and only
- * sets a flag.
+ * sets a flag and queues what happened to a VM.
  *
  * A call that fails is no news about anything: what it was about is handed on as unread, and the
  * receiver keeps what it knew. Only libvirt's word that something does not exist makes it vanish.
@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "host/platform/domxml.h"
+#include "host/platform/mark.h"
 
 #include <errno.h>
 #include <libvirt/libvirt.h>
@@ -27,20 +28,32 @@
 #define BACKOFF_MAX_S 8
 #define DEBOUNCE_NS   20000000L
 #define DOMAINS_MAX   4096
+#define EVENTS_MAX    1024 /* not handed over yet; the lists tell what is left out */
 
 BH_COUNTER(libvirt_connects, "connections to libvirt that were opened");
 BH_COUNTER(libvirt_lost, "connections to libvirt that broke or could not be opened");
 BH_COUNTER(libvirt_events, "events that libvirt sent");
+BH_COUNTER(libvirt_events_dropped, "events left out because the loop was behind");
 BH_COUNTER(libvirt_reconciles, "times that all domains were listed");
 BH_COUNTER(libvirt_unread, "domains and networks kept as they were: libvirt failed to tell");
 BH_COUNTER(libvirt_bad_xml, "domains or networks whose XML could not be read");
 
 enum { LINK_SAME, LINK_UP, LINK_DOWN };
 
+struct vm_event {
+	uint8_t uuid[16];
+	enum hostd_vm_event event;
+	enum hostd_vm_detail detail;
+};
+struct vm_events {
+	BH_VEC(struct vm_event) list;
+};
+
 struct lv {
 	struct hostd_platform base;
 	struct hostd_platform_handlers handlers;
 	uv_async_t async;
+	struct hostd_marker *marker;
 	pthread_t thread;
 	virConnectPtr conn; /* the worker's */
 	bool up;	    /* the worker's: what was told last */
@@ -50,6 +63,7 @@ struct lv {
 	bool stop, dirty, lost;
 	struct hostd_network_list *nets;
 	struct hostd_vm_list *vms;
+	struct vm_events events;
 	int link;
 	char link_text[256];
 };
@@ -65,9 +79,64 @@ static void wake(struct lv *lv, bool lost)
 
 /* ---- events, on libvirt's thread ---- */
 
+static bool read_event(int event, int detail, struct vm_event *ret)
+{
+	ret->detail = HOSTD_DETAIL_OTHER;
+	switch (event) {
+	case VIR_DOMAIN_EVENT_STARTED:
+		ret->event = HOSTD_VM_STARTED;
+		ret->detail = detail == VIR_DOMAIN_EVENT_STARTED_MIGRATED   ? HOSTD_DETAIL_MIGRATED
+			      : detail == VIR_DOMAIN_EVENT_STARTED_RESTORED ? HOSTD_DETAIL_RESTORED
+			      : detail == VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT
+				      ? HOSTD_DETAIL_SNAPSHOT
+				      : HOSTD_DETAIL_OTHER;
+		return true;
+	case VIR_DOMAIN_EVENT_SUSPENDED:
+		ret->event = HOSTD_VM_SUSPENDED;
+		if (detail == VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED ||
+		    detail == VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY) {
+			ret->detail = HOSTD_DETAIL_MIGRATED;
+		}
+		return true;
+	case VIR_DOMAIN_EVENT_RESUMED:
+		ret->event = HOSTD_VM_RESUMED;
+		ret->detail = detail == VIR_DOMAIN_EVENT_RESUMED_MIGRATED ||
+					      detail == VIR_DOMAIN_EVENT_RESUMED_POSTCOPY
+				      ? HOSTD_DETAIL_MIGRATED
+			      : detail == VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT
+				      ? HOSTD_DETAIL_SNAPSHOT
+				      : HOSTD_DETAIL_OTHER;
+		return true;
+	case VIR_DOMAIN_EVENT_STOPPED:
+		ret->event = HOSTD_VM_STOPPED;
+		ret->detail = detail == VIR_DOMAIN_EVENT_STOPPED_MIGRATED ? HOSTD_DETAIL_MIGRATED
+			      : detail == VIR_DOMAIN_EVENT_STOPPED_SAVED  ? HOSTD_DETAIL_SAVED
+			      : detail == VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT
+				      ? HOSTD_DETAIL_SNAPSHOT
+			      : detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? HOSTD_DETAIL_FAILED
+									  : HOSTD_DETAIL_OTHER;
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, void *arg)
 {
+	struct lv *lv = arg;
+	struct vm_event e = {};
+
 	bh_counter_add(&libvirt_events, 1);
+	if (read_event(event, detail, &e) && virDomainGetUUID(d, e.uuid) == 0) {
+		pthread_mutex_lock(&lv->lock);
+		if (lv->events.list.count < EVENTS_MAX) {
+			*bh_vec_push(&lv->events.list) = e;
+		} else {
+			bh_counter_add(&libvirt_events_dropped, 1);
+		}
+		pthread_mutex_unlock(&lv->lock);
+		uv_async_send(&lv->async);
+	}
 	wake(arg, false);
 	return 0;
 }
@@ -300,6 +369,7 @@ static void read_domain(virDomainPtr domain, struct hostd_vm_list *list)
 	}
 	snprintf(vm.state, sizeof(vm.state), "%s", state_name(state));
 	vm.running = active == 1;
+	vm.saved = state == VIR_DOMAIN_SHUTOFF && reason == VIR_DOMAIN_SHUTOFF_SAVED;
 	*bh_vec_push(&list->vms) = vm;
 }
 
@@ -414,16 +484,25 @@ static void on_async(uv_async_t *async)
 	struct lv *lv = async->data;
 	struct hostd_network_list *nets;
 	struct hostd_vm_list *vms;
+	struct vm_events events;
 	char text[sizeof(lv->link_text)];
 	int link;
 
 	pthread_mutex_lock(&lv->lock);
 	nets = bh_steal(&lv->nets);
 	vms = bh_steal(&lv->vms);
+	events = lv->events;
+	memset(&lv->events, 0, sizeof(lv->events));
 	link = lv->link;
 	lv->link = LINK_SAME;
 	memcpy(text, lv->link_text, sizeof(text));
 	pthread_mutex_unlock(&lv->lock);
+	bh_vec_foreach (e, &events.list) {
+		if (lv->handlers.event) {
+			lv->handlers.event(e->uuid, e->event, e->detail, lv->handlers.arg);
+		}
+	}
+	bh_vec_done(&events.list);
 	if (link != LINK_SAME) {
 		lv->handlers.link(link == LINK_UP, text, lv->handlers.source, lv->handlers.arg);
 	}
@@ -440,12 +519,20 @@ static void lv_refresh(struct hostd_platform *platform)
 	wake(BH_CONTAINER_OF(platform, struct lv, base), false);
 }
 
+static void lv_mark(struct hostd_platform *platform, const uint8_t uuid[16], uint64_t generation,
+		    bool live)
+{
+	hostd_marker_put(BH_CONTAINER_OF(platform, struct lv, base)->marker, uuid, generation,
+			 live);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct lv *lv = handle->data;
 
 	hostd_network_list_free(lv->nets);
 	hostd_vm_list_free(lv->vms);
+	bh_vec_done(&lv->events.list);
 	pthread_cond_destroy(&lv->cond);
 	pthread_mutex_destroy(&lv->lock);
 	free(lv);
@@ -456,6 +543,7 @@ static void lv_free(struct hostd_platform *platform)
 	struct lv *lv = BH_CONTAINER_OF(platform, struct lv, base);
 	struct timespec until;
 
+	hostd_marker_free(lv->marker);
 	pthread_mutex_lock(&lv->lock);
 	lv->stop = true;
 	pthread_cond_signal(&lv->cond);
@@ -507,7 +595,8 @@ int hostd_libvirt_new(uv_loop_t *loop, const char *uri,
 		      const struct hostd_platform_handlers *handlers, struct hostd_platform **ret,
 		      struct bh_diag *diag)
 {
-	static const struct hostd_platform_ops ops = {.refresh = lv_refresh, .free = lv_free};
+	static const struct hostd_platform_ops ops = {
+		.refresh = lv_refresh, .mark = lv_mark, .free = lv_free};
 	struct lv *lv = bh_alloc(sizeof(*lv));
 	pthread_condattr_t attr;
 	int err;
@@ -520,13 +609,20 @@ int hostd_libvirt_new(uv_loop_t *loop, const char *uri,
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&lv->cond, &attr);
 	pthread_condattr_destroy(&attr);
+	err = hostd_marker_new(uri, &lv->marker, diag);
+	if (err) {
+		free(lv);
+		return err;
+	}
 	err = uv_async_init(loop, &lv->async, on_async);
 	if (err) {
+		hostd_marker_free(lv->marker);
 		free(lv);
 		return bh_diag_set(diag, err, "no handle for libvirt: %s", uv_strerror(err));
 	}
 	lv->async.data = lv;
 	if (pthread_create(&lv->thread, NULL, worker, lv) != 0) {
+		hostd_marker_free(lv->marker);
 		uv_close((uv_handle_t *)&lv->async, on_closed);
 		return bh_diag_set(diag, -EAGAIN, "no thread for libvirt");
 	}

@@ -18,12 +18,36 @@
 
 struct hostd_platform;
 
+/* What happens to a VM's run, as it happens; the lists follow a moment later. */
+enum hostd_vm_event {
+	HOSTD_VM_STARTED,
+	HOSTD_VM_SUSPENDED,
+	HOSTD_VM_RESUMED,
+	HOSTD_VM_STOPPED,
+};
+/* Seen with libvirt 9.0: live migration is STARTED MIGRATED at the target when its QEMU waits for
+ * memory, SUSPENDED MIGRATED at the source before the last pages go (not for a VM that was paused
+ * already), RESUMED MIGRATED at the target some ms after it runs (SUSPENDED PAUSED for a paused
+ * one), STOPPED MIGRATED at the source at last; when it fails before the last pages, nothing at the
+ * source and STOPPED FAILED at the target. The same over TCP, tunnelled, and with post-copy. */
+enum hostd_vm_detail {
+	HOSTD_DETAIL_OTHER,
+	HOSTD_DETAIL_MIGRATED, /* post-copy too */
+	HOSTD_DETAIL_SAVED,    /* stopped: its memory is in a file */
+	HOSTD_DETAIL_RESTORED, /* started from such a file */
+	HOSTD_DETAIL_SNAPSHOT, /* by going back to one */
+	HOSTD_DETAIL_FAILED,
+};
+
 struct hostd_platform_handlers {
 	/* The lists are the receiver's. `source` tells several platforms of one agent apart. */
 	void (*networks)(struct hostd_network_list *list, int source, void *arg);
 	void (*vms)(struct hostd_vm_list *list, int source, void *arg);
 	/* up or down; text says why. */
 	void (*link)(bool up, const char *text, int source, void *arg);
+	/* As soon as the platform tells; does not wait for a list. May be NULL. */
+	void (*event)(const uint8_t uuid[16], enum hostd_vm_event event,
+		      enum hostd_vm_detail detail, void *arg);
 	void *arg;
 	int source;
 };
@@ -31,6 +55,10 @@ struct hostd_platform_handlers {
 struct hostd_platform_ops {
 	/* Asks for fresh lists soon; several calls become one. */
 	void (*refresh)(struct hostd_platform *platform);
+	/* Writes the mark of the VM's memory into its metadata, soon; the next lists tell whether
+	 * it is there (vm.generation). live: into the running one's too. */
+	void (*mark)(struct hostd_platform *platform, const uint8_t uuid[16], uint64_t generation,
+		     bool live);
 	void (*free)(struct hostd_platform *platform);
 };
 
@@ -42,6 +70,11 @@ struct hostd_platform {
 static inline void hostd_platform_refresh(struct hostd_platform *platform)
 {
 	platform->ops->refresh(platform);
+}
+static inline void hostd_platform_mark(struct hostd_platform *platform, const uint8_t uuid[16],
+				       uint64_t generation, bool live)
+{
+	platform->ops->mark(platform, uuid, generation, live);
 }
 static inline void hostd_platform_free(struct hostd_platform *platform)
 {
@@ -62,5 +95,8 @@ static inline void hostd_platform_free(struct hostd_platform *platform)
  * (shut off) and DIR/networks/NAME.xml, read again at each refresh. For tests and for trying. */
 struct hostd_platform *hostd_dummy_new(uv_loop_t *loop, const char *dir,
 				       const struct hostd_platform_handlers *handlers);
+/* Lets the VM have this event now. */
+void hostd_dummy_event(struct hostd_platform *dummy, const uint8_t uuid[16],
+		       enum hostd_vm_event event, enum hostd_vm_detail detail);
 
 #endif

@@ -68,6 +68,10 @@ struct hostd_vm {
 	bool running;		      /* has live devices */
 	char tenant[BH_NAME_MAX + 1]; /* "" when metadata names none */
 	bool birth_open;
+	/* Its mark (docs/migration.md, "Rollback"): 0 when it has none. */
+	uint64_t generation;
+	bool mark_live;			 /* the mark says that it is of a running VM's XML */
+	bool saved;			 /* it does not run because its memory is in a file */
 	char problem[HOSTD_REASON_SIZE]; /* what was left out of the metadata and why, or "" */
 	BH_VEC(struct hostd_label) labels;
 	BH_VEC(struct hostd_nic) nics;
