@@ -3,6 +3,7 @@
 
 #include "base/counter.h"
 #include "base/time.h"
+#include "manager/migrate/placement.h"
 
 #include <errno.h>
 
@@ -120,6 +121,7 @@ static int conclude(const struct manager_commit_request *req, struct bh_policy_s
 	ret->revision = manager_rulebook_revision(req->book);
 	manager_distribute_promote(req->dist, set, ret->revision);
 	manager_enforce_track(req->dist, ret->revision);
+	manager_placement_review(req->inv);
 	bh_counter_add(&commit_done, 1);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include "manager/api/api.h"
 #include "manager/config.h"
 #include "manager/control.h"
+#include "manager/migrate/placement.h"
 
 #include "base/ctl.h"
 #include "base/file.h"
@@ -221,6 +222,8 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	struct manager_parts *parts = &p->parts;
 	struct manager_distribute_options options = {
 		.loop = parts->loop, .inv = parts->inv, .book = parts->book};
+	struct manager_migrate_options migrate = {.command = manager_link_command};
+	int r;
 
 	for (size_t i = 1; i < BH_ARRAY_SIZE(verdicts); i++) {
 		if (strcmp(p->config.provider_default, verdicts[i]) == 0) {
@@ -230,7 +233,15 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	parts->link = manager_link_new(parts->bus, parts->inv);
 	options.carrier = manager_link_carrier(parts->link);
 	parts->dist = manager_distribute_new(&options);
+	migrate.inv = parts->inv;
+	migrate.dist = parts->dist;
+	migrate.command_arg = parts->link;
+	r = manager_migrate_new(&migrate, &parts->migrate, diag);
+	if (r < 0) {
+		return r;
+	}
 	manager_link_set_enroll(parts->link, parts->enroll);
+	manager_link_set_migrate(parts->link, parts->migrate);
 	manager_link_serve(parts->link, parts->dist);
 	return manager_distribute_flush(parts->dist, diag);
 }
@@ -334,9 +345,11 @@ static void on_housekeeping(uv_timer_t *timer)
 
 	p->beats++;
 	manager_events_poke(p->parts.events);
+	manager_migrate_tick(p->parts.migrate, bh_time_wall_ns(), bh_time_mono_ns());
 	if (p->beats % 10 == 0) {
 		manager_api_beat(p->api);
 		manager_inventory_expire(p->parts.inv, bh_time_wall_ns());
+		manager_placement_review(p->parts.inv);
 		manager_distribute_schedule(p->parts.dist);
 		manager_enroll_look(p->parts.enroll, (int64_t)(bh_time_wall_ns() / BH_NS_PER_S));
 	}
@@ -375,6 +388,9 @@ static void tear_down(struct program *p)
 {
 	struct manager_parts *parts = &p->parts;
 
+	if (parts->migrate) {
+		manager_migrate_close(parts->migrate);
+	}
 	if (parts->dist) {
 		manager_distribute_close(parts->dist);
 	}
@@ -393,6 +409,7 @@ static void tear_down(struct program *p)
 	uv_walk(parts->loop, close_rest, NULL);
 	uv_run(parts->loop, UV_RUN_DEFAULT);
 	manager_api_free(p->api);
+	manager_migrate_free(parts->migrate);
 	manager_distribute_free(parts->dist);
 	manager_link_free(parts->link);
 	manager_enroll_free(parts->enroll);

@@ -163,6 +163,11 @@ struct bh_policy_label *policy_labels_sorted(const struct bh_policy_label *label
 const struct bh_policy_label *policy_label_find(const struct bh_policy_label *labels, size_t count,
 						const char *key);
 
+/* Those of the set that say something about where VMs run and how they move. Until the set changes.
+ */
+typedef BH_VEC(const struct bh_policy *) policy_travellers;
+const policy_travellers *policy_set_travellers(const struct bh_policy_set *set);
+
 /* ---- sets, for the parser: fills unsorted, then seals ---- */
 void policy_set_push(struct bh_policy_set *set, struct bh_policy *policy); /* takes over */
 void policy_set_push_tenant(struct bh_policy_set *set, const char *name, const char *description,

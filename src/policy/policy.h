@@ -194,6 +194,8 @@ struct bh_policy_subject {
 bool bh_policy_placement_ok(const struct bh_policy_set *set, const struct bh_policy_subject *vm,
 			    const struct bh_policy_label *host_labels, size_t host_label_count,
 			    const struct bh_policy **ret_policy);
+/* False when no policy of the set has one: then every host may run everything. */
+bool bh_policy_set_has_placement(const struct bh_policy_set *set);
 /* What the policy's placement asks of a host: `zone=pci,rack In a|b`. Appends; nothing when the
  * policy has none. */
 void bh_policy_placement_describe(const struct bh_policy *policy, struct bh_wbuf *w);

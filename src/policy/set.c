@@ -18,6 +18,8 @@ struct class_source {
 struct class_cache {
 	bool valid;
 	BH_VEC(struct class_source) sources;
+	policy_travellers travellers;
+	bool placement;
 };
 
 struct bh_policy_set {
@@ -49,6 +51,7 @@ void bh_policy_set_free(struct bh_policy_set *set)
 	bh_vec_done(&set->policies);
 	bh_vec_done(&set->tenants);
 	bh_vec_done(&set->classes->sources);
+	bh_vec_done(&set->classes->travellers);
 	free(set->classes);
 	free(set);
 }
@@ -356,14 +359,32 @@ static const struct class_cache *classes_of(const struct bh_policy_set *set)
 		return cache;
 	}
 	bh_vec_done(&cache->sources);
+	bh_vec_done(&cache->travellers);
+	cache->placement = false;
 	bh_vec_foreach (pp, &set->policies) {
 		const struct bh_policy *p = *pp;
+		const struct policy_travel *t = &p->travel;
+
+		if (t->hosts || t->without_manager || t->rollback) {
+			*bh_vec_push(&cache->travellers) = p;
+		}
+		cache->placement = cache->placement || t->hosts;
 
 		add_source(cache, p->selector, p, NULL);
 		policy_walk_peers(p, add_peer_source, &cache);
 	}
 	cache->valid = true;
 	return cache;
+}
+
+const policy_travellers *policy_set_travellers(const struct bh_policy_set *set)
+{
+	return &classes_of(set)->travellers;
+}
+
+bool bh_policy_set_has_placement(const struct bh_policy_set *set)
+{
+	return classes_of(set)->placement;
 }
 
 bool bh_policy_set_has_classes(const struct bh_policy_set *set)

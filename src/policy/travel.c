@@ -204,8 +204,8 @@ static const struct bh_policy *first(const struct bh_policy_set *set,
 	BH_FREE struct bh_policy_label *labels = policy_labels_sorted(vm->labels, vm->label_count);
 	const struct bh_policy *best = NULL;
 
-	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
-		const struct bh_policy *p = bh_policy_set_at(set, i);
+	bh_vec_foreach (pp, policy_set_travellers(set)) {
+		const struct bh_policy *p = *pp;
 
 		if (fn(p, arg) && policy_covers_tenant(p, vm->tenant) &&
 		    policy_selector_matches(p->selector, labels, vm->label_count) &&

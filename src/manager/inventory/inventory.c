@@ -313,6 +313,7 @@ void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm)
 	bh_segment_unref(vm->segment);
 	json_decref(vm->api);
 	json_decref(vm->labels);
+	free(vm->misplaced);
 	free(vm);
 	inv->dirty = true;
 }

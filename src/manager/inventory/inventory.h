@@ -149,6 +149,7 @@ struct manager_vm {
 	uint64_t first_seen_ns, last_seen_ns;
 	uint64_t conflict_ns; /* when the last conflict over it was told */
 	bool saved;
+	char *misplaced;			  /* placement's: why its host may not run it */
 	bool changed;				  /* its records must be written anew */
 	struct bh_segment *segment, *staged;	  /* distribute's */
 	struct manager_identity *staged_identity; /* distribute's */
@@ -192,6 +193,10 @@ struct manager_host {
 	struct manager_vm *incoming; /* VMs that travel here */
 	unsigned int incoming_count;
 	struct manager_sync *sync; /* distribute's */
+	struct {
+		uint64_t since_ns;
+		unsigned int count;
+	} refusals; /* migrate's: how many migrations to it were refused in that minute */
 	json_t *labels;		   /* that placements speak of */
 	struct manager_maintenance maintenance;
 	struct {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "manager/link/link.h"
+#include "manager/link/internal.h"
 
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "bus/subject.h"
+#include "manager/migrate/placement.h"
 
 #include <errno.h>
 
@@ -21,13 +22,6 @@ BH_COUNTER(link_refused, "requests of hosts refused for what they say");
 BH_COUNTER(link_unknown_hosts, "requests of hosts that are not enrolled");
 BH_COUNTER(link_births, "births that were answered");
 BH_COUNTER(link_births_late, "births whose host was not ready in time");
-
-struct manager_link {
-	struct bh_bus *bus;
-	struct manager_inventory *inv;
-	struct manager_distribute *dist;
-	struct manager_enroll *enroll; /* NULL: certificates are not renewed */
-};
 
 /* ---- to hosts ---- */
 
@@ -158,15 +152,27 @@ struct manager_carrier manager_link_carrier(struct manager_link *link)
 		.apply = carry_apply, .ping = carry_ping, .up = carry_up, .arg = link};
 }
 
-void manager_link_query(struct manager_link *link, const char *host, json_t *body,
-			uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg)
+static void on_nothing(int err, const struct bh_bus_msg *reply, void *arg)
 {
+}
+
+void manager_link_command(const char *host, json_t *body, uint64_t timeout_ms, bh_bus_reply_fn *fn,
+			  void *arg, void *link)
+{
+	const struct manager_link *l = link;
 	BH_JSON json_t *owned = body;
 	struct bh_bus_msg msg = {.json = owned};
 	char subject[BH_SUBJECT_SIZE];
 
-	json_object_set_new(owned, "type", json_string("query"));
-	bh_bus_request(link->bus, bh_subject_cmd(host, subject), &msg, timeout_ms, fn, arg);
+	bh_bus_request(l->bus, bh_subject_cmd(host, subject), &msg, timeout_ms,
+		       fn ? fn : on_nothing, arg);
+}
+
+void manager_link_query(struct manager_link *link, const char *host, json_t *body,
+			uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg)
+{
+	json_object_set_new(body, "type", json_string("query"));
+	manager_link_command(host, body, timeout_ms, fn, arg, link);
 }
 
 /* ---- from hosts ---- */
@@ -213,7 +219,9 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 	}
 	manager_distribute_schedule(link->dist);
 	manager_distribute_hello(link->dist, host, told ? &hash : NULL);
-	bh_bus_reply(req, json_object());
+	bh_bus_reply(req, json_pack("{s:o}", "migrations",
+				    link->migrate ? manager_migrate_of_host(link->migrate, host)
+						  : json_array()));
 }
 
 /* What the API says about the births of its VMs: hostd keeps it for the time when nobody can be
@@ -223,6 +231,13 @@ static json_t *births_of(const struct manager_host *host)
 	json_t *births = json_object();
 
 	for (const struct manager_vm *vm = host->vms; vm; vm = vm->next) {
+		const char *birth = bh_json_str_or(vm->api, "birth", "");
+
+		if (*birth) {
+			json_object_set_new(births, vm->uuid, json_string(birth));
+		}
+	}
+	for (const struct manager_vm *vm = host->incoming; vm; vm = vm->in_next) {
 		const char *birth = bh_json_str_or(vm->api, "birth", "");
 
 		if (*birth) {
@@ -247,6 +262,9 @@ static void on_inventory(struct manager_link *link, struct manager_host *host,
 	if (json_array_size(rejected)) {
 		bh_log_limited(BH_LOG_WARN, "link", 5, "host %s: %zu VMs of its inventory refused",
 			       host->name, json_array_size(rejected));
+	}
+	if (link->migrate) {
+		manager_migrate_look(link->migrate, host);
 	}
 	manager_distribute_schedule(link->dist);
 	bh_bus_reply(req, json_pack("{s:o, s:o}", "rejected", rejected, "births", births_of(host)));
@@ -290,6 +308,11 @@ static void on_birth(struct manager_link *link, struct manager_host *host,
 	struct birth *b;
 	int r;
 
+	if (manager_placement_check_birth(link->inv, json_object_get(json, "vm"), host, &diag)) {
+		bh_counter_add(&link_refused, 1);
+		bh_bus_reply_error(req, "placement", "%s", diag.text);
+		return;
+	}
 	r = manager_inventory_birth(link->inv, host, json_object_get(json, "vm"), bh_time_wall_ns(),
 				    &vm, &diag);
 	if (r != 0) {
@@ -303,7 +326,10 @@ static void on_birth(struct manager_link *link, struct manager_host *host,
 		bh_bus_reply_error(req, "store", "%s", diag.text);
 		return;
 	}
-	if (host->sync && manager_sync_in_sync(host->sync)) {
+	/* What travels here has been read back already. */
+	if (host->sync && (manager_sync_in_sync(host->sync) ||
+			   (link->migrate && host->sync->installed &&
+			    manager_migrate_may_start(link->migrate, vm, host)))) {
 		answer_birth(req, host->sync);
 		return;
 	}
@@ -382,11 +408,11 @@ static bool in_session(struct manager_host *host, const json_t *json)
 
 static const struct {
 	const char *type;
-	void (*fn)(struct manager_link *link, struct manager_host *host, struct bh_bus_request *req,
-		   const json_t *json);
+	manager_link_handler_fn *fn;
 } handlers[] = {
 	{"inventory", on_inventory}, {"birth", on_birth}, {"learned", on_learned},
 	{"resync", on_resync},	     {"renew", on_renew},
+	{"migrate", manager_link_on_migrate}, {"migrated", manager_link_on_migrated},
 };
 
 static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
@@ -442,6 +468,11 @@ void manager_link_serve(struct manager_link *link, struct manager_distribute *di
 void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll)
 {
 	link->enroll = enroll;
+}
+
+void manager_link_set_migrate(struct manager_link *link, struct manager_migrate *migrate)
+{
+	link->migrate = migrate;
 }
 
 void manager_link_free(struct manager_link *link)
