@@ -22,6 +22,9 @@
  *            table. Whatever a ticket rests on is either compared each time (generation, records
  *            of both NICs, marks, the frame itself) or ends it when it changes (the connection).
  *            So a verdict never lives longer than without tickets. They are for IPv4.
+ *   Moves    Connections travel with a VM (docs/migration.md). The kernel of the source writes down
+ *            which ones change, user space brings them, and bh_import puts them into the target's
+ *            table of a generation that never was, so that their first packet judges them there.
  *   Marks    Inside the host's bridge a frame proves where it came from by skb->mark, whose
  *            upper 24 bits are a random number of this installation. A guest can't set marks;
  *            a port that is not fed has no program that would; so what it sends is dropped at
@@ -40,7 +43,7 @@
 #include <linux/types.h>
 #endif
 
-#define BH_ABI_VERSION 1
+#define BH_ABI_VERSION 2
 
 /* Identities below BH_IDENTITY_FIRST are reserved. */
 enum bh_identity_reserved {
@@ -138,6 +141,8 @@ struct bh_port {
 #define BH_NIC_FASTPATH	   0x20u /* port of a bridge where handing over past it is safe */
 #define BH_NIC_OPEN	   0x40u /* `birth: open`, not fed yet: pass, count */
 #define BH_NIC_ANY_VLAN	   0x80u /* may send tagged frames with any tag; else see nic_vlans */
+#define BH_NIC_DEPARTING   0x100u /* what becomes of its connections is written to bh_moves */
+#define BH_NIC_ARRIVING	   0x200u /* its connections are still on their way here: DROP_ARRIVING */
 struct bh_nic_slot {
 	__u32 flags; /* 0 and identity 0: this NIC is closed in this generation */
 	__u32 identity;
@@ -372,6 +377,62 @@ static inline __attribute__((always_inline)) __u32 bh_ticket_slot(__u64 addrs, _
 	return (__u32)(hash >> 32) / (__u32)(0x100000000ull / BH_TICKET_SLOTS);
 }
 
+/*
+ * ---- connections that travel ----
+ * Journal: ring buffer. What to look at; how the entry is now says the table. A record is written
+ * after the change. What found no room is counted as JOURNAL_LOST of the NIC.
+ */
+enum bh_move_op { BH_MOVE_CHANGED = 1, BH_MOVE_GONE = 2 };
+union bh_ct_key {
+	struct bh_ct4_key v4;
+	struct bh_ct6_key v6;
+};
+struct bh_move {
+	__u32 nic[2]; /* of the lo and of the hi side; one of them departs */
+	__u8 op;      /* enum bh_move_op */
+	__u8 v6;
+	__u8 pad[6];
+	union bh_ct_key key;
+};
+
+/* What bh_import shall do, and what came of it. Not pinned: who loads the program feeds it. */
+#define BH_IMPORT_BATCH 256
+enum bh_import_op {
+	BH_IMPORT_PUT = 1,   /* makes the entry, or brings what is there up to date */
+	BH_IMPORT_GONE = 2,  /* deletes it, when it is of one of these NICs */
+	BH_IMPORT_LEAVE = 3, /* these NICs have no part in it any more */
+	BH_IMPORT_STATE = 4, /* token buckets of nic[0] */
+};
+enum bh_import_result {
+	BH_IMPORT_NOTHING = 0, /* no such entry, or not of these NICs */
+	BH_IMPORT_ADDED,
+	BH_IMPORT_MERGED,
+	BH_IMPORT_FULL,
+	BH_IMPORT_QUOTA,
+	BH_IMPORT_DONE,
+};
+struct bh_import {
+	__u32 op;     /* enum bh_import_op */
+	__u32 result; /* enum bh_import_result */
+	__u32 nic[2]; /* those of the VM: of the lo, of the hi side; 0 not of it */
+	__u32 charged;
+	__u32 identity[2];
+	__u32 rule[2];
+	__u16 timeout_s;
+	__u16 policy_port;
+	__u8 v6;
+	__u8 state;
+	__u8 flags;
+	__u8 row_flags;
+	__u64 created_ns, last_ns;
+	__u64 packets[2], bytes[2];
+	__u64 own_until_ns[2];
+	union {
+		union bh_ct_key key;
+		struct bh_nic_state bucket; /* STATE: without bridge_refresh_ns and ct_count */
+	};
+};
+
 /* First fragments, so that later ones can be judged: LRU hash. */
 struct bh_frag_key {
 	__u32 net;
@@ -423,7 +484,9 @@ struct bh_frag {
 	X(DHCP_LEARNED, "dhcp_learned")                                                            \
 	X(REJUDGED, "rejudged") /* connection judged anew after a commit */                        \
 	X(CT_NEW, "ct_new")                                                                        \
-	X(CT_EXPIRED, "ct_expired")
+	X(CT_EXPIRED, "ct_expired")                                                                \
+	X(DROP_ARRIVING, "drop_arriving") /* TCP whose connection may be on its way here */        \
+	X(JOURNAL_LOST, "journal_lost")	  /* bh_moves full */
 
 enum bh_reason {
 #define BH_REASON_ENUM(id, name) BH_REASON_##id,

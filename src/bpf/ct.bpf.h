@@ -13,6 +13,7 @@
 #include "parse.bpf.h"
 #include "events.bpf.h"
 #include "ticket.bpf.h"
+#include "journal.bpf.h"
 
 #ifndef CLOCK_MONOTONIC
 #define CLOCK_MONOTONIC 1
@@ -188,7 +189,7 @@ static int bh_ct4_timer(void *map, struct bh_ct4_key *key, struct bh_ct *ct)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct bh_ct4_key k = *key;
-	__u32 charged = ct->charged;
+	__u32 charged = ct->charged, lo = ct->nic[0], hi = ct->nic[1];
 	struct bh_ct_name name;
 
 	bh_ticket_end(&k, ct);
@@ -200,6 +201,7 @@ static int bh_ct4_timer(void *map, struct bh_ct4_key *key, struct bh_ct *ct)
 	if (!bpf_map_delete_elem(&bh_ct4, &k)) {
 		bh_ticket_end(&k, 0); /* one that was granted since */
 		bh_ct_expired(charged);
+		bh_journal_put(lo, hi, BH_MOVE_GONE, false, &k);
 	}
 	return 0;
 }
@@ -208,7 +210,7 @@ static int bh_ct6_timer(void *map, struct bh_ct6_key *key, struct bh_ct *ct)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct bh_ct6_key k = *key;
-	__u32 charged = ct->charged;
+	__u32 charged = ct->charged, lo = ct->nic[0], hi = ct->nic[1];
 	struct bh_ct_name name;
 
 	if (bh_ct_is_due_later(ct, now)) {
@@ -218,8 +220,29 @@ static int bh_ct6_timer(void *map, struct bh_ct6_key *key, struct bh_ct *ct)
 	bh_ct_closed(&name, ct, now, BH_REASON_CT_EXPIRED);
 	if (!bpf_map_delete_elem(&bh_ct6, &k)) {
 		bh_ct_expired(charged);
+		bh_journal_put(lo, hi, BH_MOVE_GONE, true, &k);
 	}
 	return 0;
+}
+
+/* Sets the entry's timer and makes it when there is none; entries that user space copied have
+ * none. */
+static __always_inline void bh_ct4_start(struct bh_ct *ct, __u64 after_ns)
+{
+	if (!bpf_timer_init(&ct->timer, &bh_ct4, CLOCK_MONOTONIC)) {
+		bpf_timer_set_callback(&ct->timer, bh_ct4_timer);
+	}
+	ct->flags |= BH_CT_TIMER;
+	bpf_timer_start(&ct->timer, after_ns, 0);
+}
+
+static __always_inline void bh_ct6_start(struct bh_ct *ct, __u64 after_ns)
+{
+	if (!bpf_timer_init(&ct->timer, &bh_ct6, CLOCK_MONOTONIC)) {
+		bpf_timer_set_callback(&ct->timer, bh_ct6_timer);
+	}
+	ct->flags |= BH_CT_TIMER;
+	bpf_timer_start(&ct->timer, after_ns, 0);
 }
 
 /* Starts the timer of the packet's entry, or sets it to a new timeout. */
@@ -233,25 +256,31 @@ __weak int bh_ct_arm(struct __sk_buff *skb)
 	}
 	if (p->v6) {
 		ct = bpf_map_lookup_elem(&bh_ct6, &p->key.v6);
-		if (!ct) {
-			return 0;
-		}
-		/* Fails when there is one: entries that user space made have none. */
-		if (!bpf_timer_init(&ct->timer, &bh_ct6, CLOCK_MONOTONIC)) {
-			bpf_timer_set_callback(&ct->timer, bh_ct6_timer);
+		if (ct) {
+			bh_ct6_start(ct, bh_ct_timeout_ns(ct));
 		}
 	} else {
 		ct = bpf_map_lookup_elem(&bh_ct4, &p->key.v4);
-		if (!ct) {
-			return 0;
-		}
-		/* Fails when there is one: entries that user space made have none. */
-		if (!bpf_timer_init(&ct->timer, &bh_ct4, CLOCK_MONOTONIC)) {
-			bpf_timer_set_callback(&ct->timer, bh_ct4_timer);
+		if (ct) {
+			bh_ct4_start(ct, bh_ct_timeout_ns(ct));
 		}
 	}
-	ct->flags |= BH_CT_TIMER;
-	bpf_timer_start(&ct->timer, bh_ct_timeout_ns(ct), 0);
+	return 0;
+}
+
+/* Writes down that the packet's entry changed; comes after the change. */
+__weak int bh_ct_note(struct __sk_buff *skb)
+{
+	struct bh_pkt *p = bh_pkt_get();
+	struct bh_ct *ct;
+
+	if (!p) {
+		return 0;
+	}
+	ct = bh_ct_find(p);
+	if (ct) {
+		bh_journal_put(ct->nic[0], ct->nic[1], BH_MOVE_CHANGED, p->v6, &p->key);
+	}
 	return 0;
 }
 
@@ -270,7 +299,7 @@ __weak int bh_ct_changed(struct __sk_buff *skb)
 __weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 {
 	struct bh_pkt *p = bh_pkt_get();
-	__u32 charged = 0;
+	__u32 charged = 0, lo, hi;
 	struct bh_ct *ct;
 	long err;
 
@@ -282,6 +311,8 @@ __weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 		return 0;
 	}
 	charged = ct->charged;
+	lo = ct->nic[0];
+	hi = ct->nic[1];
 	bh_ct_changed(skb); /* counts what passed by them */
 	if (p->v6) {
 		bh_ct_name6(&p->name, &p->key.v6);
@@ -297,6 +328,7 @@ __weak int bh_ct_end(struct __sk_buff *skb, __u32 reason)
 	bh_ct_changed(skb); /* one that was granted since */
 	if (!err) {
 		bh_ct_uncharge(charged);
+		bh_journal_put(lo, hi, BH_MOVE_GONE, p->v6, &p->key);
 	}
 	return 0;
 }

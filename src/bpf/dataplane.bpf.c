@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
 /*
- * Purpose   The six programs of the dataplane: what happens to a frame at each kind of port. The
- *           theory of operation is in abi.h; the stages are in the *.bpf.h files, in the order
- *           of a packet's way.
+ * Purpose   The six programs of the dataplane: what happens to a frame at each kind of port. A
+ *           seventh, which user space runs, is in import.bpf.h. The theory of operation is in
+ *           abi.h; the stages are in the *.bpf.h files, in the order of a packet's way.
  * Ownership None: programs own nothing between two packets but what is in the maps.
  * Threads   Run on every CPU at once; see maps.bpf.h.
  *
@@ -19,6 +19,7 @@
 #include "fast.bpf.h"
 #include "answer.bpf.h"
 #include "dhcp.bpf.h"
+#include "import.bpf.h"
 
 #define BH_PASS TC_ACT_UNSPEC
 

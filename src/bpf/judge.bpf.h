@@ -172,6 +172,7 @@ __weak int bh_ct_insert(struct __sk_buff *skb, __u32 dir)
 	}
 	__sync_fetch_and_add(&state->ct_count, 1);
 	bh_ct_arm(skb);
+	bh_ct_note(skb);
 	bh_stat_add(p->nic, BH_REASON_CT_NEW, p->len);
 	bh_event_send(skb, BH_EVENT(BH_FLOW_NEW, BH_REASON_PASS, dir), p->nic);
 	return BH_REASON_PASS;
@@ -192,7 +193,8 @@ __weak int bh_ct_open(struct __sk_buff *skb, __u32 dir, __u32 have)
 	}
 	if (p->proto == BH_P_TCP && !p->opens &&
 	    (!(p->nic_flags & BH_NIC_PICKUP) || (p->tcp_flags & BH_TCP_RST))) {
-		return BH_REASON_DROP_CT_INVALID;
+		return p->nic_flags & BH_NIC_ARRIVING ? BH_REASON_DROP_ARRIVING
+						      : BH_REASON_DROP_CT_INVALID;
 	}
 	reason = bh_ct_ask_open(skb, dir);
 	if (reason != BH_REASON_DROP_CLOSED) {
@@ -248,9 +250,9 @@ __weak int bh_ct_rejudge(struct __sk_buff *skb, __u32 dir)
 {
 	struct bh_pkt *p = bh_pkt_get();
 	__u32 src, dst, opener, other, side, reply, ask = 0;
+	bool stale, moved = false;
 	int reason = BH_REASON_PASS;
 	struct bh_ct *ct;
-	bool stale;
 
 	if (!p) {
 		return BH_REASON_DROP_INTERNAL;
@@ -296,17 +298,22 @@ __weak int bh_ct_rejudge(struct __sk_buff *skb, __u32 dir)
 		return reason;
 	}
 	if (ask & 1) {
+		moved = ct->nic[side] != opener;
 		ct->nic[side] = opener;
 		ct->rule[BH_DIR_EGRESS] = p->rules[BH_DIR_EGRESS];
 		ct->flags |= BH_CT_EGRESS_OK;
 	}
 	if (ask & 2) {
+		moved |= ct->nic[!side] != other;
 		ct->nic[!side] = other;
 		ct->rule[BH_DIR_INGRESS] = p->rules[BH_DIR_INGRESS];
 		ct->flags |= BH_CT_INGRESS_OK;
 	}
 	ct->gen = p->gen;
 	bh_ct_changed(skb);
+	if (moved) {
+		bh_ct_note(skb);
+	}
 	return BH_REASON_PASS;
 }
 
@@ -377,6 +384,7 @@ __weak int bh_ct_track(struct __sk_buff *skb, __u32 dir)
 	if (!p->related && bh_ct_follow(ct, p, reply)) {
 		bh_ct_changed(skb);
 		bh_ct_arm(skb);
+		bh_ct_note(skb);
 	}
 	return BH_REASON_PASS;
 }

@@ -183,6 +183,19 @@ struct {
 	__uint(max_entries, 1 << 20);
 } bh_events SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} bh_moves SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, BH_IMPORT_BATCH);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bh_import);
+} bh_imports SEC(".maps");
+
 /* ---- scratch ---- */
 union bh_ip {
 	__u8 b[16];
@@ -213,13 +226,6 @@ struct bh_walk {
 	__u8 frag_proto; /* what the fragment header says; IPv4: proto */
 	__u8 frag;	 /* enum bh_frag_kind */
 	__u8 frag_seen;	 /* there is a fragment header, even of a whole packet */
-};
-
-struct bh_key {
-	union {
-		struct bh_ct4_key v4;
-		struct bh_ct6_key v6;
-	};
 };
 
 /* What the key of either table says. */
@@ -259,7 +265,7 @@ struct bh_pkt {
 	__u8 tcp_flags, opens;	/* opens: may begin a connection */
 	__u32 tcp_seq, tcp_ack; /* host order */
 	/* connection */
-	struct bh_key key;
+	union bh_ct_key key;
 	__u8 side;		/* of the sender: 0 lo, 1 hi */
 	__u8 related;		/* it is an ICMP error's quoted connection that is looked at */
 	struct bh_ct_name name; /* of the one that ends */

@@ -116,7 +116,7 @@ void world_init(struct world *w, int guests, bool outside)
 	strcpy(w->dir, "/tmp/bh-dp-XXXXXX");
 	assert_non_null(mkdtemp(w->dir));
 	assert_int_equal(mount("bpf", w->dir, "bpf", 0, NULL), 0);
-	snprintf(w->pin_dir, sizeof(w->pin_dir), "%s/v1", w->dir);
+	snprintf(w->pin_dir, sizeof(w->pin_dir), "%s/v%d", w->dir, BH_ABI_VERSION);
 	w->host_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	w->guests = guests;
 	world_sh("ip link set lo up");

@@ -359,7 +359,7 @@ static int setup(void **state)
 		 "cp %s key.pem",
 		 w.dir, path[0], path[1], path[2]);
 	text = bh_asprintf(
-		"name: h1\nstate_dir: %s/state\nrun_dir: %s/run\npin_dir: %s/bpf/v1\n"
+		"name: h1\nstate_dir: %s/state\nrun_dir: %s/run\npin_dir: %s/bpf/v2\n"
 		"uplinks: [\"dl*\"]\nsizes: {nics: 64, rows: 1024, addrs: 1024, ct4: 1024, "
 		"ct6: 1024, cidrs: 32768, ranges: 1024}\n",
 		w.dir, w.dir, w.dir);

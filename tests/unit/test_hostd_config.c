@@ -25,7 +25,7 @@ static void test_defaults(void **state)
 	assert_int_equal(load("", &c, &diag), 0);
 	assert_string_equal(c.state_dir, "/var/lib/bulkhead/host");
 	assert_string_equal(c.run_dir, "/run/bulkhead");
-	assert_string_equal(c.pin_dir, "/sys/fs/bpf/bulkhead/v1");
+	assert_string_equal(c.pin_dir, "/sys/fs/bpf/bulkhead/v2");
 	assert_string_equal(c.libvirt_uris.items[0], "qemu:///system");
 	assert_int_equal(c.birth_timeout_s, 10);
 	assert_false(c.refuse_unprotected);

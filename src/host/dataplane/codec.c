@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-#define HOST_FLAGS (DP_DEVICE_FLAGS | BH_NIC_OPEN)
+#define HOST_FLAGS (DP_DEVICE_FLAGS | DP_MOVE_FLAGS | BH_NIC_OPEN)
 #define SCOPE_BITS 32u
 #define PROTO_BITS 16u /* protocol and padding in front of a range's port */
 

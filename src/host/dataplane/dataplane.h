@@ -144,6 +144,9 @@ uint32_t hostd_dp_gen(const struct hostd_dp *dp);
 void hostd_dp_usage(const struct hostd_dp *dp,
 		    struct hostd_dp_usage ret_usage[HOSTD_DP_TABLE_COUNT]);
 
+/* Connections that count against the shares of this VM's NICs. */
+uint32_t hostd_dp_charged(const struct hostd_dp *dp, const uint8_t vm[16]);
+
 /* ---- ports ---- */
 struct hostd_dp_nic_key {
 	uint8_t vm[16];
@@ -308,7 +311,7 @@ typedef void hostd_dp_event_fn(const struct bh_flow_event *event, void *arg);
 [[nodiscard]] int hostd_dp_events_poll(struct hostd_dp *dp, unsigned int max, hostd_dp_event_fn *fn,
 				       void *arg, struct bh_diag *diag);
 
-/* ---- connections that travel with a VM (moves.c; docs/migration.md) ----
+/* ---- connections that travel with a VM (walk.c, moves.c; docs/migration.md) ----
  * `nics` are the VM's NICs in the order of the capsule: position 1 is nics->keys[0]. They need a
  * record in the image (it gives them their index), not a device. */
 struct hostd_dp_move_nics {
@@ -316,26 +319,25 @@ struct hostd_dp_move_nics {
 	size_t count;
 };
 typedef void hostd_dp_move_conn_fn(const struct bh_capsule_conn *conn, void *arg);
-typedef void hostd_dp_move_gone_fn(const struct bh_capsule_tuple *tuple, void *arg);
 /* Walks both tables once and hands over what belongs to the NICs, tickets' counts included. step
- * looks at about `budget` entries and returns HOSTD_DP_MORE until the walk is over (0). Entries that
- * come while it walks may be missed: the journal has them. */
+ * looks at about `budget` entries and returns HOSTD_DP_MORE until the walk is over (0). Entries
+ * that come while it walks may be missed: the journal has them. A walk ends before its dp. */
 struct hostd_dp_walk;
 struct hostd_dp_walk *hostd_dp_walk_new(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics);
 [[nodiscard]] int hostd_dp_walk_step(struct hostd_dp_walk *walk, size_t budget,
 				     hostd_dp_move_conn_fn *fn, void *arg, struct bh_diag *diag);
 void hostd_dp_walk_free(struct hostd_dp_walk *walk); /* NULL is fine */
 /* The kernel writes down each connection of these NICs that comes, changes its state or goes
- * (BH_NIC_DEPARTING). Outlives the process; on/off may be repeated. */
+ * (BH_NIC_DEPARTING). Outlives the process; on/off may be repeated. -ENOENT: no such NIC (on). */
 [[nodiscard]] int hostd_dp_journal_set(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
 				       bool on, struct bh_diag *diag);
 int hostd_dp_journal_fd(const struct hostd_dp *dp); /* readable when something waits; owned by dp */
 /* Hands over at most max entries as they are in the table now (or that they are gone), each once
  * per call; those of other NICs are left out of the answer but consumed: `nics_of` finds the VM.
- * Returns how many were consumed, or < 0. *ret_lost: records that found no room since the last call;
- * then walk again. */
+ * Returns how many records were consumed, or < 0. *ret_lost: records of NICs that depart which
+ * found no room since the last call; then walk again. */
 struct hostd_dp_journal_handlers {
-	/* nics of the VM that this index belongs to, when it departs; NULL else */
+	/* nics of the VM that this NIC belongs to, when it departs; NULL else */
 	const struct hostd_dp_move_nics *(*nics_of)(const struct hostd_dp_nic_key *key, void *arg);
 	void (*conn)(const struct hostd_dp_nic_key *key, const struct bh_capsule_conn *conn,
 		     void *arg);
@@ -352,24 +354,31 @@ struct hostd_dp_import_result {
 };
 /* Puts connections into the kernel with timers running, to be judged anew at their first packet. An
  * entry that is there keeps what this host knows (its own NIC's half) and takes over the other's:
- * the further state, the larger counters. Repeating changes nothing. */
+ * the further state, the larger counters. Repeating changes nothing. ret_result counts what was
+ * done, also when < 0 comes back. -ENOENT: a NIC without a record; -EINVAL: one of the connections
+ * is none of these NICs (then nothing was done). */
 [[nodiscard]] int hostd_dp_import(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
 				  const struct bh_capsule_conn *conns, size_t count,
 				  struct hostd_dp_import_result *ret_result, struct bh_diag *diag);
-/* Ends connections that ended at the source; those of a peer on this host too. */
-[[nodiscard]] int hostd_dp_import_gone(struct hostd_dp *dp, const struct bh_capsule_tuple *tuples,
-				       size_t count, struct bh_diag *diag);
+/* Ends connections of these NICs that ended at the source; those of a peer on this host too. Others
+ * are left alone. */
+[[nodiscard]] int hostd_dp_import_gone(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
+				       const struct bh_capsule_tuple *tuples, size_t count,
+				       struct bh_diag *diag);
 /* Forgets all connections of the NICs; one with a peer on this host becomes the peer's alone. For a
- * move that failed (target) or is over (source). */
+ * move that failed (target) or is over (source). NICs that are unknown (already) are skipped. */
 [[nodiscard]] int hostd_dp_import_undo(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
 				       struct bh_diag *diag);
 /* Learned addresses and rate state of one NIC, to read and to put. Reading leaves net, identity,
- * tenant and flags as they are in the kernel; putting ignores them. -ENOENT: no such NIC. */
+ * tenant and flags as they are in the kernel; putting ignores them. A time of BH_CAPSULE_MS_MAX is
+ * for ever. -ENOENT: no such NIC. */
 [[nodiscard]] int hostd_dp_nic_export(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 				      struct bh_capsule_nic *ret_nic, struct bh_diag *diag);
 [[nodiscard]] int hostd_dp_nic_import(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 				      const struct bh_capsule_nic *nic, struct bh_diag *diag);
-/* BH_NIC_ARRIVING and BH_NIC_PICKUP of a NIC, also before it has a device; they stay over a bind. */
+/* BH_NIC_ARRIVING, BH_NIC_DEPARTING and BH_NIC_PICKUP of a NIC, also before it has a device; they
+ * stay over a bind, whatever that one says of PICKUP. ARRIVING and DEPARTING outlive the process.
+ * -ENOENT: no such NIC. */
 [[nodiscard]] int hostd_dp_nic_set_flags(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 					 uint32_t mask, uint32_t flags, struct bh_diag *diag);
 

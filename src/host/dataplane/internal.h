@@ -19,6 +19,8 @@
  *   hold.c      ports that nobody feeds, and what we changed on devices
  *   hostaddrs.c the host in its networks
  *   look.c      counters, connections, events
+ *   walk.c      connections as they leave: walk and journal
+ *   moves.c     connections as they come, and what else of a NIC travels
  */
 #ifndef HOSTD_DATAPLANE_INTERNAL_H
 #define HOSTD_DATAPLANE_INTERNAL_H
@@ -50,6 +52,7 @@ enum dp_map {
 	DP_MAP_TICKETS,
 	DP_MAP_RULE_STATS,
 	DP_MAP_EVENTS,
+	DP_MAP_MOVES,
 	DP_MAP_COUNT
 };
 
@@ -60,11 +63,14 @@ enum dp_prog {
 	DP_PROG_TO_UPLINK,
 	DP_PROG_FROM_BRIDGE,
 	DP_PROG_TO_BRIDGE,
+	DP_PROG_IMPORT,
 	DP_PROG_COUNT
 };
 
 /* What hostd says of a device; never part of a record. */
 #define DP_DEVICE_FLAGS (BH_NIC_FASTPATH | BH_NIC_PICKUP)
+/* What it says of a NIC that moves, with or without a device. */
+#define DP_MOVE_FLAGS (BH_NIC_DEPARTING | BH_NIC_ARRIVING)
 
 #define DP_KEY_MAX   24
 #define DP_VALUE_MAX 64
@@ -91,6 +97,8 @@ struct dp_nic {
 	uint32_t index;
 	struct hostd_dp_device device; /* ifindex 0: not bound */
 	bool open;
+	uint32_t move_flags;   /* DP_MOVE_FLAGS, BH_NIC_PICKUP */
+	uint64_t journal_lost; /* of its JOURNAL_LOST counter: what journal_poll told */
 	bool has_rec;
 	struct bh_rec_nic rec; /* when has_rec */
 	bool in_macs;
@@ -194,6 +202,11 @@ struct hostd_dp {
 	hostd_dp_event_fn *event_fn; /* while events_poll runs */
 	void *event_arg;
 	unsigned int event_left;
+
+	struct ring_buffer *moves; /* the journal */
+	struct dp_moved *moved;	   /* while journal_poll runs */
+	const struct bh_ticket *tickets; /* mapped when first needed */
+	struct bh_import *imports;	 /* mapped when first needed */
 };
 
 /* ---- maps.c ---- */
@@ -431,5 +444,21 @@ struct dp_host_addr *dp_host_addr_find(const struct hostd_dp *dp, const struct b
 /* ---- look.c ---- */
 [[nodiscard]] int dp_events_open(struct hostd_dp *dp, struct bh_diag *diag);
 void dp_events_close(struct hostd_dp *dp);
+/* Adds what passed by the connection's tickets and is not moved to it yet (of lo, hi). */
+void dp_add_tickets(struct hostd_dp *dp, const struct bh_ct4_key *key, uint64_t packets[2],
+		    uint64_t bytes[2]);
+
+/* ---- walk.c ---- */
+[[nodiscard]] int dp_walk_open(struct hostd_dp *dp, struct bh_diag *diag);
+void dp_walk_close(struct hostd_dp *dp);
+/* Positions of NICs by their index; 0: not one of them. Freed by the caller. */
+uint8_t *dp_positions(const struct hostd_dp *dp, const struct hostd_dp_move_nics *nics);
+bool dp_ct_is_of(const struct hostd_dp *dp, const uint8_t *positions, const struct bh_ct *ct);
+uint8_t dp_position(const struct hostd_dp *dp, const uint8_t *positions, uint32_t index);
+
+/* ---- moves.c ---- */
+/* Takes NICs out of all connections, see hostd_dp_import_undo(). */
+[[nodiscard]] int dp_undo(struct hostd_dp *dp, const uint8_t *positions, struct bh_diag *diag);
+void dp_imports_unmap(struct hostd_dp *dp);
 
 #endif

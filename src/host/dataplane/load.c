@@ -264,13 +264,16 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 	dp_held_scan(dp);
 	r = r ? r : dp_ports_adopt(dp, info, diag);
 	r = r ? r : dp_upgrade_end(dp, diag);
-	return r ? r : dp_events_open(dp, diag);
+	r = r ? r : dp_events_open(dp, diag);
+	return r ? r : dp_walk_open(dp, diag);
 }
 
 static void release(struct hostd_dp *dp)
 {
 	dp_upgrade_done(dp);
 	dp_events_close(dp);
+	dp_walk_close(dp);
+	dp_imports_unmap(dp);
 	hostd_dp_apply_abort(dp);
 	dp_commit_drop(dp);
 	dp_verify_done(dp);

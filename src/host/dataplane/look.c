@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 static uint32_t connections_of_nics(const struct hostd_dp *dp)
 {
@@ -18,6 +19,22 @@ static uint32_t connections_of_nics(const struct hostd_dp *dp)
 		struct bh_nic_state state;
 
 		if (!dp_map_get(dp, DP_MAP_NIC_STATE, &nic->index, &state)) {
+			count += state.ct_count;
+		}
+	}
+	return count;
+}
+
+uint32_t hostd_dp_charged(const struct hostd_dp *dp, const uint8_t vm[16])
+{
+	struct dp_nic *nic, *tmp;
+	uint32_t count = 0;
+
+	HASH_ITER (hh, dp->nics, nic, tmp) {
+		struct bh_nic_state state;
+
+		if (!memcmp(nic->key.vm, vm, sizeof(nic->key.vm)) &&
+		    !dp_map_get(dp, DP_MAP_NIC_STATE, &nic->index, &state)) {
 			count += state.ct_count;
 		}
 	}
@@ -206,25 +223,51 @@ static void read_connection(enum dp_map map, const void *key, const struct bh_ct
 	ret->timeout_s = ct->timeout_s;
 }
 
-/* Packets that passed by the connection's tickets are counted there first. */
-static void add_tickets(const struct hostd_dp *dp, struct hostd_dp_connection *c)
+#define TICKETS_SIZE (BH_TICKET_SLOTS * sizeof(struct bh_ticket))
+
+static const struct bh_ticket *map_tickets(struct hostd_dp *dp)
 {
-	uint32_t addr[2];
-	uint16_t port[2] = {htons(c->sport), htons(c->dport)};
+	if (!dp->tickets) {
+		void *p = mmap(NULL, TICKETS_SIZE, PROT_READ, MAP_SHARED,
+			       dp->map_fd[DP_MAP_TICKETS], 0);
 
-	memcpy(&addr[0], c->src + 12, sizeof(addr[0]));
-	memcpy(&addr[1], c->dst + 12, sizeof(addr[1]));
-	for (int i = 0; i < 2 && !c->vlan; i++) {
-		uint32_t slot = bh_ticket_slot(bh_ticket_addrs(addr[i], addr[!i]),
-					       bh_ticket_ports(port[i], port[!i]));
-		struct bh_ticket t;
+		dp->tickets = p == MAP_FAILED ? NULL : p;
+	}
+	return dp->tickets;
+}
 
-		if (!dp_map_get(dp, DP_MAP_TICKETS, &slot, &t) && t.net == c->net &&
-		    t.src == addr[i] && t.dst == addr[!i] && t.sport == port[i] &&
-		    t.dport == port[!i] && t.proto == c->proto) {
-			c->packets[i] += t.count >> BH_TICKET_BYTES_BITS;
-			c->bytes[i] += t.count & ((1ull << BH_TICKET_BYTES_BITS) - 1);
+void dp_add_tickets(struct hostd_dp *dp, const struct bh_ct4_key *key, uint64_t packets[2],
+		    uint64_t bytes[2])
+{
+	const uint32_t addr[2] = {key->lo, key->hi};
+	const uint16_t port[2] = {key->lo_port, key->hi_port};
+	const struct bh_ticket *all = key->vlan ? NULL : map_tickets(dp);
+
+	for (int i = 0; all && i < 2; i++) {
+		const struct bh_ticket *t =
+			&all[bh_ticket_slot(bh_ticket_addrs(addr[i], addr[!i]),
+					    bh_ticket_ports(port[i], port[!i]))];
+		uint64_t count = __atomic_load_n(&t->count, __ATOMIC_RELAXED);
+
+		if (count && t->net == key->net && t->src == addr[i] && t->dst == addr[!i] &&
+		    t->sport == port[i] && t->dport == port[!i] && t->proto == key->proto) {
+			packets[i] += count >> BH_TICKET_BYTES_BITS;
+			bytes[i] += count & ((1ull << BH_TICKET_BYTES_BITS) - 1);
 		}
+	}
+}
+
+/* Packets that passed by the connection's tickets are counted there first. */
+static void add_tickets(struct hostd_dp *dp, const struct bh_ct4_key *key,
+			struct hostd_dp_connection *c)
+{
+	int opener = c->flags & BH_CT_ORIG_HI ? 1 : 0;
+	uint64_t packets[2] = {}, bytes[2] = {};
+
+	dp_add_tickets(dp, key, packets, bytes);
+	for (int i = 0; i < 2; i++) {
+		c->packets[i] += packets[i ^ opener];
+		c->bytes[i] += bytes[i ^ opener];
 	}
 }
 
@@ -254,7 +297,7 @@ static int connections_in(struct hostd_dp *dp, enum dp_map map,
 					&c);
 			if (matches(&c, filter)) {
 				if (map == DP_MAP_CT4) {
-					add_tickets(dp, &c);
+					add_tickets(dp, dp_iter_key(&it, i), &c);
 				}
 				(*count)++;
 				fn(&c, arg);
@@ -303,6 +346,10 @@ void dp_events_close(struct hostd_dp *dp)
 {
 	ring_buffer__free(dp->ring);
 	dp->ring = NULL;
+	if (dp->tickets) {
+		munmap((void *)(uintptr_t)dp->tickets, TICKETS_SIZE);
+		dp->tickets = NULL;
+	}
 }
 
 int hostd_dp_events_fd(const struct hostd_dp *dp)

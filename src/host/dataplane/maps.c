@@ -6,6 +6,8 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 
+#define TEXT_OF(x) #x
+#define TEXT(x)	   TEXT_OF(x)
 #define SLOTTED(type)                                                                              \
 	.value_size = sizeof(struct type), .slot_offset = offsetof(struct type, slot),             \
 	.slot_size = sizeof(((struct type *)0)->slot[0])
@@ -39,12 +41,14 @@ const struct dp_map_desc dp_map_descs[DP_MAP_COUNT] = {
 	[DP_MAP_RULE_STATS] = {"bh_rule_stats", HOSTD_DP_RULE_STATS,
 			       sizeof(struct bh_rule_stat_key), sizeof(struct bh_counter)},
 	[DP_MAP_EVENTS] = {"bh_events", HOSTD_DP_EVENTS, 0, 0},
+	[DP_MAP_MOVES] = {"bh_moves", -1, 0, 0},
 };
 
 const char *const dp_prog_names[DP_PROG_COUNT] = {
 	[DP_PROG_FROM_GUEST] = "bh_from_guest",	  [DP_PROG_TO_GUEST] = "bh_to_guest",
 	[DP_PROG_FROM_UPLINK] = "bh_from_uplink", [DP_PROG_TO_UPLINK] = "bh_to_uplink",
 	[DP_PROG_FROM_BRIDGE] = "bh_from_bridge", [DP_PROG_TO_BRIDGE] = "bh_to_bridge",
+	[DP_PROG_IMPORT] = "bh_import",
 };
 
 static const struct {
@@ -88,7 +92,7 @@ void hostd_dp_options_init(struct hostd_dp_options *ret_options)
 		ret_options->size[i] = tables[i].size;
 	}
 	memcpy(ret_options->timeout_s, timeouts, sizeof(timeouts));
-	ret_options->pin_dir = "/sys/fs/bpf/bulkhead/v1";
+	ret_options->pin_dir = "/sys/fs/bpf/bulkhead/v" TEXT(BH_ABI_VERSION);
 	ret_options->ct_per_nic = 65536;
 	ret_options->reject_pps = 100;
 	ret_options->event_pps = 1000;

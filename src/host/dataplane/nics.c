@@ -23,7 +23,7 @@ void dp_nic_slot(const struct dp_nic *nic, struct bh_nic_slot *ret_slot)
 {
 	memset(ret_slot, 0, sizeof(*ret_slot));
 	if (nic->has_rec) {
-		ret_slot->flags = nic->rec.flags | nic->device.host_flags;
+		ret_slot->flags = nic->rec.flags | nic->device.host_flags | nic->move_flags;
 		ret_slot->identity = nic->rec.identity;
 		ret_slot->tenant = nic->rec.tenant;
 		ret_slot->net = nic->rec.net;

@@ -70,6 +70,7 @@ static void adopt_nic(struct scan *s, uint32_t index, const void *value)
 	nic = dp_nic_adopt(s->dp, index, &entry);
 	nic->open = entry.slot[s->gen & 1].flags & BH_NIC_OPEN;
 	nic->device.host_flags = entry.slot[s->gen & 1].flags & DP_DEVICE_FLAGS;
+	nic->move_flags = entry.slot[s->gen & 1].flags & DP_MOVE_FLAGS;
 }
 
 static void adopt_scope(struct scan *s, const void *value, uint32_t set)

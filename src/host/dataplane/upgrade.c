@@ -147,7 +147,8 @@ int dp_upgrade_map(struct hostd_dp *dp, enum dp_map m, struct bpf_map *map, uint
 	bool typed, same;
 
 	pin_path(up->dir, dp_map_descs[m].name, path);
-	up->map[m].fd = m == DP_MAP_EVENTS ? -1 : bpf_obj_get(path); /* records have no layout */
+	/* records have no layout */
+	up->map[m].fd = m == DP_MAP_EVENTS || m == DP_MAP_MOVES ? -1 : bpf_obj_get(path);
 	if (up->map[m].fd < 0) {
 		return 0;
 	}
