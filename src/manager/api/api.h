@@ -26,6 +26,7 @@ struct manager_parts {
 	struct manager_events *events;
 	struct manager_enroll *enroll;
 	struct manager_link *link;
+	struct manager_migrate *migrate;
 	struct bh_bus *bus;
 	struct bh_bus_server *server;
 	const char *default_tenant;

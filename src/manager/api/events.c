@@ -9,31 +9,6 @@
 
 #define EVENTS_QUERY "type vm host severity verdict since after limit"
 
-static int parse_since(const char *s, uint64_t *ret_ns)
-{
-	static const struct {
-		char unit;
-		uint64_t seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-	size_t len = strlen(s);
-	char number[24];
-	uint64_t v;
-
-	for (size_t i = 0; len > 1 && len < sizeof(number) && i < BH_ARRAY_SIZE(units); i++) {
-		if (s[len - 1] == units[i].unit) {
-			memcpy(number, s, len - 1);
-			number[len - 1] = '\0';
-			if (bh_parse_u64(number, 0, 86400 * 3650ull, &v) < 0) {
-				return -EINVAL;
-			}
-			v *= units[i].seconds * BH_NS_PER_S;
-			*ret_ns = v < bh_time_wall_ns() ? bh_time_wall_ns() - v : 0;
-			return 0;
-		}
-	}
-	return bh_time_parse(s, len, ret_ns);
-}
-
 static int take_vm(struct manager_request *req, struct manager_event_filter *f)
 {
 	const char *s = manager_request_query(req, "vm");
@@ -104,7 +79,6 @@ static int take_verdict(struct manager_request *req, struct manager_event_filter
 /* 0, or < 0 when the request was answered with an error. */
 static int take_filter(struct manager_request *req, struct manager_event_filter *f)
 {
-	const char *since = manager_request_query(req, "since");
 	const char *resume =
 		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Last-Event-ID");
 	uint64_t limit = 100;
@@ -125,13 +99,7 @@ static int take_filter(struct manager_request *req, struct manager_event_filter 
 		f->has_after = true;
 	}
 	f->limit = (uint32_t)limit;
-	if (since && parse_since(since, &f->since_ns) < 0) {
-		manager_reply_errorf(req, 400, "bad_request",
-				     "'since' must be a time like 2026-11-21T23:00:00Z or seconds "
-				     "ago like 90s, 5m, 2h, 1d");
-		return -EINVAL;
-	}
-	return 0;
+	return manager_request_since(req, &f->since_ns);
 }
 
 static void add_item(uint64_t id, const char *type, const char *json, void *arg)

@@ -4,6 +4,7 @@
 
 #include "base/counter.h"
 #include "base/json.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -228,6 +229,44 @@ int manager_request_number(struct manager_request *req, const char *name, uint64
 		return -EINVAL;
 	}
 	return 1;
+}
+
+static int parse_since(const char *s, uint64_t *ret_ns)
+{
+	static const struct {
+		char unit;
+		uint64_t seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+	size_t len = strlen(s);
+	char number[24];
+	uint64_t v;
+
+	for (size_t i = 0; len > 1 && len < sizeof(number) && i < BH_ARRAY_SIZE(units); i++) {
+		if (s[len - 1] == units[i].unit) {
+			memcpy(number, s, len - 1);
+			number[len - 1] = '\0';
+			if (bh_parse_u64(number, 0, 86400 * 3650ull, &v) < 0) {
+				return -EINVAL;
+			}
+			v *= units[i].seconds * BH_NS_PER_S;
+			*ret_ns = v < bh_time_wall_ns() ? bh_time_wall_ns() - v : 0;
+			return 0;
+		}
+	}
+	return bh_time_parse(s, len, ret_ns);
+}
+
+int manager_request_since(struct manager_request *req, uint64_t *ret_ns)
+{
+	const char *since = manager_request_query(req, "since");
+
+	if (since && parse_since(since, ret_ns) < 0) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'since' must be a time like 2026-11-21T23:00:00Z or seconds "
+				     "ago like 90s, 5m, 2h, 1d");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 int manager_page_begin(struct manager_request *req, struct manager_page *ret)

@@ -30,7 +30,7 @@ struct manager_route {
 };
 extern const struct manager_route manager_routes_status[], manager_routes_vms[],
 	manager_routes_policies[], manager_routes_events[], manager_routes_enroll[],
-	manager_routes_names[];
+	manager_routes_names[], manager_routes_migrations[], manager_routes_hosts[];
 
 struct manager_request {
 	struct manager_api *api;
@@ -88,8 +88,11 @@ const char *manager_request_query(const struct manager_request *req, const char 
  * -EINVAL when it was answered with an error. */
 [[nodiscard]] int manager_request_number(struct manager_request *req, const char *name,
 					 uint64_t min, uint64_t max, uint64_t *ret);
+/* `since`, a time or how long ago; stays when it is absent. -EINVAL when it was answered. */
+[[nodiscard]] int manager_request_since(struct manager_request *req, uint64_t *ret_ns);
 bool manager_request_accepts(const struct manager_request *req, const char *type);
-/* The VM of segment 1; NULL when it was answered with an error. */
+/* The host, the VM of segment 1; NULL when it was answered with an error. */
+struct manager_host *manager_request_host(struct manager_request *req);
 struct manager_vm *manager_request_vm(struct manager_request *req);
 void manager_request_detail(struct manager_request *req, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -109,7 +112,8 @@ bool manager_page_takes(struct manager_page *page);
  * NULL). */
 void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more);
 
-/* vms.c; owned */
+/* hosts.c, vms.c; owned */
+json_t *manager_host_maintenance_json(const struct manager_host *host);
 json_t *manager_vm_json(const struct manager_inventory *inv, const struct manager_vm *vm);
 
 /* sse.c */

@@ -160,8 +160,9 @@ static enum MHD_Result send_answer(struct manager_request *req)
 /* ---- routing ---- */
 
 static const struct manager_route *const tables[] = {
-	manager_routes_status, manager_routes_vms,    manager_routes_policies,
-	manager_routes_events, manager_routes_enroll, manager_routes_names,
+	manager_routes_status,	   manager_routes_vms,	  manager_routes_policies,
+	manager_routes_events,	   manager_routes_enroll, manager_routes_names,
+	manager_routes_migrations, manager_routes_hosts,
 };
 
 static bool path_fits(const struct manager_request *req, const char *pattern)

@@ -150,6 +150,8 @@ json_t *manager_api_host(const struct manager_host *host)
 	json_object_set_new(obj, "capacity",
 			    capacity ? json_incref((json_t *)capacity) : json_object());
 	json_object_set_new(obj, "certificate", certificate_json(host));
+	json_object_set(obj, "labels", host->labels);
+	json_object_set_new(obj, "maintenance", manager_host_maintenance_json(host));
 	json_object_set_new(obj, "vms", json_integer(host->vm_count));
 	json_object_set_new(obj, "nics", json_integer(nics));
 	json_object_set_new(obj, "nics_unprotected", json_integer(open));
@@ -251,19 +253,9 @@ static void list_hosts(struct manager_request *req)
 	manager_page_reply(req, &page, NULL);
 }
 
-static struct manager_host *the_host(struct manager_request *req)
-{
-	struct manager_host *host = manager_host_find(req->parts->inv, req->segments[1]);
-
-	if (!host) {
-		manager_reply_errorf(req, 404, "not_found", "no host '%.80s'", req->segments[1]);
-	}
-	return host;
-}
-
 static void get_host(struct manager_request *req)
 {
-	struct manager_host *host = the_host(req);
+	struct manager_host *host = manager_request_host(req);
 	const struct manager_vm *vm;
 	json_t *obj, *list;
 
@@ -281,7 +273,7 @@ static void get_host(struct manager_request *req)
 
 static void delete_host(struct manager_request *req)
 {
-	struct manager_host *host = the_host(req);
+	struct manager_host *host = manager_request_host(req);
 	struct bh_diag diag = {};
 	int r;
 
@@ -292,6 +284,9 @@ static void delete_host(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;
+	}
+	if (req->parts->migrate) {
+		manager_migrate_forget(req->parts->migrate, host);
 	}
 	manager_distribute_forget(req->parts->dist, host);
 	manager_host_remove(req->parts->inv, host, bh_time_wall_ns());
@@ -334,7 +329,7 @@ static enum MHD_Result copy_argument(void *cls, enum MHD_ValueKind kind, const c
 static void query_host(struct manager_request *req)
 {
 	static const char *const known[] = {"counters", "connections", "nics", "rules", "status"};
-	struct manager_host *host = the_host(req);
+	struct manager_host *host = manager_request_host(req);
 	const char *what = manager_request_query(req, "what");
 	bool good = false;
 	json_t *body;

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/migrate/placement.h"
 
 #include <errno.h>
 
@@ -62,6 +63,8 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 	json_object_set_new(obj, "type", json_string(vm->report.type));
 	json_object_set_new(obj, "state", json_string(vm->host ? vm->report.state : "gone"));
 	json_object_set_new(obj, "host", vm->host ? json_string(vm->host->name) : json_null());
+	json_object_set_new(obj, "moving_to",
+			    vm->incoming ? json_string(vm->incoming->name) : json_null());
 	json_object_set_new(obj, "tenant", json_string(vm->tenant->name));
 	json_object_set_new(obj, "tenant_api",
 			    string_or_null(bh_json_str_or(vm->api, "tenant", "")));
@@ -73,6 +76,8 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 	json_object_set(obj, "labels_metadata", vm->report.labels);
 	json_object_set_new(obj, "last_seen", json_string(seen));
 	json_object_set_new(obj, "nics", nics);
+	json_object_set_new(obj, "misplaced",
+			    vm->misplaced ? json_string(vm->misplaced) : json_null());
 	json_object_set_new(obj, "address_conflicts", manager_conflicts_of(inv, vm));
 	return obj;
 }
@@ -147,8 +152,12 @@ static void get_vm(struct manager_request *req)
 {
 	const struct manager_vm *vm = manager_request_vm(req);
 
+	json_t *obj;
+
 	if (vm) {
-		manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
+		obj = manager_vm_json(req->parts->inv, vm);
+		json_object_set_new(obj, "history", manager_vm_places(req->parts->inv, vm));
+		manager_reply(req, 200, obj);
 	}
 }
 
@@ -164,6 +173,11 @@ static void delete_vm(struct manager_request *req)
 	if (vm->host) {
 		manager_reply_errorf(req, 409, "conflict", "host %s reports this VM",
 				     vm->host->name);
+		return;
+	}
+	if (vm->incoming) {
+		manager_reply_errorf(req, 409, "conflict", "this VM is on its way to host %s",
+				     vm->incoming->name);
 		return;
 	}
 	r = manager_store_drop_vm(req->parts->db, vm->uuid, &diag);
@@ -288,8 +302,7 @@ static void change_labels(struct manager_request *req, bool merge)
 	BH_JSON json_t *all = NULL;
 	struct bh_diag diag = {};
 	uint64_t wait_ms;
-	const char *key;
-	json_t *labels, *value, *api;
+	json_t *labels, *api;
 
 	if (!body || manager_request_wait(req, &wait_ms) < 0) {
 		return;
@@ -300,16 +313,9 @@ static void change_labels(struct manager_request *req, bool merge)
 		return;
 	}
 	api = json_deep_copy(vm->api);
-	if (!merge || !json_object_get(api, "labels")) {
-		json_object_set_new(api, "labels", json_object());
-	}
-	json_object_foreach (labels, key, value) {
-		if (json_is_null(value)) {
-			json_object_del(json_object_get(api, "labels"), key);
-		} else {
-			json_object_set(json_object_get(api, "labels"), key, value);
-		}
-	}
+	json_object_set_new(api, "labels",
+			    manager_labels_changed(merge ? json_object_get(api, "labels") : NULL,
+						   labels));
 	all = json_deep_copy(vm->report.labels);
 	json_object_update(all, json_object_get(api, "labels"));
 	if (json_object_size(json_object_get(api, "labels")) == 0) {
@@ -322,6 +328,7 @@ static void change_labels(struct manager_request *req, bool merge)
 		return;
 	}
 	if (set_api(req, vm, api)) {
+		manager_placement_review(req->parts->inv);
 		answer_labels(req, vm, wait_ms);
 	}
 }

@@ -68,6 +68,22 @@ int manager_labels_check(const json_t *labels, bool with_null, struct bh_diag *d
 	return 0;
 }
 
+json_t *manager_labels_changed(const json_t *old, const json_t *change)
+{
+	json_t *labels = old ? json_deep_copy(old) : json_object();
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)change, key, value) {
+		if (json_is_null(value)) {
+			json_object_del(labels, key);
+		} else {
+			json_object_set(labels, key, value);
+		}
+	}
+	return labels;
+}
+
 bool manager_addrs_has(const struct manager_addrs *list, const uint8_t addr[16])
 {
 	for (size_t i = 0; i < list->count; i++) {

@@ -75,6 +75,8 @@ json_t *manager_report_vlans_dump(const struct manager_report_nic *nic);
 /* {"key": "value"} with valid keys and values, at most BH_LABELS_MAX; with_null: null is a value
  * too. */
 [[nodiscard]] int manager_labels_check(const json_t *labels, bool with_null, struct bh_diag *diag);
+/* old (may be NULL) with what change says: null takes a label away. Owned. */
+json_t *manager_labels_changed(const json_t *old, const json_t *change);
 /* A list of addresses in text form into ret (cleared first); multicast and unspecified are refused.
  */
 [[nodiscard]] int manager_addrs_parse(const json_t *list, struct manager_addrs *ret,

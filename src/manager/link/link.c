@@ -410,9 +410,13 @@ static const struct {
 	const char *type;
 	manager_link_handler_fn *fn;
 } handlers[] = {
-	{"inventory", on_inventory}, {"birth", on_birth}, {"learned", on_learned},
-	{"resync", on_resync},	     {"renew", on_renew},
-	{"migrate", manager_link_on_migrate}, {"migrated", manager_link_on_migrated},
+	{"inventory", on_inventory},
+	{"birth", on_birth},
+	{"learned", on_learned},
+	{"resync", on_resync},
+	{"renew", on_renew},
+	{"migrate", manager_link_on_migrate},
+	{"migrated", manager_link_on_migrated},
 };
 
 static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)

@@ -1,0 +1,882 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a migration begins, goes on and ends. The theory of operation is in the header. */
+#include "manager/migrate/migrate.h"
+
+#include "base/counter.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+
+#include <errno.h>
+
+#define DECIDE_NS  (15 * BH_NS_PER_S) /* the hook waits for 20 s */
+#define DEPART_MS  5000
+#define COMMAND_MS 5000
+#define READY_NS   (60 * BH_NS_PER_S)  /* for the target to fetch the capsule */
+#define APPEAR_NS  (150 * BH_NS_PER_S) /* for the VM to be in the target's inventory */
+#define GONE_NS	   (3 * BH_NS_PER_S)
+#define FINAL_NS   (5 * BH_NS_PER_S)   /* for the last word after the source has stopped it */
+#define SILENT_NS  (180 * BH_NS_PER_S) /* a host that says nothing for so long has lost its VMs */
+#define TRIM_NS	   (3600 * BH_NS_PER_S)
+
+#define KEEP_REFUSED   2000
+#define KEEP	       10000
+#define REFUSALS_MAX   30 /* written down and told per host and minute */
+#define FEW_EXPECTED   100
+#define MAX_CONNECTION (1u << 20)
+
+BH_COUNTER(migrate_asked, "migrations that hosts asked for");
+BH_COUNTER(migrate_refused, "migrations refused");
+BH_COUNTER(migrate_refused_untold, "refused migrations that a host asked for too often to tell");
+BH_COUNTER(migrate_allowed, "migrations allowed: the target had read everything back");
+BH_COUNTER(migrate_done, "VMs that arrived");
+BH_COUNTER(migrate_failed, "migrations that were allowed or prepared and did not happen");
+BH_COUNTER(migrate_cut, "migrations whose last word from the source came too late");
+BH_COUNTER(migrate_taken_up, "open migrations taken up after a restart");
+BH_COUNTER(migrate_store_failed, "ends of migrations that the store did not take");
+
+/* ---- telling ---- */
+
+static void notice(struct manager_migration *m, const char *type, const char *severity,
+		   json_t *more)
+{
+	struct manager_inventory *inv = m->part->o.inv;
+	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "migration", m->id, "vm", m->vm,
+				 "vm_name", m->vm_name, "tenant", m->tenant, "source", m->source,
+				 "target", m->target);
+
+	json_object_set(body, "by", m->by);
+	if (more) {
+		json_object_update(body, more);
+		json_decref(more);
+	}
+	if (inv->notice) {
+		inv->notice(type, severity, body, inv->notice_arg);
+	} else {
+		json_decref(body);
+	}
+}
+
+static void answer(struct manager_migration *m, const struct manager_migrate_answer *a)
+{
+	manager_migrate_answer_fn *fn = m->answer;
+
+	m->answer = NULL;
+	if (fn) {
+		fn(a, m->answer_arg);
+	}
+}
+
+static void command(struct manager_migration *m, const char *host, json_t *body)
+{
+	struct manager_migrate *part = m->part;
+
+	json_object_set_new(body, "migration", json_string(m->id));
+	if (!part->o.command || part->closing || !*host) {
+		json_decref(body);
+		return;
+	}
+	/* Who does not hear it learns with the next hello that this migration is over. */
+	part->o.command(host, body, COMMAND_MS, NULL, NULL, part->o.command_arg);
+}
+
+static void tell_hosts(struct manager_migration *m, const char *result)
+{
+	const char *why = m->reason;
+
+	command(m, m->source,
+		json_pack("{s:s, s:s, s:s}", "type", "depart-end", "result", result, "why", why));
+	command(m, m->target,
+		json_pack("{s:s, s:s, s:s}", "type", "arrive-end", "result", result, "why", why));
+}
+
+static void enter(struct manager_migration *m, enum manager_migration_state state)
+{
+	m->state = state;
+	m->state_ns = bh_time_wall_ns();
+}
+
+static struct manager_vm *vm_of(const struct manager_migration *m)
+{
+	struct manager_vm *vm;
+
+	HASH_FIND_STR(m->part->o.inv->vms, m->vm, vm);
+	return vm;
+}
+
+static void set_reason(struct manager_migration *m, const char *reason)
+{
+	free(m->reason);
+	m->reason = bh_strdup(reason);
+}
+
+/* ---- ending ---- */
+
+static void save_end(struct manager_migration *m)
+{
+	struct bh_diag diag = {};
+
+	if (manager_migration_save(m, &diag) < 0) {
+		bh_counter_add(&migrate_store_failed, 1);
+		bh_log_limited(BH_LOG_ERROR, "migrate", 3, "migration %s: the store failed: %s",
+			       m->id, diag.text);
+	}
+}
+
+/* It is over: no second place, nobody waits, it is not among the open ones. */
+static void close_it(struct manager_migration *m, enum manager_migration_state state)
+{
+	struct manager_migrate *part = m->part;
+	struct manager_vm *vm = vm_of(m);
+
+	enter(m, state);
+	m->ended_ns = m->state_ns;
+	if (m->wait) {
+		manager_wait_cancel(part->o.dist, bh_steal(&m->wait));
+	}
+	if (vm && vm->incoming && strcmp(vm->incoming->name, m->target) == 0) {
+		manager_vm_unexpect(part->o.inv, vm);
+	}
+	manager_distribute_schedule(part->o.dist);
+	HASH_DEL(part->open, m);
+}
+
+/* A host that asks again and again must not fill the store or the events. */
+static bool worth_telling(const struct manager_migration *m)
+{
+	struct manager_host *h = manager_host_find(m->part->o.inv, m->target);
+
+	if (!h) {
+		return true;
+	}
+	if (h->refusals.since_ns + 60 * BH_NS_PER_S < m->ended_ns) {
+		h->refusals.since_ns = m->ended_ns;
+		h->refusals.count = 0;
+	}
+	if (++h->refusals.count > REFUSALS_MAX) {
+		bh_counter_add(&migrate_refused_untold, 1);
+		return false;
+	}
+	return true;
+}
+
+static void refuse(struct manager_migration *m, const char *code, const char *reason)
+{
+	struct manager_migrate_answer a = {.code = code, .id = m->id, .source = m->source};
+
+	set_reason(m, reason);
+	a.text = m->reason;
+	bh_counter_add(&migrate_refused, 1);
+	if (m->departed) {
+		command(m, m->source,
+			json_pack("{s:s, s:s, s:s}", "type", "depart-end", "result", "failed",
+				  "why", reason));
+	}
+	manager_migration_step(m, "refused", NULL);
+	close_it(m, MANAGER_MIGRATION_REFUSED);
+	if (worth_telling(m)) {
+		bh_log(BH_LOG_WARN, "migrate", "%s may not come to %s: %s", m->vm_name, m->target,
+		       reason);
+		save_end(m);
+		notice(m, "migration.refused", "warning", json_pack("{s:s}", "reason", reason));
+	}
+	answer(m, &a);
+	manager_migration_free(m);
+}
+
+static void fail(struct manager_migration *m, const char *reason)
+{
+	const char *phase = manager_migration_state_name(m->state);
+
+	if (m->state < MANAGER_MIGRATION_READY) {
+		refuse(m, "refused", reason);
+		return;
+	}
+	bh_counter_add(&migrate_failed, 1);
+	set_reason(m, reason);
+	tell_hosts(m, "failed");
+	manager_migration_step(m, "failed",
+			       json_pack("{s:s, s:s}", "phase", phase, "reason", reason));
+	bh_log(BH_LOG_WARN, "migrate", "%s did not move from %s to %s (%s): %s", m->vm_name,
+	       *m->source ? m->source : "another host", m->target, phase, reason);
+	close_it(m, MANAGER_MIGRATION_FAILED);
+	save_end(m);
+	notice(m, "migration.failed", "warning",
+	       json_pack("{s:s, s:s}", "phase", phase, "reason", reason));
+	manager_migration_free(m);
+}
+
+static json_t *hash_of(const struct manager_host *host)
+{
+	char hash[2 * BH_HASH_SIZE + 1] = "";
+
+	if (host && host->sync && host->sync->installed) {
+		bh_hash_format(bh_image_hash(host->sync->installed->image), hash);
+	}
+	return json_pack("{s:s}", "hash", hash);
+}
+
+/* The VM lives at the target. */
+static void finish(struct manager_migration *m)
+{
+	struct manager_migrate *part = m->part;
+	struct manager_vm *vm = vm_of(m);
+	struct bh_diag diag = {};
+
+	bh_counter_add(&migrate_done, 1);
+	if (vm->incoming && manager_vm_move(part->o.inv, vm, m->id, bh_time_wall_ns(), &diag) < 0) {
+		bh_log(BH_LOG_ERROR, "migrate", "%s: %s", m->vm_name, diag.text);
+	}
+	tell_hosts(m, "done");
+	manager_migration_step(m, "moved", hash_of(vm->host));
+	close_it(m, MANAGER_MIGRATION_DONE);
+	save_end(m);
+	bh_log(BH_LOG_INFO, "migrate", "%s moved from %s to %s", m->vm_name,
+	       *m->source ? m->source : "another host", m->target);
+	notice(m, "vm.migrated", "info",
+	       json_pack("{s:s, s:s, s:o, s:I}", "from", m->source, "to", m->target, "ms",
+			 manager_migration_phases(m), "connections", (json_int_t)m->connections));
+	manager_migration_free(m);
+}
+
+/* ---- deciding ---- */
+
+static void allow(struct manager_migration *m)
+{
+	const struct manager_host *target = manager_host_find(m->part->o.inv, m->target);
+	struct manager_migrate_answer a = {.id = m->id, .source = m->source};
+	struct bh_diag diag = {};
+	json_t *step = hash_of(target);
+
+	a.hash = *bh_image_hash(target->sync->installed->image);
+	json_object_set_new(step, "revision", json_integer(target->sync->revision));
+	manager_migration_step(m, "applied", step);
+	json_decref(m->asked);
+	m->asked = NULL;
+	enter(m, *m->source ? MANAGER_MIGRATION_READY : MANAGER_MIGRATION_INSTALLED);
+	if (manager_migration_save(m, &diag) < 0) {
+		m->state = MANAGER_MIGRATION_APPLYING;
+		refuse(m, "store", diag.text);
+		return;
+	}
+	if (!*m->source) { /* nothing to fetch: this was the last question */
+		bh_counter_add(&migrate_allowed, 1);
+		notice(m, "migration.allowed", "info", NULL);
+	}
+	answer(m, &a);
+}
+
+static void on_applied(bool all, void *arg)
+{
+	struct manager_migration *m = arg;
+	const struct manager_host *target = manager_host_find(m->part->o.inv, m->target);
+	BH_FREE char *why = NULL;
+
+	m->wait = NULL;
+	if (all && target && target->sync && target->sync->installed) {
+		allow(m);
+		return;
+	}
+	why = bh_asprintf("host %s did not confirm the VM's policy: %s", m->target,
+			  target && target->sync && *target->sync->problem ? target->sync->problem
+									   : "no answer in time");
+	refuse(m, "refused", why);
+}
+
+static void apply(struct manager_migration *m, struct manager_host *target)
+{
+	struct manager_distribute *dist = m->part->o.dist;
+	uint64_t now = bh_time_mono_ns();
+	struct bh_diag diag = {};
+
+	enter(m, MANAGER_MIGRATION_APPLYING);
+	if (manager_distribute_flush(dist, &diag) < 0) {
+		refuse(m, "store", diag.text);
+		return;
+	}
+	m->wait = manager_distribute_wait(
+		dist, &target, 1,
+		m->deadline_mono_ns > now ? (m->deadline_mono_ns - now) / BH_NS_PER_MS : 1,
+		on_applied, m);
+	if (target->sync && manager_sync_in_sync(target->sync)) {
+		manager_wait_cancel(dist, m->wait);
+		on_applied(true, m);
+	}
+}
+
+/* Nothing comes along: as for a VM that starts there. */
+static void apply_birth(struct manager_migration *m, struct manager_host *target)
+{
+	struct manager_vm *vm = NULL;
+	struct bh_diag diag = {};
+
+	m->source[0] = '\0';
+	if (manager_inventory_birth(m->part->o.inv, target, m->asked, bh_time_wall_ns(), &vm,
+				    &diag) != 0) {
+		refuse(m, "refused", diag.text);
+		return;
+	}
+	manager_vm_place_next(vm, m->restore ? "restore" : "migration", m->id);
+	apply(m, target);
+}
+
+/* Gives the VM its second place, if the tables there have room for it. */
+static int make_room(struct manager_migration *m, struct manager_vm *vm,
+		     struct manager_host *target, struct bh_diag *diag)
+{
+	BH_JSON json_t *list = NULL;
+	const json_t *first;
+	int r = manager_distribute_flush(m->part->o.dist, diag); /* everything is built then */
+
+	if (r < 0) {
+		return r;
+	}
+	manager_vm_expect(m->part->o.inv, vm, target);
+	list = manager_distribute_overflow_at(target);
+	if (!list) {
+		return 0;
+	}
+	first = json_array_get(list, 0);
+	return bh_diag_set(
+		diag, -ENOSPC,
+		"the tables of host %s are too small for VM %s: %s would be %llu of %llu",
+		target->name, m->vm_name, bh_json_str_or(first, "table", ""),
+		(unsigned long long)bh_json_u64_or(first, "need", 0),
+		(unsigned long long)bh_json_u64_or(first, "capacity", 0));
+}
+
+static bool connections_fit(const struct manager_migration *m, const struct manager_host *target,
+			    struct bh_diag *diag)
+{
+	uint64_t most = bh_json_u64_or(json_object_get(target->hello, "capacity"), "cts", 0);
+	uint64_t left = most > m->used ? most - m->used : 0;
+
+	if (!most || m->expected <= left) {
+		return true;
+	}
+	bh_diag_set(diag, -ENOSPC,
+		    "host %s has room for %llu more connections, VM %s has %llu; raise "
+		    "`connections` there or wait until some have ended",
+		    m->target, (unsigned long long)left, m->vm_name,
+		    (unsigned long long)m->expected);
+	return false;
+}
+
+/* What a question to the source comes back to: the migration may be over meanwhile. */
+struct departing {
+	struct manager_migrate *part;
+	char id[MANAGER_MIGRATION_ID_SIZE];
+};
+
+static void departs(struct manager_migration *m, const json_t *reply)
+{
+	struct manager_host *target = manager_host_find(m->part->o.inv, m->target);
+	struct manager_vm *vm = vm_of(m);
+	BH_JSON json_t *people = manager_migration_people(json_object_get(reply, "by"));
+	struct bh_diag diag = {};
+
+	m->expected = bh_json_u64_or(reply, "connections", 0);
+	json_array_extend(m->by, people);
+	manager_migration_step(m, "counted",
+			       json_pack("{s:I}", "connections", (json_int_t)m->expected));
+	if (!vm || !target || !vm->host || strcmp(vm->host->name, m->source) != 0) {
+		refuse(m, "refused", "the VM or the host is gone meanwhile");
+		return;
+	}
+	if (!connections_fit(m, target, &diag) || make_room(m, vm, target, &diag) < 0) {
+		refuse(m, "refused", diag.text);
+		return;
+	}
+	apply(m, target);
+}
+
+static void on_depart(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	BH_FREE struct departing *d = arg;
+	struct manager_migration *m;
+	struct manager_host *target;
+	BH_FREE char *why = NULL;
+
+	HASH_FIND_STR(d->part->open, d->id, m);
+	if (!m || m->state != MANAGER_MIGRATION_ASKED || d->part->closing) {
+		return;
+	}
+	target = manager_host_find(d->part->o.inv, m->target);
+	if (err == 0) {
+		departs(m, reply->json);
+	} else if (m->restore && target &&
+		   (err < 0 || strcmp(bh_bus_reply_code(err, reply), "gone") == 0)) {
+		apply_birth(m, target);
+	} else {
+		why = err > 0 && strcmp(bh_bus_reply_code(err, reply), "gone") == 0
+			      ? bh_asprintf("host %s says that VM %s does not run there", m->source,
+					    m->vm_name)
+			      : bh_asprintf("host %s, on which VM %s runs, can't let it go: %s",
+					    m->source, m->vm_name, bh_bus_reply_text(err, reply));
+		refuse(m, "refused", why);
+	}
+}
+
+static void depart(struct manager_migration *m)
+{
+	struct manager_migrate *part = m->part;
+	struct departing *d = bh_alloc(sizeof(*d));
+
+	d->part = part;
+	m->departed = true;
+	memcpy(d->id, m->id, sizeof(d->id));
+	part->o.command(m->source,
+			json_pack("{s:s, s:s, s:s, s:s}", "type", "depart", "migration", m->id,
+				  "vm", m->vm, "target", m->target),
+			DEPART_MS, on_depart, d, part->o.command_arg);
+}
+
+/* One that the same target began before: libvirt there has given it up. */
+static void end_earlier(struct manager_migrate *part, const char *vm, const char *target)
+{
+	struct manager_migration *m = manager_migration_of_vm(part, vm);
+
+	if (m && strcmp(m->target, target) == 0) {
+		fail(m, "the target began anew");
+	}
+}
+
+static struct manager_migration *begin(struct manager_migrate *part, const json_t *body,
+				       const struct manager_report *report,
+				       const struct manager_migrate_case *c)
+{
+	struct manager_migration *m = manager_migration_new(part);
+	const json_t *vm = json_object_get(body, "vm");
+	BH_FREE char *text = bh_json_dump(vm);
+	char hash[2 * BH_HASH_SIZE + 1];
+	struct bh_hasher *hasher = bh_hasher_new();
+	struct bh_hash sum;
+
+	memcpy(m->vm, report->uuid, sizeof(m->vm));
+	free(m->vm_name);
+	m->vm_name = bh_strdup(report->name);
+	free(m->tenant);
+	m->tenant = bh_strdup(c->vm && c->vm->tenant ? c->vm->tenant->name : report->tenant);
+	snprintf(m->target, sizeof(m->target), "%s", c->target->name);
+	m->restore = c->restore;
+	m->used = bh_json_u64_or(body, "connections", 0);
+	m->asked = json_deep_copy(vm);
+	json_decref(m->by);
+	m->by = manager_migration_people(json_object_get(body, "by"));
+	m->deadline_mono_ns = bh_time_mono_ns() + DECIDE_NS;
+	bh_hasher_bytes(hasher, text, strlen(text), &sum);
+	bh_hasher_free(hasher);
+	bh_hash_format(&sum, hash);
+	manager_migration_step(m, "asked", json_pack("{s:s}", "hash", hash));
+	HASH_ADD_STR(part->open, id, m);
+	return m;
+}
+
+void manager_migrate_ask(struct manager_migrate *part, struct manager_host *target,
+			 const json_t *body, manager_migrate_answer_fn *fn, void *arg)
+{
+	struct manager_migrate_case c = {.part = part, .target = target};
+	struct manager_report report = {};
+	struct manager_migration *m;
+	struct bh_diag diag = {};
+	int r;
+
+	bh_counter_add(&migrate_asked, 1);
+	if (manager_report_parse(json_object_get(body, "vm"), target->name, &report, &diag) < 0) {
+		fn(&(struct manager_migrate_answer){"bad", diag.text, "", "", {}}, arg);
+		return;
+	}
+	c.report = &report;
+	c.restore = strcmp(bh_json_str_or(body, "why", "live"), "restore") == 0;
+	HASH_FIND_STR(part->o.inv->vms, report.uuid, c.vm);
+	end_earlier(part, report.uuid, target->name);
+	r = manager_migrate_decide(&c, &diag);
+	m = begin(part, body, &report, &c);
+	m->answer = fn;
+	m->answer_arg = arg;
+	manager_report_done(&report);
+	if (r < 0) {
+		if (c.vm && c.vm->host && c.vm->host != target) {
+			snprintf(m->source, sizeof(m->source), "%s", c.vm->host->name);
+		}
+		refuse(m, "refused", diag.text);
+	} else if (c.ret_source) {
+		snprintf(m->source, sizeof(m->source), "%s", c.ret_source->name);
+		depart(m);
+	} else {
+		apply_birth(m, target);
+	}
+}
+
+/* ---- what the target tells ---- */
+
+static int check_receipt(struct manager_migration *m, const json_t *receipt, struct bh_diag *diag)
+{
+	const json_t *mark = json_object_get(receipt, "mark");
+	const char *hash = bh_json_str_or(receipt, "hash", "");
+	uint64_t count = bh_json_u64_or(receipt, "connections", 0);
+	struct bh_hash parsed;
+
+	if (bh_hash_parse(hash, &parsed) < 0 || count > MAX_CONNECTION) {
+		return bh_diag_set(diag, -EINVAL, "the receipt has no hash");
+	}
+	if (mark && (strcmp(hash, bh_json_str_or(mark, "hash", hash)) != 0 ||
+		     count != bh_json_u64_or(mark, "connections", count))) {
+		return bh_diag_set(diag, -EPERM,
+				   "host %s holds other connections than host %s sent", m->target,
+				   m->source);
+	}
+	if (m->expected >= FEW_EXPECTED && count < m->expected / 2) {
+		return bh_diag_set(diag, -EPERM,
+				   "host %s holds %llu connections of about %llu that host %s has",
+				   m->target, (unsigned long long)count,
+				   (unsigned long long)m->expected, m->source);
+	}
+	m->connections = count;
+	m->bytes = bh_json_u64_or(receipt, "bytes", 0);
+	snprintf(m->hash, sizeof(m->hash), "%s", hash);
+	return 0;
+}
+
+static int told_installed(struct manager_migration *m, const json_t *body, struct bh_diag *diag)
+{
+	const json_t *receipt = json_object_get(body, "receipt");
+	int r;
+
+	if (m->state >= MANAGER_MIGRATION_INSTALLED) {
+		return 0; /* a repeat: it is in the store */
+	}
+	r = check_receipt(m, receipt, diag);
+	if (r == -EPERM) {
+		fail(m, diag->text);
+	}
+	if (r < 0) {
+		return r;
+	}
+	manager_migration_step(m, "installed",
+			       json_pack("{s:s, s:I, s:I}", "hash", m->hash, "connections",
+					 (json_int_t)m->connections, "bytes",
+					 (json_int_t)m->bytes));
+	enter(m, MANAGER_MIGRATION_INSTALLED);
+	r = manager_migration_save(m, diag);
+	if (r < 0) {
+		enter(m, MANAGER_MIGRATION_READY);
+		return r;
+	}
+	bh_counter_add(&migrate_allowed, 1);
+	notice(m, "migration.allowed", "info",
+	       json_pack("{s:I, s:s}", "connections", (json_int_t)m->connections, "hash", m->hash));
+	return 0;
+}
+
+static void look(struct manager_migration *m, uint64_t now_ns);
+
+static int told_last(struct manager_migration *m, const json_t *body, bool cut,
+		     struct bh_diag *diag)
+{
+	const json_t *receipt = json_object_get(body, "receipt");
+	const char *why = bh_json_str_or(body, "why", "");
+
+	if (m->state < MANAGER_MIGRATION_INSTALLED) {
+		return bh_diag_set(diag, -EINVAL, "migration %s was not allowed yet", m->id);
+	}
+	if (m->final && !cut) {
+		return 0;
+	}
+	m->final = true;
+	enter(m, MANAGER_MIGRATION_FINAL);
+	manager_migration_step(m, cut ? "cut" : "final",
+			       json_pack("{s:s, s:I, s:s}", "hash",
+					 bh_json_str_or(receipt, "hash", ""), "connections",
+					 (json_int_t)bh_json_u64_or(receipt, "connections", 0),
+					 "why", why));
+	save_end(m);
+	if (cut) {
+		bh_counter_add(&migrate_cut, 1);
+		notice(m, "migration.cut", "warning", json_pack("{s:s}", "reason", why));
+	}
+	look(m, bh_time_wall_ns());
+	return 0;
+}
+
+static int told_failed(struct manager_migration *m, const struct manager_host *host,
+		       const json_t *body)
+{
+	const char *why = bh_json_str_or(body, "why", "");
+	const struct manager_vm *vm = vm_of(m);
+	BH_FREE char *text = bh_asprintf("host %s: %.300s", host->name, *why ? why : "no reason");
+
+	/* The source alone can't make a VM leave the host that runs it. */
+	if (strcmp(host->name, m->target) == 0 || !vm || !vm->arrival.there ||
+	    m->state < MANAGER_MIGRATION_INSTALLED) {
+		fail(m, text);
+	}
+	return 0;
+}
+
+int manager_migrate_told(struct manager_migrate *part, struct manager_host *host,
+			 const json_t *body, struct bh_diag *diag)
+{
+	const char *id = bh_json_str_or(body, "migration", "");
+	const char *phase = bh_json_str_or(body, "phase", "");
+	struct manager_migration *m;
+	bool target;
+
+	HASH_FIND_STR(part->open, id, m);
+	target = m && strcmp(m->target, host->name) == 0;
+	if (!m || (!target && strcmp(m->source, host->name) != 0)) {
+		return bh_diag_set(diag, -ENOENT, "no migration %.40s of this host is open", id);
+	}
+	if (strcmp(phase, "failed") == 0) {
+		return told_failed(m, host, body);
+	}
+	if (target && strcmp(phase, "installed") == 0) {
+		return told_installed(m, body, diag);
+	}
+	if (target && (strcmp(phase, "final") == 0 || strcmp(phase, "cut") == 0)) {
+		return told_last(m, body, strcmp(phase, "cut") == 0, diag);
+	}
+	return bh_diag_set(diag, -EINVAL, "unknown phase '%.40s'", phase);
+}
+
+/* ---- what inventories tell ---- */
+
+static bool silent(const struct manager_host *host, uint64_t now_ns)
+{
+	return !host || host->last_seen_ns + SILENT_NS < now_ns;
+}
+
+/* One that came as if it started: it has no second place. */
+static void look_birth(struct manager_migration *m, struct manager_vm *vm, uint64_t now_ns)
+{
+	bool here = vm && vm->host && strcmp(vm->host->name, m->target) == 0;
+
+	if (here && strcmp(vm->report.state, "running") == 0) {
+		finish(m);
+	} else if (here && manager_report_running(&vm->report)) {
+		return; /* starting, or its memory is on the way */
+	} else if (m->state_ns + GONE_NS < now_ns) {
+		fail(m, "the VM does not run at the target");
+	}
+}
+
+/* The target has it and the source has not: it has moved, as soon as the last word was said. */
+static void look_arrived(struct manager_migration *m, uint64_t now_ns)
+{
+	if (!m->left_ns) {
+		m->left_ns = now_ns;
+	}
+	if (m->restore || m->final || m->left_ns + FINAL_NS < now_ns) {
+		finish(m);
+	}
+}
+
+static void look(struct manager_migration *m, uint64_t now_ns)
+{
+	struct manager_vm *vm = vm_of(m);
+	const struct manager_arrival *a = vm ? &vm->arrival : NULL;
+	bool source_runs, arrived;
+
+	if (m->state < MANAGER_MIGRATION_READY) {
+		return;
+	}
+	if (!*m->source) {
+		look_birth(m, vm, now_ns);
+		return;
+	}
+	if (!vm || !vm->incoming) {
+		fail(m, "the VM or the target is not known any more");
+		return;
+	}
+	source_runs = vm->host && manager_report_running(&vm->report);
+	arrived = a->there && !source_runs;
+	if (a->there && strcmp(a->report.state, "running") == 0) {
+		if (!m->ran) {
+			manager_migration_step(m, "runs", NULL);
+		}
+		m->ran = true;
+		/* A source that is lost can't say that it stopped it. */
+		arrived = arrived || silent(vm->host, now_ns);
+	}
+	if (arrived) {
+		look_arrived(m, now_ns);
+	} else if (a->gone_ns && a->gone_ns + GONE_NS < now_ns) {
+		fail(m, source_runs ? "the VM is gone at the target" : "no host runs the VM");
+	} else if (!a->was_there && m->state == MANAGER_MIGRATION_READY &&
+		   m->state_ns + READY_NS < now_ns) {
+		fail(m, "the target did not say that it holds the VM's connections");
+	} else if (!a->was_there && m->state_ns + APPEAR_NS < now_ns) {
+		fail(m, "the VM did not appear at the target");
+	} else if (silent(vm->incoming, now_ns)) {
+		fail(m, "the target has been silent for 180 s");
+	}
+}
+
+void manager_migrate_look(struct manager_migrate *part, struct manager_host *host)
+{
+	struct manager_migration *m, *tmp;
+	uint64_t now = bh_time_wall_ns();
+
+	HASH_ITER (hh, part->open, m, tmp) {
+		if (strcmp(m->source, host->name) == 0 || strcmp(m->target, host->name) == 0) {
+			look(m, now);
+		}
+	}
+}
+
+static void look_decision(struct manager_migration *m, uint64_t mono_ns)
+{
+	const struct manager_host *target = manager_host_find(m->part->o.inv, m->target);
+	const struct manager_sync *sync = target ? target->sync : NULL;
+	BH_FREE char *why = NULL;
+
+	if (m->state == MANAGER_MIGRATION_APPLYING && sync && (sync->full || sync->failed)) {
+		why = bh_asprintf("host %s could not install the VM's policy: %s", m->target,
+				  sync->problem);
+	} else if (mono_ns >= m->deadline_mono_ns) {
+		why = bh_asprintf("host %s did not answer in time",
+				  m->state == MANAGER_MIGRATION_ASKED ? m->source : m->target);
+	}
+	if (why) {
+		refuse(m, "refused", why);
+	}
+}
+
+static void trim(struct manager_migrate *part, uint64_t now_ns)
+{
+	struct bh_diag diag = {};
+
+	if (part->trim_ns + TRIM_NS > now_ns) {
+		return;
+	}
+	part->trim_ns = now_ns;
+	if (manager_store_trim_migrations(part->o.inv->db, KEEP_REFUSED, KEEP, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "migrate", 3, "old migrations stay: %s", diag.text);
+	}
+}
+
+void manager_migrate_tick(struct manager_migrate *part, uint64_t now_ns, uint64_t mono_ns)
+{
+	struct manager_migration *m, *tmp;
+
+	HASH_ITER (hh, part->open, m, tmp) {
+		if (m->state < MANAGER_MIGRATION_READY) {
+			look_decision(m, mono_ns);
+		} else {
+			look(m, now_ns);
+		}
+	}
+	trim(part, now_ns);
+}
+
+/* ---- asking ---- */
+
+bool manager_migrate_may_start(const struct manager_migrate *part, const struct manager_vm *vm,
+			       const struct manager_host *host)
+{
+	const struct manager_migration *m = manager_migration_of_vm(part, vm->uuid);
+
+	return m && vm->incoming == host && m->state >= MANAGER_MIGRATION_INSTALLED;
+}
+
+json_t *manager_migrate_of_host(const struct manager_migrate *part, const struct manager_host *host)
+{
+	struct manager_migration *m, *tmp;
+	json_t *list = json_array();
+
+	HASH_ITER (hh, part->open, m, tmp) {
+		bool target = strcmp(m->target, host->name) == 0;
+
+		if (!*m->source || (!target && strcmp(m->source, host->name) != 0)) {
+			continue;
+		}
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s, s:s, s:s}", "migration", m->id,
+						"vm", m->vm, "role", target ? "target" : "source",
+						"peer", target ? m->source : m->target, "phase",
+						manager_migration_state_name(m->state)));
+	}
+	return list;
+}
+
+void manager_migrate_forget(struct manager_migrate *part, const struct manager_host *host)
+{
+	struct manager_migration *m, *tmp;
+
+	HASH_ITER (hh, part->open, m, tmp) {
+		if (strcmp(m->target, host->name) == 0) {
+			fail(m, "the target was removed");
+		} else if (strcmp(m->source, host->name) == 0 &&
+			   m->state < MANAGER_MIGRATION_READY) {
+			fail(m, "the source was removed");
+		}
+	}
+}
+
+/* ---- life ---- */
+
+/* Those that were decided go on; the images come out as they were. */
+static void take_up(struct manager_migrate *part)
+{
+	struct manager_migration *m, *tmp;
+
+	HASH_ITER (hh, part->open, m, tmp) {
+		struct manager_host *target = manager_host_find(part->o.inv, m->target);
+		struct manager_vm *vm = vm_of(m);
+
+		bh_counter_add(&migrate_taken_up, 1);
+		if (!target || !vm || m->state < MANAGER_MIGRATION_READY) {
+			fail(m, "the manager started anew and knows the VM or the target no more");
+		} else if (*m->source && vm->host == target) {
+			finish(m);
+		} else if (*m->source) {
+			manager_vm_expect(part->o.inv, vm, target);
+		}
+	}
+}
+
+int manager_migrate_new(const struct manager_migrate_options *options, struct manager_migrate **ret,
+			struct bh_diag *diag)
+{
+	struct manager_migrate *part = bh_alloc(sizeof(*part));
+	int r;
+
+	part->o = *options;
+	r = manager_migrations_load(part, diag);
+	if (r < 0) {
+		manager_migrate_free(part);
+		return r;
+	}
+	take_up(part);
+	*ret = part;
+	return 0;
+}
+
+void manager_migrate_close(struct manager_migrate *part)
+{
+	struct manager_migration *m, *tmp;
+
+	part->closing = true;
+	HASH_ITER (hh, part->open, m, tmp) {
+		if (m->wait) {
+			manager_wait_cancel(part->o.dist, bh_steal(&m->wait));
+		}
+		answer(m,
+		       &(struct manager_migrate_answer){
+			       "late", "the manager is ending; try again", m->id, m->source, {}});
+	}
+}
+
+void manager_migrate_free(struct manager_migrate *part)
+{
+	struct manager_migration *m, *tmp;
+
+	if (!part) {
+		return;
+	}
+	HASH_ITER (hh, part->open, m, tmp) {
+		HASH_DEL(part->open, m);
+		manager_migration_free(m);
+	}
+	free(part);
+}
