@@ -3,6 +3,7 @@
 
 world    a lab with two hosts, manager and hostds in sync, and the guests web (h1), db and web2 (h2) of tenant
          shop, evil (h1) of tenant rival, all on br0 with IPv4 and IPv6, with servers on their usual ports
+yard     the world with a VM that moves and the policies for it
 policy   apply(text): documents for the time of one test, in place of the base ones
 """
 import os
@@ -108,6 +109,19 @@ def world():
 def policy(world):
     yield lambda text: apply(world, text)
     apply(world, BASE_POLICY)
+
+
+@pytest.fixture(scope="module")
+def yard(world):
+    """The world with a VM that moves, and the policies for it (moving.py)."""
+    from moving import POLICY, Yard
+    place = Yard(world)
+    try:
+        apply(world, POLICY)
+        yield place.start()
+    finally:
+        place.stop()
+        apply(world, BASE_POLICY)
 
 
 @pytest.fixture

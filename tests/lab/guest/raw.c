@@ -162,6 +162,7 @@ static json_t *op_capture(const json_t *req, struct job_stats *stats)
 
 const struct op raw_ops[] = {
 	{"send", op_send, false},
+	{"flood", op_send, true}, /* the same as a job */
 	{"capture", op_capture, true},
 	{NULL, NULL, false},
 };

@@ -216,4 +216,7 @@ static json_t *op_swarm(const json_t *req, struct job_stats *stats)
 	}
 }
 
-const struct op swarm_ops[] = {{"swarm", op_swarm, true}, {NULL, NULL, false}};
+const struct op swarm_ops[] = {
+	{"swarm", op_swarm, true},
+	{NULL, NULL, false},
+};

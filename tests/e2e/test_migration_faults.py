@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A migration that is refused, cancelled, or loses a program half-way: the VM runs, here or there, with its connections,
+and whoever may not reach it does not."""
+import os
+import random
+
+import pytest
+
+from conftest import apply
+from labkit import util
+from moving import POLICY, Crossing, pause
+
+SLOW = 3    # MiB/s: half-way lasts
+FAST = 400  # to the end
+
+
+@pytest.fixture(autouse=True)
+def at_home(yard):
+    """Each test begins with every program running, everything in sync and no migration under way."""
+    yield
+    world = yard.world
+    if not world.manager.daemon.pids():
+        world.manager.start_manager()
+    for host in world.hosts:
+        if not world.manager.hostd(host).pids():
+            world.manager.start_hostd(host)
+        if not host.pids_of("/usr/sbin/libvirtd"):
+            host.start_libvirt()
+        host.virsh("domjobabort", "mover", check=False)
+    world.manager.wait_in_sync(60)
+
+
+def who(event):
+    """The people that an event names."""
+    return event.get("by") or []
+
+
+# ---- ended by people -----------------------------------------------------------------------------
+def test_cancelled_half_way(yard):
+    with Crossing(yard, swarm=20) as crossing:
+        move = yard.begin(mib_per_s=SLOW).half_way()
+        pause(1)
+        assert move.abort().wait(check=False) and "cancel" in move.said
+        crossing.check()
+        yard.stayed(yard.mover, move.source, move.to, "failed")
+        yard.moved(yard.migrate())  # a second attempt is not in the way of the first
+        crossing.check()
+
+
+# ---- the target dies -----------------------------------------------------------------------------
+@pytest.mark.parametrize("victim", ["qemu", "libvirtd"])
+def test_target_killed_half_way(yard, victim):
+    with Crossing(yard, swarm=20) as crossing:
+        move = yard.begin(mib_per_s=SLOW).half_way()
+        path = "/usr/sbin/libvirtd" if victim == "libvirtd" else os.path.realpath("/usr/bin/qemu-system-x86_64")
+        pids = move.to.pids_of(path)
+        if victim == "qemu":
+            pids = [p for p in pids if "guest=mover," in move.to.sh(f"tr '\\0' ' ' < /proc/{p}/cmdline")]
+        assert pids
+        for pid in pids:
+            move.to.run("kill", "-9", pid)
+        assert move.wait(check=False), "virsh says that the VM has moved"
+        if victim == "libvirtd":
+            move.to.start_libvirt()
+        crossing.check()
+        yard.stayed(yard.mover, move.source, move.to, "failed", timeout=60)
+        yard.moved(yard.migrate())
+        crossing.check()
+
+
+# ---- our programs die ----------------------------------------------------------------------------
+def kill(yard, move, victim):
+    """kill -9, and some time later it is started again, as systemd does."""
+    manager = yard.world.manager
+    if victim == "manager":
+        manager.daemon.kill()
+        pause(random.uniform(0.2, 1.5))
+        manager.start_manager()
+    elif victim == "bus":
+        nats = os.path.realpath("/usr/sbin/nats-server")
+        pids = manager.pids_of(nats)
+        for pid in pids:
+            manager.run("kill", "-9", pid)
+        util.wait_until("a new nats-server", lambda: set(manager.pids_of(nats)) - set(pids), 30)
+    else:
+        host = move.source if victim == "source-hostd" else move.to
+        manager.hostd(host).kill()
+        pause(random.uniform(0.2, 1.5))
+        manager.start_hostd(host)
+
+
+@pytest.mark.parametrize("victim", ["source-hostd", "target-hostd", "manager", "bus"])
+def test_killed_half_way_and_started_anew(yard, victim):
+    """The migration goes on; connections that open before, during and after it arrive."""
+    with Crossing(yard, swarm=30) as crossing:
+        move = yard.begin(mib_per_s=SLOW).half_way()
+        kill(yard, move, victim)
+        yard.world.manager.wait_in_sync(60)
+        pause(1)
+        move.speed(FAST).wait()
+        yard.moved(move)
+        crossing.check()
+
+
+@pytest.mark.parametrize("victim", ["source-hostd", "manager"])
+def test_killed_half_way_and_away_until_it_is_over(yard, victim):
+    """Nobody is there to say the end: what is known at the target stands, and nothing refused slips through."""
+    manager = yard.world.manager
+    with Crossing(yard, swarm=0) as crossing:
+        move = yard.begin(mib_per_s=SLOW).half_way()
+        pause(1)
+        daemon = manager.daemon if victim == "manager" else manager.hostd(move.source)
+        daemon.kill()
+        move.speed(FAST).wait()
+        crossing.check()
+        if victim == "manager":
+            manager.start_manager()
+        else:
+            manager.start_hostd(move.source)
+        manager.wait_in_sync(60)
+        yard.moved(move)
+        crossing.check()
+
+
+def test_bus_cut_half_way(yard):
+    """The target hears nothing of anybody from the middle of the copy until after the end."""
+    with Crossing(yard, swarm=0) as crossing:
+        move = yard.begin(mib_per_s=SLOW).half_way()
+        port = "tcp dport 4222 drop; "
+        move.to.sh("nft 'add table inet cut; add chain inet cut out { type filter hook output priority 0; }; "
+                   f"add rule inet cut out {port}'")
+        try:
+            move.speed(FAST).wait()
+            crossing.check()
+        finally:
+            move.to.sh("nft 'delete table inet cut'")
+        yard.world.manager.wait_in_sync(60)
+        yard.moved(move)
+        crossing.check()
+
+
+# ---- refused -------------------------------------------------------------------------------------
+def refused(yard, words, state="refused"):
+    """The attempt fails at once, virsh shows why, an event has the reason and who; nothing else happened."""
+    mover, to = yard.mover, yard.other()
+    source = mover.host
+    with Crossing(yard, flood=False, swarm=0) as crossing:
+        move = yard.begin(to)
+        assert move.wait(check=False), "it went although it may not"
+        for word in words:
+            assert word in move.said, f"virsh does not say {word}: {move.said}"
+        last, told = yard.stayed(mover, source, to, state)
+        for word in words:
+            assert word in last["reason"] and word in told["reason"], (last, told)
+        assert who(told), f"who wanted it is missing: {told}"
+        crossing.check()
+    return told
+
+
+@pytest.fixture
+def host_labels(yard):
+    """Labels of hosts for one test."""
+    manager = yard.world.manager
+    set_on = []
+
+    def put(host, text):
+        manager.cli("host", "label", host.name, text)
+        set_on.append((host, text.split("=")[0]))
+    yield put
+    for host, key in set_on:
+        manager.cli("host", "label", host.name, f"{key}-", check=False)
+
+
+def test_refused_by_maintenance(yard):
+    to = yard.other()
+    yard.world.manager.cli("host", "maintenance", to.name, "on")
+    try:
+        refused(yard, ["maintenance"])
+    finally:
+        yard.world.manager.cli("host", "maintenance", to.name, "off")
+    yard.moved(yard.migrate())
+
+
+PLACEMENT = POLICY + """
+---
+kind: Policy
+metadata: {name: place, tenant: shop}
+spec:
+  selector: {matchLabels: {role: mover}}
+  placement:
+    hosts: {matchLabels: {zone: pci}}
+"""
+
+
+def test_refused_by_placement(yard, host_labels):
+    here, to = yard.mover.host, yard.other()
+    host_labels(here, "zone=pci")
+    host_labels(to, "zone=dmz")
+    apply(yard.world, PLACEMENT)
+    try:
+        refused(yard, ["placement of policy shop/place", "zone=pci", "zone=dmz"])
+        host_labels(to, "zone=pci")
+        yard.moved(yard.migrate())
+    finally:
+        apply(yard.world, POLICY)
+
+
+def test_refused_without_the_target_hostd(yard):
+    to, source = yard.other(), yard.mover.host
+    yard.world.manager.hostd(to).stop()
+    try:
+        with Crossing(yard, flood=False, swarm=0) as crossing:
+            move = yard.begin(to)
+            assert move.wait(check=False) and "hostd is not running" in move.said, move.said
+            assert yard.runs_on(yard.mover, source) and not yard.runs_on(yard.mover, to)
+            crossing.check()
+    finally:
+        yard.world.manager.start_hostd(to)
+        yard.world.manager.wait_in_sync(60)
+    yard.moved(yard.migrate())
+
+
+def test_refused_without_the_source_hostd(yard):
+    """Nobody can say which connections there are: the VM stays with them."""
+    source = yard.mover.host
+    yard.world.manager.hostd(source).stop()
+    try:
+        move = yard.begin()
+        assert move.wait(check=False) and source.name in move.said, move.said
+        assert yard.runs_on(yard.mover, source) and not yard.runs_on(yard.mover, move.to)
+    finally:
+        yard.world.manager.start_hostd(source)
+        yard.world.manager.wait_in_sync(60)
+    yard.moved(yard.migrate())
