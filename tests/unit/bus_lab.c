@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bus_lab.h"
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "base/util.h"
@@ -74,6 +75,18 @@ static bool server_is_up(void *arg)
 	return bh_bus_server_up(arg);
 }
 
+/* The server is made to outlive who starts it; that of a test that fails or is killed must not. */
+static char *mortal_server(const struct lab *lab)
+{
+	static const char script[] =
+		"#!/bin/sh\n"
+		"PATH=$PATH:/usr/sbin exec setpriv --pdeathsig KILL nats-server \"$@\"\n";
+	char *path = bh_asprintf("%s/nats-server", lab->dir);
+
+	assert_int_equal(bh_file_replace(path, script, strlen(script), 0700, NULL), 0);
+	return path;
+}
+
 void lab_server_start(struct lab *lab, const char *const *hosts, size_t count)
 {
 	static const char *const alts[] = {"127.0.0.1"};
@@ -82,11 +95,13 @@ void lab_server_start(struct lab *lab, const char *const *hosts, size_t count)
 	BH_FREE char *ca = bh_asprintf("%s/ca.crt", lab->pki);
 	BH_FREE char *cert = bh_asprintf("%s/bus.crt", lab->pki);
 	BH_FREE char *key = bh_asprintf("%s/bus.key", lab->pki);
+	BH_FREE char *binary = mortal_server(lab);
 	struct bh_bus_server_options options = {.dir = lab->nats,
 						.listen = lab->listen,
 						.ca_file = ca,
 						.cert_file = cert,
 						.key_file = key,
+						.binary = binary,
 						.store_max_bytes = 1ull << 30};
 	struct bh_diag diag = {};
 
