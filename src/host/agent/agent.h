@@ -110,9 +110,9 @@ void hostd_agent_save(const char *path, const json_t *json);
 /* ---- ports.c: what is attached where ---- */
 struct hostd_ports *hostd_ports_new(struct hostd_agent *agent);
 void hostd_ports_free(struct hostd_ports *ports);
-/* Binds and unbinds what differs; `whole` repeats every binding, which repairs it. */
 /* Keeps shut what stands on protected bridges and is nobody's yet. */
 void hostd_ports_hold(struct hostd_agent *agent);
+/* Binds and unbinds what differs; `whole` repeats every binding, which repairs it. */
 void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
 /* Binds the NICs of one VM now, also when the host does not enforce yet. 0, or < 0 for the first
  * that could not be bound. NICs that can't be protected are skipped. */
@@ -151,12 +151,12 @@ bool hostd_state_told(const struct hostd_agent *agent); /* was ever told anythin
 bool hostd_state_held(const struct hostd_agent *agent, const char *hash_hex);
 void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *req,
 			     const struct bh_bus_msg *msg);
-/* Installs the image again over whatever the kernel holds. */
 /* A large commit is installed in slices while the loop turns; this does the rest at once. Whoever
  * compares the kernel with hostd_state_image() calls it first. */
 void hostd_state_finish(struct hostd_agent *agent);
 /* Takes back what is being installed and says so to the manager; while the bus is there. */
 void hostd_state_stop(struct hostd_agent *agent);
+/* Installs the image again over whatever the kernel holds. */
 [[nodiscard]] int hostd_state_repair(struct hostd_agent *agent, struct bh_diag *diag);
 
 /* ---- report.c: what the manager is told ---- */
@@ -212,8 +212,9 @@ bool hostd_session_up(const struct hostd_agent *agent); /* the manager has answe
  */
 void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *body,
 			   uint64_t timeout_ms, bh_bus_reply_fn *fn, void *arg);
-void hostd_session_inventory(
-	struct hostd_agent *agent); /* soon, when it differs from the last one */
+/* Tells the manager of the VMs when they differ from what it has acknowledged, or a minute after
+ * that; later when a telling is on its way. */
+void hostd_session_inventory(struct hostd_agent *agent);
 void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event *event);
 void hostd_session_resync(struct hostd_agent *agent);
 void hostd_session_tick(struct hostd_agent *agent, uint64_t now_ns);

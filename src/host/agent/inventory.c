@@ -267,8 +267,7 @@ void hostd_inventory_set_networks(struct hostd_inventory *inv, int source,
 	}
 	hostd_network_list_free(before);
 	inv->sources[source].nets = list;
-	/* frames that are handed over past the bridge would miss iptables' look at bridged traffic
-	 */
+	/* frames handed over past the bridge would miss iptables' look at bridged traffic */
 	inv->bridge_netfilter = access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) == 0;
 }
 

@@ -217,7 +217,8 @@ static void want_network(const struct hostd_network *net, void *arg)
 	}
 }
 
-static void want_vm(const struct hostd_vm *vm, void *arg)
+/* A NIC that is wanted is bound at once; what is wanted by nobody, unbind_rest() finds. */
+static void bind_vm(const struct hostd_vm *vm, void *arg)
 {
 	struct picture *p = arg;
 
@@ -272,56 +273,41 @@ static void closed_see(struct hostd_agent *agent, const struct hostd_link *l, co
 	snprintf(c->bridge_name, sizeof(c->bridge_name), "%s", bridge);
 }
 
-struct find_port {
-	uint32_t ifindex;
-	struct bh_port port;
-};
-
-static void find_port(const struct hostd_dp_port *port, void *arg)
-{
-	struct find_port *find = arg;
-
-	if (port->ifindex == find->ifindex) {
-		find->port = port->port;
-	}
-}
-
 static void bind_uplink(struct hostd_agent *agent, const struct hostd_link *l, bool whole)
 {
-	struct find_port find = {.ifindex = l->ifindex};
+	struct bh_port port;
 	struct bh_diag diag = {};
+	bool was = hostd_dp_port_get(agent->dp, l->ifindex, &port) && port.kind == BH_PORT_UPLINK;
 
-	hostd_dp_each_port(agent->dp, find_port, &find);
-	if (!whole && find.port.kind == BH_PORT_UPLINK && find.port.bridge == l->master) {
+	if (!whole && was && port.bridge == l->master) {
 		return;
 	}
 	if (hostd_dp_bind_uplink(agent->dp, l->ifindex, l->master, &diag) != 0) {
 		bh_counter_add(&ports_failed, 1);
 		bh_log_limited(BH_LOG_ERROR, "ports", 5, "uplink %s: %s", l->name, diag.text);
-	} else if (find.port.kind != BH_PORT_UPLINK) {
+	} else if (!was) {
 		bh_log(BH_LOG_INFO, "ports", "%s is an uplink", l->name);
 	}
 }
 
 static void bind_bridge(struct hostd_agent *agent, const struct bridge *b, bool whole)
 {
-	struct find_port find = {.ifindex = b->ifindex};
+	struct bh_port port;
 	struct bh_diag diag = {};
+	bool was = hostd_dp_port_get(agent->dp, b->ifindex, &port) && port.kind == BH_PORT_BRIDGE;
 
-	hostd_dp_each_port(agent->dp, find_port, &find);
-	if (!whole && find.port.kind == BH_PORT_BRIDGE) {
+	if (!whole && was) {
 		return;
 	}
 	if (hostd_dp_bind_bridge(agent->dp, b->ifindex, &diag) != 0) {
 		bh_counter_add(&ports_failed, 1);
 		bh_log_limited(BH_LOG_ERROR, "ports", 5, "bridge %s: %s", b->name, diag.text);
-	} else if (find.port.kind != BH_PORT_BRIDGE) {
+	} else if (!was) {
 		bh_log(BH_LOG_INFO, "ports", "bridge %s is protected", b->name);
 	}
 }
 
-/* Uplinks first: a bridge whose uplinks are not marked yet would cut off what comes from outside.
- */
+/* Uplinks first: a bridge whose uplinks are not marked yet cuts off what comes from outside. */
 static void bind_bridges(struct picture *p)
 {
 	struct hostd_agent *agent = p->agent;
@@ -353,13 +339,11 @@ static void find_closed(struct picture *p)
 	}
 	bh_vec_foreach (b, &p->bridges) {
 		for (struct hostd_link *l = hostd_links_all(agent->links); l; l = l->hh.next) {
-			struct find_port find = {.ifindex = l->ifindex};
+			struct bh_port port;
 
-			if (l->master != b->ifindex || is_uplink(agent, l)) {
-				continue;
-			}
-			hostd_dp_each_port(agent->dp, find_port, &find);
-			if (find.port.kind != BH_PORT_NIC) {
+			if (l->master == b->ifindex && !is_uplink(agent, l) &&
+			    !(hostd_dp_port_get(agent->dp, l->ifindex, &port) &&
+			      port.kind == BH_PORT_NIC)) {
 				closed_see(agent, l, b->name);
 			}
 		}
@@ -539,11 +523,11 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole)
 	bh_vec_foreach (net, &agent->config->networks) {
 		want_bridge(&p, net->bridge);
 	}
-	hostd_inventory_each(agent->inv, want_vm, &p);
+	hostd_inventory_each(agent->inv, bind_vm, &p);
 	agent->ports->cut = p.pass.cut;
 	if (p.pass.cut) {
-		hostd_agent_dirty(
-			agent); /* bridges wait: they cut off the NICs that are not bound */
+		/* bridges wait: they cut off the NICs that are not bound */
+		hostd_agent_dirty(agent);
 	} else if (hostd_inventory_complete(agent->inv)) {
 		bind_bridges(&p);
 		unbind_rest(&p);

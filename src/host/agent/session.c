@@ -213,8 +213,7 @@ static void load_learned(struct hostd_session *s)
 
 	if (bh_file_read(s->learned_path, LEARNED_FILE_MAX, &data, &size, NULL) < 0 ||
 	    bh_json_load(data, size, LEARNED_FILE_MAX, &list, NULL) < 0) {
-		return; /* none yet; a damaged one costs what the guests' next renewals bring back
-			 */
+		return; /* none; a damaged one costs what the guests' next renewals bring back */
 	}
 	json_array_foreach (list, i, item) {
 		uint64_t until_s = bh_json_u64_or(item, "until_s", 0);

@@ -209,9 +209,8 @@ static bool replay_one(struct bh_image **image, const void *data, size_t size)
 	return ok;
 }
 
-/* Reads what is on disk. *ret_kernel becomes the step of it that the kernel holds, or NULL. */
-static bool read_disk(struct hostd_agent *agent, const struct bh_hash *kernel,
-		      struct bh_image **ret_latest, bool *ret_kernel_seen)
+/* Reads what is on disk; false when that is nothing. */
+static bool read_disk(struct hostd_agent *agent, struct bh_image **ret_latest)
 {
 	struct hostd_state *s = agent->state;
 	BH_FREE char *image = NULL;
@@ -229,7 +228,6 @@ static bool read_disk(struct hostd_agent *agent, const struct bh_hash *kernel,
 			       s->image_path);
 		}
 	}
-	*ret_kernel_seen = any && bh_hash_equal(bh_image_hash(*ret_latest), kernel);
 	if (bh_file_read(s->log_path, DELTA_MAX, &log, &log_size, NULL) < 0) {
 		return any;
 	}
@@ -244,7 +242,6 @@ static bool read_disk(struct hostd_agent *agent, const struct bh_hash *kernel,
 		any = true;
 		s->log_size = r.pos;
 		s->log_count++;
-		*ret_kernel_seen |= bh_hash_equal(bh_image_hash(*ret_latest), kernel);
 	}
 	return any;
 }
@@ -255,8 +252,7 @@ void hostd_state_load(struct hostd_agent *agent)
 	struct hostd_dp_report report = {};
 	struct bh_image *latest = NULL;
 	struct bh_diag diag = {};
-	bool kernel_seen;
-	bool any = read_disk(agent, hostd_dp_hash(agent->dp), &latest, &kernel_seen);
+	bool any = read_disk(agent, &latest);
 
 	s->log_fd = open(s->log_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->log_fd < 0) {
@@ -274,12 +270,14 @@ void hostd_state_load(struct hostd_agent *agent)
 	bh_image_free(s->image);
 	s->image = latest;
 	if (!bh_hash_equal(bh_image_hash(latest), hostd_dp_hash(agent->dp))) {
-		int err = hostd_dp_sync(agent->dp, latest, &report, &diag);
-
-		bh_log(err ? BH_LOG_ERROR : BH_LOG_INFO, "state",
-		       err ? "the kernel does not take the state on disk: %s%.0zu"
-			   : "%sput %zu records of the state on disk into the kernel",
-		       err ? diag.text : "", report.changed);
+		if (hostd_dp_sync(agent->dp, latest, &report, &diag)) {
+			bh_log(BH_LOG_ERROR, "state",
+			       "the kernel does not take the state on disk: %s", diag.text);
+		} else {
+			bh_log(BH_LOG_INFO, "state",
+			       "put %zu records of the state on disk into the kernel",
+			       report.changed);
+		}
 	}
 	remember(s);
 }
@@ -291,7 +289,6 @@ int hostd_state_repair(struct hostd_agent *agent, struct bh_diag *diag)
 
 	hostd_state_finish(agent);
 	err = hostd_dp_sync(agent->dp, agent->state->image, &report, diag);
-
 	if (!err) {
 		bh_log(BH_LOG_WARN, "state", "repaired %zu records in the kernel", report.changed);
 	}
