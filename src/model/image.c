@@ -371,7 +371,8 @@ void bh_segment_add(struct bh_segment *seg, const struct bh_rec *rec)
 	*bh_vec_push(&seg->recs) = *rec;
 }
 
-/* Numbers stand little-endian in the wire form of a key, and its bytes give the order. */
+/* Numbers stand little-endian in the wire form of a key, and its bytes give the order: the lowest
+ * byte decides first, on a host of either byte order. */
 static int order_u32(uint32_t a, uint32_t b)
 {
 	a = __builtin_bswap32(a);
@@ -411,7 +412,8 @@ static int order_range(const struct bh_rec_range *a, const struct bh_rec_range *
 	return c ? c : order_u16(a->port, b->port);
 }
 
-/* The order of the bytes that put_key() writes, without writing them. */
+/* The order of the bytes that put_key() writes, without writing them: sorting a large segment would
+ * spend its time there. test_image compares both. */
 int bh_rec_key_compare(const struct bh_rec *a, const struct bh_rec *b)
 {
 	int c;
