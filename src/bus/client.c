@@ -310,10 +310,10 @@ const char *bh_bus_request_host(const struct bh_bus_request *req)
 	return req->host;
 }
 
-static void reply_send(struct bh_bus_request *req, json_t *body)
+static void reply_send(struct bh_bus_request *req, json_t *body, const void *bytes, size_t count)
 {
 	size_t size;
-	BH_FREE char *data = msg_format(body, NULL, 0, &size);
+	BH_FREE char *data = msg_format(body, bytes, count, &size);
 	struct bh_bus_raw out = {.subject = req->reply, .data = data, .size = size};
 
 	if (!req->bus || bh_bus_publish(req->bus, &out)) {
@@ -323,7 +323,7 @@ static void reply_send(struct bh_bus_request *req, json_t *body)
 	request_end(req);
 }
 
-void bh_bus_reply(struct bh_bus_request *req, json_t *body)
+void bh_bus_reply_bytes(struct bh_bus_request *req, json_t *body, const void *bytes, size_t size)
 {
 	if (!body) {
 		body = json_object();
@@ -331,7 +331,12 @@ void bh_bus_reply(struct bh_bus_request *req, json_t *body)
 	if (!json_object_get(body, "ok")) {
 		json_object_set_new(body, "ok", json_true());
 	}
-	reply_send(req, body);
+	reply_send(req, body, bytes, size);
+}
+
+void bh_bus_reply(struct bh_bus_request *req, json_t *body)
+{
+	bh_bus_reply_bytes(req, body, NULL, 0);
 }
 
 void bh_bus_reply_error(struct bh_bus_request *req, const char *code, const char *fmt, ...)
@@ -342,8 +347,10 @@ void bh_bus_reply_error(struct bh_bus_request *req, const char *code, const char
 	va_start(ap, fmt);
 	vsnprintf(text.text, sizeof(text.text), fmt, ap);
 	va_end(ap);
-	reply_send(req, json_pack("{s:b, s:s, s:s%}", "ok", 0, "code", code, "error", text.text,
-				  strlen(text.text)));
+	reply_send(req,
+		   json_pack("{s:b, s:s, s:s%}", "ok", 0, "code", code, "error", text.text,
+			     strlen(text.text)),
+		   NULL, 0);
 }
 
 /* The token of subject where pattern has its `*`; length 0 when there is none. */

@@ -94,6 +94,8 @@ const char *bh_bus_request_host(const struct bh_bus_request *req);
 /* Takes over body (an object; NULL for an empty one) and adds "ok": true unless body has an "ok" (a
  * failure that says more than code and error). The request is gone. */
 void bh_bus_reply(struct bh_bus_request *req, json_t *body);
+/* The same with bytes behind it; NULL: none. */
+void bh_bus_reply_bytes(struct bh_bus_request *req, json_t *body, const void *bytes, size_t size);
 void bh_bus_reply_error(struct bh_bus_request *req, const char *code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -37,6 +37,7 @@ struct answer {
 	char code[32];
 	char text[256];
 	char host[64];
+	size_t size;
 };
 
 static bool answered(void *arg)
@@ -55,6 +56,7 @@ static void on_answer(int err, const struct bh_bus_msg *reply, void *arg)
 	snprintf(a->code, sizeof(a->code), "%s", bh_bus_reply_code(err, reply));
 	snprintf(a->text, sizeof(a->text), "%s", bh_bus_reply_text(err, reply));
 	if (reply) {
+		a->size = reply->size;
 		snprintf(a->host, sizeof(a->host), "%s", bh_json_str_or(reply->json, "host", ""));
 	}
 }
@@ -92,6 +94,8 @@ static void serve(struct bh_bus_request *req, const struct bh_bus_msg *msg, void
 		 bh_bus_request_subject(req));
 	if (!strcmp(op, "refuse")) {
 		bh_bus_reply_error(req, "no", "not %s", "today");
+	} else if (!strcmp(op, "echo")) {
+		bh_bus_reply_bytes(req, NULL, msg->bytes, msg->size);
 	} else if (!strcmp(op, "hold")) {
 		served->held = req;
 	} else {
@@ -130,6 +134,15 @@ static void test_request_reply(void **state)
 	assert_int_equal(a.err, 0);
 	assert_int_equal(at_host.last_size, sizeof(bytes));
 	assert_int_equal(at_host.last_byte, 0x5a);
+
+	/* and bytes in the answer */
+	big.json = json_pack("{s:s}", "op", "echo");
+	memset(&a, 0, sizeof(a));
+	bh_bus_request(manager, "bh.host.h1.cmd", &big, 5000, on_answer, &a);
+	json_decref(big.json);
+	assert_true(lab_until(&lab, answered, &a));
+	assert_int_equal(a.err, 0);
+	assert_int_equal(a.size, sizeof(bytes));
 
 	/* nobody serves h2 */
 	ask(manager, "bh.host.h2.cmd", "ping", 5000, &a);
