@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "host/agent/agent.h"
+#include "host/agent/generation.h"
 
 #include "base/counter.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/capsule/capsule.h"
 
 #include <errno.h>
 
@@ -90,6 +91,7 @@ void hostd_agent_reconcile(struct hostd_agent *agent)
 	hostd_ports_reconcile(agent, false);
 	hostd_session_inventory(agent);
 	hostd_births_poke(agent);
+	hostd_moves_poke(agent);
 }
 
 static void on_soon(uv_timer_t *timer)
@@ -116,6 +118,7 @@ static void on_networks(struct hostd_network_list *list, int source, void *arg)
 
 	hostd_inventory_set_networks(agent->inv, source, list);
 	hostd_births_poke(agent);
+	hostd_moves_poke(agent);
 	hostd_agent_dirty(agent);
 }
 
@@ -132,8 +135,15 @@ static void on_vms(struct hostd_vm_list *list, int source, void *arg)
 	agent->sources[source].vms_at_ns = bh_time_mono_ns();
 	hostd_inventory_set_vms(agent->inv, source, list);
 	hostd_takeover_listed(agent, source, list);
+	hostd_generations_listed(agent, source, list);
 	/* at once: a NIC that was plugged in waits closed until it is bound and fed */
 	hostd_agent_reconcile(agent);
+}
+
+static void on_event(const uint8_t uuid[16], enum hostd_vm_event event, enum hostd_vm_detail detail,
+		     void *arg)
+{
+	hostd_moves_event(arg, uuid, event, detail);
 }
 
 static void on_link(bool up, const char *text, int source, void *arg)
@@ -200,6 +210,7 @@ static void on_tick(uv_timer_t *timer)
 	hostd_ports_tick(agent, now);
 	hostd_takeover_tick(agent, now);
 	hostd_session_tick(agent, now);
+	hostd_generations_tell(agent, false);
 	hostd_verify_tick(agent, now);
 	tell_lost(agent, now);
 }
@@ -251,8 +262,11 @@ static int read_identity(struct hostd_agent *agent, char **ret_urls, struct bh_d
 
 static int start_platforms(struct hostd_agent *agent, struct bh_diag *diag)
 {
-	struct hostd_platform_handlers handlers = {
-		.networks = on_networks, .vms = on_vms, .link = on_link, .arg = agent};
+	struct hostd_platform_handlers handlers = {.networks = on_networks,
+						   .vms = on_vms,
+						   .link = on_link,
+						   .event = on_event,
+						   .arg = agent};
 	int err;
 
 	if (agent->config->dummy_dir) {
@@ -385,6 +399,8 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->known = hostd_known_new(agent);
 	agent->told = hostd_told_new(agent);
 	agent->births = hostd_births_new(agent);
+	agent->generations = hostd_generations_new(agent);
+	agent->moves = hostd_moves_new(agent);
 	hostd_state_load(agent);
 	err = hostd_flows_start(agent, diag);
 	if (!err && urls) {
@@ -413,6 +429,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 	hostd_state_stop(agent);
 	bh_ctl_server_free(agent->ctl);
 	hostd_births_free(agent->births);
+	hostd_moves_stop(agent->moves);
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_free(agent->sources[i].platform);
 	}
@@ -429,6 +446,8 @@ void hostd_agent_stop(struct hostd_agent *agent)
 
 void hostd_agent_done(struct hostd_agent *agent)
 {
+	hostd_moves_free(agent->moves);
+	hostd_generations_free(agent->generations);
 	hostd_told_free(agent->told);
 	hostd_known_free(agent->known);
 	hostd_takeover_free(agent->takeover);

@@ -36,6 +36,8 @@ struct hostd_ports;
 struct hostd_known;
 struct hostd_told;
 struct hostd_takeover;
+struct hostd_generations;
+struct hostd_moves;
 
 struct hostd_source {
 	struct hostd_platform *platform;
@@ -64,6 +66,8 @@ struct hostd_agent {
 	struct hostd_known *known;
 	struct hostd_told *told;
 	struct hostd_births *births;
+	struct hostd_generations *generations;
+	struct hostd_moves *moves; /* host/capsule/capsule.h */
 	struct hostd_session *session;
 	struct bh_producer *producer;
 	struct bh_ctl_server *ctl;
@@ -134,6 +138,9 @@ void hostd_takeover_listed(struct hostd_agent *agent, int source, const struct h
 void hostd_takeover_forget(struct hostd_agent *agent, const uint8_t uuid[16]);
 /* BH_NIC_PICKUP while the NIC is being taken over, else 0. */
 uint32_t hostd_takeover_flags(const struct hostd_agent *agent, const struct hostd_dp_nic_key *key);
+/* From now on, for a minute: it came with connections of which not all are known. */
+void hostd_takeover_add(struct hostd_agent *agent, const struct hostd_dp_nic_key *key,
+			uint64_t now_ns);
 /* The NIC is bound and fed: its minute runs. */
 void hostd_takeover_fed(struct hostd_agent *agent, const struct hostd_dp_nic_key *key,
 			uint64_t now_ns);
@@ -201,6 +208,8 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 void hostd_births_ended(struct bh_ctl_request *req, const json_t *request, void *arg);
 /* Something that a birth may wait for has changed. */
 void hostd_births_poke(struct hostd_agent *agent);
+/* The VM is held at its start. */
+bool hostd_births_waiting(const struct hostd_agent *agent, const uint8_t uuid[16]);
 json_t *hostd_births_json(struct hostd_agent *agent);
 
 /* ---- session.c: the manager ---- */
@@ -208,6 +217,7 @@ json_t *hostd_births_json(struct hostd_agent *agent);
 				    struct hostd_session **ret, struct bh_diag *diag);
 void hostd_session_free(struct hostd_session *session);
 bool hostd_session_up(const struct hostd_agent *agent); /* the manager has answered our hello */
+struct bh_bus *hostd_session_bus(const struct hostd_agent *agent); /* NULL: not enrolled */
 /* Sends a request with type, session and n added; takes over body. Without a bus fn gets -ENOTCONN.
  */
 void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *body,

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "host/capsule/capsule.h"
 #include "version.h"
 
 #include <errno.h>
@@ -92,16 +93,16 @@ json_t *hostd_answers_status(struct hostd_agent *agent)
 	bh_hash_format(bh_image_hash(hostd_state_image(agent)), want);
 	return json_pack(
 		"{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, "
-		"s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:b}}",
+		"s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:b}}",
 		"host", agent->name, "version", BH_VERSION, "mode", mode(agent), "uptime_s",
 		(json_int_t)((now - agent->started_ns) / BH_NS_PER_S), "hash", hash, "image_hash",
 		want, "gen", (json_int_t)hostd_dp_gen(agent->dp), "adopted", agent->dp_info.adopted,
 		"attach", agent->dp_info.tcx ? "tcx" : "clsact", "manager",
 		hostd_session_json(agent), "libvirt", sources_json(agent), "events",
-		bh_producer_dump(agent->producer), "births", hostd_births_json(agent), "tables",
-		usage_json(agent), "ports", hostd_ports_json(agent), "memory", "resident_bytes",
-		(json_int_t)resident_bytes(), "heap_bytes",
-		(json_int_t)(heap.uordblks + heap.hblkhd), "loop", "lag_us",
+		bh_producer_dump(agent->producer), "births", hostd_births_json(agent), "migrations",
+		hostd_moves_json(agent), "tables", usage_json(agent), "ports",
+		hostd_ports_json(agent), "memory", "resident_bytes", (json_int_t)resident_bytes(),
+		"heap_bytes", (json_int_t)(heap.uordblks + heap.hblkhd), "loop", "lag_us",
 		(json_int_t)(agent->lag_last_ns / 1000), "lag_max_us",
 		(json_int_t)(agent->lag_max_ns / 1000), "verify", "rounds",
 		(json_int_t)agent->verify_rounds, "drift", (json_int_t)agent->drift_found,

@@ -12,12 +12,13 @@
  * reason, and at the deadline the reason is what the birth was waiting for. With birth="open"
  * nothing is refused.
  */
-#include "host/agent/agent.h"
+#include "host/agent/generation.h"
 
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/capsule/capsule.h"
 #include "host/platform/domxml.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@
 #define BIRTHS_MAX 64
 #define MARGIN_MS  500 /* the hook waits a little longer than we do */
 #define POLL_MS	   20
+#define SAVED_NS   BH_NS_PER_S /* for libvirt's word that a VM was saved */
 
 BH_COUNTER(births_allowed, "VMs that started with their NICs protected");
 BH_COUNTER(births_open, "VMs that started unprotected because they say birth=open");
@@ -46,6 +48,9 @@ struct birth {
 	uint64_t started_ns, deadline_ns;
 	char hash[2 * BH_HASH_SIZE + 1];
 	json_t *vm; /* as sent to the manager */
+	json_t *by; /* who is connected to libvirt, as the hook says; may be NULL */
+	enum hostd_from from;
+	uint64_t generation; /* that the manager gave it; 0 it could not be asked */
 	struct birth *prev, *next;
 };
 
@@ -60,6 +65,7 @@ static void poke(struct hostd_agent *agent);
 static void birth_free(struct birth *b)
 {
 	json_decref(b->vm);
+	json_decref(b->by);
 	free(b);
 }
 
@@ -75,6 +81,15 @@ static void birth_end(struct birth *b)
 	}
 }
 
+static void begin_generation(const struct birth *b)
+{
+	const struct hostd_vm *vm = hostd_inventory_find(b->agent->inv, b->uuid);
+
+	if (vm) {
+		hostd_generations_begin(b->agent, vm, b->from, b->generation);
+	}
+}
+
 static void allow(struct birth *b, const char *how)
 {
 	struct hostd_agent *agent = b->agent;
@@ -82,6 +97,7 @@ static void allow(struct birth *b, const char *how)
 
 	bh_log(BH_LOG_INFO, "birth", "VM %s may start: %s (%llu ms)", b->name, how,
 	       (unsigned long long)ms);
+	begin_generation(b);
 	bh_ctl_reply(b->req, json_pack("{s:s, s:I}", "how", how, "ms", (json_int_t)ms));
 	birth_end(b);
 	hostd_agent_dirty(agent);
@@ -97,6 +113,7 @@ static void allow_open(struct birth *b, const char *reason)
 
 	bh_counter_add(&births_open, 1);
 	bh_log(BH_LOG_WARN, "birth", "VM %s starts unprotected (birth=open): %s", b->name, reason);
+	begin_generation(b);
 	if (report) {
 		hostd_told_open(agent, report, reason);
 	}
@@ -194,6 +211,8 @@ static void decide_cached(struct birth *b, const struct hostd_vm *vm, const char
 
 	if (!hostd_known_vm(b->agent, b->vm)) {
 		refuse(b, "%s, and it has not seen this VM with these labels before", away);
+	} else if (!hostd_generations_may(b->agent, vm, b->from, why, sizeof(why))) {
+		refuse(b, "%s (%s)", why, away);
 	} else if (!all_fed(b, vm, why, sizeof(why))) {
 		refuse(b, "%s, and what is cached here does not do: %s", away, why);
 	} else {
@@ -224,7 +243,14 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 
 		decide_cached(b, vm, away);
 	} else {
+		const char *quarantine = bh_json_str_or(reply->json, "quarantine", "");
+
+		if (*quarantine) {
+			bh_log(BH_LOG_WARN, "birth", "VM %s starts in quarantine: %s", b->name,
+			       quarantine);
+		}
 		snprintf(b->hash, sizeof(b->hash), "%s", bh_json_str_or(reply->json, "hash", ""));
+		b->generation = bh_json_u64_or(reply->json, "generation", 0);
 		b->state = BIRTH_FED;
 		hostd_known_acked_vm(b->agent, b->vm);
 		poke(b->agent);
@@ -247,8 +273,10 @@ static void ask_manager(struct birth *b, const struct hostd_vm *vm)
 		return;
 	}
 	b->asking = true;
-	hostd_session_request(b->agent, "birth", json_pack("{s:O}", "vm", b->vm), left_ms,
-			      on_manager, b);
+	hostd_session_request(b->agent, "birth",
+			      json_pack("{s:O, s:o}", "vm", b->vm, "state",
+					hostd_generations_state(vm, b->from, b->by)),
+			      left_ms, on_manager, b);
 }
 
 /* False when the NICs could not be bound now; why says the reason. Else the birth may be gone. */
@@ -297,6 +325,8 @@ static void advance(struct birth *b, uint64_t now_ns)
 	/* what stood on the device before may take a moment to go: tried again until the deadline
 	 */
 	if (b->state == BIRTH_NETWORKS && place_known(b, vm, why, sizeof(why)) &&
+	    (now_ns > b->started_ns + SAVED_NS ||
+	     !hostd_generations_waits(b->agent, vm, b->from)) &&
 	    bind_and_ask(b, vm, why, sizeof(why))) {
 		return;
 	}
@@ -342,6 +372,18 @@ void hostd_births_poke(struct hostd_agent *agent)
 
 /* ---- control socket ---- */
 
+bool hostd_births_waiting(const struct hostd_agent *agent, const uint8_t uuid[16])
+{
+	const struct birth *b;
+
+	DL_FOREACH (agent->births->list, b) {
+		if (!memcmp(b->uuid, uuid, sizeof(b->uuid))) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request *req,
 			       const struct hostd_vm *vm)
 {
@@ -352,6 +394,7 @@ static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request 
 	memcpy(b->uuid, vm->uuid, sizeof(b->uuid));
 	memcpy(b->name, vm->name, sizeof(b->name));
 	b->open = hostd_known_open(agent, vm);
+	b->from = hostd_generations_from(vm, hostd_capsule_kind(agent, vm->uuid));
 	b->started_ns = bh_time_mono_ns();
 	b->deadline_ns = b->started_ns + agent->config->birth_timeout_s * BH_NS_PER_S -
 			 MARGIN_MS * BH_NS_PER_MS;
@@ -388,6 +431,7 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 		return;
 	}
 	b = birth_new(agent, req, &vm);
+	b->by = json_incref(json_object_get(request, "by"));
 	hostd_takeover_forget(agent, vm.uuid);
 	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);
 	for (int i = 0; i < agent->source_count; i++) {
@@ -411,6 +455,7 @@ void hostd_births_ended(struct bh_ctl_request *req, const json_t *request, void 
 	if (!strcmp(bh_json_str_or(request, "event", ""), "ended")) {
 		hostd_inventory_ended(agent->inv, uuid, bh_time_mono_ns());
 		hostd_takeover_forget(agent, uuid);
+		hostd_moves_ended(agent, uuid);
 	}
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);

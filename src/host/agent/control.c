@@ -3,6 +3,7 @@
 #include "host/agent/agent.h"
 
 #include "base/json.h"
+#include "host/capsule/capsule.h"
 
 static void answer(struct bh_ctl_request *req, json_t *body, const struct bh_diag *diag)
 {
@@ -68,6 +69,7 @@ int hostd_control_new(struct hostd_agent *agent, struct bh_diag *diag)
 		return err;
 	}
 	bh_ctl_server_add(agent->ctl, "birth", hostd_births_serve, agent);
+	bh_ctl_server_add(agent->ctl, "migrate", hostd_arrive_serve, agent);
 	bh_ctl_server_add(agent->ctl, "hook", hostd_births_ended, agent);
 	bh_ctl_server_add(agent->ctl, "status", on_status, agent);
 	bh_ctl_server_add(agent->ctl, "vms", on_vms, agent);

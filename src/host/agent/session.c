@@ -4,7 +4,7 @@
  * then inventory whenever it differs from what was acknowledged and every 60 s; commands are served
  * as they come. Requests carry the session and a growing number, so that repeats are recognised.
  */
-#include "host/agent/agent.h"
+#include "host/agent/generation.h"
 
 #include "base/buf.h"
 #include "base/counter.h"
@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "bus/subject.h"
 #include "host/agent/renew.h"
+#include "host/capsule/capsule.h"
 #include "version.h"
 
 #include <errno.h>
@@ -64,6 +65,11 @@ struct hostd_session {
 bool hostd_session_up(const struct hostd_agent *agent)
 {
 	return agent->session && agent->session->up;
+}
+
+struct bh_bus *hostd_session_bus(const struct hostd_agent *agent)
+{
+	return agent->session ? agent->session->bus : NULL;
 }
 
 void hostd_session_request(struct hostd_agent *agent, const char *type, json_t *body,
@@ -308,6 +314,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	s->up = true;
 	free(bh_steal(&s->inventory_acked)); /* a new manager knows nothing of it */
 	hostd_agent_dirty(s->agent);
+	hostd_moves_listed(s->agent, json_object_get(reply->json, "migrations"));
 	learned_tick(s, bh_time_mono_ns(), true);
 }
 
@@ -402,7 +409,7 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		bh_bus_reply(req, json_pack("{s:s}", "hash", hash));
 	} else if (!strcmp(type, "query")) {
 		serve_query(s->agent, req, msg->json);
-	} else {
+	} else if (!hostd_moves_command(s->agent, req, type, msg)) {
 		bh_bus_reply_error(req, "unknown", "unknown command '%.40s'", type);
 	}
 }
@@ -494,7 +501,7 @@ int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_
 	BH_FREE char *cert = bh_asprintf("%s/pki/cert.pem", dir);
 	BH_FREE char *key = bh_asprintf("%s/pki/key.pem", dir);
 	BH_FREE char *name = bh_asprintf("host.%s", agent->name);
-	char inbox[BH_SUBJECT_SIZE], cmd[BH_SUBJECT_SIZE];
+	char inbox[BH_SUBJECT_SIZE], cmd[BH_SUBJECT_SIZE], peers[BH_SUBJECT_SIZE];
 	struct bh_bus_options options = {.urls = urls,
 					 .name = name,
 					 .inbox = bh_subject_inbox(agent->name, inbox),
@@ -522,6 +529,8 @@ int hostd_session_new(struct hostd_agent *agent, const char *urls, struct hostd_
 	}
 	bh_bus_serve(s->bus, bh_subject_cmd(agent->name, cmd), BH_SUBJECT_MANAGER_INBOX ".",
 		     on_command, s);
+	bh_bus_serve(s->bus, bh_subject_peers(agent->name, peers), BH_SUBJECT_PEER_REPLY,
+		     hostd_moves_peer, agent);
 	bh_producer_attach(agent->producer, s->bus);
 	*ret = s;
 	return 0;

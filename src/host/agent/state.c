@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/capsule/capsule.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -390,6 +391,7 @@ static void conclude(struct hostd_agent *agent, struct work *work, int err,
 	}
 	hostd_agent_dirty(agent);
 	hostd_births_poke(agent);
+	hostd_moves_poke(agent);
 }
 
 /* Does a slice, or with SIZE_MAX all that is left. */
@@ -452,6 +454,7 @@ static void install(struct hostd_agent *agent, struct bh_delta *delta, const str
 	struct work work = *given;
 	int err;
 
+	hostd_moves_before(agent, work.next);
 	parts_drop(s); /* megabytes that are decoded and in the log by now */
 	/* a whole image comes as the delta from nothing: the kernel needs only what differs */
 	if (hash_is_zero(bh_delta_from(delta)) && !hash_is_zero(hostd_dp_hash(agent->dp))) {

@@ -77,6 +77,19 @@ static void note(struct hostd_agent *agent, const struct hostd_vm *vm)
 	}
 }
 
+void hostd_takeover_add(struct hostd_agent *agent, const struct hostd_dp_nic_key *key,
+			uint64_t now_ns)
+{
+	struct taken *taken = find(agent->takeover, key);
+
+	if (!taken) {
+		taken = bh_alloc(sizeof(*taken));
+		taken->key = *key;
+		HASH_ADD(hh, agent->takeover->nics, key, sizeof(taken->key), taken);
+	}
+	taken->until_ns = now_ns + PICKUP_NS;
+}
+
 static bool runs(struct hostd_agent *agent, const struct hostd_dp_nic_key *key)
 {
 	const struct hostd_vm *vm = hostd_inventory_find(agent->inv, key->vm);

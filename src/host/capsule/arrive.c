@@ -1,0 +1,772 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The target side of a move: theory of operation in arrive.h. */
+#include "host/capsule/arrive.h"
+
+#include "base/counter.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "bus/subject.h"
+#include "host/platform/domxml.h"
+
+#include <errno.h>
+#include <utlist.h>
+
+#define MARGIN_MS 500		      /* the hook waits a little longer than we do */
+#define APPEAR_NS (30 * BH_NS_PER_S)  /* from the hook's answer to the VM's start */
+#define WINDOW_NS (2 * BH_NS_PER_S)   /* for the end mark, from when the VM runs */
+#define FOLLOW_NS (600 * BH_NS_PER_S) /* nothing is heard of it any more */
+
+BH_COUNTER(arrivals_allowed, "VMs that were let in with what their source held");
+BH_COUNTER(arrivals_fresh, "VMs that were let in and had nothing to bring along");
+BH_COUNTER(arrivals_refused, "VMs that were not let in");
+BH_COUNTER(arrivals_failed, "VMs that were let in and did not come");
+BH_COUNTER(arrivals_final, "VMs of which the source has sent everything");
+BH_COUNTER(arrivals_cut, "VMs that ran here before their source had sent everything");
+
+static struct arrival *find_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
+{
+	struct arrival *a;
+
+	DL_FOREACH (moves->arrivals, a) {
+		if (!memcmp(a->uuid, uuid, sizeof(a->uuid))) {
+			return a;
+		}
+	}
+	return NULL;
+}
+
+static struct arrival *find_id(const struct hostd_moves *moves, const char *id_text)
+{
+	struct arrival *a;
+
+	DL_FOREACH (moves->arrivals, a) {
+		if (*a->id_text && !strcmp(a->id_text, id_text)) {
+			return a;
+		}
+	}
+	return NULL;
+}
+
+bool arrive_has_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
+{
+	return find_vm(moves, uuid) != NULL;
+}
+
+const char *hostd_capsule_kind(const struct hostd_agent *agent, const uint8_t uuid[16])
+{
+	const struct arrival *a = agent->moves ? find_vm(agent->moves, uuid) : NULL;
+
+	return !a || a->phase != ARRIVE_READY ? "" : a->restore ? "restore" : "migration";
+}
+
+/* It runs, or its memory is on the way: libvirt has it. */
+static bool is_here(const struct arrival *a)
+{
+	const struct hostd_vm *vm = hostd_inventory_find(a->moves->agent->inv, a->uuid);
+
+	return vm && vm->running;
+}
+
+bool arrival_runs_here(const struct arrival *a)
+{
+	const struct hostd_vm *vm = hostd_inventory_find(a->moves->agent->inv, a->uuid);
+
+	return a->runs_ns || (vm && vm->running && !strcmp(vm->state, "running"));
+}
+
+/* ---- begin and end ---- */
+
+void arrival_unref(struct arrival *a)
+{
+	if (--a->refs == 0) {
+		hostd_vm_done(&a->parsed);
+		json_decref(a->vm);
+		json_decref(a->by);
+		free(a);
+	}
+}
+
+/* Takes it off the list; the struct goes when nothing is on its way. */
+static void arrival_end(struct arrival *a)
+{
+	struct hostd_moves *moves = a->moves;
+
+	receive_stop(a);
+	if (a->arriving) {
+		receive_flags(a, false);
+	}
+	DL_DELETE(moves->arrivals, a);
+	moves->arrival_count--;
+	a->moves = NULL;
+	arrival_unref(a);
+	moves_timers(moves);
+}
+
+static void on_told(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	if (err && err != -ECANCELED) {
+		bh_log_limited(BH_LOG_WARN, "capsule", 3, "telling the manager of a move: %s",
+			       bh_bus_reply_text(err, reply));
+	}
+}
+
+/* The manager hears of it now or, when it is away, asks what became of it after the next hello. */
+static void tell(struct arrival *a, const char *phase, const char *why)
+{
+	if (*a->id_text && hostd_session_up(a->moves->agent)) {
+		hostd_session_request(a->moves->agent, "migrated",
+				      json_pack("{s:s, s:s, s:s, s:o}", "migration", a->id_text,
+						"phase", phase, "why", why, "receipt",
+						receive_receipt(a)),
+				      MOVE_MANAGER_MS, on_told, NULL);
+	}
+}
+
+/* What came is forgotten, as if it had never come. */
+static void undo(struct arrival *a)
+{
+	struct bh_diag diag = {};
+
+	if (a->nics.count && !is_here(a) &&
+	    hostd_dp_import_undo(a->moves->agent->dp, &a->nics, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "capsule", 3, "taking out connections: %s", diag.text);
+	}
+}
+
+static void event(struct arrival *a, const char *type, const char *reason)
+{
+	json_t *e = hostd_agent_event_new(type, BH_SEVERITY_WARNING);
+
+	hostd_agent_event_vm(e, a->uuid, a->name, NULL);
+	json_object_set_new(e, "reason", json_string(reason));
+	if (*a->id_text) {
+		json_object_set_new(e, "migration", json_string(a->id_text));
+	}
+	if (*a->source) {
+		json_object_set_new(e, "source", json_string(a->source));
+	}
+	if (json_array_size(a->by)) {
+		json_object_set(e, "by", a->by);
+	}
+	hostd_agent_event(a->moves->agent, e);
+}
+
+/* `told`: the manager knows it already, by its own word. */
+static void fail(struct arrival *a, const char *reason, bool told)
+{
+	bool waits = a->req != NULL;
+
+	bh_counter_add(waits ? &arrivals_refused : &arrivals_failed, 1);
+	bh_log(BH_LOG_WARN, "capsule", "VM %s %s: %s", a->name,
+	       waits ? "is not let in" : "does not come", reason);
+	if (waits) {
+		bh_ctl_reply_error(bh_steal(&a->req), "%s", reason);
+		if (!told && !*a->id_text) {
+			event(a, "migration.refused", reason); /* nobody else could say it */
+		}
+	}
+	if (!told) {
+		tell(a, "failed", reason);
+	}
+	undo(a);
+	arrival_end(a);
+}
+
+void arrival_fail(struct arrival *a, const char *fmt, ...)
+{
+	char reason[BH_DIAG_TEXT_SIZE];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(reason, sizeof(reason), fmt, ap);
+	va_end(ap);
+	hostd_text_mend(reason);
+	fail(a, reason, false);
+}
+
+static void allow(struct arrival *a, const char *how)
+{
+	uint64_t now = bh_time_mono_ns(), ms = (now - a->started_ns) / BH_NS_PER_MS;
+
+	a->phase = ARRIVE_READY;
+	a->ready_ns = now;
+	if (a->req) {
+		bh_log(BH_LOG_INFO, "capsule", "VM %s may come: %s (%u connections, %llu ms)",
+		       a->name, how, a->read_count, (unsigned long long)ms);
+		bh_ctl_reply(bh_steal(&a->req),
+			     json_pack("{s:s, s:s, s:I, s:I}", "how", how, "source", a->source,
+				       "connections", (json_int_t)a->read_count, "ms",
+				       (json_int_t)ms));
+	}
+}
+
+/* ---- the source ---- */
+
+static void on_start(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct arrival *a = arg;
+
+	if (a->moves) {
+		a->start_out = false;
+		if (err == BH_BUS_REFUSED && !strcmp(bh_bus_reply_code(err, reply), "gone")) {
+			a->retry_ns = UINT64_MAX; /* nothing more comes */
+		} else if (err && err != -ECANCELED) {
+			bh_log_limited(BH_LOG_WARN, "capsule", 3, "asking %s for VM %s: %s",
+				       a->source, a->name, bh_bus_reply_text(err, reply));
+			a->retry_ns = bh_time_mono_ns() + MOVE_RETRY_NS;
+		} else {
+			a->retry_ns = UINT64_MAX; /* it goes on by itself from here */
+		}
+	}
+	arrival_unref(a);
+}
+
+static void ask_start(struct arrival *a)
+{
+	struct bh_bus *bus = move_bus(a->moves->agent);
+	char subject[BH_SUBJECT_SIZE];
+	struct bh_bus_msg msg = {};
+
+	if (!bus || a->start_out) {
+		a->retry_ns = bh_time_mono_ns() + MOVE_RETRY_NS;
+		return;
+	}
+	msg.json = json_pack("{s:s, s:s}", "type", "start", "migration", a->id_text);
+	a->start_out = true;
+	a->refs++;
+	bh_bus_request(bus, bh_subject_peer(a->source, a->moves->agent->name, subject), &msg,
+		       MOVE_PEER_MS, on_start, a);
+	json_decref(msg.json);
+}
+
+/* ---- the manager ---- */
+
+static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct arrival *a = arg;
+
+	if (a->moves && a->phase == ARRIVE_REPORT && err != -ECANCELED) {
+		if (err == BH_BUS_REFUSED) {
+			arrival_fail(a, "the manager refuses it: %s",
+				     bh_bus_reply_text(err, reply));
+		} else if (err) {
+			arrival_fail(a,
+				     "the manager does not answer (%s), so nobody has noted "
+				     "what came",
+				     bh_bus_reply_text(err, NULL));
+		} else {
+			bh_counter_add(&arrivals_allowed, 1);
+			allow(a, "what its source held is in this host's kernel");
+			if (a->final) {
+				tell(a, "final", "");
+			}
+		}
+	}
+	arrival_unref(a);
+}
+
+void arrival_installed(struct arrival *a)
+{
+	a->phase = ARRIVE_REPORT;
+	a->refs++;
+	hostd_session_request(a->moves->agent, "migrated",
+			      json_pack("{s:s, s:s, s:s, s:o}", "migration", a->id_text, "phase",
+					"installed", "why", "", "receipt", receive_receipt(a)),
+			      MOVE_MANAGER_MS, on_installed, a);
+}
+
+void arrival_final(struct arrival *a)
+{
+	bh_counter_add(&arrivals_final, 1);
+	if (a->arriving) {
+		receive_flags(a, false);
+	}
+	if (a->phase == ARRIVE_READY) {
+		tell(a, "final", "");
+	}
+}
+
+static void advance(struct arrival *a, uint64_t now_ns);
+
+static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct arrival *a = arg;
+	struct bh_diag diag = {};
+
+	if (!a->moves || a->phase != ARRIVE_MANAGER || err == -ECANCELED) {
+		arrival_unref(a);
+		return;
+	}
+	if (err == BH_BUS_REFUSED) {
+		fail(a, bh_bus_reply_text(err, reply), true);
+	} else if (err) {
+		arrival_fail(a, "the manager does not answer (%s)", bh_bus_reply_text(err, NULL));
+	} else {
+		snprintf(a->source, sizeof(a->source), "%s",
+			 bh_json_str_or(reply->json, "source", ""));
+		snprintf(a->hash, sizeof(a->hash), "%s", bh_json_str_or(reply->json, "hash", ""));
+		if (*a->source && (move_id(reply->json, a->id, a->id_text, &diag) < 0 ||
+				   !bh_name_valid(a->source))) {
+			*a->id_text = '\0';
+			arrival_fail(a, "the manager's answer makes no sense: %s", diag.text);
+		} else if (!*a->source) {
+			bh_counter_add(&arrivals_fresh, 1);
+			allow(a, "no host of ours runs it");
+		} else {
+			a->phase = ARRIVE_RULES;
+			advance(a, bh_time_mono_ns());
+		}
+	}
+	arrival_unref(a);
+}
+
+static void ask_manager(struct arrival *a, uint64_t now_ns)
+{
+	struct hostd_agent *agent = a->moves->agent;
+	struct hostd_dp_usage usage[HOSTD_DP_TABLE_COUNT];
+	uint64_t left_ms = a->deadline_ns > now_ns ? (a->deadline_ns - now_ns) / BH_NS_PER_MS : 1;
+
+	if (!hostd_session_up(agent)) {
+		arrival_fail(a, agent->enrolled ? "the manager is not reachable"
+						: "this host is not enrolled with a manager "
+						  "(bulkhead host enroll)");
+		return;
+	}
+	hostd_dp_usage(agent->dp, usage);
+	a->vm = hostd_report_vm(agent, &a->parsed);
+	a->phase = ARRIVE_MANAGER;
+	a->refs++;
+	hostd_session_request(
+		agent, "migrate",
+		json_pack("{s:O, s:s, s:O, s:I}", "vm", a->vm, "why",
+			  a->restore ? "restore" : "live", "by", a->by, "connections",
+			  (json_int_t)(usage[HOSTD_DP_CT4].used + usage[HOSTD_DP_CT6].used)),
+		left_ms, on_manager, a);
+}
+
+/* ---- what it waits for ---- */
+
+static bool networks_known(const struct arrival *a, char *why, size_t size)
+{
+	bh_vec_foreach (nic, &a->parsed.nics) {
+		if (nic->kind == HOSTD_NIC_NETWORK &&
+		    !hostd_inventory_network(a->moves->agent->inv, nic->source)) {
+			snprintf(why, size, "libvirt has not told about network '%.80s'",
+				 nic->source);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* A NIC that can't be protected here, when the configuration takes none such. */
+static const struct hostd_nic *unprotectable(const struct arrival *a, char *why, size_t size)
+{
+	bh_vec_foreach (nic, &a->parsed.nics) {
+		struct hostd_nic_place place;
+
+		hostd_inventory_place(a->moves->agent->inv, &a->parsed, nic, &place);
+		if (!place.protectable) {
+			snprintf(why, size, "%s", place.reason);
+			return nic;
+		}
+	}
+	return NULL;
+}
+
+/* Moves it on as far as it goes. It may be gone afterwards. */
+static void advance(struct arrival *a, uint64_t now_ns)
+{
+	static const char *const waits[] = {
+		[ARRIVE_MANAGER] = "the manager has not answered",
+		[ARRIVE_RULES] = "the manager's rules for it have not arrived",
+		[ARRIVE_SOURCE] = "its source has not sent all of its connections",
+		[ARRIVE_READBACK] = "its connections are being read back",
+		[ARRIVE_REPORT] = "the manager has not noted what came"};
+	char why[BH_DIAG_TEXT_SIZE] = "";
+
+	if (a->phase == ARRIVE_NETWORKS && networks_known(a, why, sizeof(why))) {
+		if (a->moves->agent->config->refuse_unprotected &&
+		    unprotectable(a, why, sizeof(why))) {
+			arrival_fail(
+				a,
+				"one of its NICs can't be protected: %s (refuse_unprotected in "
+				"hostd.yaml)",
+				why);
+		} else {
+			ask_manager(a, now_ns);
+		}
+		return;
+	}
+	if (a->phase == ARRIVE_RULES && (!*a->hash || hostd_state_held(a->moves->agent, a->hash))) {
+		a->phase = ARRIVE_SOURCE;
+		ask_start(a);
+	}
+	if (a->req && now_ns >= a->deadline_ns) {
+		arrival_fail(a, "not ready in time: %s",
+			     a->phase == ARRIVE_NETWORKS ? why : waits[a->phase]);
+	}
+}
+
+void arrive_poke(struct hostd_moves *moves)
+{
+	uint64_t now = bh_time_mono_ns();
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(moves->arrivals, a, next)
+	{
+		if (a->phase < ARRIVE_SOURCE) {
+			advance(a, now);
+		}
+	}
+}
+
+/* ---- the control socket ---- */
+
+static struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid[16],
+				   const char *name)
+{
+	struct arrival *a = bh_alloc(sizeof(*a));
+
+	a->moves = moves;
+	a->refs = 1;
+	memcpy(a->uuid, uuid, sizeof(a->uuid));
+	snprintf(a->name, sizeof(a->name), "%s", name);
+	a->started_ns = bh_time_mono_ns();
+	a->retry_ns = UINT64_MAX;
+	a->next_seq = UINT32_MAX;
+	DL_APPEND(moves->arrivals, a);
+	moves->arrival_count++;
+	moves_timers(moves);
+	return a;
+}
+
+/* An earlier one of this VM, which libvirt has given up; NULL why: there is none in the way. */
+static const char *clear_way(struct hostd_moves *moves, const uint8_t uuid[16])
+{
+	struct arrival *old = find_vm(moves, uuid);
+
+	if (old && old->req) {
+		return "it is being let in already";
+	}
+	if (old && old->runs_ns && is_here(old)) {
+		return "it runs here";
+	}
+	if (old) {
+		arrival_fail(old, "libvirt began anew");
+	}
+	return moves->arrival_count >= MOVES_MAX ? "too many VMs are coming to this host" : NULL;
+}
+
+void hostd_arrive_serve(struct bh_ctl_request *req, const json_t *request, void *arg)
+{
+	struct hostd_agent *agent = arg;
+	const char *xml = NULL, *why;
+	json_t *by = json_object_get(request, "by");
+	struct hostd_vm vm = {};
+	struct bh_diag diag = {};
+	struct arrival *a;
+
+	if (bh_json_str(request, "xml", &xml, &diag) < 0 ||
+	    hostd_domxml_parse(xml, strlen(xml), &vm, &diag) < 0) {
+		hostd_vm_done(&vm);
+		bh_ctl_reply_error(req, "%s", diag.text);
+		return;
+	}
+	why = clear_way(agent->moves, vm.uuid);
+	if (why) {
+		hostd_vm_done(&vm);
+		bh_ctl_reply_error(req, "%s", why);
+		return;
+	}
+	snprintf(vm.state, sizeof(vm.state), "arriving");
+	a = arrival_new(agent->moves, vm.uuid, vm.name);
+	a->req = req;
+	a->parsed = vm;
+	a->restore = !strcmp(bh_json_str_or(request, "why", "live"), "restore");
+	a->by = json_is_array(by) ? json_deep_copy(by) : json_array();
+	a->deadline_ns = a->started_ns + agent->config->migrate_timeout_s * BH_NS_PER_S -
+			 MARGIN_MS * BH_NS_PER_MS;
+	for (int i = 0; i < agent->source_count; i++) {
+		hostd_platform_refresh(agent->sources[i].platform);
+	}
+	advance(a, a->started_ns);
+}
+
+/* ---- what is said of it ---- */
+
+void arrive_part(struct hostd_moves *moves, struct bh_bus_request *req,
+		 const struct bh_bus_msg *msg)
+{
+	struct arrival *a = find_id(moves, bh_json_str_or(msg->json, "migration", ""));
+
+	/* the name is out of the subject, which the bus checks */
+	if (!a || a->phase < ARRIVE_SOURCE || strcmp(a->source, bh_bus_request_host(req)) != 0) {
+		bh_bus_reply_error(req, "unknown", "%s expects no such move", moves->agent->name);
+	} else {
+		receive_part(a, req, msg->bytes, msg->size);
+	}
+}
+
+void arrive_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
+			const struct bh_bus_msg *msg)
+{
+	struct arrival *a = find_id(moves, bh_json_str_or(msg->json, "migration", ""));
+	const char *why = bh_json_str_or(msg->json, "why", "");
+
+	if (a && !strcmp(bh_json_str_or(msg->json, "result", ""), "done")) {
+		bh_log(BH_LOG_INFO, "capsule", "VM %s has moved here from %s", a->name, a->source);
+		arrival_end(a);
+	} else if (a) {
+		fail(a, *why ? why : "the manager has ended it", true);
+	}
+	bh_bus_reply(req, NULL); /* over is over, however often it is said */
+}
+
+void arrive_listed(struct hostd_moves *moves, const json_t *item)
+{
+	const char *phase = bh_json_str_or(item, "phase", "");
+	const char *peer = bh_json_str_or(item, "peer", "");
+	char id_text[MOVE_ID_SIZE];
+	uint8_t id[16], uuid[16];
+	const struct hostd_vm *vm;
+	struct arrival *a;
+
+	if (move_id(item, id, id_text, NULL) < 0 ||
+	    bh_uuid_parse(bh_json_str_or(item, "vm", ""), uuid) < 0 || !bh_name_valid(peer) ||
+	    find_id(moves, id_text) || moves->arrival_count >= MOVES_MAX) {
+		return;
+	}
+	vm = hostd_inventory_find(moves->agent->inv, uuid);
+	a = arrival_new(moves, uuid, vm ? vm->name : bh_json_str_or(item, "vm", ""));
+	memcpy(a->id, id, sizeof(a->id));
+	snprintf(a->id_text, sizeof(a->id_text), "%s", id_text);
+	snprintf(a->source, sizeof(a->source), "%s", peer);
+	a->by = json_array();
+	a->ready_ns = a->started_ns;
+	a->phase = ARRIVE_READY;
+	move_nics(moves->agent, uuid, &a->nics);
+	if (strcmp(phase, "installed") != 0 && strcmp(phase, "final") != 0) {
+		/* the hook that waited for us is gone, and with it the move */
+		arrival_fail(a, "this host's engine started anew while the hook waited");
+		return;
+	}
+	a->final = !strcmp(phase, "final");
+	if (!a->final) {
+		ask_start(a);
+	}
+	bh_log(BH_LOG_INFO, "capsule", "the move of VM %s from %s goes on", a->name, peer);
+}
+
+void arrive_unlisted(struct hostd_moves *moves, const json_t *list)
+{
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(moves->arrivals, a, next)
+	{
+		bool open = !*a->id_text;
+		size_t i;
+		json_t *item;
+
+		json_array_foreach (list, i, item) {
+			open |= !strcmp(bh_json_str_or(item, "migration", ""), a->id_text);
+		}
+		if (!open && is_here(a)) {
+			arrival_end(a);
+		} else if (!open) {
+			fail(a, "the manager does not know of it any more", true);
+		}
+	}
+}
+
+/* ---- what happens to it ---- */
+
+/* libvirt's word comes some ms after the VM runs, and before its first list says so. */
+static void runs(struct arrival *a, uint64_t now_ns)
+{
+	if (!a->runs_ns) {
+		a->runs_ns = now_ns;
+		a->seen = true;
+	}
+}
+
+void arrive_event(struct hostd_moves *moves, const uint8_t uuid[16], enum hostd_vm_event event,
+		  enum hostd_vm_detail detail)
+{
+	struct arrival *a = find_vm(moves, uuid);
+
+	if (!a || a->phase != ARRIVE_READY) {
+		return;
+	}
+	if (event == HOSTD_VM_RESUMED) {
+		runs(a, bh_time_mono_ns());
+	} else if (event == HOSTD_VM_STARTED) {
+		a->seen = true; /* QEMU waits for its memory */
+	} else if (event == HOSTD_VM_STOPPED) {
+		arrive_ended(moves, uuid);
+	}
+}
+
+/* It is not here any more, or never came. */
+static void is_gone(struct arrival *a, const char *why)
+{
+	if (a->runs_ns || !*a->source) {
+		arrival_end(a); /* it came; what happened to it later is no matter of the move */
+	} else {
+		arrival_fail(a, "%s", why);
+	}
+}
+
+void arrive_ended(struct hostd_moves *moves, const uint8_t uuid[16])
+{
+	struct arrival *a = find_vm(moves, uuid);
+
+	if (a && a->phase == ARRIVE_READY) {
+		is_gone(a, "libvirt has ended it before it ran here");
+	}
+}
+
+static void cut(struct arrival *a, uint64_t now_ns)
+{
+	struct hostd_agent *agent = a->moves->agent;
+	struct bh_diag diag = {};
+
+	a->cut = true;
+	bh_counter_add(&arrivals_cut, 1);
+	bh_log(BH_LOG_WARN, "capsule",
+	       "VM %s runs, and %s has not said that it sent everything: TCP is picked up for a "
+	       "minute",
+	       a->name, a->source);
+	for (size_t i = 0; i < a->nics.count; i++) {
+		hostd_takeover_add(agent, &a->nics.keys[i], now_ns);
+		if (hostd_dp_nic_set_flags(agent->dp, &a->nics.keys[i],
+					   BH_NIC_ARRIVING | BH_NIC_PICKUP, BH_NIC_PICKUP,
+					   &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "capsule", 3, "marking a NIC: %s", diag.text);
+		}
+	}
+	a->arriving = false;
+	event(a, "migration.cut", "the last changes did not come within 2 s");
+	tell(a, "cut", "the last changes did not come within 2 s");
+}
+
+static void tick(struct arrival *a, uint64_t now_ns)
+{
+	bool complete = hostd_inventory_complete(a->moves->agent->inv);
+
+	if (a->phase < ARRIVE_READY) {
+		if (a->phase == ARRIVE_SOURCE && now_ns >= a->retry_ns) {
+			a->retry_ns = UINT64_MAX;
+			ask_start(a);
+		}
+		advance(a, now_ns);
+		return;
+	}
+	if (!a->runs_ns && is_here(a) && arrival_runs_here(a)) {
+		runs(a, now_ns);
+	}
+	a->seen |= is_here(a);
+	if (*a->source && !a->final && now_ns >= a->retry_ns) {
+		a->retry_ns = UINT64_MAX;
+		ask_start(a);
+	}
+	if (*a->source && a->runs_ns && !a->final && !a->cut && now_ns - a->runs_ns >= WINDOW_NS) {
+		cut(a, now_ns);
+	}
+	if (complete && !is_here(a) && (a->seen || now_ns - a->ready_ns >= APPEAR_NS)) {
+		is_gone(a, a->seen ? "it went away before it ran here"
+				   : "libvirt did not start it within 30 s");
+	} else if (!*a->source && a->runs_ns) {
+		arrival_end(a); /* there was nothing to bring along */
+	} else if (!hostd_session_up(a->moves->agent) && a->runs_ns &&
+		   now_ns - a->runs_ns >= FOLLOW_NS) {
+		arrival_end(a);
+	}
+}
+
+void arrive_tick(struct hostd_moves *moves, uint64_t now_ns)
+{
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(moves->arrivals, a, next)
+	{
+		tick(a, now_ns);
+	}
+}
+
+/* ---- the loop ---- */
+
+bool arrive_working(const struct hostd_moves *moves)
+{
+	struct arrival *a;
+
+	DL_FOREACH (moves->arrivals, a) {
+		if (receive_working(a)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void arrive_slice(struct hostd_moves *moves)
+{
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(moves->arrivals, a, next)
+	{
+		if (receive_working(a)) {
+			receive_slice(a);
+		}
+	}
+}
+
+void arrive_json(const struct hostd_moves *moves, json_t *list)
+{
+	static const char *const phases[] = {"networks", "manager", "rules", "source",
+					     "readback", "report",  "ready"};
+	uint64_t now = bh_time_mono_ns();
+	struct arrival *a;
+
+	DL_FOREACH (moves->arrivals, a) {
+		char uuid[BH_UUID_TEXT_SIZE];
+
+		bh_uuid_format(a->uuid, uuid);
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b}",
+				  "migration", a->id_text, "vm", uuid, "vm_name", a->name, "role",
+				  "target", "peer", a->source, "phase",
+				  a->cut       ? "cut"
+				  : a->final   ? "final"
+				  : a->runs_ns ? "runs"
+					       : phases[a->phase],
+				  "parts", (json_int_t)a->parts, "bytes", (json_int_t)a->bytes,
+				  "connections", (json_int_t)a->read_count, "segments_differ",
+				  (json_int_t)a->segments_differ, "ms",
+				  (json_int_t)((now - a->started_ns) / BH_NS_PER_MS), "waits",
+				  a->req != NULL));
+	}
+}
+
+void arrive_stop(struct hostd_moves *moves)
+{
+	struct arrival *a;
+
+	DL_FOREACH (moves->arrivals, a) {
+		if (a->req) {
+			bh_ctl_reply_error(bh_steal(&a->req), "hostd is stopping");
+		}
+		receive_stop(a); /* the kernel keeps what came: the next hostd goes on */
+	}
+}
+
+void arrive_free(struct hostd_moves *moves)
+{
+	struct arrival *a, *next;
+
+	DL_FOREACH_SAFE(moves->arrivals, a, next)
+	{
+		DL_DELETE(moves->arrivals, a);
+		arrival_unref(a);
+	}
+}
