@@ -7,6 +7,9 @@ import pytest
 from conftest import BASE_POLICY, add_guest, apply, start_servers
 from helpers import holds, magic, quiet, wait_flow, wait_guard
 from labkit.lab import Lab
+from labkit.migrate import migrate
+from labkit.sniff import Sniffer
+from moving import refused_frames
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +52,27 @@ def test_spoof_does_not_enter_the_tunnel(tunnel):
     quiet()
     assert db.stop("spoof")["matched"] == 0
     wait_guard(tunnel, evil, r"spoof.ip4", since)
+
+
+def test_a_vm_moves_along_the_tunnel(tunnel):
+    """Its peer is at the other end of the tunnel before the move, on the same host after it, and the other way round."""
+    web, db, evil = (tunnel.guests[n] for n in ("web", "db", "evil"))
+    mark = magic()
+    frames = [f.hex() for f in refused_frames(evil.address, evil.mac, mark, db)]
+    watched = [Sniffer(host, "vnet*", mark, outgoing=True) for host in tunnel.hosts]
+    with watched[0], watched[1]:
+        for name, proto, port in (("tcp", "tcp", 3306), ("udp", "udp", 53), ("icmp", "icmp", 0)):
+            web.flow(name, db.address, port, proto=proto, timeout_ms=10000 if proto == "tcp" else 300)
+        web.flow("tcp6", db.address6, 3306, timeout_ms=10000)
+        evil.call("flood", name="flood", frames=frames, count=1 << 30, interval_us=4000)
+        for target in (tunnel.host(1), tunnel.host(2)):
+            migrate(db, target, mib_per_s=32)
+            for name in ("tcp", "tcp6", "udp", "icmp"):
+                now = web.answers(name)
+                assert not now["done"] and now["connects"] <= 1, (name, now)
+            tunnel.manager.wait_in_sync()
+            assert tunnel.manager.vm("db")["host"] == target.name
+        assert evil.stop("flood")["sent"] > 100
+        for name in ("tcp", "tcp6", "udp", "icmp"):
+            web.stop(name)
+    assert not watched[0].frames and not watched[1].frames, "a refused packet was delivered"

@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from labkit import image, manager, util  # noqa: E402
+from labkit import image, manager, migrate, util  # noqa: E402
 from labkit.agent import Agent  # noqa: E402
 from labkit.lab import Lab  # noqa: E402
 
@@ -183,6 +183,41 @@ def spoof_table(lab):
     return 0
 
 
+def migration(lab):
+    """web moves to the other host while it talks to db and somebody else knocks at its door."""
+    web, db, evil = (lab.guests[n] for n in ("web", "db", "attacker"))
+    step("live migration of web from h1 to h2, while it talks to db")
+    web.flow("kept", db.address, 3306, timeout_ms=10000)
+    evil.knock("knock", web.address, 22, timeout_ms=150)
+    web.answers("kept", 3)
+    move = migrate.Move(web, lab.host(2))
+    failed = move.wait(check=False)
+    after, knock = web.answers("kept", 10), evil.stop("knock")
+    web.stop("kept")
+    if failed:
+        print(f"! virsh migrate: {move.said}")
+        return 1
+    wrong = 0
+    for good, text in (
+            (not after["done"] and after["connects"] == 1,
+             f"web's connection to db: the same one, {after['received']} questions answered, the longest took "
+             f"{after['max_rtt_us'] / 1000:.0f} ms"),
+            (knock["connects"] == 0 and knock["sent"], f"attacker to web tcp/22 meanwhile: {knock['sent']} attempts, "
+             f"{knock['connects']} got through")):
+        print(f"{' ' if good else '!'} {text}")
+        wrong += not good
+    print(f"\n  $ bulkhead migration show\n{show_migration(lab)}")
+    return wrong
+
+
+def show_migration(lab):
+    def over():
+        items = lab.manager.json("migration", "list")["items"]
+        return items if items and items[0]["state"] in ("done", "failed", "refused") else None
+    last = util.wait_until("the end of the migration in the manager's record", over, 15, 0.1)[0]
+    return "".join(f"  {line}\n" for line in lab.manager.cli("migration", "show", last["id"]).stdout.splitlines())
+
+
 def lock_checkout():
     """Held until the start is through: ./check builds in the same folder, and another start would end this one."""
     if os.environ.get("BULKHEAD_CHECK") == util.ROOT:
@@ -202,7 +237,7 @@ def start():
     step("build")
     build()
     lab = start_world()
-    wrong = traffic(lab)
+    wrong = traffic(lab) + migration(lab)
     if wrong:
         print(f"demo: {wrong} lines with ! are not as the policy says. It stays up for a look; ./demo stop ends it.\n"
               f"{lab.manager.logs()}")

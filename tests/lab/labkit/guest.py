@@ -190,6 +190,15 @@ class Guest:
             util.wait_until(f"flow {name} of {self.name}", lambda: self._started(name), 15)
         return name
 
+    def answers(self, name, more=5, timeout=15):
+        """The stat of a flow when it has had that many further answers, or has ended."""
+        before = self.stat(name)["received"]
+
+        def look():
+            now = self.stat(name)
+            return now if now["done"] or now["received"] >= before + more else None
+        return util.wait_until(f"answers on {name} of {self.name}", look, timeout, 0.1)
+
     def knock(self, name, dst, port, **args):
         self.call("knock", name=name, dst=dst, port=port, **args)
         return name
