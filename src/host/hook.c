@@ -139,13 +139,17 @@ static const char *caller(char *buf, size_t size)
 	return !strcmp(buf, "libvirtd") || !strncmp(buf, "virt", 4) ? buf : NULL;
 }
 
-static json_t *request_of(const struct stage *stage, const char *sock, const char *xml)
+/* Who did it matters for what comes with memory, out of a snapshot too. */
+static json_t *request_of(const struct stage *stage, const char *sock, const char *xml,
+			  const struct hostd_vm *vm)
 {
 	json_t *request = json_pack("{s:s, s:s}", "op", stage->ctl, "xml", xml);
 	char daemon[32];
 
 	if (stage->why) {
 		json_object_set_new(request, "why", json_string(stage->why));
+	}
+	if (stage->why || vm->mark_live) {
 		json_object_set_new(request, "by",
 				    hostd_clients_list(caller(daemon, sizeof(daemon)),
 						       hostd_clients_listener(sock), CLIENTS_MS));
@@ -170,7 +174,7 @@ static int hold(const struct stage *stage, const struct hostd_config *config, co
 	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
 
 	if (!err) {
-		request = request_of(stage, sock, reduced);
+		request = request_of(stage, sock, reduced, vm);
 		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
 		json_decref(request);
 		json_decref(reply);
