@@ -281,9 +281,8 @@ static void expect_notice(struct world *w, const char *type, const char *key, co
 
 static void ask_json(struct world *w, const char *target, json_t *vm_said, const char *why)
 {
-	BH_JSON json_t *body =
-		json_pack("{s:o, s:s, s:[{s:s, s:i}]}", "vm", vm_said, "why", why, "by", "user",
-			  "root", "uid", 0);
+	BH_JSON json_t *body = json_pack("{s:o, s:s, s:[{s:s, s:i}]}", "vm", vm_said, "why", why,
+					 "by", "user", "root", "uid", 0);
 
 	w->answered = false;
 	manager_migrate_ask(w->migrate, host(w, target), body, on_answer, w);
@@ -301,9 +300,8 @@ static void answer_command(struct world *w, const char *to, const char *type, js
 {
 	struct command c = w->commands[0];
 	BH_JSON json_t *body = c.body;
-	BH_JSON json_t *refusal = reply ? NULL
-					: json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code,
-						    "error", "test");
+	BH_JSON json_t *refusal =
+		reply ? NULL : json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", "test");
 	BH_JSON json_t *owned = reply;
 	struct bh_bus_msg msg = {.json = reply ? reply : refusal};
 
@@ -313,18 +311,17 @@ static void answer_command(struct world *w, const char *to, const char *type, js
 	assert_string_equal(bh_json_str_or(body, "type", ""), type);
 	assert_string_equal(c.host, to);
 	if (c.fn) {
-		c.fn(reply	    ? 0
+		c.fn(reply   ? 0
 		     : *code ? BH_BUS_REFUSED
-				    : -ETIMEDOUT,
+			     : -ETIMEDOUT,
 		     *code || reply ? &msg : NULL, c.arg);
 	}
 }
 
 static int told(struct world *w, const char *from, const char *phase, json_t *receipt)
 {
-	BH_JSON json_t *body =
-		json_pack("{s:s, s:s, s:o*}", "migration", w->id, "phase", phase, "receipt",
-			  receipt);
+	BH_JSON json_t *body = json_pack("{s:s, s:s, s:o*}", "migration", w->id, "phase", phase,
+					 "receipt", receipt);
 
 	return manager_migrate_told(w->migrate, host(w, from), body, NULL);
 }
@@ -336,10 +333,10 @@ static json_t *receipt(int connections)
 
 static void depart(struct world *w, int connections)
 {
-	answer_command(w, "h1", "depart",
-		       json_pack("{s:i, s:[{s:s}]}", "connections", connections, "by", "user",
-				 "admin"),
-		       "");
+	answer_command(
+		w, "h1", "depart",
+		json_pack("{s:i, s:[{s:s}]}", "connections", connections, "by", "user", "admin"),
+		"");
 }
 
 /* h2 may fetch. */
@@ -358,7 +355,6 @@ static void get_installed(struct world *w)
 	assert_int_equal(told(w, "h2", "installed", receipt(10)), 0);
 	json_decref(take_notice(w, "migration.allowed"));
 }
-
 
 static void add(json_t *migration, void *arg)
 {
@@ -415,8 +411,7 @@ static void test_walk(void **state)
 	answer_all(w);
 	assert_string_equal(w->code, "ok");
 	assert_string_equal(w->source, "h1");
-	assert_true(bh_hash_equal(&w->hash,
-				  bh_image_hash(host(w, "h2")->sync->installed->image)));
+	assert_true(bh_hash_equal(&w->hash, bh_image_hash(host(w, "h2")->sync->installed->image)));
 	assert_true(has_segment(w, "h2") && has_segment(w, "h1"));
 
 	assert_int_equal(told(w, "h3", "installed", receipt(10)), -ENOENT);

@@ -24,8 +24,8 @@ void manager_link_serve(struct manager_link *link, struct manager_distribute *di
 void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll);
 /* From here on VMs can travel. */
 void manager_link_set_migrate(struct manager_link *link, struct manager_migrate *migrate);
-/* Sends a command to a host; body is owned by the callee and names its type; fn may be NULL. It is a
- * manager_command_fn. */
+/* Sends a command to a host; body is owned by the callee and names its type; fn may be NULL. It is
+ * a manager_command_fn. */
 void manager_link_command(const char *host, json_t *body, uint64_t timeout_ms, bh_bus_reply_fn *fn,
 			  void *arg, void *link);
 /* Sends a query to a host. body is owned by the callee. */

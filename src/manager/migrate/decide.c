@@ -2,6 +2,7 @@
 /* May this VM come to this host? One place, one sentence each. What is known of the VM is what its
  * own host reported; the XML that travels is not believed, only compared. */
 #include "manager/migrate/migrate.h"
+#include "manager/migrate/placement.h"
 
 #include "base/json.h"
 #include "base/time.h"
@@ -249,6 +250,11 @@ int manager_migrate_decide(struct manager_migrate_case *c, struct bh_diag *diag)
 	}
 	if (r == 0 && c->ret_source) {
 		r = check_nics(c, diag);
+	}
+	if (r == 0) {
+		r = c->ret_source ? manager_placement_check(c->part->o.inv, c->vm, c->target, diag)
+				  : manager_placement_check_birth(c->part->o.inv, c->json,
+								  c->target, diag);
 	}
 	return r;
 }

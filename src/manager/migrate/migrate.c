@@ -12,33 +12,24 @@
 #define DECIDE_NS  (15 * BH_NS_PER_S) /* the hook waits for 20 s */
 #define DEPART_MS  5000
 #define COMMAND_MS 5000
-#define READY_NS   (60 * BH_NS_PER_S)  /* for the target to fetch the capsule */
-#define APPEAR_NS  (150 * BH_NS_PER_S) /* for the VM to be in the target's inventory */
-#define GONE_NS	   (3 * BH_NS_PER_S)
-#define FINAL_NS   (5 * BH_NS_PER_S)   /* for the last word after the source has stopped it */
-#define SILENT_NS  (180 * BH_NS_PER_S) /* a host that says nothing for so long has lost its VMs */
 #define TRIM_NS	   (3600 * BH_NS_PER_S)
 
-#define KEEP_REFUSED   2000
-#define KEEP	       10000
-#define REFUSALS_MAX   30 /* written down and told per host and minute */
-#define FEW_EXPECTED   100
-#define MAX_CONNECTION (1u << 20)
+#define KEEP_REFUSED 2000
+#define KEEP	     10000
+#define REFUSALS_MAX 30 /* written down and told per host and minute */
 
 BH_COUNTER(migrate_asked, "migrations that hosts asked for");
 BH_COUNTER(migrate_refused, "migrations refused");
 BH_COUNTER(migrate_refused_untold, "refused migrations that a host asked for too often to tell");
-BH_COUNTER(migrate_allowed, "migrations allowed: the target had read everything back");
 BH_COUNTER(migrate_done, "VMs that arrived");
 BH_COUNTER(migrate_failed, "migrations that were allowed or prepared and did not happen");
-BH_COUNTER(migrate_cut, "migrations whose last word from the source came too late");
 BH_COUNTER(migrate_taken_up, "open migrations taken up after a restart");
 BH_COUNTER(migrate_store_failed, "ends of migrations that the store did not take");
 
 /* ---- telling ---- */
 
-static void notice(struct manager_migration *m, const char *type, const char *severity,
-		   json_t *more)
+void manager_migration_notice(struct manager_migration *m, const char *type, const char *severity,
+			      json_t *more)
 {
 	struct manager_inventory *inv = m->part->o.inv;
 	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "migration", m->id, "vm", m->vm,
@@ -90,13 +81,13 @@ static void tell_hosts(struct manager_migration *m, const char *result)
 		json_pack("{s:s, s:s, s:s}", "type", "arrive-end", "result", result, "why", why));
 }
 
-static void enter(struct manager_migration *m, enum manager_migration_state state)
+void manager_migration_enter(struct manager_migration *m, enum manager_migration_state state)
 {
 	m->state = state;
 	m->state_ns = bh_time_wall_ns();
 }
 
-static struct manager_vm *vm_of(const struct manager_migration *m)
+struct manager_vm *manager_migration_vm(const struct manager_migration *m)
 {
 	struct manager_vm *vm;
 
@@ -112,7 +103,7 @@ static void set_reason(struct manager_migration *m, const char *reason)
 
 /* ---- ending ---- */
 
-static void save_end(struct manager_migration *m)
+void manager_migration_save_end(struct manager_migration *m)
 {
 	struct bh_diag diag = {};
 
@@ -127,9 +118,9 @@ static void save_end(struct manager_migration *m)
 static void close_it(struct manager_migration *m, enum manager_migration_state state)
 {
 	struct manager_migrate *part = m->part;
-	struct manager_vm *vm = vm_of(m);
+	struct manager_vm *vm = manager_migration_vm(m);
 
-	enter(m, state);
+	manager_migration_enter(m, state);
 	m->ended_ns = m->state_ns;
 	if (m->wait) {
 		manager_wait_cancel(part->o.dist, bh_steal(&m->wait));
@@ -177,14 +168,15 @@ static void refuse(struct manager_migration *m, const char *code, const char *re
 	if (worth_telling(m)) {
 		bh_log(BH_LOG_WARN, "migrate", "%s may not come to %s: %s", m->vm_name, m->target,
 		       reason);
-		save_end(m);
-		notice(m, "migration.refused", "warning", json_pack("{s:s}", "reason", reason));
+		manager_migration_save_end(m);
+		manager_migration_notice(m, "migration.refused", "warning",
+					 json_pack("{s:s}", "reason", reason));
 	}
 	answer(m, &a);
 	manager_migration_free(m);
 }
 
-static void fail(struct manager_migration *m, const char *reason)
+void manager_migration_fail(struct manager_migration *m, const char *reason)
 {
 	const char *phase = manager_migration_state_name(m->state);
 
@@ -200,9 +192,9 @@ static void fail(struct manager_migration *m, const char *reason)
 	bh_log(BH_LOG_WARN, "migrate", "%s did not move from %s to %s (%s): %s", m->vm_name,
 	       *m->source ? m->source : "another host", m->target, phase, reason);
 	close_it(m, MANAGER_MIGRATION_FAILED);
-	save_end(m);
-	notice(m, "migration.failed", "warning",
-	       json_pack("{s:s, s:s}", "phase", phase, "reason", reason));
+	manager_migration_save_end(m);
+	manager_migration_notice(m, "migration.failed", "warning",
+				 json_pack("{s:s, s:s}", "phase", phase, "reason", reason));
 	manager_migration_free(m);
 }
 
@@ -217,10 +209,10 @@ static json_t *hash_of(const struct manager_host *host)
 }
 
 /* The VM lives at the target. */
-static void finish(struct manager_migration *m)
+void manager_migration_finish(struct manager_migration *m)
 {
 	struct manager_migrate *part = m->part;
-	struct manager_vm *vm = vm_of(m);
+	struct manager_vm *vm = manager_migration_vm(m);
 	struct bh_diag diag = {};
 
 	bh_counter_add(&migrate_done, 1);
@@ -230,12 +222,13 @@ static void finish(struct manager_migration *m)
 	tell_hosts(m, "done");
 	manager_migration_step(m, "moved", hash_of(vm->host));
 	close_it(m, MANAGER_MIGRATION_DONE);
-	save_end(m);
+	manager_migration_save_end(m);
 	bh_log(BH_LOG_INFO, "migrate", "%s moved from %s to %s", m->vm_name,
 	       *m->source ? m->source : "another host", m->target);
-	notice(m, "vm.migrated", "info",
-	       json_pack("{s:s, s:s, s:o, s:I}", "from", m->source, "to", m->target, "ms",
-			 manager_migration_phases(m), "connections", (json_int_t)m->connections));
+	manager_migration_notice(m, "vm.migrated", "info",
+				 json_pack("{s:s, s:s, s:o, s:I}", "from", m->source, "to",
+					   m->target, "ms", manager_migration_phases(m),
+					   "connections", (json_int_t)m->connections));
 	manager_migration_free(m);
 }
 
@@ -253,15 +246,15 @@ static void allow(struct manager_migration *m)
 	manager_migration_step(m, "applied", step);
 	json_decref(m->asked);
 	m->asked = NULL;
-	enter(m, *m->source ? MANAGER_MIGRATION_READY : MANAGER_MIGRATION_INSTALLED);
+	manager_migration_enter(m,
+				*m->source ? MANAGER_MIGRATION_READY : MANAGER_MIGRATION_INSTALLED);
 	if (manager_migration_save(m, &diag) < 0) {
 		m->state = MANAGER_MIGRATION_APPLYING;
 		refuse(m, "store", diag.text);
 		return;
 	}
 	if (!*m->source) { /* nothing to fetch: this was the last question */
-		bh_counter_add(&migrate_allowed, 1);
-		notice(m, "migration.allowed", "info", NULL);
+		manager_migration_allowed(m);
 	}
 	answer(m, &a);
 }
@@ -289,7 +282,7 @@ static void apply(struct manager_migration *m, struct manager_host *target)
 	uint64_t now = bh_time_mono_ns();
 	struct bh_diag diag = {};
 
-	enter(m, MANAGER_MIGRATION_APPLYING);
+	manager_migration_enter(m, MANAGER_MIGRATION_APPLYING);
 	if (manager_distribute_flush(dist, &diag) < 0) {
 		refuse(m, "store", diag.text);
 		return;
@@ -371,7 +364,7 @@ struct departing {
 static void departs(struct manager_migration *m, const json_t *reply)
 {
 	struct manager_host *target = manager_host_find(m->part->o.inv, m->target);
-	struct manager_vm *vm = vm_of(m);
+	struct manager_vm *vm = manager_migration_vm(m);
 	BH_JSON json_t *people = manager_migration_people(json_object_get(reply, "by"));
 	struct bh_diag diag = {};
 
@@ -437,7 +430,7 @@ static void end_earlier(struct manager_migrate *part, const char *vm, const char
 	struct manager_migration *m = manager_migration_of_vm(part, vm);
 
 	if (m && strcmp(m->target, target) == 0) {
-		fail(m, "the target began anew");
+		manager_migration_fail(m, "the target began anew");
 	}
 }
 
@@ -487,6 +480,7 @@ void manager_migrate_ask(struct manager_migrate *part, struct manager_host *targ
 		return;
 	}
 	c.report = &report;
+	c.json = json_object_get(body, "vm");
 	c.restore = strcmp(bh_json_str_or(body, "why", "live"), "restore") == 0;
 	HASH_FIND_STR(part->o.inv->vms, report.uuid, c.vm);
 	end_earlier(part, report.uuid, target->name);
@@ -508,221 +502,7 @@ void manager_migrate_ask(struct manager_migrate *part, struct manager_host *targ
 	}
 }
 
-/* ---- what the target tells ---- */
-
-static int check_receipt(struct manager_migration *m, const json_t *receipt, struct bh_diag *diag)
-{
-	const json_t *mark = json_object_get(receipt, "mark");
-	const char *hash = bh_json_str_or(receipt, "hash", "");
-	uint64_t count = bh_json_u64_or(receipt, "connections", 0);
-	struct bh_hash parsed;
-
-	if (bh_hash_parse(hash, &parsed) < 0 || count > MAX_CONNECTION) {
-		return bh_diag_set(diag, -EINVAL, "the receipt has no hash");
-	}
-	if (mark && (strcmp(hash, bh_json_str_or(mark, "hash", hash)) != 0 ||
-		     count != bh_json_u64_or(mark, "connections", count))) {
-		return bh_diag_set(diag, -EPERM,
-				   "host %s holds other connections than host %s sent", m->target,
-				   m->source);
-	}
-	if (m->expected >= FEW_EXPECTED && count < m->expected / 2) {
-		return bh_diag_set(diag, -EPERM,
-				   "host %s holds %llu connections of about %llu that host %s has",
-				   m->target, (unsigned long long)count,
-				   (unsigned long long)m->expected, m->source);
-	}
-	m->connections = count;
-	m->bytes = bh_json_u64_or(receipt, "bytes", 0);
-	snprintf(m->hash, sizeof(m->hash), "%s", hash);
-	return 0;
-}
-
-static int told_installed(struct manager_migration *m, const json_t *body, struct bh_diag *diag)
-{
-	const json_t *receipt = json_object_get(body, "receipt");
-	int r;
-
-	if (m->state >= MANAGER_MIGRATION_INSTALLED) {
-		return 0; /* a repeat: it is in the store */
-	}
-	r = check_receipt(m, receipt, diag);
-	if (r == -EPERM) {
-		fail(m, diag->text);
-	}
-	if (r < 0) {
-		return r;
-	}
-	manager_migration_step(m, "installed",
-			       json_pack("{s:s, s:I, s:I}", "hash", m->hash, "connections",
-					 (json_int_t)m->connections, "bytes",
-					 (json_int_t)m->bytes));
-	enter(m, MANAGER_MIGRATION_INSTALLED);
-	r = manager_migration_save(m, diag);
-	if (r < 0) {
-		enter(m, MANAGER_MIGRATION_READY);
-		return r;
-	}
-	bh_counter_add(&migrate_allowed, 1);
-	notice(m, "migration.allowed", "info",
-	       json_pack("{s:I, s:s}", "connections", (json_int_t)m->connections, "hash", m->hash));
-	return 0;
-}
-
-static void look(struct manager_migration *m, uint64_t now_ns);
-
-static int told_last(struct manager_migration *m, const json_t *body, bool cut,
-		     struct bh_diag *diag)
-{
-	const json_t *receipt = json_object_get(body, "receipt");
-	const char *why = bh_json_str_or(body, "why", "");
-
-	if (m->state < MANAGER_MIGRATION_INSTALLED) {
-		return bh_diag_set(diag, -EINVAL, "migration %s was not allowed yet", m->id);
-	}
-	if (m->final && !cut) {
-		return 0;
-	}
-	m->final = true;
-	enter(m, MANAGER_MIGRATION_FINAL);
-	manager_migration_step(m, cut ? "cut" : "final",
-			       json_pack("{s:s, s:I, s:s}", "hash",
-					 bh_json_str_or(receipt, "hash", ""), "connections",
-					 (json_int_t)bh_json_u64_or(receipt, "connections", 0),
-					 "why", why));
-	save_end(m);
-	if (cut) {
-		bh_counter_add(&migrate_cut, 1);
-		notice(m, "migration.cut", "warning", json_pack("{s:s}", "reason", why));
-	}
-	look(m, bh_time_wall_ns());
-	return 0;
-}
-
-static int told_failed(struct manager_migration *m, const struct manager_host *host,
-		       const json_t *body)
-{
-	const char *why = bh_json_str_or(body, "why", "");
-	const struct manager_vm *vm = vm_of(m);
-	BH_FREE char *text = bh_asprintf("host %s: %.300s", host->name, *why ? why : "no reason");
-
-	/* The source alone can't make a VM leave the host that runs it. */
-	if (strcmp(host->name, m->target) == 0 || !vm || !vm->arrival.there ||
-	    m->state < MANAGER_MIGRATION_INSTALLED) {
-		fail(m, text);
-	}
-	return 0;
-}
-
-int manager_migrate_told(struct manager_migrate *part, struct manager_host *host,
-			 const json_t *body, struct bh_diag *diag)
-{
-	const char *id = bh_json_str_or(body, "migration", "");
-	const char *phase = bh_json_str_or(body, "phase", "");
-	struct manager_migration *m;
-	bool target;
-
-	HASH_FIND_STR(part->open, id, m);
-	target = m && strcmp(m->target, host->name) == 0;
-	if (!m || (!target && strcmp(m->source, host->name) != 0)) {
-		return bh_diag_set(diag, -ENOENT, "no migration %.40s of this host is open", id);
-	}
-	if (strcmp(phase, "failed") == 0) {
-		return told_failed(m, host, body);
-	}
-	if (target && strcmp(phase, "installed") == 0) {
-		return told_installed(m, body, diag);
-	}
-	if (target && (strcmp(phase, "final") == 0 || strcmp(phase, "cut") == 0)) {
-		return told_last(m, body, strcmp(phase, "cut") == 0, diag);
-	}
-	return bh_diag_set(diag, -EINVAL, "unknown phase '%.40s'", phase);
-}
-
-/* ---- what inventories tell ---- */
-
-static bool silent(const struct manager_host *host, uint64_t now_ns)
-{
-	return !host || host->last_seen_ns + SILENT_NS < now_ns;
-}
-
-/* One that came as if it started: it has no second place. */
-static void look_birth(struct manager_migration *m, struct manager_vm *vm, uint64_t now_ns)
-{
-	bool here = vm && vm->host && strcmp(vm->host->name, m->target) == 0;
-
-	if (here && strcmp(vm->report.state, "running") == 0) {
-		finish(m);
-	} else if (here && manager_report_running(&vm->report)) {
-		return; /* starting, or its memory is on the way */
-	} else if (m->state_ns + GONE_NS < now_ns) {
-		fail(m, "the VM does not run at the target");
-	}
-}
-
-/* The target has it and the source has not: it has moved, as soon as the last word was said. */
-static void look_arrived(struct manager_migration *m, uint64_t now_ns)
-{
-	if (!m->left_ns) {
-		m->left_ns = now_ns;
-	}
-	if (m->restore || m->final || m->left_ns + FINAL_NS < now_ns) {
-		finish(m);
-	}
-}
-
-static void look(struct manager_migration *m, uint64_t now_ns)
-{
-	struct manager_vm *vm = vm_of(m);
-	const struct manager_arrival *a = vm ? &vm->arrival : NULL;
-	bool source_runs, arrived;
-
-	if (m->state < MANAGER_MIGRATION_READY) {
-		return;
-	}
-	if (!*m->source) {
-		look_birth(m, vm, now_ns);
-		return;
-	}
-	if (!vm || !vm->incoming) {
-		fail(m, "the VM or the target is not known any more");
-		return;
-	}
-	source_runs = vm->host && manager_report_running(&vm->report);
-	arrived = a->there && !source_runs;
-	if (a->there && strcmp(a->report.state, "running") == 0) {
-		if (!m->ran) {
-			manager_migration_step(m, "runs", NULL);
-		}
-		m->ran = true;
-		/* A source that is lost can't say that it stopped it. */
-		arrived = arrived || silent(vm->host, now_ns);
-	}
-	if (arrived) {
-		look_arrived(m, now_ns);
-	} else if (a->gone_ns && a->gone_ns + GONE_NS < now_ns) {
-		fail(m, source_runs ? "the VM is gone at the target" : "no host runs the VM");
-	} else if (!a->was_there && m->state == MANAGER_MIGRATION_READY &&
-		   m->state_ns + READY_NS < now_ns) {
-		fail(m, "the target did not say that it holds the VM's connections");
-	} else if (!a->was_there && m->state_ns + APPEAR_NS < now_ns) {
-		fail(m, "the VM did not appear at the target");
-	} else if (silent(vm->incoming, now_ns)) {
-		fail(m, "the target has been silent for 180 s");
-	}
-}
-
-void manager_migrate_look(struct manager_migrate *part, struct manager_host *host)
-{
-	struct manager_migration *m, *tmp;
-	uint64_t now = bh_time_wall_ns();
-
-	HASH_ITER (hh, part->open, m, tmp) {
-		if (strcmp(m->source, host->name) == 0 || strcmp(m->target, host->name) == 0) {
-			look(m, now);
-		}
-	}
-}
+/* ---- time ---- */
 
 static void look_decision(struct manager_migration *m, uint64_t mono_ns)
 {
@@ -763,7 +543,7 @@ void manager_migrate_tick(struct manager_migrate *part, uint64_t now_ns, uint64_
 		if (m->state < MANAGER_MIGRATION_READY) {
 			look_decision(m, mono_ns);
 		} else {
-			look(m, now_ns);
+			manager_migration_look(m, now_ns);
 		}
 	}
 	trim(part, now_ns);
@@ -805,10 +585,10 @@ void manager_migrate_forget(struct manager_migrate *part, const struct manager_h
 
 	HASH_ITER (hh, part->open, m, tmp) {
 		if (strcmp(m->target, host->name) == 0) {
-			fail(m, "the target was removed");
+			manager_migration_fail(m, "the target was removed");
 		} else if (strcmp(m->source, host->name) == 0 &&
 			   m->state < MANAGER_MIGRATION_READY) {
-			fail(m, "the source was removed");
+			manager_migration_fail(m, "the source was removed");
 		}
 	}
 }
@@ -822,13 +602,15 @@ static void take_up(struct manager_migrate *part)
 
 	HASH_ITER (hh, part->open, m, tmp) {
 		struct manager_host *target = manager_host_find(part->o.inv, m->target);
-		struct manager_vm *vm = vm_of(m);
+		struct manager_vm *vm = manager_migration_vm(m);
 
 		bh_counter_add(&migrate_taken_up, 1);
 		if (!target || !vm || m->state < MANAGER_MIGRATION_READY) {
-			fail(m, "the manager started anew and knows the VM or the target no more");
+			manager_migration_fail(
+				m,
+				"the manager started anew and knows the VM or the target no more");
 		} else if (*m->source && vm->host == target) {
-			finish(m);
+			manager_migration_finish(m);
 		} else if (*m->source) {
 			manager_vm_expect(part->o.inv, vm, target);
 		}

@@ -81,8 +81,8 @@ struct manager_migration {
 	UT_hash_handle hh;
 };
 
-/* Sends a command to a host; body is owned by the callee, fn may be NULL. Never calls back before it
- * returned. */
+/* Sends a command to a host; body is owned by the callee, fn may be NULL. Never calls back before
+ * it returned. */
 typedef void manager_command_fn(const char *host, json_t *body, uint64_t timeout_ms,
 				bh_bus_reply_fn *fn, void *arg, void *command_arg);
 
@@ -144,6 +144,7 @@ typedef void manager_migration_fn(json_t *migration, void *arg);
 struct manager_migrate_case {
 	struct manager_migrate *part;
 	const struct manager_report *report; /* the VM as it is to run at the target */
+	const json_t *json;		     /* the same */
 	struct manager_vm *vm;		     /* NULL: not known */
 	struct manager_host *target;
 	bool restore;
@@ -153,6 +154,19 @@ struct manager_migrate_case {
 [[nodiscard]] int manager_migrate_decide(struct manager_migrate_case *c, struct bh_diag *diag);
 struct manager_migration *manager_migration_of_vm(const struct manager_migrate *part,
 						  const char *vm);
+struct manager_vm *manager_migration_vm(const struct manager_migration *m); /* NULL: gone */
+void manager_migration_enter(struct manager_migration *m, enum manager_migration_state state);
+/* Becomes an event; more is owned by the callee, may be NULL. */
+void manager_migration_notice(struct manager_migration *m, const char *type, const char *severity,
+			      json_t *more);
+void manager_migration_allowed(struct manager_migration *m); /* event and counter */
+/* Both end it: m is gone then. */
+void manager_migration_fail(struct manager_migration *m, const char *reason);
+void manager_migration_finish(struct manager_migration *m);
+/* What inventories and time say about it; may end it. */
+void manager_migration_look(struct manager_migration *m, uint64_t now_ns);
+/* Saves; that the store failed is logged and counted. */
+void manager_migration_save_end(struct manager_migration *m);
 struct manager_migration *manager_migration_new(struct manager_migrate *part);
 void manager_migration_free(struct manager_migration *m);
 /* What happened, from now on the last step. more is owned by the callee; may be NULL. */
