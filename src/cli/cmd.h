@@ -11,6 +11,7 @@
 extern const struct cli_command cli_host_commands[];
 extern const struct cli_command cli_host_token_commands[];
 extern const struct cli_command cli_vm_commands[];
+extern const struct cli_command cli_migration_commands[];
 extern const struct cli_command cli_label_commands[];
 extern const struct cli_command cli_tenant_commands[];
 extern const struct cli_command cli_network_commands[];
@@ -22,12 +23,15 @@ extern const struct cli_command cli_debug_commands[];
 extern const struct cli_option cli_flow_options[];
 extern const struct cli_option cli_status_options[];
 extern const struct cli_option cli_enroll_options[];
+extern const struct cli_option cli_host_maintenance_options[];
 
 cli_run_fn cli_cmd_flow;
 cli_run_fn cli_cmd_status;
 cli_run_fn cli_cmd_version;
 cli_run_fn cli_cmd_complete;
 cli_run_fn cli_cmd_enroll;
+cli_run_fn cli_cmd_host_label;
+cli_run_fn cli_cmd_host_maintenance;
 cli_run_fn cli_cmd_policy_check;
 cli_run_fn cli_cmd_policy_format;
 cli_run_fn cli_cmd_vm_tree;
@@ -47,6 +51,9 @@ struct cli_ref {
 			      unsigned int *ret_seconds);
 /* Shows an `Applied` of the API: what changed and which hosts have it. */
 [[nodiscard]] int cli_show_applied(struct cli *cli, const json_t *applied, bool waited);
+
+/* Puts "KEY=VALUE" into labels; CLI_EXIT_USAGE (reported) when it is none. */
+[[nodiscard]] int cli_label_take(const struct cli *cli, const char *text, json_t *labels);
 
 /* Columns of hosts, NICs. */
 #define CLI_OK	"✓"

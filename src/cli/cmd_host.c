@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "cli/hosts.h"
 #include "cli/text.h"
+#include "model/id.h"
 
 #include <string.h>
 
@@ -169,6 +170,25 @@ const struct cli_command cli_host_commands[] = {
 	 .args_min = 1,
 	 .args_max = 1,
 	 .run = host_show},
+	{.name = "label",
+	 .args = "HOST [KEY=VALUE|KEY-]...",
+	 .summary = "labels of a host, which placements of policies speak of",
+	 .details = "Without changes: shows them. KEY=VALUE sets a label, KEY- takes it away. VMs\n"
+		    "that run where they may not any more run on; an event says so.",
+	 .words = CLI_WORDS_HOST,
+	 .args_min = 1,
+	 .args_max = 1 + BH_LABELS_MAX,
+	 .run = cli_cmd_host_label},
+	{.name = "maintenance",
+	 .args = "HOST on|off",
+	 .summary = "let a host take no further VMs",
+	 .details = "A host in maintenance refuses VMs that are new to it, by start and by\n"
+		    "migration. What it runs, runs on and may leave.",
+	 .words = CLI_WORDS_HOST,
+	 .args_min = 2,
+	 .args_max = 2,
+	 .options = cli_host_maintenance_options,
+	 .run = cli_cmd_host_maintenance},
 	{.name = "enroll",
 	 .summary = "make this machine a host of a manager",
 	 .details = "Makes a key (it never leaves this machine), checks the manager by the\n"

@@ -86,29 +86,34 @@ static int send_patch(struct cli *cli, const struct cli_call *call, json_t *labe
 	return r;
 }
 
+int cli_label_take(const struct cli *cli, const char *text, json_t *labels)
+{
+	BH_FREE char *key = bh_strdup(text);
+	char *value = strchr(key, '=');
+
+	if (!value) {
+		return cli_fail(cli, CLI_EXIT_USAGE, "a label is KEY=VALUE, not \"%s\"", text);
+	}
+	*value++ = '\0';
+	if (!bh_label_key_valid(key) || !bh_label_value_valid(value)) {
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"\"%s\" is no label: letters, digits and -_./ inside, at most 63 "
+				"characters on each side",
+				text);
+	}
+	json_object_set_new(labels, key, json_string(value));
+	return CLI_EXIT_OK;
+}
+
 static int label_set(struct cli *cli, const struct cli_call *call)
 {
 	BH_JSON json_t *labels = json_object();
+	int r = CLI_EXIT_OK;
 
-	for (unsigned int i = 1; i < call->arg_count; i++) {
-		BH_FREE char *key = bh_strdup(call->args[i]);
-		char *value = strchr(key, '=');
-
-		if (!value) {
-			return cli_fail(cli, CLI_EXIT_USAGE, "a label is KEY=VALUE, not \"%s\"",
-					call->args[i]);
-		}
-		*value++ = '\0';
-		if (!bh_label_key_valid(key) || !bh_label_value_valid(value)) {
-			return cli_fail(
-				cli, CLI_EXIT_USAGE,
-				"\"%s\" is no label: letters, digits and -_./ inside, at most 63 "
-				"characters on each side",
-				call->args[i]);
-		}
-		json_object_set_new(labels, key, json_string(value));
+	for (unsigned int i = 1; !r && i < call->arg_count; i++) {
+		r = cli_label_take(cli, call->args[i], labels);
 	}
-	return send_patch(cli, call, labels);
+	return r ? r : send_patch(cli, call, labels);
 }
 
 static int label_remove(struct cli *cli, const struct cli_call *call)

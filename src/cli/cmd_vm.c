@@ -60,6 +60,14 @@ static void cell_birth(const struct cli_output *out, const json_t *vm, struct cl
 	cell->colour = !strcmp(birth, "open") ? CLI_COLOUR_WARN : CLI_COLOUR_NONE;
 }
 
+static void cell_misplaced(const struct cli_output *out, const json_t *vm, struct cli_cell *cell)
+{
+	const char *why = bh_json_str_or(vm, "misplaced", "");
+
+	cli_cell_printf(cell, "%s", *why ? why : "no");
+	cell->colour = *why ? CLI_COLOUR_BAD : CLI_COLOUR_NONE;
+}
+
 static int vm_list(struct cli *cli, const struct cli_call *call)
 {
 	static const struct cli_column columns[] = {
@@ -139,6 +147,29 @@ static void show_conflicts(const struct cli_output *out, const json_t *list)
 	}
 }
 
+static void cell_until(const struct cli_output *out, const json_t *place, struct cli_cell *cell)
+{
+	const char *until = bh_json_str_or(place, "until", "");
+
+	cli_cell_printf(cell, "%s", *until ? until : "now");
+	cell->colour = *until ? CLI_COLOUR_DIM : CLI_COLOUR_NONE;
+}
+
+/* Newest first. */
+static void show_history(const struct cli_output *out, const json_t *list)
+{
+	static const struct cli_column columns[] = {
+		{.title = "HOST", .key = "host"},	    {.title = "SINCE", .key = "since"},
+		{.title = "UNTIL", .fn = cell_until},	    {.title = "CAME BY", .key = "how"},
+		{.title = "MIGRATION", .key = "migration"},
+	};
+
+	if (json_array_size(list)) {
+		fputs("\nWhere it ran:\n", out->file);
+		cli_show_list(out, columns, BH_ARRAY_SIZE(columns), list, list, "");
+	}
+}
+
 static void show_vm(const struct cli_output *out, const json_t *vm)
 {
 	static const struct cli_column columns[] = {
@@ -146,9 +177,11 @@ static void show_vm(const struct cli_output *out, const json_t *vm)
 		{.title = "uuid", .key = "uuid"},
 		{.title = "tenant", .key = "tenant"},
 		{.title = "host", .key = "host"},
+		{.title = "moving to", .key = "moving_to"},
 		{.title = "state", .fn = cell_state},
 		{.title = "type", .key = "type"},
 		{.title = "birth", .fn = cell_birth},
+		{.title = "misplaced", .fn = cell_misplaced},
 		{.title = "identity", .key = "identity"},
 		{.title = "labels", .fn = cell_labels},
 		{.title = "labels set here", .fn = cell_labels_api},
@@ -161,6 +194,7 @@ static void show_vm(const struct cli_output *out, const json_t *vm)
 		fputc('\n', out->file);
 		show_nics(out, json_object_get(vm, "nics"));
 		show_conflicts(out, json_object_get(vm, "address_conflicts"));
+		show_history(out, json_object_get(vm, "history"));
 	}
 }
 

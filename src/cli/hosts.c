@@ -20,6 +20,44 @@ static void cell_state(const struct cli_output *out, const json_t *host, struct 
 	cli_cell_printf(cell, "%s %s", good ? CLI_OK : CLI_BAD, state);
 }
 
+static void cell_labels(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	BH_FREE char *text = cli_labels_text(json_object_get(host, "labels"));
+
+	cli_cell_printf(cell, "%s", text);
+}
+
+/* What is wrong, or that it takes no VMs. */
+static void cell_problem(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
+{
+	const json_t *maintenance = json_object_get(host, "maintenance");
+	const char *problem = bh_json_str_or(host, "problem", "");
+	const char *reason = bh_json_str_or(maintenance, "reason", "");
+
+	if (json_is_true(json_object_get(maintenance, "on"))) {
+		cli_cell_printf(cell, "in maintenance%s%s%s%s", *reason ? ": " : "", reason,
+				*problem ? "; " : "", problem);
+		cell->colour = CLI_COLOUR_WARN;
+	} else {
+		cli_cell_printf(cell, "%s", *problem ? problem : "-");
+	}
+}
+
+static void cell_maintenance(const struct cli_output *out, const json_t *host,
+			     struct cli_cell *cell)
+{
+	const json_t *maintenance = json_object_get(host, "maintenance");
+	const char *reason = bh_json_str_or(maintenance, "reason", "");
+
+	if (!json_is_true(json_object_get(maintenance, "on"))) {
+		cli_cell_printf(cell, "off");
+		return;
+	}
+	cli_cell_printf(cell, "on since %s, by %s%s%s", bh_json_str_or(maintenance, "since", "?"),
+			bh_json_str_or(maintenance, "by", "?"), *reason ? ": " : "", reason);
+	cell->colour = CLI_COLOUR_WARN;
+}
+
 static void cell_seen(const struct cli_output *out, const json_t *host, struct cli_cell *cell)
 {
 	cli_cell_age(out, json_object_get(host, "last_seen"), cell);
@@ -154,7 +192,8 @@ void cli_show_hosts(const struct cli_output *out, const json_t *hosts, const jso
 		{.title = "UNPROTECTED", .fn = cell_unprotected, .flags = CLI_COL_RIGHT},
 		{.title = "REVISION", .key = "revision", .flags = CLI_COL_RIGHT},
 		{.title = "SEEN", .fn = cell_seen, .flags = CLI_COL_RIGHT},
-		{.title = "PROBLEM", .key = "problem", .flags = CLI_COL_CUT},
+		{.title = "LABELS", .fn = cell_labels, .flags = CLI_COL_CUT},
+		{.title = "PROBLEM", .fn = cell_problem, .flags = CLI_COL_CUT},
 		{.title = "VERSION", .key = "version", .flags = CLI_COL_WIDE},
 		{.title = "FULLEST", .fn = cell_fullest, .flags = CLI_COL_WIDE},
 	};
@@ -169,6 +208,8 @@ void cli_show_host(const struct cli_output *out, const json_t *host)
 		{.title = "name", .key = "name"},
 		{.title = "state", .fn = cell_state},
 		{.title = "problem", .key = "problem"},
+		{.title = "labels", .fn = cell_labels},
+		{.title = "maintenance", .fn = cell_maintenance},
 		{.title = "last seen", .fn = cell_seen},
 		{.title = "intended", .key = "intended"},
 		{.title = "installed", .key = "installed"},

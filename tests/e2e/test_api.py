@@ -405,6 +405,67 @@ def test_status_and_hosts(m):
     assert m.get("hosts/nobody/query?what=nics").status == 404
 
 
+def test_labels_of_hosts(m):
+    assert m.get("hosts/sim0").json["labels"] == {}
+    assert m.request("PATCH", "hosts/sim0/labels", {"labels": {"zone": "pci", "rack": "r1"}}).json == {
+        "name": "sim0", "labels": {"zone": "pci", "rack": "r1"}}
+    assert m.request("PATCH", "hosts/sim0/labels", {"labels": {"rack": None}}).json["labels"] == {"zone": "pci"}
+    assert m.get("hosts/sim0/labels").json["labels"] == m.get("hosts/sim0").json["labels"] == {"zone": "pci"}
+    for bad in ({"bad key": "1"}, {"k": "bad value"}, {"k": 1}, {"bulkhead/x": "1"}, {f"k{i}": "1" for i in range(40)}):
+        assert m.request("PATCH", "hosts/sim0/labels", {"labels": bad}).status == 400
+    assert m.request("PUT", "hosts/sim0/labels", {"labels": {"a": None}}).status == 400
+    assert m.request("PUT", "hosts/nobody/labels", {"labels": {}}).status == 404
+    for i in range(2):  # 32 at most, also in two steps
+        status = m.request("PATCH", "hosts/sim1/labels", {"labels": {f"k{i}-{k}": "" for k in range(20)}}).status
+        assert status == (400 if i else 200)
+    assert m.request("PUT", "hosts/sim1/labels", {"labels": {}}).json["labels"] == {}
+    assert m.request("PUT", "hosts/sim0/labels", {"labels": {}}).json["labels"] == {}
+
+
+def test_maintenance(m):
+    assert m.get("hosts/sim0/maintenance").json == {"on": False}
+    on = m.request("PUT", "hosts/sim0/maintenance", {"on": True, "reason": "new disks"}).json
+    assert on["on"] and on["reason"] == "new disks" and on["by"].startswith("unix:")
+    again = m.request("PUT", "hosts/sim0/maintenance", {"on": True}).json
+    assert again["since"] == on["since"] and again["reason"] == ""
+    assert m.get("hosts/sim0").json["maintenance"] == m.get("hosts/sim0/maintenance").json == again
+    for bad in ({}, {"on": 1}, {"on": True, "reason": 1}, {"on": True, "reason": "x" * 257},
+                {"on": True, "reason": "a\u0007"}, {"on": True, "why": ""}):
+        assert m.request("PUT", "hosts/sim0/maintenance", bad).status == 400
+    event = m.wait(lambda: [e for e in m.get("events?type=audit.host.maintenance&limit=99").json["items"]
+                            if e.get("detail") == "on: new disks"])[0]
+    assert event["who"].startswith("unix:") and event["result"] == "done"
+    assert m.request("PUT", "hosts/sim0/maintenance", {"on": False}).json == {"on": False}
+
+
+def test_vms_that_run_where_they_may_not(own):
+    """Told once per change, shown, and kept over a restart like the labels that it follows from."""
+    m = own.start()
+    m.simulate(0, 1, 2, 1)
+    policy = {"documents": "kind: Policy\nmetadata: {name: pci, tenant: t0}\nspec:\n  selector: {}\n"
+                           "  placement: {hosts: {matchLabels: {zone: pci}}}\n"}
+    why = "placement of policy t0/pci needs a host with zone=pci; sim0 has "
+
+    def told():
+        return [e["message"] for e in m.get("events?type=vm.misplaced&limit=1000").json["items"]
+                if e["vm"] == VM0]
+    before = m.get("hosts/sim0").json["intended"]
+    assert m.post("policies:apply?wait=20", policy).json["changed"]
+    assert m.get("vms/vm0").json["tenant"] == "t0" and m.get("vms/vm0").json["misplaced"] == why + "no zone"
+    assert m.get("hosts/sim0").json["intended"] == before  # nothing for a kernel
+    m.wait(lambda: told() == [why + "no zone"])
+    m.request("PATCH", "hosts/sim0/labels", {"labels": {"zone": "dmz"}})
+    m.wait(lambda: sorted(told()) == [why + "no zone", why + "zone=dmz"])
+    m.request("PATCH", "hosts/sim0/labels", {"labels": {"zone": "pci"}})
+    assert m.get("vms/vm0").json["misplaced"] is None
+    m.request("PUT", "hosts/sim0/maintenance", {"on": True, "reason": "r"})
+    m.stop()
+    m.start()
+    host = m.get("hosts/sim0").json
+    assert host["labels"] == {"zone": "pci"} and host["maintenance"]["reason"] == "r"
+    assert len(told()) == 2
+
+
 def test_vms(m):
     assert len(m.get("vms").json["items"]) == 8
     assert {v["tenant"] for v in m.get("vms?tenant=t1").json["items"]} == {"t1"}

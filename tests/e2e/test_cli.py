@@ -43,9 +43,10 @@ HOST = {"name": "h1", "online": True, "in_sync": True, "state": "in-sync", "prob
         "abi": 1, "boot": "b", "enrolled_at": TIME, "last_seen": TIME, "intended": HEX, "installed": HEX,
         "revision": 7, "installed_at": TIME, "install_us": 1500, "sync_us": 4200,
         "capacity": {"rows": 1000, "nics": 100}, "used": {"rows": 10, "nics": 2}, "vms": 1, "nics": 2,
-        "nics_unprotected": 1}
+        "nics_unprotected": 1, "labels": {"zone": "pci"}, "maintenance": {"on": False}}
 LATE = {**HOST, "name": "h2", "online": False, "in_sync": False, "state": "offline", "installed": "cd" * 32,
-        "problem": "not heard of for 30 s", "vms": 0}
+        "problem": "not heard of for 30 s", "vms": 0,
+        "maintenance": {"on": True, "reason": "new disks", "since": TIME, "by": "unix:0"}}
 STATUS = {"version": "0.1.0", "time": TIME, "started_at": TIME, "revision": 7, "in_sync": False,
           "hosts": {"total": 2, "online": 1, "in_sync": 1}, "host_list": [HOST, LATE],
           "counts": {"tenants": 2, "vms": 1, "nics": 2, "nics_unprotected": 1, "networks": 1, "identities": 1,
@@ -86,6 +87,9 @@ ROUTES = {
     "GET /v1/hosts/h1": {**HOST, "vm_list": [VM]},
     "GET /v1/hosts/h1/query?what=nics&vm=web": {"ok": True, "nics": [{"mac": NIC["mac"], "index": 3}]},
     "DELETE /v1/hosts/h2": None,
+    "GET /v1/hosts/h1/labels": {"name": "h1", "labels": {"zone": "pci"}},
+    "PATCH /v1/hosts/h1/labels": {"name": "h1", "labels": {"zone": "pci", "rack": "r1", "empty": ""}},
+    "PUT /v1/hosts/h1/maintenance": {"on": True, "reason": "new disks", "since": TIME, "by": "unix:0"},
     "POST /v1/enroll-tokens": {"id": 1, "token": f"bh1.{HEX}.{HEX}", "name": "h3", "expires_at": TIME,
                                "ca_fingerprint": HEX},
     "GET /v1/enroll-tokens": {"items": [{"id": 1, "name": "h3", "created_at": TIME, "expires_at": TIME,
@@ -349,6 +353,27 @@ def test_hosts(fake, cli):
     cli("host", "remove", "h2")
     assert "DELETE /v1/hosts/h2" in fake.paths()
     assert "there is no" in cli("host", "show", "h9", code=6).stderr
+
+
+def test_host_labels(fake, cli):
+    assert "zone=pci" in cli("host", "list").stdout and "zone=pci" in cli("host", "show", "h1").stdout
+    text = cli("host", "label", "h1").stdout
+    assert "zone" in text and "pci" in text
+    cli("host", "label", "h1", "rack=r1", "empty=", "old-")
+    asked = json.loads(fake.body("PATCH /v1/hosts/h1/labels"))
+    assert asked == {"labels": {"rack": "r1", "empty": "", "old": None}}
+    for wrong in ("rack", "-", "a b-", "a=b c", "rack=-"):
+        cli("host", "label", "h1", "--", wrong, code=2)
+
+
+def test_maintenance(fake, cli):
+    assert "in maintenance: new disks; not heard of" in cli("host", "list").stdout
+    assert "off" in cli("host", "show", "h1").stdout
+    assert "no VM that is new" in cli("host", "maintenance", "h1", "on", "--reason", "new disks").stdout
+    assert json.loads(fake.body("PUT /v1/hosts/h1/maintenance")) == {"on": True, "reason": "new disks"}
+    cli("host", "maintenance", "h1", "off", "--reason", "x", code=2)
+    cli("host", "maintenance", "h1", "perhaps", code=2)
+    assert "takes VMs again" in cli("host", "maintenance", "h1", "off").stdout
 
 
 def test_tokens(fake, cli):
