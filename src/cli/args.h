@@ -18,12 +18,13 @@ struct cli;
 struct cli_call;
 
 /* What completes a word: one of these names, or the words themselves as "a|b|c". */
-#define CLI_WORDS_FILE	 "@file"
-#define CLI_WORDS_DIR	 "@dir"
-#define CLI_WORDS_HOST	 "@host"
-#define CLI_WORDS_VM	 "@vm"
-#define CLI_WORDS_TENANT "@tenant"
-#define CLI_WORDS_POLICY "@policy"
+#define CLI_WORDS_FILE	    "@file"
+#define CLI_WORDS_DIR	    "@dir"
+#define CLI_WORDS_HOST	    "@host"
+#define CLI_WORDS_VM	    "@vm"
+#define CLI_WORDS_TENANT    "@tenant"
+#define CLI_WORDS_POLICY    "@policy"
+#define CLI_WORDS_MIGRATION "@migration"
 
 struct cli_option {
 	const char *name; /* long form without dashes; NULL ends a table */

@@ -22,11 +22,13 @@ static const struct source {
 	const char *kind;
 	const char *path;
 	const char *before; /* a member that stands before the name, with a slash; may be NULL */
+	const char *name;   /* the member; NULL: "name" */
 } sources[] = {
-	{CLI_WORDS_HOST, "/v1/hosts", NULL},
-	{CLI_WORDS_VM, "/v1/vms", NULL},
-	{CLI_WORDS_TENANT, "/v1/tenants", NULL},
-	{CLI_WORDS_POLICY, "/v1/policies", "tenant"},
+	{CLI_WORDS_HOST, "/v1/hosts"},
+	{CLI_WORDS_VM, "/v1/vms"},
+	{CLI_WORDS_TENANT, "/v1/tenants"},
+	{CLI_WORDS_POLICY, "/v1/policies", .before = "tenant"},
+	{CLI_WORDS_MIGRATION, "/v1/migrations", .name = "id"},
 };
 
 static const struct source *source_of(const char *kind)
@@ -66,7 +68,8 @@ static void print_names(struct cli *cli, const struct source *source, const char
 			BH_FREE char *name = bh_asprintf(
 				"%s%s%s",
 				source->before ? bh_json_str_or(item, source->before, "") : "",
-				source->before ? "/" : "", bh_json_str_or(item, "name", ""));
+				source->before ? "/" : "",
+				bh_json_str_or(item, source->name ? source->name : "name", ""));
 
 			/* A name with a space or worse is nothing that a shell word list can hold.
 			 */
