@@ -120,10 +120,11 @@ static __always_inline __u32 bh_import_insert(const struct bh_import *i, struct 
 	return BH_IMPORT_ADDED;
 }
 
-/* Is it another connection of the same name than the one that is there? */
+/* Is it another connection of the same name than the one that is there? Times alone don't say so:
+ * what was long on its way looks younger than it is. */
 static __always_inline bool bh_import_is_later(const struct bh_import *i, const struct bh_ct *ct)
 {
-	return i->created_ns > ct->last_ns;
+	return ct->state >= BH_CT_FIN && i->state < BH_CT_FIN && i->created_ns > ct->last_ns;
 }
 
 /* The source knows who opened it, unless ours came after it. Returns whether that changes. */

@@ -184,6 +184,7 @@ struct hostd_dp {
 	struct dp_nic *nics;	  /* by key */
 	struct dp_nic **by_index; /* map_size[DP_MAP_NICS] entries */
 	uint32_t nic_next, nic_count;
+	uint8_t *stale; /* by index: free, but connections may still name it */
 	struct dp_lists *lists; /* by set */
 	uint32_t scope_next;
 	struct dp_port *ports; /* by ifindex */
@@ -269,6 +270,8 @@ void dp_nic_slot(const struct dp_nic *nic, struct bh_nic_slot *ret_slot);
 /* bh_macs: adds what is missing; removes the stale entry too when `stale`. */
 [[nodiscard]] int dp_nic_macs(struct hostd_dp *dp, struct dp_nic *nic, bool stale,
 			      struct bh_diag *diag);
+/* Whatever a process before us left under free indexes. */
+void dp_nics_distrust(struct hostd_dp *dp);
 void dp_nics_done(struct hostd_dp *dp);
 
 /* ---- codec.c ---- */

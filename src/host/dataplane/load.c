@@ -260,7 +260,11 @@ static int open_parts(struct hostd_dp *dp, const struct hostd_dp_options *option
 		return r;
 	}
 	dp->by_index = bh_alloc_array(dp->map_size[DP_MAP_NICS], sizeof(struct dp_nic *));
+	dp->stale = bh_alloc_array(dp->map_size[DP_MAP_NICS], 1);
 	r = dp_scan_adopt(dp, &info->recovered, diag);
+	if (info->adopted) {
+		dp_nics_distrust(dp);
+	}
 	dp_held_scan(dp);
 	r = r ? r : dp_ports_adopt(dp, info, diag);
 	r = r ? r : dp_upgrade_end(dp, diag);

@@ -67,6 +67,25 @@ static void forget(struct hostd_dp *dp, struct dp_nic *nic)
 	free(nic);
 }
 
+void dp_nics_distrust(struct hostd_dp *dp)
+{
+	for (uint32_t i = 0; i < dp->map_size[DP_MAP_NICS]; i++) {
+		dp->stale[i] = !dp->by_index[i];
+	}
+}
+
+/* Connections of the index's last owner must not be judged by the next one's policy. One walk does
+ * it for all indexes. */
+static int make_fresh(struct hostd_dp *dp, uint32_t index, struct bh_diag *diag)
+{
+	int r = dp->stale[index] ? dp_undo(dp, dp->stale, diag) : 0;
+
+	if (!r && dp->stale[index]) {
+		memset(dp->stale, 0, dp->map_size[DP_MAP_NICS]);
+	}
+	return r;
+}
+
 struct dp_nic *dp_nic_need(struct hostd_dp *dp, const uint8_t vm[16], const uint8_t mac[6],
 			   struct bh_diag *diag)
 {
@@ -84,6 +103,9 @@ struct dp_nic *dp_nic_need(struct hostd_dp *dp, const uint8_t vm[16], const uint
 	}
 	if (!index) {
 		bh_diag_set(diag, -ENOSPC, "all %u NIC indexes are taken", size - 1);
+		return NULL;
+	}
+	if (make_fresh(dp, index, diag)) {
 		return NULL;
 	}
 	dp->nic_next = index + 1;
@@ -166,6 +188,7 @@ int dp_nic_release(struct hostd_dp *dp, struct dp_nic *nic, struct bh_diag *diag
 	if (r) {
 		return bh_diag_set(diag, r, "cannot clear NIC %u: %s", nic->index, strerror(-r));
 	}
+	dp->stale[nic->index] = 1;
 	forget(dp, nic);
 	return 0;
 }
@@ -220,7 +243,9 @@ void dp_nics_done(struct hostd_dp *dp)
 		free(nic);
 	}
 	free(dp->by_index);
+	free(dp->stale);
 	dp->by_index = NULL;
+	dp->stale = NULL;
 }
 
 bool hostd_dp_nic_of_index(const struct hostd_dp *dp, uint32_t index,
