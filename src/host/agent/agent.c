@@ -143,6 +143,7 @@ static void on_vms(struct hostd_vm_list *list, int source, void *arg)
 static void on_event(const uint8_t uuid[16], enum hostd_vm_event event, enum hostd_vm_detail detail,
 		     void *arg)
 {
+	hostd_generations_event(arg, uuid, event, detail);
 	hostd_moves_event(arg, uuid, event, detail);
 }
 
