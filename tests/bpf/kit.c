@@ -239,6 +239,23 @@ void kit_ctl(struct kit *kit, void (*change)(struct bh_ctl *ctl, uint32_t value)
 	put(kit->skel->maps.bh_ctl, &zero, &ctl);
 }
 
+static void change_flags(struct bh_ctl *ctl, uint32_t value)
+{
+	ctl->flags = value;
+}
+
+void kit_ctl_flags(struct kit *kit, uint32_t flags)
+{
+	kit_ctl(kit, change_flags, flags);
+}
+
+void kit_fastpath(struct kit *kit)
+{
+	kit_ctl_flags(kit, BH_CTL_FASTPATH);
+	kit_nic_flags(kit, 1, BH_NIC_FASTPATH);
+	kit_nic_flags(kit, 2, BH_NIC_FASTPATH);
+}
+
 static void change_gen(struct bh_ctl *ctl, uint32_t value)
 {
 	ctl->gen = value;

@@ -132,12 +132,23 @@ int kit_send(struct kit *kit, unsigned nic, const struct kit_frame *frame);
 /* To NIC's tap, with a mark of this kind (0: none). */
 int kit_receive(struct kit *kit, unsigned nic, unsigned kind, const struct kit_frame *frame);
 
+/* The connection that most tests look at: NIC 1 opens it to NIC 2. */
+#define TCP_12(f, flags)                                                                           \
+	KIT_FRAME(f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 40000,       \
+		  .dport = 80, .tcp_flags = (flags), .seq = 100, .ack = 200)
+#define TCP_21(f, flags)                                                                           \
+	KIT_FRAME(f, .src = "10.0.0.2", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80,          \
+		  .dport = 40000, .tcp_flags = (flags), .seq = 200, .ack = 101)
+
 /* ---- feeding ---- */
 void kit_nic_flags(struct kit *kit, unsigned nic, uint32_t flags);
 void kit_own(struct kit *kit, unsigned nic, const char *addr);
 void kit_who(struct kit *kit, uint32_t vlan, const char *addr, uint32_t identity, uint32_t tenant);
 void kit_ctl(struct kit *kit, void (*change)(struct bh_ctl *ctl, uint32_t value), uint32_t value);
 void kit_set_gen(struct kit *kit, uint32_t gen);
+void kit_ctl_flags(struct kit *kit, uint32_t flags);
+/* Frames between NIC 1 and NIC 2 may go past the bridge. */
+void kit_fastpath(struct kit *kit);
 
 struct kit_row {
 	uint32_t identity, dir;

@@ -8,12 +8,6 @@
 
 #include <bpf/bpf.h>
 
-#define TCP_12(f, flags)                                                                           \
-	KIT_FRAME(f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 40000,       \
-		  .dport = 80, .tcp_flags = (flags), .seq = 100, .ack = 200)
-#define TCP_21(f, flags)                                                                           \
-	KIT_FRAME(f, .src = "10.0.0.2", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80,          \
-		  .dport = 40000, .tcp_flags = (flags), .seq = 200, .ack = 101)
 #define UDP_OUT(f, port)                                                                           \
 	KIT_FRAME(f, .src = "10.0.0.1", .dst = "192.0.2.9", .proto = KIT_UDP, .sport = 5000,       \
 		  .dport = (port))
@@ -26,11 +20,6 @@ static void allow(struct kit *kit, unsigned nic, uint32_t dir, uint8_t proto, ui
 	KIT_ROW(kit, .identity = KIT_ID(nic), .dir = dir, .service_kind = BH_SERVICE_PORT,
 		.proto = proto, .port = port, .rank = 10, .rule = 100 + dir,
 		.action = BH_ACTION_ALLOW);
-}
-
-static void set_flags(struct bh_ctl *ctl, uint32_t value)
-{
-	ctl->flags = value;
 }
 
 static void set_quota(struct bh_ctl *ctl, uint32_t value)
@@ -362,25 +351,28 @@ static void every_state_has_its_timeout(void **state)
 		uint8_t proto, type;
 		unsigned timeout_s;
 	} cases[] = {{KIT_ICMP, 8, 30}, {KIT_UDP, 0, 30}, {KIT_SCTP, 0, 60}, {89, 0, 600}};
+	static const struct {
+		unsigned nic;
+		uint8_t flags;
+		unsigned timeout_s;
+	} tcp[] = {{1, KIT_SYN, 60},
+		   {2, KIT_SYN | KIT_ACK, 60},
+		   {1, KIT_ACK, 28800},
+		   {2, KIT_ACK | KIT_FIN, 60},
+		   {1, KIT_RST, 10}};
 	struct kit *kit = *state;
 	struct kit_frame f;
 
 	kit_allow_all(kit);
-	TCP_12(&f, KIT_SYN);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	assert_int_equal(kit_ct(kit).timeout_s, 60);
-	TCP_21(&f, KIT_SYN | KIT_ACK);
-	assert_int_equal(kit_send(kit, 2, &f), KIT_PASS);
-	assert_int_equal(kit_ct(kit).timeout_s, 60);
-	TCP_12(&f, KIT_ACK);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	assert_int_equal(kit_ct(kit).timeout_s, 28800);
-	TCP_21(&f, KIT_ACK | KIT_FIN);
-	assert_int_equal(kit_send(kit, 2, &f), KIT_PASS);
-	assert_int_equal(kit_ct(kit).timeout_s, 60);
-	TCP_12(&f, KIT_RST);
-	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
-	assert_int_equal(kit_ct(kit).timeout_s, 10);
+	for (size_t i = 0; i < sizeof(tcp) / sizeof(tcp[0]); i++) {
+		if (tcp[i].nic == 1) {
+			TCP_12(&f, tcp[i].flags);
+		} else {
+			TCP_21(&f, tcp[i].flags);
+		}
+		assert_int_equal(kit_send(kit, tcp[i].nic, &f), KIT_PASS);
+		assert_int_equal(kit_ct(kit).timeout_s, tcp[i].timeout_s);
+	}
 	for (size_t i = 0; i < 4; i++) {
 		kit_teardown((void **)&kit);
 		kit_setup((void **)&kit);
@@ -593,9 +585,7 @@ static void frames_go_from_tap_to_tap(void **state)
 	struct kit_frame f;
 
 	kit_allow_all(kit);
-	kit_nic_flags(kit, 1, BH_NIC_FASTPATH);
-	kit_nic_flags(kit, 2, BH_NIC_FASTPATH);
-	kit_ctl(kit, set_flags, BH_CTL_FASTPATH);
+	kit_fastpath(kit);
 	TCP_12(&f, KIT_SYN);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS); /* keeps the bridge's table warm */
 	r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[1], 0, &f);

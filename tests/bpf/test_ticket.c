@@ -8,15 +8,10 @@
 
 #include <bpf/bpf.h>
 
-#define TCP_12(f, flags)                                                                           \
-	KIT_FRAME(f, .src = "10.0.0.1", .dst = "10.0.0.2", .proto = KIT_TCP, .sport = 40000,       \
-		  .dport = 80, .tcp_flags = (flags), .seq = 100, .ack = 200)
-#define TCP_21(f, flags)                                                                           \
-	KIT_FRAME(f, .src = "10.0.0.2", .dst = "10.0.0.1", .proto = KIT_TCP, .sport = 80,          \
-		  .dport = 40000, .tcp_flags = (flags), .seq = 200, .ack = 101)
 #define UDP_OUT(f, port)                                                                           \
 	KIT_FRAME(f, .src = "10.0.0.1", .dst = "192.0.2.9", .proto = KIT_UDP, .sport = (port),     \
 		  .dport = 53)
+
 #define UDP_IN(f)                                                                                  \
 	KIT_FRAME(f, .src = "192.0.2.9", .dst = "10.0.0.1", .proto = KIT_UDP, .sport = 53,         \
 		  .dport = 5000)
@@ -245,11 +240,6 @@ static void set_nonce(struct bh_ctl *ctl, uint32_t value)
 	ctl->mark_nonce = value;
 }
 
-static void set_flags(struct bh_ctl *ctl, uint32_t value)
-{
-	ctl->flags = value;
-}
-
 static void marks_are_those_of_now(void **state)
 {
 	struct kit *kit = *state;
@@ -257,9 +247,7 @@ static void marks_are_those_of_now(void **state)
 	struct kit_frame f;
 
 	kit_allow_all(kit);
-	kit_nic_flags(kit, 1, BH_NIC_FASTPATH);
-	kit_nic_flags(kit, 2, BH_NIC_FASTPATH);
-	kit_ctl(kit, set_flags, BH_CTL_FASTPATH);
+	kit_fastpath(kit);
 	TCP_12(&f, KIT_SYN);
 	assert_int_equal(kit_send(kit, 1, &f), KIT_PASS);
 	TCP_21(&f, KIT_SYN | KIT_ACK);
@@ -272,10 +260,10 @@ static void marks_are_those_of_now(void **state)
 	}
 	assert_int_equal(counted(kit, &f), 2); /* of the four: judged, granted, passed, passed */
 	assert_int_equal(kit_stat(kit, 1, BH_REASON_PASS_FAST), 4);
-	kit_ctl(kit, set_flags, 0);
+	kit_ctl_flags(kit, 0);
 	r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[1], 0, &f);
 	assert_int_equal(r.mark, KIT_NONCE | BH_MARK_JUDGED);
-	kit_ctl(kit, set_flags, BH_CTL_FASTPATH);
+	kit_ctl_flags(kit, BH_CTL_FASTPATH);
 	kit_nic_flags(kit, 2, 0);
 	r = kit_run(kit, KIT_FROM_GUEST, kit->ifindex[1], 0, &f);
 	assert_int_equal(r.mark, KIT_NONCE | BH_MARK_JUDGED);

@@ -233,19 +233,12 @@ static void frames_cross_the_bridge(void **state)
 	expect(wire.tap[2], &f);
 }
 
-static void set_fastpath(struct bh_ctl *ctl, uint32_t value)
-{
-	ctl->flags = value;
-}
-
 static void and_go_past_it(void **state)
 {
 	struct kit_frame f;
 
 	(void)state;
-	kit_ctl(wire.kit, set_fastpath, BH_CTL_FASTPATH);
-	kit_nic_flags(wire.kit, 1, BH_NIC_FASTPATH);
-	kit_nic_flags(wire.kit, 2, BH_NIC_FASTPATH);
+	kit_fastpath(wire.kit);
 	for (int i = 0; i < 5; i++) {
 		udp(&f, "10.0.0.1", "10.0.0.2", 7, 100 + i);
 		put_frame(wire.tap[1], &f);

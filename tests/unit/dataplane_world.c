@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dataplane_world.h"
 
+#include "image_put.h"
+
 #include "base/util.h"
 #include "model/id.h"
 
@@ -155,6 +157,33 @@ void world_done(struct world *w)
 	close(w->host_ns);
 }
 
+static const struct world_plan *running; /* cmocka hands nothing to what sets a group up */
+
+static int setup(void **state)
+{
+	world_init(running->world, running->guests, running->outside);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_done(running->world);
+	return 0;
+}
+
+int world_run_group(const struct world_plan *plan, const struct CMUnitTest *tests, size_t count)
+{
+	world_require_root();
+	running = plan;
+	return _cmocka_run_group_tests("tests", tests, count, setup, teardown);
+}
+
+int world_clean_up(void **state)
+{
+	(void)!hostd_dp_remove(running->world->pin_dir, NULL);
+	return 0;
+}
+
 void world_options(const struct world *w, struct hostd_dp_options *ret_options)
 {
 	hostd_dp_options_init(ret_options);
@@ -288,13 +317,8 @@ bool world_passes(const struct world *w, int from, int to, uint16_t port, uint16
 struct bh_image *image_of(struct bh_segment *seg)
 {
 	struct bh_image *image = bh_image_new();
-	struct bh_diag diag = {};
 
-	if (bh_segment_seal(seg, &diag)) {
-		fail_msg("%s", diag.text);
-	}
-	bh_image_set(image, seg);
-	bh_segment_unref(seg);
+	image_put(image, seg);
 	return image;
 }
 

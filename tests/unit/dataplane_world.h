@@ -36,6 +36,19 @@ void world_require_root(void);
 /* Leaves for a namespace of our own; guests may be 0 (maps only). */
 void world_init(struct world *w, int guests, bool outside);
 void world_done(struct world *w);
+/* What main() returns: the tests (an array of struct CMUnitTest) run in one world, which is w.
+ * world_clean_up() after a test removes what a failed one left. */
+#define world_run(w, guests, outside, tests)                                                       \
+	world_run_group(&(struct world_plan){w, guests, outside}, tests,                           \
+			sizeof(tests) / sizeof((tests)[0]))
+struct world_plan {
+	struct world *world;
+	int guests;
+	bool outside;
+};
+struct CMUnitTest;
+int world_run_group(const struct world_plan *plan, const struct CMUnitTest *tests, size_t count);
+int world_clean_up(void **state);
 /* Runs a command line; fails the test when it fails. */
 void world_sh(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void world_options(const struct world *w, struct hostd_dp_options *ret_options);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hostd_world.h"
 
+#include "image_put.h"
+
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -120,12 +122,8 @@ struct bh_image *world_image(uint32_t identity, bool with_vm)
 
 		bh_segment_add(set, &rec);
 	}
-	assert_int_equal(bh_segment_seal(vm, NULL), 0);
-	assert_int_equal(bh_segment_seal(set, NULL), 0);
-	bh_image_set(image, vm);
-	bh_image_set(image, set);
-	bh_segment_unref(vm);
-	bh_segment_unref(set);
+	image_put(image, vm);
+	image_put(image, set);
 	return image;
 }
 
@@ -134,7 +132,6 @@ static bool answered(void)
 	return w.answered;
 }
 
-/* Sends the delta from `from` (NULL: nothing) to `to`. */
 void world_apply_end(struct bh_image *to)
 {
 	world_wait(answered, "an answer to apply");

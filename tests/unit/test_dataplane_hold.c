@@ -127,30 +127,11 @@ static void nothing_is_learned_behind_a_held_port(void **state)
 	assert_true(stranger_reaches(1));
 }
 
-static int clean_up(void **state)
-{
-	(void)!hostd_dp_remove(world.pin_dir, NULL); /* what a failed test left */
-	return 0;
-}
-
-static int setup(void **state)
-{
-	world_init(&world, 4, true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_done(&world);
-	return 0;
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(nothing_is_learned_behind_a_held_port, clean_up),
+		cmocka_unit_test_teardown(nothing_is_learned_behind_a_held_port, world_clean_up),
 	};
 
-	world_require_root();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return world_run(&world, 4, true, tests);
 }

@@ -2,6 +2,8 @@
 /* Commits, adoption, recovery and drift of the dataplane's maps. Real kernel maps, no traffic. */
 #include "dataplane_world.h"
 
+#include "image_put.h"
+
 #include "base/util.h"
 #include "model/id.h"
 
@@ -71,6 +73,17 @@ static struct bh_image *sample(int variant)
 		add_range(seg, set, 6, 8, 1024, 4 + (uint32_t)variant);
 	}
 	return image_of(seg);
+}
+
+/* The first sample and one record more. */
+static struct bh_image *sample_and(const struct bh_rec *rec)
+{
+	struct bh_image *image = sample(0);
+	struct bh_segment *seg = bh_segment_new("more");
+
+	bh_segment_add(seg, rec);
+	image_put(image, seg);
+	return image;
 }
 
 static void reads_back_what_was_installed(void **state)
@@ -542,7 +555,6 @@ static void learned_identities_are_local(void **state)
 	struct bh_rec rec = {.type = BH_REC_ADDR, .addr = {.net = 7, .identity = 300, .tenant = 9}};
 	struct hostd_dp_options options;
 	struct bh_image *image = bh_image_new();
-	struct bh_segment *seg;
 	struct hostd_dp *dp;
 	int fd;
 
@@ -552,15 +564,8 @@ static void learned_identities_are_local(void **state)
 	fd = pinned("bh_addrs");
 	assert_int_equal(bpf_map_update_elem(fd, &key, &value, 0), 0);
 	assert_int_equal(verify_whole(dp), 0);
-	seg = bh_segment_new("more");
 	memcpy(rec.addr.addr, key.addr, 16);
-	bh_segment_add(seg, &rec);
-	assert_int_equal(bh_segment_seal(seg, NULL), 0);
-	bh_image_free(image);
-	image = sample(0);
-	bh_image_set(image, seg);
-	bh_segment_unref(seg);
-	image = must_apply(dp, sample(0), image);
+	image = must_apply(dp, image, sample_and(&rec));
 	assert_true(bh_hash_equal(hostd_dp_hash(dp), bh_image_hash(image)));
 	assert_int_equal(verify_whole(dp), 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
@@ -585,7 +590,6 @@ static void learned_addresses_are_local(void **state)
 	struct bh_nic_addr_key key = {};
 	struct bh_nic_addr value = {.present = {1, 1}, .flags = BH_ADDR_LEARNED, .expires_ns = 1};
 	struct hostd_dp_nic_status status;
-	struct bh_segment *seg;
 	struct bh_rec rec = {.type = BH_REC_NIC_ADDR};
 	struct hostd_dp *dp;
 	int fd;
@@ -602,17 +606,10 @@ static void learned_addresses_are_local(void **state)
 	assert_int_equal(bpf_map_update_elem(fd, &key, &value, 0), 0);
 	assert_int_equal(verify_whole(dp), 0);
 
-	seg = bh_segment_new("more");
 	memcpy(rec.nic_addr.vm, nic.vm, 16);
 	memcpy(rec.nic_addr.mac, nic.mac, 6);
 	memcpy(rec.nic_addr.addr, key.addr, 16);
-	bh_segment_add(seg, &rec);
-	assert_int_equal(bh_segment_seal(seg, NULL), 0);
-	bh_image_free(image);
-	image = sample(0);
-	bh_image_set(image, seg);
-	bh_segment_unref(seg);
-	image = must_apply(dp, sample(0), image);
+	image = must_apply(dp, image, sample_and(&rec));
 	assert_int_equal(verify_whole(dp), 0);
 	assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
 	assert_int_equal(value.flags, 0);
@@ -674,18 +671,6 @@ static void pinned_sizes_win(void **state)
 	must_destroy(dp);
 }
 
-static int setup(void **state)
-{
-	world_init(&world, 0, false);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_done(&world);
-	return 0;
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -707,6 +692,5 @@ int main(void)
 		cmocka_unit_test(pinned_sizes_win),
 	};
 
-	world_require_root();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return world_run(&world, 0, false, tests);
 }

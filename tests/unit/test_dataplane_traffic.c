@@ -691,18 +691,6 @@ static void picks_up_what_is_allowed(void **state)
 	destroy_world(dp);
 }
 
-static int setup(void **state)
-{
-	world_init(&world, 4, true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_done(&world);
-	return 0;
-}
-
 int main(void)
 {
 	static bool fastpath = true, bridged = false;
@@ -723,6 +711,5 @@ int main(void)
 		cmocka_unit_test_teardown(kill_at_any_moment, clean_up),
 	};
 
-	world_require_root();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return world_run(&world, 4, true, tests);
 }

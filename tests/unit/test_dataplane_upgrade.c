@@ -374,39 +374,20 @@ static void removes_it_when_tcx_takes_over(void **state)
 	}
 }
 
-static int clean_up(void **state)
-{
-	(void)!hostd_dp_remove(world.pin_dir, NULL); /* what a failed test left */
-	return 0;
-}
-
-static int setup(void **state)
-{
-	world_init(&world, 2, true);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	world_done(&world);
-	return 0;
-}
-
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(takes_out_any_layout, clean_up),
-		cmocka_unit_test_teardown(says_what_to_do_about_another_layout, clean_up),
-		cmocka_unit_test_teardown(leaves_it_to_who_works_on_it, clean_up),
-		cmocka_unit_test_teardown(takes_over_the_same_layout, clean_up),
-		cmocka_unit_test_teardown(takes_over_another_layout, clean_up),
-		cmocka_unit_test_teardown(takes_over_after_a_kill, clean_up),
-		cmocka_unit_test_teardown(takes_out_other_versions_too, clean_up),
-		cmocka_unit_test_teardown(leaves_what_it_cannot_read, clean_up),
-		cmocka_unit_test_teardown(removes_only_its_own_qdisc, clean_up),
-		cmocka_unit_test_teardown(removes_it_when_tcx_takes_over, clean_up),
+		cmocka_unit_test_teardown(takes_out_any_layout, world_clean_up),
+		cmocka_unit_test_teardown(says_what_to_do_about_another_layout, world_clean_up),
+		cmocka_unit_test_teardown(leaves_it_to_who_works_on_it, world_clean_up),
+		cmocka_unit_test_teardown(takes_over_the_same_layout, world_clean_up),
+		cmocka_unit_test_teardown(takes_over_another_layout, world_clean_up),
+		cmocka_unit_test_teardown(takes_over_after_a_kill, world_clean_up),
+		cmocka_unit_test_teardown(takes_out_other_versions_too, world_clean_up),
+		cmocka_unit_test_teardown(leaves_what_it_cannot_read, world_clean_up),
+		cmocka_unit_test_teardown(removes_only_its_own_qdisc, world_clean_up),
+		cmocka_unit_test_teardown(removes_it_when_tcx_takes_over, world_clean_up),
 	};
 
-	world_require_root();
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return world_run(&world, 2, true, tests);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Images, their hash and their deltas: every change leads where it says, hostile bytes lead
  * nowhere. */
+#include "image_put.h"
+
 #include "base/util.h"
 #include "model/image.h"
 #include "model/segment_internal.h"
@@ -65,12 +67,8 @@ static struct bh_image *image_of(const char *name, unsigned int seed, size_t cou
 	bh_segment_add(more, &rec);
 	rec = (struct bh_rec){.type = BH_REC_ADDR, .addr = {.net = 3, .identity = 256}};
 	bh_segment_add(more, &rec);
-	assert_int_equal(bh_segment_seal(seg, NULL), 0);
-	assert_int_equal(bh_segment_seal(more, NULL), 0);
-	bh_image_set(image, seg);
-	bh_image_set(image, more);
-	bh_segment_unref(seg);
-	bh_segment_unref(more);
+	image_put(image, seg);
+	image_put(image, more);
 	return image;
 }
 
