@@ -84,7 +84,7 @@ static void tell(const struct manager_inventory *inv, const struct manager_netwo
 		    body, inv->notice_arg);
 }
 
-/* Is there one over the same address of the same loser, with whatever winner? */
+/* The address is still claimed by more than one, whoever wins: it has turned, which was told. */
 static bool goes_on(const struct manager_conflicts *list, const struct manager_conflict *c)
 {
 	bh_vec_foreach (o, list) {
