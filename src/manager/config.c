@@ -88,6 +88,13 @@ static const struct bh_conf_key keys[] = {
 	 .min = 1000,
 	 .max = 1000000000,
 	 .help = "how many events are kept"},
+	{.key = "migration.grant_hours",
+	 .type = BH_CONF_U64,
+	 .offset = AT(grant_hours),
+	 .dflt = "24",
+	 .min = 1,
+	 .max = 720,
+	 .help = "how long VMs whose policy allows it may migrate after the manager went away"},
 };
 
 int manager_config_load(const char *path, bool must_exist, struct manager_config *ret,

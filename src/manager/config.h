@@ -20,6 +20,7 @@ struct manager_config {
 	uint64_t bus_store_bytes;
 	uint64_t bus_replicas;
 	uint64_t events_keep;
+	uint64_t grant_hours;
 	char *names[MANAGER_NAMES_MAX];
 	size_t name_count;
 };

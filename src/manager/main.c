@@ -33,6 +33,7 @@ struct program {
 	struct manager_parts parts;
 	struct bh_consumer *consumer;
 	struct manager_api *api;
+	struct manager_grants *grants;
 	struct bh_ctl_server *ctl;
 	uv_signal_t signals[2], reload;
 	uv_timer_t housekeeping;
@@ -223,6 +224,12 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	struct manager_distribute_options options = {
 		.loop = parts->loop, .inv = parts->inv, .book = parts->book};
 	struct manager_migrate_options migrate = {.command = manager_link_command};
+	BH_FREE char *pki = bh_asprintf("%s/pki", p->config.state_dir);
+	struct manager_grants_options grants = {.inv = parts->inv,
+						.pki_dir = pki,
+						.valid_s =
+							(unsigned int)p->config.grant_hours * 3600,
+						.command = manager_link_command};
 	int r;
 
 	for (size_t i = 1; i < BH_ARRAY_SIZE(verdicts); i++) {
@@ -242,6 +249,9 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	}
 	manager_link_set_enroll(parts->link, parts->enroll);
 	manager_link_set_migrate(parts->link, parts->migrate);
+	grants.command_arg = parts->link;
+	p->grants = manager_grants_new(&grants);
+	manager_link_set_grants(parts->link, p->grants);
 	manager_link_serve(parts->link, parts->dist);
 	return manager_distribute_flush(parts->dist, diag);
 }
@@ -346,6 +356,9 @@ static void on_housekeeping(uv_timer_t *timer)
 	p->beats++;
 	manager_events_poke(p->parts.events);
 	manager_migrate_tick(p->parts.migrate, bh_time_wall_ns(), bh_time_mono_ns());
+	if (bh_bus_up(p->parts.bus)) {
+		manager_grants_tick(p->grants, bh_time_wall_ns() / BH_NS_PER_S, bh_time_mono_ns());
+	}
 	if (p->beats % 10 == 0) {
 		manager_api_beat(p->api);
 		manager_inventory_expire(p->parts.inv, bh_time_wall_ns());
@@ -410,6 +423,7 @@ static void tear_down(struct program *p)
 	uv_run(parts->loop, UV_RUN_DEFAULT);
 	manager_api_free(p->api);
 	manager_migrate_free(parts->migrate);
+	manager_grants_free(p->grants);
 	manager_distribute_free(parts->dist);
 	manager_link_free(parts->link);
 	manager_enroll_free(parts->enroll);

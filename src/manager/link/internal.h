@@ -12,6 +12,7 @@ struct manager_link {
 	struct manager_distribute *dist;
 	struct manager_enroll *enroll;	 /* NULL: certificates are not renewed */
 	struct manager_migrate *migrate; /* NULL: nothing migrates */
+	struct manager_grants *grants;	 /* NULL: nothing does while the manager is away */
 };
 
 typedef void manager_link_handler_fn(struct manager_link *link, struct manager_host *host,

@@ -182,6 +182,21 @@ static bool told_hash(const json_t *json, struct bh_hash *ret)
 	return bh_hash_parse(bh_json_str_or(json, "hash", ""), ret) == 0;
 }
 
+/* What went on without us, before the host gets an image that knows nothing of it. */
+static void moved_alone(struct manager_link *link, struct manager_host *host, const json_t *json)
+{
+	struct bh_diag diag = {};
+
+	if (link->grants) {
+		manager_grants_hello(link->grants, host, bh_json_str_or(json, "grant", ""));
+	}
+	if (link->migrate &&
+	    manager_migrate_adopt(link->migrate, host, json_object_get(json, "alone")) &&
+	    manager_distribute_flush(link->dist, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "link", 3, "host %s: %s", host->name, diag.text);
+	}
+}
+
 static void on_hello(struct manager_link *link, struct manager_host *host,
 		     struct bh_bus_request *req, const json_t *json)
 {
@@ -217,6 +232,7 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 	if (link->enroll) {
 		manager_enroll_host_uses(link->enroll, host, bh_json_str_or(json, "cert", ""));
 	}
+	moved_alone(link, host, json);
 	manager_distribute_schedule(link->dist);
 	manager_distribute_hello(link->dist, host, told ? &hash : NULL);
 	bh_bus_reply(req, json_pack("{s:o}", "migrations",
@@ -477,6 +493,11 @@ void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *e
 void manager_link_set_migrate(struct manager_link *link, struct manager_migrate *migrate)
 {
 	link->migrate = migrate;
+}
+
+void manager_link_set_grants(struct manager_link *link, struct manager_grants *grants)
+{
+	link->grants = grants;
 }
 
 void manager_link_free(struct manager_link *link)

@@ -11,6 +11,7 @@
 #include "bus/client.h"
 #include "manager/distribute/distribute.h"
 #include "manager/enroll/enroll.h"
+#include "manager/migrate/grant.h"
 #include "manager/migrate/migrate.h"
 
 struct manager_link;
@@ -24,6 +25,8 @@ void manager_link_serve(struct manager_link *link, struct manager_distribute *di
 void manager_link_set_enroll(struct manager_link *link, struct manager_enroll *enroll);
 /* From here on VMs can travel. */
 void manager_link_set_migrate(struct manager_link *link, struct manager_migrate *migrate);
+/* From here on it is known which hosts hold a grant. */
+void manager_link_set_grants(struct manager_link *link, struct manager_grants *grants);
 /* Sends a command to a host; body is owned by the callee and names its type; fn may be NULL. It is
  * a manager_command_fn. */
 void manager_link_command(const char *host, json_t *body, uint64_t timeout_ms, bh_bus_reply_fn *fn,

@@ -110,27 +110,31 @@ static const char *digest_of(struct manager_grants *grants, const struct bh_segm
 	return d->hex;
 }
 
+bool manager_grants_takes(const struct manager_inventory *inv, const struct bh_policy_subject *vm,
+			  const struct manager_host *host)
+{
+	BH_FREE struct bh_policy_label *labels = NULL;
+	const struct bh_policy *policy;
+	const char *key;
+	json_t *value;
+	size_t count = 0;
+
+	if (!bh_policy_set_has_placement(inv->policies)) {
+		return true;
+	}
+	labels = bh_alloc_array(json_object_size(host->labels) + 1, sizeof(*labels));
+	json_object_foreach (host->labels, key, value) {
+		labels[count++] = (struct bh_policy_label){key, json_string_value(value)};
+	}
+	return bh_policy_placement_ok(inv->policies, vm, labels, count, &policy);
+}
+
 static json_t *hosts_for(const struct manager_inventory *inv, const struct bh_policy_subject *vm)
 {
-	bool placed = bh_policy_set_has_placement(inv->policies);
 	json_t *list = json_array();
 
 	for (const struct manager_host *h = inv->hosts; h; h = h->hh.next) {
-		BH_FREE struct bh_policy_label *labels = NULL;
-		const struct bh_policy *policy;
-		const char *key;
-		json_t *value;
-		size_t count = 0;
-
-		if (h->maintenance.on) {
-			continue;
-		}
-		labels = bh_alloc_array(json_object_size(h->labels) + 1, sizeof(*labels));
-		json_object_foreach (h->labels, key, value) {
-			labels[count++] = (struct bh_policy_label){key, json_string_value(value)};
-		}
-		if (!placed ||
-		    bh_policy_placement_ok(inv->policies, vm, labels, count, &policy)) {
+		if (!h->maintenance.on && manager_grants_takes(inv, vm, h)) {
 			json_array_append_new(list, json_string(h->name));
 		}
 	}
@@ -209,7 +213,8 @@ static json_t *segments_of(struct manager_grants *grants, const struct manager_v
 			   const struct bh_image *image, json_t *all)
 {
 	BH_JSON json_t *names = json_array();
-	bool ok = vm->segment && add_segment(grants, image, bh_segment_name(vm->segment), names, all);
+	bool ok =
+		vm->segment && add_segment(grants, image, bh_segment_name(vm->segment), names, all);
 
 	for (int dir = 0; dir < 2 && ok; dir++) {
 		ok = vm->identity->sets[dir] &&
@@ -224,8 +229,8 @@ static json_t *segments_of(struct manager_grants *grants, const struct manager_v
 			known = known || vm->nics[k].net == net;
 		}
 		if (net && !known) {
-			ok = net->segment && add_segment(grants, image,
-							 bh_segment_name(net->segment), names, all);
+			ok = net->segment &&
+			     add_segment(grants, image, bh_segment_name(net->segment), names, all);
 		}
 	}
 	return ok && json_array_size(names) <= BH_GRANT_SEGMENTS_MAX ? bh_steal(&names) : NULL;
@@ -362,10 +367,11 @@ static void grant(struct manager_grants *grants, struct manager_host *host, stru
 	json_object_set_new(body, "until", json_integer((json_int_t)(now_s + grants->o.valid_s)));
 	text = bh_json_dump(body);
 	hex_of(text, strlen(text), s.text);
-	command = strlen(text) > BH_GRANT_SIZE_MAX
-			  ? (bh_diag_put(&diag, NULL, 0, 0, "it would have %zu bytes", strlen(text)),
-			     NULL)
-			  : sign(grants, text, &diag);
+	command =
+		strlen(text) > BH_GRANT_SIZE_MAX
+			? (bh_diag_put(&diag, NULL, 0, 0, "it would have %zu bytes", strlen(text)),
+			   NULL)
+			: sign(grants, text, &diag);
 	if (!command) {
 		bh_log_limited(BH_LOG_ERROR, "migrate", 3, "no grant for host %s: %s", host->name,
 			       diag.text);

@@ -624,6 +624,7 @@ int manager_migrate_new(const struct manager_migrate_options *options, struct ma
 	int r;
 
 	part->o = *options;
+	part->begun_ns = bh_time_wall_ns();
 	r = manager_migrations_load(part, diag);
 	if (r < 0) {
 		manager_migrate_free(part);

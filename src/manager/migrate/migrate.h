@@ -96,6 +96,7 @@ struct manager_migrate {
 	struct manager_migrate_options o;
 	struct manager_migration *open; /* by id */
 	uint64_t trim_ns;
+	uint64_t begun_ns; /* this run of the manager */
 	bool closing;
 };
 

@@ -162,9 +162,13 @@ int manager_migrate_told(struct manager_migrate *part, struct manager_host *host
 
 /* ---- what inventories tell ---- */
 
-static bool silent(const struct manager_host *host, uint64_t now_ns)
+/* While the manager itself was away it heard nobody. */
+static bool silent(const struct manager_migrate *part, const struct manager_host *host,
+		   uint64_t now_ns)
 {
-	return !host || host->last_seen_ns + SILENT_NS < now_ns;
+	uint64_t seen = host ? host->last_seen_ns : 0;
+
+	return !host || (seen > part->begun_ns ? seen : part->begun_ns) + SILENT_NS < now_ns;
 }
 
 /* One that came as if it started: it has no second place. */
@@ -217,7 +221,7 @@ void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 		}
 		m->ran = true;
 		/* A source that is lost can't say that it stopped it. */
-		arrived = arrived || silent(vm->host, now_ns);
+		arrived = arrived || silent(m->part, vm->host, now_ns);
 	}
 	if (arrived) {
 		look_arrived(m, now_ns);
@@ -230,7 +234,7 @@ void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 				       "the target did not say that it holds the VM's connections");
 	} else if (!a->was_there && m->state_ns + APPEAR_NS < now_ns) {
 		manager_migration_fail(m, "the VM did not appear at the target");
-	} else if (silent(vm->incoming, now_ns)) {
+	} else if (silent(m->part, vm->incoming, now_ns)) {
 		manager_migration_fail(m, "the target has been silent for 180 s");
 	}
 }
