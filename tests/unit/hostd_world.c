@@ -62,6 +62,9 @@ static void on_request(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 	char hash[2 * BH_HASH_SIZE + 1];
 
 	assert_string_equal(bh_bus_request_host(req), "h1");
+	if (w.manager && w.manager(req, msg)) {
+		return;
+	}
 	if (w.manager_mute) {
 		bh_bus_reply_error(req, "mute", "the test says no");
 		return;
@@ -241,13 +244,13 @@ static void call_done(uv_work_t *work, int status)
 	w.ctl_done = true;
 }
 
-static bool ctl_done(void)
+bool world_call_done(void)
 {
 	return w.ctl_done;
 }
 
 /* Asks the control socket as the hook does, from another thread. Borrowed until the next call. */
-const json_t *world_call(json_t *request)
+void world_call_begin(json_t *request)
 {
 	struct call *c = bh_alloc(sizeof(*c));
 
@@ -257,8 +260,18 @@ const json_t *world_call(json_t *request)
 	c->request = request;
 	c->work.data = c;
 	assert_int_equal(uv_queue_work(&w.loop, &c->work, call_work, call_done), 0);
-	world_wait(ctl_done, "the control socket");
+}
+
+const json_t *world_call_end(void)
+{
+	world_wait(world_call_done, "the control socket");
 	return w.ctl_reply;
+}
+
+const json_t *world_call(json_t *request)
+{
+	world_call_begin(request);
+	return world_call_end();
 }
 
 const json_t *world_birth(const char *how)
@@ -326,9 +339,10 @@ static int setup(void **state)
 	BH_FREE char *text = NULL;
 	struct bh_pki_ca *ca = NULL;
 	struct bh_pki_subject host = {.name = "host.h1", .usage = BH_PKI_CLIENT};
+	struct bh_pki_subject peer = {.name = "host.h2", .usage = BH_PKI_CLIENT};
 	struct bh_pki_subject manager = {.name = "manager", .usage = BH_PKI_CLIENT};
 	struct bh_pki_subject bus = {.name = BH_BUS_SERVER_NAME, .usage = BH_PKI_SERVER};
-	const char *const hosts[] = {"h1"};
+	const char *const hosts[] = {"h1", "h2"};
 	char path[8][128];
 
 	world_sh("mkdir -p %s/platform/domains %s/platform/networks %s/state/pki %s/nats", w.dir,
@@ -347,6 +361,7 @@ static int setup(void **state)
 		snprintf(path[i], sizeof(path[i]), "%s/%s", w.dir, names[i]);
 	}
 	if (bh_pki_ca_open(pki, &ca, NULL) || bh_pki_ensure(ca, pki, "host", &host, NULL, NULL) ||
+	    bh_pki_ensure(ca, pki, "h2", &peer, NULL, NULL) ||
 	    bh_pki_ensure(ca, pki, "manager", &manager, NULL, NULL) ||
 	    bh_pki_ensure(ca, pki, "bus", &bus, NULL, NULL)) {
 		return -1;
@@ -374,7 +389,7 @@ static int setup(void **state)
 					       .cert_file = path[5],
 					       .key_file = path[6]};
 
-	if (bh_bus_server_new(&w.loop, &server, hosts, 1, &w.server, NULL)) {
+	if (bh_bus_server_new(&w.loop, &server, hosts, BH_ARRAY_SIZE(hosts), &w.server, NULL)) {
 		return -1;
 	}
 	BH_FREE char *json =

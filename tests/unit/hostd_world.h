@@ -2,7 +2,8 @@
 /*
  * A small world for tests of the whole access engine: a bus, a manager played by this file, the
  * real kernel dataplane and a dummy platform, in network and mount namespaces of its own. br0 is
- * the bridge, dl0 its uplink, odd0 a port that nobody knows. One world per process. Needs root, BPF
+ * the bridge, dl0 its uplink, odd0 a port that nobody knows. The bus knows a host h2, too
+ * (DIR/pki/h2.crt and .key), which only tests play. One world per process. Needs root, BPF
  * and nats-server.
  */
 #ifndef TESTS_HOSTD_WORLD_H
@@ -26,6 +27,8 @@ struct world {
 	struct bh_bus *bus; /* the manager's */
 	struct hostd_config config;
 	struct hostd_agent *agent;
+	/* Sees each request first; true: it has answered. NULL: none. */
+	bool (*manager)(struct bh_bus_request *req, const struct bh_bus_msg *msg);
 	bool manager_mute;    /* does not answer */
 	bool manager_forgets; /* refuses the next inventory: it knows another session */
 
@@ -67,6 +70,10 @@ void world_stop(void);
 void world_detach(void);
 /* Asks the control socket as the hook does, from another thread. Borrowed until the next call. */
 const json_t *world_call(json_t *request);
+/* The same in two: whatever runs the loop in between goes on meanwhile. */
+void world_call_begin(json_t *request);
+bool world_call_done(void);
+const json_t *world_call_end(void);
 const json_t *world_birth(const char *how);
 /* Of the VM's NIC: as the manager was told last, and as the kernel has it. */
 const char *world_nic_reason(void);

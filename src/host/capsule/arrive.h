@@ -3,17 +3,18 @@
  * One VM that comes: its life is in arrive.c, what its source sends in receive.c. Loop only.
  *
  * Theory of operation
- *   Order   The hook waits while the phases go by: the VM's networks are known here, the manager has
- *           said yes, its rules are in this kernel, its source was asked for the rest, the rest is
- *           imported, has been read back, and the manager has noted that. Then the hook returns.
- *           Whatever fails before is one sentence for whoever started the move.
+ *   Order   The hook waits while the phases go by: the VM's networks are known here, the
+ *           manager has said yes, its rules are in this kernel, its source was asked for the
+ *           rest, the rest is imported, has been read back, and the manager has noted that. Then
+ *           the hook returns. Whatever fails before is one sentence for whoever wants the move.
  *   Parts   come in order; part 0 begins anew. What they hold is imported at once and noted by
  *           tuple until it was read back. While it is read back, parts wait.
- *   Proof   The kernel is walked: each connection that came and did not run out meanwhile must be
- *           there. What is there and did not come is taken out, as long as the VM does not run here.
- *   Window  From the import on the NICs are arriving: TCP that meets no connection is not judged but
- *           waits for its repetition. The end mark closes the window; without it the window ends 2 s
- *           after the VM runs, and the NICs pick TCP up for a minute.
+ *   Proof   The kernel is walked: each connection that came and did not run out meanwhile must
+ *           be there. What is there and did not come is taken out, as long as the VM does not
+ *           run here.
+ *   Window  From the import on the NICs are arriving: TCP that meets no connection is not judged
+ *           but waits for its repetition. The end mark closes the window; without it the window
+ *           ends 2 s after the VM runs, and the NICs pick TCP up for a minute.
  */
 #ifndef BH_HOST_CAPSULE_ARRIVE_H
 #define BH_HOST_CAPSULE_ARRIVE_H
