@@ -43,6 +43,9 @@ static const char *const migrations[] = {
 	" until INTEGER NOT NULL, how TEXT NOT NULL, migration TEXT NOT NULL,"
 	" PRIMARY KEY (vm, since)) WITHOUT ROWID;",
 	"ALTER TABLE hosts ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';",
+	"CREATE TABLE memories (vm TEXT PRIMARY KEY, host TEXT NOT NULL,"
+	" generation INTEGER NOT NULL, next INTEGER NOT NULL, saved INTEGER NOT NULL,"
+	" quarantine TEXT NOT NULL, seen INTEGER NOT NULL) WITHOUT ROWID;",
 };
 
 int manager_store_open(const char *path, struct manager_db **ret, struct bh_diag *diag)

@@ -123,6 +123,24 @@ typedef int manager_store_place_fn(const struct manager_store_place *row, void *
 [[nodiscard]] int manager_store_drop_places(struct manager_db *db, const char *vm,
 					    struct bh_diag *diag);
 
+/* ---- generations of VMs, and their quarantine (memories.c) ---- */
+struct manager_store_memory {
+	const char *vm;	  /* UUID */
+	const char *host; /* where it ran last */
+	uint64_t generation, next;
+	bool saved;
+	const char *quarantine; /* JSON; "": in none */
+	uint64_t seen_ns;
+};
+typedef int manager_store_memory_fn(const struct manager_store_memory *row, void *arg);
+[[nodiscard]] int manager_store_memories(struct manager_db *db, manager_store_memory_fn *fn,
+					 void *arg, struct bh_diag *diag);
+[[nodiscard]] int manager_store_put_memory(struct manager_db *db,
+					   const struct manager_store_memory *row,
+					   struct bh_diag *diag);
+[[nodiscard]] int manager_store_drop_memory(struct manager_db *db, const char *vm,
+					    struct bh_diag *diag);
+
 /* ---- join tokens ---- */
 struct manager_store_token {
 	int64_t id;
