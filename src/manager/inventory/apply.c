@@ -295,6 +295,7 @@ void manager_inventory_expire(struct manager_inventory *inv, uint64_t now_ns)
 {
 	struct manager_vm *vm, *tmp;
 
+	manager_rollback_tick(inv, now_ns);
 	HASH_ITER (hh, inv->vms, vm, tmp) {
 		bool gone = false;
 

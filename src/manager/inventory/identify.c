@@ -80,6 +80,9 @@ struct manager_identity *manager_identity_for(struct manager_inventory *inv,
 	struct manager_identity *id;
 
 	add_classes(vm, policies, labels);
+	if (manager_quarantine_of(inv, vm->uuid)) {
+		json_object_set_new(labels, BH_POLICY_QUARANTINE, json_string(""));
+	}
 	text = bh_json_dump(labels);
 	key = bh_asprintf("%u\n%s", vm->tenant->number, text);
 	HASH_FIND(hh, inv->identities, key, strlen(key), id);

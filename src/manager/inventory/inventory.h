@@ -20,6 +20,7 @@
 #define BH_MANAGER_INVENTORY_INVENTORY_H
 
 #include "manager/inventory/report.h"
+#include "manager/migrate/rollback.h"
 #include "manager/store/store.h"
 #include "model/image.h"
 #include "policy/compile.h"
@@ -196,8 +197,8 @@ struct manager_host {
 	struct {
 		uint64_t since_ns;
 		unsigned int count;
-	} refusals; /* migrate's: how many migrations to it were refused in that minute */
-	json_t *labels;		   /* that placements speak of */
+	} refusals;	/* migrate's: how many migrations to it were refused in that minute */
+	json_t *labels; /* that placements speak of */
 	struct manager_maintenance maintenance;
 	struct {
 		char fingerprint[65]; /* "": issued before these were kept */
@@ -226,6 +227,7 @@ struct manager_inventory {
 	const char *default_tenant;	      /* of VMs whose metadata names none */
 	manager_notice_fn *notice;
 	void *notice_arg;
+	struct manager_rollback *rollback; /* migrate/rollback.c's */
 };
 
 [[nodiscard]] int manager_inventory_new(struct manager_db *db, const char *default_tenant,
@@ -291,7 +293,7 @@ void manager_host_settings_load(struct manager_host *host, const char *text);
 [[nodiscard]] int manager_inventory_learned(struct manager_inventory *inv,
 					    struct manager_host *host, const json_t *body,
 					    uint64_t now_ns, struct bh_diag *diag);
-/* Forgets learned addresses whose lease is over. */
+/* Forgets learned addresses whose lease is over, and ends quarantines whose time is. */
 void manager_inventory_expire(struct manager_inventory *inv, uint64_t now_ns);
 
 /* ---- what the API sets ---- */

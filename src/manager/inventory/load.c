@@ -141,7 +141,10 @@ int manager_inventory_new(struct manager_db *db, const char *default_tenant,
 	inv->next_network = next_number(db, "network", 1);
 	inv->next_identity = next_number(db, "identity", 256);
 	inv->numbers_saved = true;
-	r = manager_store_tenants(db, load_tenant, inv, diag);
+	r = manager_rollback_new(inv, diag);
+	if (r == 0) {
+		r = manager_store_tenants(db, load_tenant, inv, diag);
+	}
 	if (r == 0) {
 		r = manager_store_networks(db, load_network, inv, diag);
 	}
@@ -192,6 +195,7 @@ void manager_inventory_free(struct manager_inventory *inv)
 		manager_tenant_remove(inv, t);
 	}
 	bh_vec_done(&inv->places_ended);
+	manager_rollback_free(inv->rollback);
 	free(inv);
 }
 

@@ -290,15 +290,23 @@ struct birth {
 	struct manager_link *link;
 	struct bh_bus_request *req;
 	char host[BH_NAME_MAX + 1];
+	char vm[BH_UUID_TEXT_SIZE];
+	uint64_t generation;
 };
 
-static void answer_birth(struct bh_bus_request *req, const struct manager_sync *sync)
+static void answer_birth(const struct birth *b, const struct manager_sync *sync)
 {
+	const struct manager_quarantine *q = manager_quarantine_of(b->link->inv, b->vm);
 	char hash[2 * BH_HASH_SIZE + 1];
+	json_t *body;
 
 	bh_counter_add(&link_births, 1);
 	bh_hash_format(bh_image_hash(sync->installed->image), hash);
-	bh_bus_reply(req, json_pack("{s:s}", "hash", hash));
+	body = json_pack("{s:s, s:I}", "hash", hash, "generation", (json_int_t)b->generation);
+	if (q) {
+		json_object_set_new(body, "quarantine", json_string(q->why));
+	}
+	bh_bus_reply(b->req, body);
 }
 
 static void on_birth_ready(bool all, void *arg)
@@ -307,7 +315,7 @@ static void on_birth_ready(bool all, void *arg)
 	const struct manager_sync *sync = sync_of(b->link, b->host);
 
 	if (all && sync && sync->installed) {
-		answer_birth(b->req, sync);
+		answer_birth(b, sync);
 	} else {
 		bh_counter_add(&link_births_late, 1);
 		bh_bus_reply_error(b->req, "late", "the host did not confirm the VM's state: %s",
@@ -319,9 +327,10 @@ static void on_birth_ready(bool all, void *arg)
 static void on_birth(struct manager_link *link, struct manager_host *host,
 		     struct bh_bus_request *req, const json_t *json)
 {
+	struct birth now = {.link = link, .req = req};
+	const struct manager_identity *before;
 	struct manager_vm *vm = NULL;
 	struct bh_diag diag = {};
-	struct birth *b;
 	int r;
 
 	if (manager_placement_check_birth(link->inv, json_object_get(json, "vm"), host, &diag)) {
@@ -337,23 +346,27 @@ static void on_birth(struct manager_link *link, struct manager_host *host,
 				   diag.text);
 		return;
 	}
-	r = manager_distribute_flush(link->dist, &diag);
+	before = vm->identity;
+	r = manager_rollback_birth(link->inv, vm, host, json_object_get(json, "state"),
+				   &now.generation, &diag);
+	if (r == 0) {
+		r = manager_distribute_flush(link->dist, &diag);
+	}
 	if (r < 0) {
 		bh_bus_reply_error(req, "store", "%s", diag.text);
 		return;
 	}
+	snprintf(now.host, sizeof(now.host), "%s", host->name);
+	snprintf(now.vm, sizeof(now.vm), "%s", vm->uuid);
 	/* What travels here has been read back already. */
 	if (host->sync && (manager_sync_in_sync(host->sync) ||
-			   (link->migrate && host->sync->installed &&
+			   (link->migrate && host->sync->installed && vm->identity == before &&
 			    manager_migrate_may_start(link->migrate, vm, host)))) {
-		answer_birth(req, host->sync);
+		answer_birth(&now, host->sync);
 		return;
 	}
-	b = bh_alloc(sizeof(*b));
-	b->link = link;
-	b->req = req;
-	snprintf(b->host, sizeof(b->host), "%s", host->name);
-	manager_distribute_wait(link->dist, &host, 1, BIRTH_MS, on_birth_ready, b);
+	manager_distribute_wait(link->dist, &host, 1, BIRTH_MS, on_birth_ready,
+				bh_memdup(&now, sizeof(now)));
 }
 
 static void on_learned(struct manager_link *link, struct manager_host *host,
@@ -367,6 +380,15 @@ static void on_learned(struct manager_link *link, struct manager_host *host,
 		return;
 	}
 	manager_distribute_schedule(link->dist);
+	bh_bus_reply(req, NULL);
+}
+
+static void on_generations(struct manager_link *link, struct manager_host *host,
+			   struct bh_bus_request *req, const json_t *json)
+{
+	if (manager_rollback_told(link->inv, host, json_object_get(json, "vms"))) {
+		(void)!manager_distribute_flush(link->dist, NULL); /* tried again by itself */
+	}
 	bh_bus_reply(req, NULL);
 }
 
@@ -429,6 +451,7 @@ static const struct {
 	{"inventory", on_inventory},
 	{"birth", on_birth},
 	{"learned", on_learned},
+	{"generations", on_generations},
 	{"resync", on_resync},
 	{"renew", on_renew},
 	{"migrate", manager_link_on_migrate},

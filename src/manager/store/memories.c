@@ -37,11 +37,10 @@ int manager_store_memories(struct manager_db *db, manager_store_memory_fn *fn, v
 int manager_store_put_memory(struct manager_db *db, const struct manager_store_memory *row,
 			     struct bh_diag *diag)
 {
-	return manager_db_run(db, diag,
-			      "INSERT OR REPLACE INTO memories VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-			      "ttiiiti", row->vm, row->host, (int64_t)row->generation,
-			      (int64_t)row->next, (int64_t)row->saved, row->quarantine,
-			      (int64_t)row->seen_ns);
+	return manager_db_run(
+		db, diag, "INSERT OR REPLACE INTO memories VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+		"ttiiiti", row->vm, row->host, (int64_t)row->generation, (int64_t)row->next,
+		(int64_t)row->saved, row->quarantine, (int64_t)row->seen_ns);
 }
 
 int manager_store_drop_memory(struct manager_db *db, const char *vm, struct bh_diag *diag)
