@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
 
 #include <errno.h>
@@ -403,6 +404,7 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->generations = hostd_generations_new(agent);
 	agent->moves = hostd_moves_new(agent);
 	hostd_state_load(agent);
+	agent->alone = hostd_alone_new(agent);
 	err = hostd_flows_start(agent, diag);
 	if (!err && urls) {
 		err = hostd_session_new(agent, urls, &agent->session, diag);
@@ -448,6 +450,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 void hostd_agent_done(struct hostd_agent *agent)
 {
 	hostd_moves_free(agent->moves);
+	hostd_alone_free(agent->alone);
 	hostd_generations_free(agent->generations);
 	hostd_told_free(agent->told);
 	hostd_known_free(agent->known);

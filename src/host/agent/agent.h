@@ -38,6 +38,7 @@ struct hostd_told;
 struct hostd_takeover;
 struct hostd_generations;
 struct hostd_moves;
+struct hostd_alone;
 
 struct hostd_source {
 	struct hostd_platform *platform;
@@ -68,6 +69,7 @@ struct hostd_agent {
 	struct hostd_births *births;
 	struct hostd_generations *generations;
 	struct hostd_moves *moves; /* host/capsule/capsule.h */
+	struct hostd_alone *alone; /* host/capsule/alone.h */
 	struct hostd_session *session;
 	struct bh_producer *producer;
 	struct bh_ctl_server *ctl;
@@ -161,6 +163,10 @@ void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *r
 /* A large commit is installed in slices while the loop turns; this does the rest at once. Whoever
  * compares the kernel with hostd_state_image() calls it first. */
 void hostd_state_finish(struct hostd_agent *agent);
+/* Puts the segments of `state`, which are new here, beside what the manager sent: at once, in
+ * memory, in the kernel and on disk. 0; < 0, -ENOSPC when the tables are full. */
+[[nodiscard]] int hostd_state_add(struct hostd_agent *agent, const struct bh_image *state,
+				  struct bh_diag *diag);
 /* Takes back what is being installed and says so to the manager; while the bus is there. */
 void hostd_state_stop(struct hostd_agent *agent);
 /* Installs the image again over whatever the kernel holds. */
@@ -217,6 +223,8 @@ json_t *hostd_births_json(struct hostd_agent *agent);
 				    struct hostd_session **ret, struct bh_diag *diag);
 void hostd_session_free(struct hostd_session *session);
 bool hostd_session_up(const struct hostd_agent *agent); /* the manager has answered our hello */
+/* Says hello anew as soon as the manager is there, before anything else. */
+void hostd_session_anew(struct hostd_agent *agent);
 struct bh_bus *hostd_session_bus(const struct hostd_agent *agent); /* NULL: not enrolled */
 /* Sends a request with type, session and n added; takes over body. Without a bus fn gets -ENOTCONN.
  */

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "bus/subject.h"
 #include "host/agent/renew.h"
+#include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
 #include "version.h"
 
@@ -314,6 +315,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	s->up = true;
 	free(bh_steal(&s->inventory_acked)); /* a new manager knows nothing of it */
 	hostd_agent_dirty(s->agent);
+	hostd_alone_listed(s->agent, json_object_get(reply->json, "migrations"));
 	hostd_moves_listed(s->agent, json_object_get(reply->json, "migrations"));
 	learned_tick(s, bh_time_mono_ns(), true);
 }
@@ -322,6 +324,7 @@ static void hello(struct hostd_session *s)
 {
 	struct hostd_agent *agent = s->agent;
 	char hash[2 * BH_HASH_SIZE + 1], boot[64];
+	json_t *body;
 
 	if (s->hello_sent || s->up) {
 		return;
@@ -330,12 +333,22 @@ static void hello(struct hostd_session *s)
 	s->hello_at_ns = bh_time_mono_ns();
 	boot_id(boot);
 	bh_hash_format(hostd_dp_hash(agent->dp), hash);
-	hostd_session_request(agent, "hello",
-			      json_pack("{s:s, s:i, s:s, s:s, s:s, s:o}", "version", BH_VERSION,
-					"abi", BH_ABI_VERSION, "boot", boot, "hash", hash, "cert",
-					hostd_renew_fingerprint(s->renew), "capacity",
-					hostd_answers_capacity(agent)),
-			      REQUEST_MS, on_hello, s);
+	body = json_pack("{s:s, s:i, s:s, s:s, s:s, s:o}", "version", BH_VERSION, "abi",
+			 BH_ABI_VERSION, "boot", boot, "hash", hash, "cert",
+			 hostd_renew_fingerprint(s->renew), "capacity",
+			 hostd_answers_capacity(agent));
+	hostd_alone_hello(agent, body);
+	hostd_session_request(agent, "hello", body, REQUEST_MS, on_hello, s);
+}
+
+void hostd_session_anew(struct hostd_agent *agent)
+{
+	struct hostd_session *s = agent->session;
+
+	if (s && s->up) {
+		s->up = false;
+		s->hello_at_ns = bh_time_mono_ns();
+	}
 }
 
 static void on_resync(int err, const struct bh_bus_msg *reply, void *arg)
@@ -409,6 +422,8 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		bh_bus_reply(req, json_pack("{s:s}", "hash", hash));
 	} else if (!strcmp(type, "query")) {
 		serve_query(s->agent, req, msg->json);
+	} else if (!strcmp(type, "grant")) {
+		hostd_alone_command(s->agent, req, msg->json);
 	} else if (!hostd_moves_command(s->agent, req, type, msg)) {
 		bh_bus_reply_error(req, "unknown", "unknown command '%.40s'", type);
 	}

@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
 
 #include <errno.h>
@@ -368,7 +369,9 @@ static void conclude(struct hostd_agent *agent, struct work *work, int err,
 	struct hostd_state *s = agent->state;
 	bool first = !s->told;
 
-	answer(agent, work, err, report, diag);
+	if (work->req) {
+		answer(agent, work, err, report, diag);
+	}
 	if (err) {
 		bh_counter_add(&state_refused, 1);
 		log_cut(s, work->log_size);
@@ -505,6 +508,41 @@ static void apply(struct hostd_agent *agent, struct bh_bus_request *req, uint64_
 	bh_delta_free(delta);
 }
 
+static void put_segment(struct bh_segment *segment, void *arg)
+{
+	bh_image_set(arg, segment);
+}
+
+int hostd_state_add(struct hostd_agent *agent, const struct bh_image *state, struct bh_diag *diag)
+{
+	struct hostd_state *s = agent->state;
+	struct hostd_dp_report report = {};
+	struct work work = {.rev = s->rev};
+	struct bh_delta *delta;
+	struct bh_wbuf w;
+	int err;
+
+	hostd_state_finish(agent);
+	work.log_size = s->log_size;
+	work.next = bh_image_new();
+	bh_image_each(s->image, put_segment, work.next);
+	bh_image_each(state, put_segment, work.next);
+	delta = bh_delta_between(s->image, work.next);
+	bh_wbuf_init(&w, DELTA_MAX);
+	bh_delta_encode(delta, &w);
+	err = log_append(s, w.data, w.size, diag);
+	bh_wbuf_done(&w);
+	if (err < 0) {
+		log_cut(s, work.log_size);
+		bh_image_free(work.next);
+	} else {
+		err = hostd_dp_apply(agent->dp, delta, &report, diag);
+		conclude(agent, &work, err, &report, diag);
+	}
+	bh_delta_free(delta);
+	return err > 0 ? -ENOSPC : err;
+}
+
 void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *req,
 			     const struct bh_bus_msg *msg)
 {
@@ -513,6 +551,11 @@ void hostd_state_serve_apply(struct hostd_agent *agent, struct bh_bus_request *r
 	uint64_t rev, part, parts;
 	const char *to;
 
+	if (hostd_alone_untold(agent)) {
+		/* it has not heard of a VM that came here, so it is not in there */
+		bh_bus_reply_error(req, "stale", "a VM came here while the manager was away");
+		return;
+	}
 	if (bh_json_u64(msg->json, "rev", INT64_MAX, &rev, &diag) ||
 	    bh_json_u64(msg->json, "part", PARTS_MAX, &part, &diag) ||
 	    bh_json_u64(msg->json, "parts", PARTS_MAX, &parts, &diag) ||

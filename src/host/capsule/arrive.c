@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "bus/subject.h"
+#include "host/capsule/alone.h"
 #include "host/platform/domxml.h"
 
 #include <errno.h>
@@ -113,6 +114,11 @@ static void on_told(int err, const struct bh_bus_msg *reply, void *arg)
 /* The manager hears of it now or, when it is away, asks what became of it after the next hello. */
 static void tell(struct arrival *a, const char *phase, const char *why)
 {
+	if (a->alone && !strcmp(phase, "failed")) {
+		hostd_alone_failed(a->agent, a->id_text);
+	} else if (a->alone) {
+		hostd_alone_final(a->agent, a->id_text);
+	}
 	if (*a->id_text && hostd_session_up(a->moves->agent)) {
 		hostd_session_request(a->moves->agent, "migrated",
 				      json_pack("{s:s, s:s, s:s, s:o}", "migration", a->id_text,
@@ -241,6 +247,15 @@ static void ask_start(struct arrival *a)
 
 /* ---- the manager ---- */
 
+static void noted(struct arrival *a)
+{
+	bh_counter_add(&arrivals_allowed, 1);
+	allow(a, "what its source held is in this host's kernel");
+	if (a->final) {
+		tell(a, "final", "");
+	}
+}
+
 static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
 {
 	struct arrival *a = arg;
@@ -255,11 +270,7 @@ static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
 				     "what came",
 				     bh_bus_reply_text(err, NULL));
 		} else {
-			bh_counter_add(&arrivals_allowed, 1);
-			allow(a, "what its source held is in this host's kernel");
-			if (a->final) {
-				tell(a, "final", "");
-			}
+			noted(a);
 		}
 	}
 	arrival_unref(a);
@@ -267,6 +278,10 @@ static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
 
 void arrival_installed(struct arrival *a)
 {
+	if (a->alone) {
+		noted(a); /* here, by alone.c */
+		return;
+	}
 	a->phase = ARRIVE_REPORT;
 	a->refs++;
 	hostd_session_request(a->moves->agent, "migrated",
@@ -288,6 +303,40 @@ void arrival_final(struct arrival *a)
 
 static void advance(struct arrival *a, uint64_t now_ns);
 
+static void on_alone(const struct hostd_alone_answer *answer, void *arg)
+{
+	struct arrival *a = arg;
+
+	if (!a->moves && !answer->refused) {
+		hostd_alone_failed(a->agent, answer->id);
+	} else if (a->moves && answer->refused) {
+		arrival_fail(a, "%s, and %s", a->away, answer->refused);
+	} else if (a->moves) {
+		a->alone = true;
+		snprintf(a->id_text, sizeof(a->id_text), "%s", answer->id);
+		snprintf(a->source, sizeof(a->source), "%s", answer->source);
+		if (bh_hex_parse(a->id_text, a->id, sizeof(a->id)) < 0) {
+			abort(); /* alone.c made it */
+		}
+		a->phase = ARRIVE_RULES; /* they are here */
+		advance(a, bh_time_mono_ns());
+	}
+	arrival_unref(a);
+}
+
+/* The manager is not there: what it signed before may do. */
+static void go_alone(struct arrival *a, const char *away)
+{
+	snprintf(a->away, sizeof(a->away), "%s", away);
+	if (a->restore) {
+		arrival_fail(a, "%s, and a saved VM comes back only with it", away);
+		return;
+	}
+	a->phase = ARRIVE_MANAGER;
+	a->refs++;
+	hostd_alone_ask(a->agent, a->vm, on_alone, a);
+}
+
 static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 {
 	struct arrival *a = arg;
@@ -299,6 +348,8 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 	}
 	if (err == BH_BUS_REFUSED) {
 		fail(a, bh_bus_reply_text(err, reply), true);
+	} else if (err == -EHOSTUNREACH || err == -ENOTCONN) {
+		go_alone(a, "the manager is away");
 	} else if (err) {
 		arrival_fail(a, "the manager does not answer (%s)", bh_bus_reply_text(err, NULL));
 	} else {
@@ -326,14 +377,16 @@ static void ask_manager(struct arrival *a, uint64_t now_ns)
 	struct hostd_dp_usage usage[HOSTD_DP_TABLE_COUNT];
 	uint64_t left_ms = a->deadline_ns > now_ns ? (a->deadline_ns - now_ns) / BH_NS_PER_MS : 1;
 
+	if (!agent->enrolled) {
+		arrival_fail(a, "this host is not enrolled with a manager (bulkhead host enroll)");
+		return;
+	}
+	a->vm = hostd_report_vm(agent, &a->parsed);
 	if (!hostd_session_up(agent)) {
-		arrival_fail(a, agent->enrolled ? "the manager is not reachable"
-						: "this host is not enrolled with a manager "
-						  "(bulkhead host enroll)");
+		go_alone(a, "the manager is not reachable");
 		return;
 	}
 	hostd_dp_usage(agent->dp, usage);
-	a->vm = hostd_report_vm(agent, &a->parsed);
 	a->phase = ARRIVE_MANAGER;
 	a->refs++;
 	hostd_session_request(
@@ -429,6 +482,7 @@ static struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid
 	struct arrival *a = bh_alloc(sizeof(*a));
 
 	a->moves = moves;
+	a->agent = moves->agent;
 	a->refs = 1;
 	memcpy(a->uuid, uuid, sizeof(a->uuid));
 	snprintf(a->name, sizeof(a->name), "%s", name);
@@ -514,6 +568,7 @@ void arrive_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
 	struct arrival *a = find_id(moves, bh_json_str_or(msg->json, "migration", ""));
 	const char *why = bh_json_str_or(msg->json, "why", "");
 
+	hostd_alone_over(moves->agent, bh_json_str_or(msg->json, "migration", ""));
 	if (a && !strcmp(bh_json_str_or(msg->json, "result", ""), "done")) {
 		bh_log(BH_LOG_INFO, "capsule", "VM %s has moved here from %s", a->name, a->source);
 		arrival_end(a);
@@ -581,12 +636,34 @@ void arrive_unlisted(struct hostd_moves *moves, const json_t *list)
 
 /* ---- what happens to it ---- */
 
+/* TCP that is older than what is known here is judged as new, for a minute. */
+static void pick_up(struct arrival *a, uint64_t now_ns)
+{
+	struct hostd_agent *agent = a->moves->agent;
+	struct bh_diag diag = {};
+
+	for (size_t i = 0; i < a->nics.count; i++) {
+		hostd_takeover_add(agent, &a->nics.keys[i], now_ns);
+		if (hostd_dp_nic_set_flags(agent->dp, &a->nics.keys[i],
+					   BH_NIC_ARRIVING | BH_NIC_PICKUP, BH_NIC_PICKUP,
+					   &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "capsule", 3, "marking a NIC: %s", diag.text);
+		}
+	}
+	a->arriving = false;
+}
+
 /* libvirt's word comes some ms after the VM runs, and before its first list says so. */
 static void runs(struct arrival *a, uint64_t now_ns)
 {
-	if (!a->runs_ns) {
-		a->runs_ns = now_ns;
-		a->seen = true;
+	if (a->runs_ns) {
+		return;
+	}
+	a->runs_ns = now_ns;
+	a->seen = true;
+	if (a->restore && !*a->source) { /* its connections are in its memory, and nowhere else */
+		move_nics(a->moves->agent, a->uuid, &a->nics);
+		pick_up(a, now_ns);
 	}
 }
 
@@ -628,24 +705,13 @@ void arrive_ended(struct hostd_moves *moves, const uint8_t uuid[16])
 
 static void cut(struct arrival *a, uint64_t now_ns)
 {
-	struct hostd_agent *agent = a->moves->agent;
-	struct bh_diag diag = {};
-
 	a->cut = true;
 	bh_counter_add(&arrivals_cut, 1);
 	bh_log(BH_LOG_WARN, "capsule",
 	       "VM %s runs, and %s has not said that it sent everything: TCP is picked up for a "
 	       "minute",
 	       a->name, a->source);
-	for (size_t i = 0; i < a->nics.count; i++) {
-		hostd_takeover_add(agent, &a->nics.keys[i], now_ns);
-		if (hostd_dp_nic_set_flags(agent->dp, &a->nics.keys[i],
-					   BH_NIC_ARRIVING | BH_NIC_PICKUP, BH_NIC_PICKUP,
-					   &diag) < 0) {
-			bh_log_limited(BH_LOG_ERROR, "capsule", 3, "marking a NIC: %s", diag.text);
-		}
-	}
-	a->arriving = false;
+	pick_up(a, now_ns);
 	event(a, "migration.cut", "the last changes did not come within 2 s");
 	tell(a, "cut", "the last changes did not come within 2 s");
 }

@@ -52,6 +52,7 @@ struct arrive_held {
 
 struct arrival {
 	struct hostd_moves *moves; /* NULL when it is over; lives on for the bus */
+	struct hostd_agent *agent;
 	unsigned int refs;
 	struct bh_ctl_request *req; /* the hook; NULL: answered */
 	uint8_t uuid[16];
@@ -70,6 +71,8 @@ struct arrival {
 	bool final, cut;
 	bool arriving; /* the NICs' flag is set */
 	bool start_out;
+	bool alone;	/* without the manager, by what it signed before */
+	char away[160]; /* why the manager was not asked */
 
 	/* receive.c */
 	struct hostd_dp_move_nics nics;

@@ -5,6 +5,7 @@
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "host/capsule/alone.h"
 
 #include <errno.h>
 #include <utlist.h>
@@ -161,16 +162,49 @@ static struct departure *departure_new(struct hostd_moves *moves, const uint8_t 
 
 /* ---- what the manager says ---- */
 
+int depart_expect(struct hostd_moves *moves, const uint8_t uuid[16], const char *id_text,
+		  const char *target, uint64_t *ret_connections, struct bh_diag *diag)
+{
+	struct hostd_agent *agent = moves->agent;
+	struct hostd_dp_move_nics nics;
+	struct departure *d;
+	uint8_t id[16];
+
+	if (bh_hex_parse(id_text, id, sizeof(id)) < 0) {
+		return bh_diag_set(diag, -EINVAL, "migration: expected 32 hex digits");
+	}
+	/* one whose memory is in a file does not run, but what the kernel knew of it may be there
+	 */
+	move_nics(agent, uuid, &nics);
+	if (!nics.count && hostd_inventory_complete(agent->inv) && !runs_here(agent, uuid)) {
+		return bh_diag_set(diag, -ENOENT, "it does not run on %s", agent->name);
+	}
+	d = find_vm(moves, uuid);
+	if (d && (memcmp(d->id, id, sizeof(id)) != 0 || strcmp(d->target, target) != 0)) {
+		bh_counter_add(&departures_failed, 1);
+		departure_end(d); /* there is another one in its place */
+		d = NULL;
+	}
+	if (!d && moves->departure_count >= MOVES_MAX) {
+		return bh_diag_set(diag, -EBUSY, "%d VMs are moving away from %s already",
+				   MOVES_MAX, agent->name);
+	}
+	if (!d) {
+		departure_new(moves, uuid, id, id_text, target);
+	}
+	*ret_connections = hostd_dp_charged(agent->dp, uuid);
+	return 0;
+}
+
 void depart_command(struct hostd_moves *moves, struct bh_bus_request *req,
 		    const struct bh_bus_msg *msg)
 {
 	const char *vm = NULL, *target = NULL;
 	char id_text[MOVE_ID_SIZE];
 	uint8_t id[16], uuid[16];
-	struct hostd_agent *agent = moves->agent;
+	uint64_t connections = 0;
 	struct bh_diag diag = {};
-	struct departure *d;
-	struct hostd_dp_move_nics nics;
+	int err;
 
 	if (move_id(msg->json, id, id_text, &diag) < 0 ||
 	    bh_json_str(msg->json, "vm", &vm, &diag) < 0 ||
@@ -182,31 +216,13 @@ void depart_command(struct hostd_moves *moves, struct bh_bus_request *req,
 		bh_bus_reply_error(req, "failed", "expected the UUID of a VM and a host's name");
 		return;
 	}
-	/* one whose memory is in a file does not run, but what the kernel knew of it may be there
-	 */
-	move_nics(agent, uuid, &nics);
-	if (!nics.count && hostd_inventory_complete(agent->inv) && !runs_here(agent, uuid)) {
-		bh_bus_reply_error(req, "gone", "it does not run on %s", agent->name);
+	err = depart_expect(moves, uuid, id_text, target, &connections, &diag);
+	if (err) {
+		bh_bus_reply_error(req, err == -ENOENT ? "gone" : "failed", "%s", diag.text);
 		return;
 	}
-	d = find_vm(moves, uuid);
-	if (d && (memcmp(d->id, id, sizeof(id)) != 0 || strcmp(d->target, target) != 0)) {
-		bh_counter_add(&departures_failed, 1);
-		departure_end(d); /* the manager has another one in its place */
-		d = NULL;
-	}
-	if (!d && moves->departure_count >= MOVES_MAX) {
-		bh_bus_reply_error(req, "failed", "%d VMs are moving away from %s already",
-				   MOVES_MAX, agent->name);
-		return;
-	}
-	if (!d) {
-		d = departure_new(moves, uuid, id, id_text, target);
-		bh_log(BH_LOG_INFO, "capsule", "VM %s may move to %s (move %s)", vm, target,
-		       id_text);
-	}
-	bh_bus_reply(req, json_pack("{s:I, s:[]}", "connections",
-				    (json_int_t)hostd_dp_charged(agent->dp, uuid), "by"));
+	bh_log(BH_LOG_INFO, "capsule", "VM %s may move to %s (move %s)", vm, target, id_text);
+	bh_bus_reply(req, json_pack("{s:I, s:[]}", "connections", (json_int_t)connections, "by"));
 }
 
 static void conclude(struct departure *d, bool done, const char *why)
@@ -218,6 +234,16 @@ static void conclude(struct departure *d, bool done, const char *why)
 		withdraw(d);
 	}
 	departure_end(d);
+}
+
+void depart_failed(struct hostd_moves *moves, const char *id_text, const char *why)
+{
+	uint8_t id[16];
+	struct departure *d = bh_hex_parse(id_text, id, sizeof(id)) < 0 ? NULL : find_id(moves, id);
+
+	if (d) {
+		conclude(d, false, why);
+	}
 }
 
 void depart_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
@@ -237,6 +263,7 @@ void depart_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
 		conclude(d, !strcmp(bh_json_str_or(msg->json, "result", ""), "done"),
 			 bh_json_str_or(msg->json, "why", ""));
 	}
+	hostd_alone_over(moves->agent, id_text);
 	bh_bus_reply(req, NULL); /* over is over, however often it is said */
 }
 

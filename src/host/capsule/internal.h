@@ -78,6 +78,13 @@ bool depart_working(const struct hostd_moves *moves);
 void depart_journal(struct hostd_moves *moves, bool all);
 void depart_command(struct hostd_moves *moves, struct bh_bus_request *req,
 		    const struct bh_bus_msg *msg);
+/* This VM may go to that host: from the manager's command, or from what it signed before. -ENOENT:
+ * it is not here. */
+[[nodiscard]] int depart_expect(struct hostd_moves *moves, const uint8_t uuid[16],
+				const char *id_text, const char *target, uint64_t *ret_connections,
+				struct bh_diag *diag);
+/* Nothing comes of it, says the target; no such move is fine. */
+void depart_failed(struct hostd_moves *moves, const char *id_text, const char *why);
 void depart_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
 			const struct bh_bus_msg *msg);
 void depart_start(struct hostd_moves *moves, struct bh_bus_request *req,

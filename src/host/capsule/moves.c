@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both lists of moves: who is told what, timers, and what a hostd before us has left. */
+#include "host/capsule/alone.h"
 #include "host/capsule/internal.h"
 
 #include "base/json.h"
@@ -165,7 +166,7 @@ void hostd_moves_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, 
 		depart_start(agent->moves, req, msg);
 	} else if (!strcmp(type, "part")) {
 		arrive_part(agent->moves, req, msg);
-	} else {
+	} else if (!hostd_alone_peer(agent, req, type, msg)) {
 		bh_bus_reply_error(req, "unknown", "unknown request '%.40s'", type);
 	}
 }
