@@ -133,14 +133,14 @@ struct bh_port {
 };
 
 /* ---- NICs: array, index chosen by hostd; index 0 is never used ---- */
-#define BH_NIC_DHCP_SERVER 0x01u /* may send DHCP/DHCPv6 server messages */
-#define BH_NIC_ROUTER	   0x02u /* may send router advertisements */
-#define BH_NIC_ANY_SOURCE  0x04u /* may send from addresses that are not its own (a router VM) */
-#define BH_NIC_LEARN_DHCP  0x08u /* addresses are learned from DHCP answers */
-#define BH_NIC_PICKUP	   0x10u /* TCP seen in the middle is judged as new instead of dropped */
-#define BH_NIC_FASTPATH	   0x20u /* port of a bridge where handing over past it is safe */
-#define BH_NIC_OPEN	   0x40u /* `birth: open`, not fed yet: pass, count */
-#define BH_NIC_ANY_VLAN	   0x80u /* may send tagged frames with any tag; else see nic_vlans */
+#define BH_NIC_DHCP_SERVER 0x01u  /* may send DHCP/DHCPv6 server messages */
+#define BH_NIC_ROUTER	   0x02u  /* may send router advertisements */
+#define BH_NIC_ANY_SOURCE  0x04u  /* may send from addresses that are not its own (a router VM) */
+#define BH_NIC_LEARN_DHCP  0x08u  /* addresses are learned from DHCP answers */
+#define BH_NIC_PICKUP	   0x10u  /* TCP seen in the middle is judged as new instead of dropped */
+#define BH_NIC_FASTPATH	   0x20u  /* port of a bridge where handing over past it is safe */
+#define BH_NIC_OPEN	   0x40u  /* `birth: open`, not fed yet: pass, count */
+#define BH_NIC_ANY_VLAN	   0x80u  /* may send tagged frames with any tag; else see nic_vlans */
 #define BH_NIC_DEPARTING   0x100u /* what becomes of its connections is written to bh_moves */
 #define BH_NIC_ARRIVING	   0x200u /* its connections are still on their way here: DROP_ARRIVING */
 struct bh_nic_slot {

@@ -184,7 +184,7 @@ struct hostd_dp {
 	struct dp_nic *nics;	  /* by key */
 	struct dp_nic **by_index; /* map_size[DP_MAP_NICS] entries */
 	uint32_t nic_next, nic_count;
-	uint8_t *stale; /* by index: free, but connections may still name it */
+	uint8_t *stale;		/* by index: free, but connections may still name it */
 	struct dp_lists *lists; /* by set */
 	uint32_t scope_next;
 	struct dp_port *ports; /* by ifindex */
@@ -204,8 +204,8 @@ struct hostd_dp {
 	void *event_arg;
 	unsigned int event_left;
 
-	struct ring_buffer *moves; /* the journal */
-	struct dp_moved *moved;	   /* while journal_poll runs */
+	struct ring_buffer *moves;	 /* the journal */
+	struct dp_moved *moved;		 /* while journal_poll runs */
 	const struct bh_ticket *tickets; /* mapped when first needed */
 	struct bh_import *imports;	 /* mapped when first needed */
 };

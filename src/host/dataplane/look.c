@@ -244,9 +244,8 @@ void dp_add_tickets(struct hostd_dp *dp, const struct bh_ct4_key *key, uint64_t 
 	const struct bh_ticket *all = key->vlan ? NULL : map_tickets(dp);
 
 	for (int i = 0; all && i < 2; i++) {
-		const struct bh_ticket *t =
-			&all[bh_ticket_slot(bh_ticket_addrs(addr[i], addr[!i]),
-					    bh_ticket_ports(port[i], port[!i]))];
+		const struct bh_ticket *t = &all[bh_ticket_slot(
+			bh_ticket_addrs(addr[i], addr[!i]), bh_ticket_ports(port[i], port[!i]))];
 		uint64_t count = __atomic_load_n(&t->count, __ATOMIC_RELAXED);
 
 		if (count && t->net == key->net && t->src == addr[i] && t->dst == addr[!i] &&

@@ -400,7 +400,7 @@ int hostd_dp_nic_set_flags(struct hostd_dp *dp, const struct hostd_dp_nic_key *k
 
 static uint64_t left_ms(uint64_t now_ns, uint64_t expires_ns)
 {
-	return !expires_ns ? BH_CAPSULE_MS_MAX
+	return !expires_ns	     ? BH_CAPSULE_MS_MAX
 	       : expires_ns > now_ns ? (expires_ns - now_ns) / MS_NS
 				     : 0;
 }
@@ -428,8 +428,7 @@ static uint32_t vlan_of(struct hostd_dp *dp, const struct dp_nic *nic, const uin
 	return vlan;
 }
 
-static int export_learned(struct hostd_dp *dp, const struct dp_nic *nic,
-			  struct bh_capsule_nic *ret)
+static int export_learned(struct hostd_dp *dp, const struct dp_nic *nic, struct bh_capsule_nic *ret)
 {
 	uint64_t now_ns = bh_time_mono_ns();
 	struct dp_iter it;
