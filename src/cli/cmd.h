@@ -24,6 +24,7 @@ extern const struct cli_option cli_flow_options[];
 extern const struct cli_option cli_status_options[];
 extern const struct cli_option cli_enroll_options[];
 extern const struct cli_option cli_host_maintenance_options[];
+extern const struct cli_option cli_quarantine_options[];
 
 cli_run_fn cli_cmd_flow;
 cli_run_fn cli_cmd_status;
@@ -35,6 +36,10 @@ cli_run_fn cli_cmd_host_maintenance;
 cli_run_fn cli_cmd_policy_check;
 cli_run_fn cli_cmd_policy_format;
 cli_run_fn cli_cmd_vm_tree;
+cli_run_fn cli_cmd_vm_quarantine;
+cli_run_fn cli_cmd_vm_release;
+/* The cell of a VM: since when, why, by whom. */
+void cli_cell_quarantine(const struct cli_output *out, const json_t *vm, struct cli_cell *cell);
 
 /* ---- shared between commands ---- */
 /* "[tenant/]name" of a VM, policy, ... as the API wants it. */

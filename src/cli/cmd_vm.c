@@ -47,9 +47,12 @@ static void cell_addresses(const struct cli_output *out, const json_t *vm, struc
 static void cell_state(const struct cli_output *out, const json_t *vm, struct cli_cell *cell)
 {
 	const char *state = bh_json_str_or(vm, "state", "");
+	bool quarantine = json_is_object(json_object_get(vm, "quarantine"));
 
-	cli_cell_printf(cell, "%s", state);
-	cell->colour = strcmp(state, "running") != 0 ? CLI_COLOUR_DIM : CLI_COLOUR_NONE;
+	cli_cell_printf(cell, "%s%s", state, quarantine ? ", quarantine" : "");
+	cell->colour = quarantine		       ? CLI_COLOUR_WARN
+		       : strcmp(state, "running") != 0 ? CLI_COLOUR_DIM
+						       : CLI_COLOUR_NONE;
 }
 
 static void cell_birth(const struct cli_output *out, const json_t *vm, struct cli_cell *cell)
@@ -181,6 +184,7 @@ static void show_vm(const struct cli_output *out, const json_t *vm)
 		{.title = "state", .fn = cell_state},
 		{.title = "type", .key = "type"},
 		{.title = "birth", .fn = cell_birth},
+		{.title = "quarantine", .fn = cli_cell_quarantine},
 		{.title = "misplaced", .fn = cell_misplaced},
 		{.title = "identity", .key = "identity"},
 		{.title = "labels", .fn = cell_labels},
@@ -427,6 +431,22 @@ const struct cli_command cli_vm_commands[] = {
 	 .args_min = 2,
 	 .args_max = 2,
 	 .run = vm_birth},
+	{.name = "quarantine",
+	 .args = "VM",
+	 .summary = "leave it DHCP and what policies with `quarantine: true` allow",
+	 .words = CLI_WORDS_VM,
+	 .options = cli_quarantine_options,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = cli_cmd_vm_quarantine},
+	{.name = "release",
+	 .args = "VM",
+	 .summary = "let it out of quarantine",
+	 .words = CLI_WORDS_VM,
+	 .options = cli_quarantine_options,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = cli_cmd_vm_release},
 	{.name = "tenant",
 	 .args = "VM TENANT|default",
 	 .summary = "give a VM to a tenant",

@@ -100,7 +100,8 @@ static void get_maintenance(struct manager_request *req)
 	}
 }
 
-static int take_reason(const json_t *body, char ret[MANAGER_REASON_MAX + 1], struct bh_diag *diag)
+int manager_request_reason(const json_t *body, char ret[MANAGER_REASON_MAX + 1],
+			   struct bh_diag *diag)
 {
 	const char *reason = bh_json_str_or(body, "reason", "");
 	const json_t *value = json_object_get(body, "reason");
@@ -136,7 +137,7 @@ static void put_maintenance(struct manager_request *req)
 		return;
 	}
 	m.on = json_is_true(json_object_get(body, "on"));
-	if (take_reason(body, m.reason, &diag) < 0) {
+	if (manager_request_reason(body, m.reason, &diag) < 0) {
 		manager_reply_error(req, 400, "bad_request", &diag);
 		return;
 	}

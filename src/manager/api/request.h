@@ -66,6 +66,9 @@ void manager_reply(struct manager_request *req, unsigned int status, json_t *bod
 void manager_reply_text(struct manager_request *req, unsigned int status, const char *type,
 			char *text, size_t size);	 /* text is owned by the callee */
 void manager_reply_nothing(struct manager_request *req); /* 204 */
+/* The optional member `reason` of a body: "" when there is none. */
+[[nodiscard]] int manager_request_reason(const json_t *body, char ret[MANAGER_REASON_MAX + 1],
+					 struct bh_diag *diag);
 /* With code and words, and the place when diag has one. */
 void manager_reply_error(struct manager_request *req, unsigned int status, const char *code,
 			 const struct bh_diag *diag);

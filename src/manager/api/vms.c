@@ -76,6 +76,8 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 	json_object_set(obj, "labels_metadata", vm->report.labels);
 	json_object_set_new(obj, "last_seen", json_string(seen));
 	json_object_set_new(obj, "nics", nics);
+	json_object_set_new(obj, "quarantine",
+			    manager_quarantine_json(manager_quarantine_of(inv, vm->uuid)));
 	json_object_set_new(obj, "misplaced",
 			    vm->misplaced ? json_string(vm->misplaced) : json_null());
 	json_object_set_new(obj, "address_conflicts", manager_conflicts_of(inv, vm));
@@ -313,9 +315,9 @@ static void change_labels(struct manager_request *req, bool merge)
 		return;
 	}
 	api = json_deep_copy(vm->api);
-	json_object_set_new(api, "labels",
-			    manager_labels_changed(merge ? json_object_get(api, "labels") : NULL,
-						   labels));
+	json_object_set_new(
+		api, "labels",
+		manager_labels_changed(merge ? json_object_get(api, "labels") : NULL, labels));
 	all = json_deep_copy(vm->report.labels);
 	json_object_update(all, json_object_get(api, "labels"));
 	if (json_object_size(json_object_get(api, "labels")) == 0) {
@@ -404,6 +406,46 @@ static void put_addresses(struct manager_request *req)
 	}
 }
 
+/* ---- quarantine ---- */
+
+static void put_quarantine(struct manager_request *req)
+{
+	static const char *const known[] = {"on", "reason", NULL};
+	struct manager_vm *vm = manager_request_vm(req);
+	BH_JSON json_t *body = vm ? manager_request_json(req, known, false) : NULL;
+	const json_t *on = json_object_get(body, "on");
+	char reason[MANAGER_REASON_MAX + 1];
+	struct bh_diag diag = {};
+	bool changed = false;
+	int r;
+
+	if (!body) {
+		return;
+	}
+	if (!json_is_boolean(on)) {
+		manager_reply_errorf(req, 400, "bad_request", "'on' must be true or false");
+		return;
+	}
+	if (manager_request_reason(body, reason, &diag) < 0) {
+		manager_reply_error(req, 400, "bad_request", &diag);
+		return;
+	}
+	manager_request_detail(req, "%s%s%s", json_is_true(on) ? "on" : "off", *reason ? ": " : "",
+			       reason);
+	r = json_is_true(on) ? manager_quarantine_begin(req->parts->inv, vm, req->who, reason,
+							&changed, &diag)
+			     : manager_quarantine_end(req->parts->inv, vm, req->who, reason,
+						      &changed, &diag);
+	if (r < 0) {
+		manager_reply_failed(req, r, &diag);
+		return;
+	}
+	if (changed) {
+		(void)!manager_distribute_flush(req->parts->dist, NULL); /* tried again by itself */
+	}
+	manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
+}
+
 const struct manager_route manager_routes_vms[] = {
 	{"GET", "vms", list_vms, 0, NULL, "tenant host label " API_PAGE_QUERY},
 	{"GET", "vms/*", get_vm, 0, NULL},
@@ -412,6 +454,7 @@ const struct manager_route manager_routes_vms[] = {
 	{"GET", "vms/*/labels", get_labels, 0, NULL},
 	{"PUT", "vms/*/labels", put_labels, API_AUDIT, "vm.labels", "wait"},
 	{"PATCH", "vms/*/labels", patch_labels, API_AUDIT, "vm.labels", "wait"},
+	{"PUT", "vms/*/quarantine", put_quarantine, API_AUDIT, "vm.quarantine"},
 	{"PUT", "vms/*/nics/*/addresses", put_addresses, API_AUDIT, "vm.addresses"},
 	{},
 };
