@@ -433,6 +433,7 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 	b = birth_new(agent, req, &vm);
 	b->by = json_incref(json_object_get(request, "by"));
 	hostd_takeover_forget(agent, vm.uuid);
+	hostd_moves_birth(agent, &vm);
 	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);

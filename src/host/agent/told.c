@@ -8,6 +8,7 @@
 #include "host/agent/agent.h"
 
 #include "base/json.h"
+#include "host/capsule/capsule.h"
 
 struct hostd_told {
 	json_t *vms;   /* {uuid: {name, running, nics: {mac: protected}}}; nics while it runs */
@@ -111,13 +112,16 @@ static json_t *tell_vm(struct hostd_agent *agent, const char *uuid, const json_t
 		       const json_t *vm)
 {
 	bool running = runs(vm);
+	uint8_t bytes[16];
 	json_t *now =
 		json_pack("{s:O, s:b}", "name", json_object_get(vm, "name"), "running", running);
 
 	if (running != json_is_true(json_object_get(was, "running"))) {
 		vm_event(agent, uuid, json_object_get(vm, "name"), running);
 	}
-	if (running) {
+	if (running && bh_uuid_parse(uuid, bytes) == 0 && hostd_moves_leaves(agent, bytes)) {
+		json_object_set(now, "nics", json_object_get(was, "nics")); /* no alarm */
+	} else if (running) {
 		json_object_set_new(now, "nics",
 				    tell_nics(agent, json_object_get(was, "nics"), vm));
 	} else if (!strcmp(bh_json_str_or(vm, "state", ""), "starting")) {

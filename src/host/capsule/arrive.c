@@ -75,6 +75,20 @@ bool arrival_runs_here(const struct arrival *a)
 	return a->runs_ns || (vm && vm->running && !strcmp(vm->state, "running"));
 }
 
+void hostd_moves_birth(struct hostd_agent *agent, const struct hostd_vm *vm)
+{
+	const struct arrival *a = find_vm(agent->moves, vm->uuid);
+	uint64_t now = bh_time_mono_ns();
+
+	if (a && a->phase == ARRIVE_READY && !*a->source) {
+		bh_vec_foreach (nic, &vm->nics) {
+			struct hostd_dp_nic_key key = hostd_ports_key(vm, nic);
+
+			hostd_takeover_add(agent, &key, now);
+		}
+	}
+}
+
 /* ---- begin and end ---- */
 
 void arrival_unref(struct arrival *a)
@@ -290,9 +304,28 @@ void arrival_installed(struct arrival *a)
 			      MOVE_MANAGER_MS, on_installed, a);
 }
 
+/* All is known after all: nothing is left to pick up. */
+static void uncut(struct arrival *a)
+{
+	struct bh_diag diag = {};
+
+	a->cut = false;
+	hostd_takeover_forget(a->moves->agent, a->uuid);
+	for (size_t i = 0; i < a->nics.count; i++) {
+		if (hostd_dp_nic_set_flags(a->moves->agent->dp, &a->nics.keys[i], BH_NIC_PICKUP, 0,
+					   &diag) < 0) {
+			bh_log_limited(BH_LOG_ERROR, "capsule", 3, "marking a NIC: %s", diag.text);
+		}
+	}
+	hostd_agent_dirty(a->moves->agent);
+}
+
 void arrival_final(struct arrival *a)
 {
 	bh_counter_add(&arrivals_final, 1);
+	if (a->cut) {
+		uncut(a);
+	}
 	if (a->arriving) {
 		receive_flags(a, false);
 	}

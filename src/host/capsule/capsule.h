@@ -33,6 +33,9 @@ void hostd_moves_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, 
 /* ---- what happens ---- */
 void hostd_moves_event(struct hostd_agent *agent, const uint8_t uuid[16], enum hostd_vm_event event,
 		       enum hostd_vm_detail detail);
+/* `start begin` of the VM. One that comes with memory and without a source that knows its
+ * connections is taken over like a VM that ran here before us. */
+void hostd_moves_birth(struct hostd_agent *agent, const struct hostd_vm *vm);
 /* The hook says that the VM has ended here. */
 void hostd_moves_ended(struct hostd_agent *agent, const uint8_t uuid[16]);
 /* The inventory or the desired state is another one. */
@@ -45,6 +48,8 @@ void hostd_moves_listed(struct hostd_agent *agent, const json_t *migrations);
 /* ---- what is known ---- */
 /* Which hook came before the VM's `start begin`: "migration", "restore", or "" for a boot. */
 const char *hostd_capsule_kind(const struct hostd_agent *agent, const uint8_t uuid[16]);
+/* It is suspended for its move, or gone: its devices may go at any moment. */
+bool hostd_moves_leaves(const struct hostd_agent *agent, const uint8_t uuid[16]);
 json_t *hostd_moves_json(struct hostd_agent *agent); /* array, owned */
 
 #endif

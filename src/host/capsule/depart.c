@@ -46,6 +46,13 @@ bool depart_has_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
 	return find_vm(moves, uuid) != NULL;
 }
 
+bool hostd_moves_leaves(const struct hostd_agent *agent, const uint8_t uuid[16])
+{
+	const struct departure *d = agent->moves ? find_vm(agent->moves, uuid) : NULL;
+
+	return d && d->gone;
+}
+
 /* ---- the NICs ---- */
 
 struct collect {
