@@ -333,7 +333,7 @@ void manager_vm_expect(struct manager_inventory *inv, struct manager_vm *vm,
 void manager_vm_unexpect(struct manager_inventory *inv, struct manager_vm *vm);
 /* Its second place is its place from here on. */
 [[nodiscard]] int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm,
-				  const char *migration, uint64_t now_ns, struct bh_diag *diag);
+				  uint64_t now_ns, struct bh_diag *diag);
 
 /* ---- where VMs ran (places.c) ---- */
 #define MANAGER_PLACES_PER_VM 100

@@ -64,8 +64,8 @@ void manager_vm_arriving(struct manager_inventory *inv, struct manager_vm *vm,
 	inv->dirty = true;
 }
 
-int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm, const char *migration,
-		    uint64_t now_ns, struct bh_diag *diag)
+int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns,
+		    struct bh_diag *diag)
 {
 	struct manager_host *target = vm->incoming;
 	struct manager_report report = vm->arrival.report;
@@ -79,7 +79,6 @@ int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm, const 
 	manager_vm_unexpect(inv, vm);
 	manager_vm_attach(inv, vm, target);
 	vm->last_seen_ns = now_ns;
-	manager_vm_place_next(vm, "migration", migration);
 	manager_vm_place(inv, vm, now_ns);
 	return r;
 }

@@ -216,7 +216,8 @@ void manager_migration_finish(struct manager_migration *m)
 	struct bh_diag diag = {};
 
 	bh_counter_add(&migrate_done, 1);
-	if (vm->incoming && manager_vm_move(part->o.inv, vm, m->id, bh_time_wall_ns(), &diag) < 0) {
+	manager_vm_place_next(vm, m->restore ? "restore" : "migration", m->id);
+	if (vm->incoming && manager_vm_move(part->o.inv, vm, bh_time_wall_ns(), &diag) < 0) {
 		bh_log(BH_LOG_ERROR, "migrate", "%s: %s", m->vm_name, diag.text);
 	}
 	tell_hosts(m, "done");

@@ -65,8 +65,10 @@ void manager_migration_allowed(struct manager_migration *m)
 static int told_installed(struct manager_migration *m, const json_t *body, struct bh_diag *diag)
 {
 	const json_t *receipt = json_object_get(body, "receipt");
+	struct bh_diag own = {};
 	int r;
 
+	diag = diag ? diag : &own;
 	if (m->state >= MANAGER_MIGRATION_INSTALLED) {
 		return 0; /* a repeat: it is in the store */
 	}
