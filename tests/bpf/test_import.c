@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Connections that travel, as the kernel sees them: bh_import, the journal, a NIC that arrives. What
- * user space makes of it: tests/unit/test_dataplane_moves.c and test_dataplane_journal.c. */
+/* Connections that travel, as the kernel sees them: bh_import, the journal, a NIC that arrives.
+ * What user space makes of it: tests/unit/test_dataplane_moves.c and test_dataplane_journal.c. */
 #include "kit.h"
 
 #include <string.h>
