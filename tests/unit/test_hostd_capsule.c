@@ -142,11 +142,18 @@ static bool as_many_as_came(void)
 
 static void test_final(void **state)
 {
+	BH_JSON json_t *list = NULL;
+
 	world_wait(as_many_as_came, "what the source does not have to go");
 	capsule_send_final();
 	world_wait(final_told, "the manager to hear of the end");
 	assert_true(arriving_over());
 	assert_int_equal(capsule_connections(), CONNS);
+	boss.finals = 0; /* a manager that was away then hears of it after the next hello */
+	list = json_pack("[{s:s, s:s, s:s, s:s, s:s}]", "migration", MOVE, "vm", WORLD_VM, "role",
+			 "target", "peer", "h2", "phase", "installed");
+	hostd_moves_listed(w.agent, list);
+	world_wait(final_told, "the manager to hear of the end again");
 	capsule_vm_is_here(true);
 	world_wait(capsule_vm_known, "the VM");
 	capsule_dummy_event(HOSTD_VM_RESUMED, HOSTD_DETAIL_MIGRATED);

@@ -620,9 +620,15 @@ void arrive_listed(struct hostd_moves *moves, const json_t *item)
 	const struct hostd_vm *vm;
 	struct arrival *a;
 
-	if (move_id(item, id, id_text, NULL) < 0 ||
-	    bh_uuid_parse(bh_json_str_or(item, "vm", ""), uuid) < 0 || !bh_name_valid(peer) ||
-	    find_id(moves, id_text) || moves->arrival_count >= MOVES_MAX) {
+	if (move_id(item, id, id_text, NULL) < 0) {
+		return;
+	}
+	a = find_id(moves, id_text);
+	if (a && !strcmp(phase, "installed") && (a->final || a->cut)) {
+		tell(a, a->cut ? "cut" : "final", ""); /* it was away when that happened */
+	}
+	if (a || bh_uuid_parse(bh_json_str_or(item, "vm", ""), uuid) < 0 || !bh_name_valid(peer) ||
+	    moves->arrival_count >= MOVES_MAX) {
 		return;
 	}
 	vm = hostd_inventory_find(moves->agent->inv, uuid);
@@ -640,6 +646,7 @@ void arrive_listed(struct hostd_moves *moves, const json_t *item)
 		return;
 	}
 	a->final = !strcmp(phase, "final");
+	a->arriving = !a->final; /* as that hostd has left the flag */
 	if (!a->final) {
 		ask_start(a);
 	}
