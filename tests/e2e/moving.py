@@ -71,8 +71,8 @@ def refused_frames(address, mac, mark, target):
 class Crossing:
     """Everything that goes on around a VM while it moves. with Crossing(yard) as c: move; c.check()."""
 
-    def __init__(self, yard, flood=True, swarm=30):
-        self.yard, self.flood, self.swarm = yard, flood, swarm
+    def __init__(self, yard, flood=True, swarm=30, patience_ms=10000):
+        self.yard, self.flood, self.swarm, self.patience_ms = yard, flood, swarm, patience_ms
         self.mark = magic()
         self.sniffers, self.program = [], None
         self.since = 0
@@ -94,7 +94,7 @@ class Crossing:
         for name, (source, target, proto, port, six) in FLOWS.items():
             to = WORLD if target == "world" else getattr(self.guest(target), "address6" if six else "address")
             self.guest(source).flow(name, to, port, proto=proto, interval_ms=50,
-                                    timeout_ms=10000 if proto == "tcp" else 300)
+                                    timeout_ms=self.patience_ms if proto == "tcp" else 300)
         for evil in self.floods():
             frames = refused_frames(evil.address, evil.mac, self.mark, mover)
             evil.call("flood", name="flood", frames=[f.hex() for f in frames], count=1 << 30, interval_us=4000)
@@ -105,7 +105,7 @@ class Crossing:
             self.program = world.start("/usr/bin/python3", "-c", FLOOD, "lan", *[f.hex() for f in frames])
         if self.swarm:
             for name, (source, target, port) in SWARMS.items():
-                self.guest(source).swarm(name, self.guest(target).address, port, count=self.swarm, interval_ms=100)
+                self.guest(source).swarm(name, self.guest(target).address, port, count=self.swarm, interval_ms=200)
         return self
 
     # ---- afterwards -------------------------------------------------------------------------------
@@ -258,15 +258,17 @@ class Yard:
             return not kept or None
         util.wait_until(f"{host.name} without NICs of {guest.name}", gone, timeout, 0.1)
 
-    def moved(self, move, way=None):
-        """A migration that went well, as every place tells it."""
+    def moved(self, move, ended="final"):
+        """A migration that went well, as every place tells it. ended: "cut" when the source could not say the end."""
         guest, source, target = move.guest, move.source, move.to
         last = self.wait_ended(guest)
         assert last["state"] == "done" and last["source"] == source.name and last["target"] == target.name, last
         steps = [s["step"] for s in last["steps"]]
-        for step in ("asked", "applying", "ready", "installed", "done"):
+        running = () if target.virsh("domstate", guest.name).stdout.strip() == "paused" else ("runs",)
+        for step in ("asked", "counted", "applied", "installed", ended, *running, "moved"):
             assert step in steps, f"{step} is missing: {steps}"
         assert all(s["time"] for s in last["steps"]) and len(last["hash"]) == 64
+        assert [len(s["hash"]) for s in last["steps"] if s["step"] in ("applied", "installed", "moved")] == [64] * 3, last
         assert not self.runs_on(guest, source) and self.runs_on(guest, target)
         self.world.manager.wait_in_sync()
         vm = self.vm(guest)
