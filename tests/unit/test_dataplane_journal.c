@@ -337,6 +337,37 @@ static void expired(struct hostd_dp_options *o)
 	}
 }
 
+/* Ended and begun anew from the other side before anybody looked: what the target has of it is
+ * another connection. */
+static void the_journal_tells_that_a_name_is_used_again(void **state)
+{
+	struct flow udp = {.proto = KIT_UDP, .peer = OUT, .sport = 40000, .inwards = true};
+	struct conns there, here;
+	struct told told;
+
+	two_hosts();
+	assert_true(passes(&src, &udp, false, 0));
+	assert_true(passes(&src, &udp, true, 0));
+	assert_int_equal(move_all(), 1);
+	assert_int_equal(hostd_dp_journal_set(src.dp, &nics, true, NULL), 0);
+	must_hold(&src, true, true, true);
+	assert_false(passes(&src, &udp, false, 0)); /* ends it */
+	assert_true(passes(&src, &udp, true, 0));   /* is the VM's own now */
+	poll_journal(&src, &told);
+	assert_int_equal(told.gone.count, 1);
+	assert_int_equal(told.conns.list.count, 1);
+	assert_int_equal(
+		hostd_dp_import_gone(dst.dp, &nics, told.gone.items, told.gone.count, NULL), 0);
+	assert_int_equal(import(&dst, &told.conns).added, 1);
+	walk(&src, &there);
+	walk(&dst, &here);
+	assert_int_equal(there.list.items[0].flags, here.list.items[0].flags);
+	assert_int_equal(here.list.items[0].state, BH_CT_NEW);
+	bh_vec_done(&there.list);
+	bh_vec_done(&here.list);
+	told_done(&told);
+}
+
 static void the_journal_tells_what_expired(void **state)
 {
 	struct flow udp = {.proto = KIT_UDP, .peer = OUT, .sport = 40000},
@@ -481,6 +512,7 @@ int main(void)
 		cmocka_unit_test_teardown(undone_is_gone, clean_up),
 		cmocka_unit_test_teardown(the_journal_tells_changes, clean_up),
 		cmocka_unit_test_teardown(the_journal_is_about_the_vm, clean_up),
+		cmocka_unit_test_teardown(the_journal_tells_that_a_name_is_used_again, clean_up),
 		cmocka_unit_test_teardown(the_journal_tells_what_expired, clean_up),
 		cmocka_unit_test_teardown(the_journal_says_what_it_lost, clean_up),
 		cmocka_unit_test_teardown(learned_addresses_travel, clean_up),

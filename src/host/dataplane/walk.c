@@ -297,8 +297,9 @@ static int compare_moves(const void *a, const void *b)
 	return c ? c : memcmp(&ma->key, &mb->key, sizeof(ma->key));
 }
 
-/* Tells it to each VM that departs and has part in it. */
-static void tell(struct hostd_dp *dp, const struct bh_move *m,
+/* Tells it to each VM that departs and has part in it. What ended and is there again is another
+ * connection of the same name: the old one is gone first. */
+static void tell(struct hostd_dp *dp, const struct bh_move *m, bool ended,
 		 const struct hostd_dp_journal_handlers *h)
 {
 	const struct hostd_dp_move_nics *told = NULL;
@@ -314,6 +315,7 @@ static void tell(struct hostd_dp *dp, const struct bh_move *m,
 		BH_FREE uint8_t *positions = NULL;
 		struct hostd_dp_nic_key key;
 		struct bh_capsule_conn conn;
+		bool told_there;
 
 		if (hostd_dp_nic_of_index(dp, index, &key)) {
 			nics = h->nics_of(&key, h->arg);
@@ -323,11 +325,13 @@ static void tell(struct hostd_dp *dp, const struct bh_move *m,
 		}
 		told = nics;
 		positions = dp_positions(dp, nics);
-		if (there && dp_ct_is_of(dp, positions, &ct) &&
-		    conn_of(dp, positions, m->v6, &m->key, &ct, &conn)) {
-			h->conn(&key, &conn, h->arg);
-		} else {
+		told_there = there && dp_ct_is_of(dp, positions, &ct) &&
+			     conn_of(dp, positions, m->v6, &m->key, &ct, &conn);
+		if (ended || !told_there) {
 			h->gone(&key, &tuple, h->arg);
+		}
+		if (told_there) {
+			h->conn(&key, &conn, h->arg);
 		}
 	}
 }
@@ -337,6 +341,7 @@ int hostd_dp_journal_poll(struct hostd_dp *dp, unsigned int max,
 			  struct bh_diag *diag)
 {
 	struct dp_moved moved = {.left = max};
+	bool ended = false;
 	int r = 0;
 
 	*ret_lost = 0;
@@ -357,8 +362,10 @@ int hostd_dp_journal_poll(struct hostd_dp *dp, unsigned int max,
 	for (size_t i = 0; i < moved.list.count; i++) {
 		const struct bh_move *m = &moved.list.items[i];
 
-		if (!i || compare_moves(m - 1, m)) {
-			tell(dp, m, handlers);
+		ended = ended || m->op == BH_MOVE_GONE;
+		if (i + 1 == moved.list.count || compare_moves(m, m + 1)) {
+			tell(dp, m, ended, handlers);
+			ended = false;
 		}
 	}
 	bh_vec_done(&moved.list);
