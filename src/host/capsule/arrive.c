@@ -12,19 +12,15 @@
 #include <errno.h>
 #include <utlist.h>
 
-#define MARGIN_MS 500		      /* the hook waits a little longer than we do */
-#define APPEAR_NS (30 * BH_NS_PER_S)  /* from the hook's answer to the VM's start */
-#define WINDOW_NS (2 * BH_NS_PER_S)   /* for the end mark, from when the VM runs */
-#define FOLLOW_NS (600 * BH_NS_PER_S) /* nothing is heard of it any more */
+#define MARGIN_MS 500 /* the hook waits a little longer than we do */
 
 BH_COUNTER(arrivals_allowed, "VMs that were let in with what their source held");
 BH_COUNTER(arrivals_fresh, "VMs that were let in and had nothing to bring along");
 BH_COUNTER(arrivals_refused, "VMs that were not let in");
 BH_COUNTER(arrivals_failed, "VMs that were let in and did not come");
 BH_COUNTER(arrivals_final, "VMs of which the source has sent everything");
-BH_COUNTER(arrivals_cut, "VMs that ran here before their source had sent everything");
 
-static struct arrival *find_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
+struct arrival *arrival_of_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
 {
 	struct arrival *a;
 
@@ -36,7 +32,7 @@ static struct arrival *find_vm(const struct hostd_moves *moves, const uint8_t uu
 	return NULL;
 }
 
-static struct arrival *find_id(const struct hostd_moves *moves, const char *id_text)
+struct arrival *arrival_of_id(const struct hostd_moves *moves, const char *id_text)
 {
 	struct arrival *a;
 
@@ -50,18 +46,18 @@ static struct arrival *find_id(const struct hostd_moves *moves, const char *id_t
 
 bool arrive_has_vm(const struct hostd_moves *moves, const uint8_t uuid[16])
 {
-	return find_vm(moves, uuid) != NULL;
+	return arrival_of_vm(moves, uuid) != NULL;
 }
 
 const char *hostd_capsule_kind(const struct hostd_agent *agent, const uint8_t uuid[16])
 {
-	const struct arrival *a = agent->moves ? find_vm(agent->moves, uuid) : NULL;
+	const struct arrival *a = agent->moves ? arrival_of_vm(agent->moves, uuid) : NULL;
 
 	return !a || a->phase != ARRIVE_READY ? "" : a->restore ? "restore" : "migration";
 }
 
 /* It runs, or its memory is on the way: libvirt has it. */
-static bool is_here(const struct arrival *a)
+bool arrival_is_here(const struct arrival *a)
 {
 	const struct hostd_vm *vm = hostd_inventory_find(a->moves->agent->inv, a->uuid);
 
@@ -77,7 +73,7 @@ bool arrival_runs_here(const struct arrival *a)
 
 void hostd_moves_birth(struct hostd_agent *agent, const struct hostd_vm *vm)
 {
-	const struct arrival *a = find_vm(agent->moves, vm->uuid);
+	const struct arrival *a = arrival_of_vm(agent->moves, vm->uuid);
 	uint64_t now = bh_time_mono_ns();
 
 	if (a && a->phase == ARRIVE_READY && !*a->source) {
@@ -102,7 +98,7 @@ void arrival_unref(struct arrival *a)
 }
 
 /* Takes it off the list; the struct goes when nothing is on its way. */
-static void arrival_end(struct arrival *a)
+void arrival_end(struct arrival *a)
 {
 	struct hostd_moves *moves = a->moves;
 
@@ -126,7 +122,7 @@ static void on_told(int err, const struct bh_bus_msg *reply, void *arg)
 }
 
 /* The manager hears of it now or, when it is away, asks what became of it after the next hello. */
-static void tell(struct arrival *a, const char *phase, const char *why)
+void arrival_tell(struct arrival *a, const char *phase, const char *why)
 {
 	if (a->alone && !strcmp(phase, "failed")) {
 		hostd_alone_failed(a->agent, a->id_text);
@@ -147,13 +143,13 @@ static void undo(struct arrival *a)
 {
 	struct bh_diag diag = {};
 
-	if (a->nics.count && !is_here(a) &&
+	if (a->nics.count && !arrival_is_here(a) &&
 	    hostd_dp_import_undo(a->moves->agent->dp, &a->nics, &diag) < 0) {
 		bh_log_limited(BH_LOG_ERROR, "capsule", 3, "taking out connections: %s", diag.text);
 	}
 }
 
-static void event(struct arrival *a, const char *type, const char *reason)
+void arrival_report(struct arrival *a, const char *type, const char *reason)
 {
 	json_t *e = hostd_agent_event_new(type, BH_SEVERITY_WARNING);
 
@@ -172,7 +168,7 @@ static void event(struct arrival *a, const char *type, const char *reason)
 }
 
 /* `told`: the manager knows it already, by its own word. */
-static void fail(struct arrival *a, const char *reason, bool told)
+void arrival_end_failed(struct arrival *a, const char *reason, bool told)
 {
 	bool waits = a->req != NULL;
 
@@ -181,12 +177,12 @@ static void fail(struct arrival *a, const char *reason, bool told)
 	       waits ? "is not let in" : "does not come", reason);
 	if (waits) {
 		bh_ctl_reply_error(bh_steal(&a->req), "%s", reason);
-		if (!told && !*a->id_text) {
-			event(a, "migration.refused", reason); /* nobody else could say it */
+		if (!told && !*a->id_text) { /* nobody else could say it */
+			arrival_report(a, "migration.refused", reason);
 		}
 	}
 	if (!told) {
-		tell(a, "failed", reason);
+		arrival_tell(a, "failed", reason);
 	}
 	undo(a);
 	arrival_end(a);
@@ -201,7 +197,7 @@ void arrival_fail(struct arrival *a, const char *fmt, ...)
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	hostd_text_mend(reason);
-	fail(a, reason, false);
+	arrival_end_failed(a, reason, false);
 }
 
 static void allow(struct arrival *a, const char *how)
@@ -241,7 +237,7 @@ static void on_start(int err, const struct bh_bus_msg *reply, void *arg)
 	arrival_unref(a);
 }
 
-static void ask_start(struct arrival *a)
+void arrival_ask_start(struct arrival *a)
 {
 	struct bh_bus *bus = move_bus(a->moves->agent);
 	char subject[BH_SUBJECT_SIZE];
@@ -266,7 +262,7 @@ static void noted(struct arrival *a)
 	bh_counter_add(&arrivals_allowed, 1);
 	allow(a, "what its source held is in this host's kernel");
 	if (a->final) {
-		tell(a, "final", "");
+		arrival_tell(a, "final", "");
 	}
 }
 
@@ -330,11 +326,9 @@ void arrival_final(struct arrival *a)
 		receive_flags(a, false);
 	}
 	if (a->phase == ARRIVE_READY) {
-		tell(a, "final", "");
+		arrival_tell(a, "final", "");
 	}
 }
-
-static void advance(struct arrival *a, uint64_t now_ns);
 
 static void on_alone(const struct hostd_alone_answer *answer, void *arg)
 {
@@ -352,7 +346,7 @@ static void on_alone(const struct hostd_alone_answer *answer, void *arg)
 			abort(); /* alone.c made it */
 		}
 		a->phase = ARRIVE_RULES; /* they are here */
-		advance(a, bh_time_mono_ns());
+		arrival_advance(a, bh_time_mono_ns());
 	}
 	arrival_unref(a);
 }
@@ -380,7 +374,7 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 		return;
 	}
 	if (err == BH_BUS_REFUSED) {
-		fail(a, bh_bus_reply_text(err, reply), true);
+		arrival_end_failed(a, bh_bus_reply_text(err, reply), true);
 	} else if (err == -EHOSTUNREACH || err == -ENOTCONN) {
 		go_alone(a, "the manager is away");
 	} else if (err) {
@@ -398,7 +392,7 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 			allow(a, "no host of ours runs it");
 		} else {
 			a->phase = ARRIVE_RULES;
-			advance(a, bh_time_mono_ns());
+			arrival_advance(a, bh_time_mono_ns());
 		}
 	}
 	arrival_unref(a);
@@ -461,7 +455,7 @@ static const struct hostd_nic *unprotectable(const struct arrival *a, char *why,
 }
 
 /* Moves it on as far as it goes. It may be gone afterwards. */
-static void advance(struct arrival *a, uint64_t now_ns)
+void arrival_advance(struct arrival *a, uint64_t now_ns)
 {
 	static const char *const waits[] = {
 		[ARRIVE_MANAGER] = "the manager has not answered",
@@ -486,7 +480,7 @@ static void advance(struct arrival *a, uint64_t now_ns)
 	}
 	if (a->phase == ARRIVE_RULES && (!*a->hash || hostd_state_held(a->moves->agent, a->hash))) {
 		a->phase = ARRIVE_SOURCE;
-		ask_start(a);
+		arrival_ask_start(a);
 	}
 	if (a->req && now_ns >= a->deadline_ns) {
 		arrival_fail(a, "not ready in time: %s",
@@ -502,15 +496,14 @@ void arrive_poke(struct hostd_moves *moves)
 	DL_FOREACH_SAFE(moves->arrivals, a, next)
 	{
 		if (a->phase < ARRIVE_SOURCE) {
-			advance(a, now);
+			arrival_advance(a, now);
 		}
 	}
 }
 
 /* ---- the control socket ---- */
 
-static struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid[16],
-				   const char *name)
+struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid[16], const char *name)
 {
 	struct arrival *a = bh_alloc(sizeof(*a));
 
@@ -531,12 +524,12 @@ static struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid
 /* An earlier one of this VM, which libvirt has given up; NULL why: there is none in the way. */
 static const char *clear_way(struct hostd_moves *moves, const uint8_t uuid[16])
 {
-	struct arrival *old = find_vm(moves, uuid);
+	struct arrival *old = arrival_of_vm(moves, uuid);
 
 	if (old && old->req) {
 		return "it is being let in already";
 	}
-	if (old && old->runs_ns && is_here(old)) {
+	if (old && old->runs_ns && arrival_is_here(old)) {
 		return "it runs here";
 	}
 	if (old) {
@@ -577,227 +570,7 @@ void hostd_arrive_serve(struct bh_ctl_request *req, const json_t *request, void 
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_refresh(agent->sources[i].platform);
 	}
-	advance(a, a->started_ns);
-}
-
-/* ---- what is said of it ---- */
-
-void arrive_part(struct hostd_moves *moves, struct bh_bus_request *req,
-		 const struct bh_bus_msg *msg)
-{
-	struct arrival *a = find_id(moves, bh_json_str_or(msg->json, "migration", ""));
-
-	/* the name is out of the subject, which the bus checks */
-	if (!a || a->phase < ARRIVE_SOURCE || strcmp(a->source, bh_bus_request_host(req)) != 0) {
-		bh_bus_reply_error(req, "unknown", "%s expects no such move", moves->agent->name);
-	} else {
-		receive_part(a, req, msg->bytes, msg->size);
-	}
-}
-
-void arrive_command_end(struct hostd_moves *moves, struct bh_bus_request *req,
-			const struct bh_bus_msg *msg)
-{
-	struct arrival *a = find_id(moves, bh_json_str_or(msg->json, "migration", ""));
-	const char *why = bh_json_str_or(msg->json, "why", "");
-
-	hostd_alone_over(moves->agent, bh_json_str_or(msg->json, "migration", ""));
-	if (a && !strcmp(bh_json_str_or(msg->json, "result", ""), "done")) {
-		bh_log(BH_LOG_INFO, "capsule", "VM %s has moved here from %s", a->name, a->source);
-		arrival_end(a);
-	} else if (a) {
-		fail(a, *why ? why : "the manager has ended it", true);
-	}
-	bh_bus_reply(req, NULL); /* over is over, however often it is said */
-}
-
-void arrive_listed(struct hostd_moves *moves, const json_t *item)
-{
-	const char *phase = bh_json_str_or(item, "phase", "");
-	const char *peer = bh_json_str_or(item, "peer", "");
-	char id_text[MOVE_ID_SIZE];
-	uint8_t id[16], uuid[16];
-	const struct hostd_vm *vm;
-	struct arrival *a;
-
-	if (move_id(item, id, id_text, NULL) < 0) {
-		return;
-	}
-	a = find_id(moves, id_text);
-	if (a && !strcmp(phase, "installed") && (a->final || a->cut)) {
-		tell(a, a->cut ? "cut" : "final", ""); /* it was away when that happened */
-	}
-	if (a || bh_uuid_parse(bh_json_str_or(item, "vm", ""), uuid) < 0 || !bh_name_valid(peer) ||
-	    moves->arrival_count >= MOVES_MAX) {
-		return;
-	}
-	vm = hostd_inventory_find(moves->agent->inv, uuid);
-	a = arrival_new(moves, uuid, vm ? vm->name : bh_json_str_or(item, "vm", ""));
-	memcpy(a->id, id, sizeof(a->id));
-	snprintf(a->id_text, sizeof(a->id_text), "%s", id_text);
-	snprintf(a->source, sizeof(a->source), "%s", peer);
-	a->by = json_array();
-	a->ready_ns = a->started_ns;
-	a->phase = ARRIVE_READY;
-	move_nics(moves->agent, uuid, &a->nics);
-	if (strcmp(phase, "installed") != 0 && strcmp(phase, "final") != 0) {
-		/* the hook that waited for us is gone, and with it the move */
-		arrival_fail(a, "this host's engine started anew while the hook waited");
-		return;
-	}
-	a->final = !strcmp(phase, "final");
-	a->arriving = !a->final; /* as that hostd has left the flag */
-	if (!a->final) {
-		ask_start(a);
-	}
-	bh_log(BH_LOG_INFO, "capsule", "the move of VM %s from %s goes on", a->name, peer);
-}
-
-void arrive_unlisted(struct hostd_moves *moves, const json_t *list)
-{
-	struct arrival *a, *next;
-
-	DL_FOREACH_SAFE(moves->arrivals, a, next)
-	{
-		bool open = !*a->id_text;
-		size_t i;
-		json_t *item;
-
-		json_array_foreach (list, i, item) {
-			open |= !strcmp(bh_json_str_or(item, "migration", ""), a->id_text);
-		}
-		if (!open && is_here(a)) {
-			arrival_end(a);
-		} else if (!open) {
-			fail(a, "the manager does not know of it any more", true);
-		}
-	}
-}
-
-/* ---- what happens to it ---- */
-
-/* TCP that is older than what is known here is judged as new, for a minute. */
-static void pick_up(struct arrival *a, uint64_t now_ns)
-{
-	struct hostd_agent *agent = a->moves->agent;
-	struct bh_diag diag = {};
-
-	for (size_t i = 0; i < a->nics.count; i++) {
-		hostd_takeover_add(agent, &a->nics.keys[i], now_ns);
-		if (hostd_dp_nic_set_flags(agent->dp, &a->nics.keys[i],
-					   BH_NIC_ARRIVING | BH_NIC_PICKUP, BH_NIC_PICKUP,
-					   &diag) < 0) {
-			bh_log_limited(BH_LOG_ERROR, "capsule", 3, "marking a NIC: %s", diag.text);
-		}
-	}
-	a->arriving = false;
-}
-
-/* libvirt's word comes some ms after the VM runs, and before its first list says so. */
-static void runs(struct arrival *a, uint64_t now_ns)
-{
-	if (a->runs_ns) {
-		return;
-	}
-	a->runs_ns = now_ns;
-	a->seen = true;
-	if (a->restore && !*a->source) { /* its connections are in its memory, and nowhere else */
-		move_nics(a->moves->agent, a->uuid, &a->nics);
-		pick_up(a, now_ns);
-	}
-}
-
-void arrive_event(struct hostd_moves *moves, const uint8_t uuid[16], enum hostd_vm_event event,
-		  enum hostd_vm_detail detail)
-{
-	struct arrival *a = find_vm(moves, uuid);
-
-	if (!a || a->phase != ARRIVE_READY) {
-		return;
-	}
-	if (event == HOSTD_VM_RESUMED) {
-		runs(a, bh_time_mono_ns());
-	} else if (event == HOSTD_VM_STARTED) {
-		a->seen = true; /* QEMU waits for its memory */
-	} else if (event == HOSTD_VM_STOPPED) {
-		arrive_ended(moves, uuid);
-	}
-}
-
-/* It is not here any more, or never came. */
-static void is_gone(struct arrival *a, const char *why)
-{
-	if (a->runs_ns || !*a->source) {
-		arrival_end(a); /* it came; what happened to it later is no matter of the move */
-	} else {
-		arrival_fail(a, "%s", why);
-	}
-}
-
-void arrive_ended(struct hostd_moves *moves, const uint8_t uuid[16])
-{
-	struct arrival *a = find_vm(moves, uuid);
-
-	if (a && a->phase == ARRIVE_READY) {
-		is_gone(a, "libvirt has ended it before it ran here");
-	}
-}
-
-static void cut(struct arrival *a, uint64_t now_ns)
-{
-	a->cut = true;
-	bh_counter_add(&arrivals_cut, 1);
-	bh_log(BH_LOG_WARN, "capsule",
-	       "VM %s runs, and %s has not said that it sent everything: TCP is picked up for a "
-	       "minute",
-	       a->name, a->source);
-	pick_up(a, now_ns);
-	event(a, "migration.cut", "the last changes did not come within 2 s");
-	tell(a, "cut", "the last changes did not come within 2 s");
-}
-
-static void tick(struct arrival *a, uint64_t now_ns)
-{
-	bool complete = hostd_inventory_complete(a->moves->agent->inv);
-
-	if (a->phase < ARRIVE_READY) {
-		if (a->phase == ARRIVE_SOURCE && now_ns >= a->retry_ns) {
-			a->retry_ns = UINT64_MAX;
-			ask_start(a);
-		}
-		advance(a, now_ns);
-		return;
-	}
-	if (!a->runs_ns && is_here(a) && arrival_runs_here(a)) {
-		runs(a, now_ns);
-	}
-	a->seen |= is_here(a);
-	if (*a->source && !a->final && now_ns >= a->retry_ns) {
-		a->retry_ns = UINT64_MAX;
-		ask_start(a);
-	}
-	if (*a->source && a->runs_ns && !a->final && !a->cut && now_ns - a->runs_ns >= WINDOW_NS) {
-		cut(a, now_ns);
-	}
-	if (complete && !is_here(a) && (a->seen || now_ns - a->ready_ns >= APPEAR_NS)) {
-		is_gone(a, a->seen ? "it went away before it ran here"
-				   : "libvirt did not start it within 30 s");
-	} else if (!*a->source && a->runs_ns) {
-		arrival_end(a); /* there was nothing to bring along */
-	} else if (!hostd_session_up(a->moves->agent) && a->runs_ns &&
-		   now_ns - a->runs_ns >= FOLLOW_NS) {
-		arrival_end(a);
-	}
-}
-
-void arrive_tick(struct hostd_moves *moves, uint64_t now_ns)
-{
-	struct arrival *a, *next;
-
-	DL_FOREACH_SAFE(moves->arrivals, a, next)
-	{
-		tick(a, now_ns);
-	}
+	arrival_advance(a, a->started_ns);
 }
 
 /* ---- the loop ---- */
@@ -823,34 +596,6 @@ void arrive_slice(struct hostd_moves *moves)
 		if (receive_working(a)) {
 			receive_slice(a);
 		}
-	}
-}
-
-void arrive_json(const struct hostd_moves *moves, json_t *list)
-{
-	static const char *const phases[] = {"networks", "manager", "rules", "source",
-					     "readback", "report",  "ready"};
-	uint64_t now = bh_time_mono_ns();
-	struct arrival *a;
-
-	DL_FOREACH (moves->arrivals, a) {
-		char uuid[BH_UUID_TEXT_SIZE];
-
-		bh_uuid_format(a->uuid, uuid);
-		json_array_append_new(
-			list,
-			json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b}",
-				  "migration", a->id_text, "vm", uuid, "vm_name", a->name, "role",
-				  "target", "peer", a->source, "phase",
-				  a->cut       ? "cut"
-				  : a->final   ? "final"
-				  : a->runs_ns ? "runs"
-					       : phases[a->phase],
-				  "parts", (json_int_t)a->parts, "bytes", (json_int_t)a->bytes,
-				  "connections", (json_int_t)a->read_count, "segments_differ",
-				  (json_int_t)a->segments_differ, "ms",
-				  (json_int_t)((now - a->started_ns) / BH_NS_PER_MS), "waits",
-				  a->req != NULL));
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One VM that comes: its life is in arrive.c, what its source sends in receive.c. Loop only.
+ * One VM that comes: its way in is in arrive.c, what its source sends in
+ * receive.c, what happens to it later in watch.c. Loop only.
  *
  * Theory of operation
  *   Order   The hook waits while the phases go by: the VM's networks are known here, the
@@ -106,6 +107,23 @@ void receive_flags(struct arrival *a, bool arriving);
 json_t *receive_receipt(const struct arrival *a); /* owned */
 
 /* ---- arrive.c ---- */
+struct arrival *arrival_new(struct hostd_moves *moves, const uint8_t uuid[16], const char *name);
+/* NULL: none. */
+struct arrival *arrival_of_vm(const struct hostd_moves *moves, const uint8_t uuid[16]);
+struct arrival *arrival_of_id(const struct hostd_moves *moves, const char *id_text);
+/* It runs, or its memory is on the way: libvirt has it. */
+bool arrival_is_here(const struct arrival *a);
+/* Takes it off the list; it may be gone then. */
+void arrival_end(struct arrival *a);
+/* The manager hears of it now or, when it is away, after the next hello. */
+void arrival_tell(struct arrival *a, const char *phase, const char *why);
+/* An event. */
+void arrival_report(struct arrival *a, const char *type, const char *reason);
+/* As arrival_fail(); `told`: the manager knows it already, by its own word. */
+void arrival_end_failed(struct arrival *a, const char *reason, bool told);
+void arrival_ask_start(struct arrival *a);
+/* Moves it on as far as it goes. It may be gone afterwards. */
+void arrival_advance(struct arrival *a, uint64_t now_ns);
 /* The move fails for this reason; the hook and the manager are told. The arrival may be gone. */
 void arrival_fail(struct arrival *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* It was read back, and nothing is missing. */
