@@ -346,6 +346,10 @@ static void on_birth(struct manager_link *link, struct manager_host *host,
 				   diag.text);
 		return;
 	}
+	if (!*vm->next_migration) {
+		manager_vm_place_next(
+			vm, bh_json_str_or(json_object_get(json, "state"), "from", ""), "");
+	}
 	before = vm->identity;
 	r = manager_rollback_birth(link->inv, vm, host, json_object_get(json, "state"),
 				   &now.generation, &diag);

@@ -14,9 +14,11 @@
 #define COMMAND_MS 5000
 #define TRIM_NS	   (3600 * BH_NS_PER_S)
 
-#define KEEP_REFUSED 2000
-#define KEEP	     10000
-#define REFUSALS_MAX 30 /* written down and told per host and minute */
+#define KEEP_PLACES    500000
+#define KEEP_PLACES_NS (30 * 86400 * BH_NS_PER_S) /* of VMs that nobody has */
+#define KEEP_REFUSED   2000
+#define KEEP	       10000
+#define REFUSALS_MAX   30 /* written down and told per host and minute */
 
 BH_COUNTER(migrate_asked, "migrations that hosts asked for");
 BH_COUNTER(migrate_refused, "migrations refused");
@@ -531,8 +533,11 @@ static void trim(struct manager_migrate *part, uint64_t now_ns)
 		return;
 	}
 	part->trim_ns = now_ns;
-	if (manager_store_trim_migrations(part->o.inv->db, KEEP_REFUSED, KEEP, &diag) < 0) {
-		bh_log_limited(BH_LOG_ERROR, "migrate", 3, "old migrations stay: %s", diag.text);
+	if (manager_store_trim_migrations(part->o.inv->db, KEEP_REFUSED, KEEP, &diag) < 0 ||
+	    manager_store_trim_places(part->o.inv->db,
+				      now_ns > KEEP_PLACES_NS ? now_ns - KEEP_PLACES_NS : 0,
+				      KEEP_PLACES, &diag) < 0) {
+		bh_log_limited(BH_LOG_ERROR, "migrate", 3, "old records stay: %s", diag.text);
 	}
 }
 

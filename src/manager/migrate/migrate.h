@@ -176,6 +176,8 @@ json_t *manager_migration_json(const struct manager_migration *m, bool steps); /
 [[nodiscard]] int manager_migration_save(const struct manager_migration *m, struct bh_diag *diag);
 /* Those that were open when the manager ended. */
 [[nodiscard]] int manager_migrations_load(struct manager_migrate *part, struct bh_diag *diag);
+/* One that the store has, by its whole id; owned by the caller, not among the open ones. NULL. */
+struct manager_migration *manager_migration_ended(struct manager_migrate *part, const char *id);
 /* What a host says about who wanted it, made harmless and small; owned. */
 json_t *manager_migration_people(const json_t *by);
 /* {"step": ms} of all steps; owned. */

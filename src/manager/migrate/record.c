@@ -211,16 +211,17 @@ static void copy(char *to, size_t size, const json_t *json, const char *key)
 	snprintf(to, size, "%s", bh_json_str_or(json, key, ""));
 }
 
-static int load_one(const struct manager_store_migration *row, void *arg)
+/* A row as it was when it was saved; NULL when it can't be read. */
+static struct manager_migration *read_row(struct manager_migrate *part,
+					  const struct manager_store_migration *row)
 {
-	struct manager_migrate *part = arg;
 	BH_JSON json_t *body = NULL;
 	struct manager_migration *m;
 	const json_t *internal;
 
 	if (bh_json_load(row->body, strlen(row->body), ROW_MAX, &body, NULL) < 0) {
 		bh_log(BH_LOG_ERROR, "migrate", "stored migration %s can't be read", row->id);
-		return 0;
+		return NULL;
 	}
 	m = manager_migration_new(part);
 	snprintf(m->id, sizeof(m->id), "%s", row->id);
@@ -246,6 +247,7 @@ static int load_one(const struct manager_store_migration *row, void *arg)
 	}
 	internal = json_object_get(body, "internal");
 	m->begun_ns = row->begun_ns;
+	m->ended_ns = row->ended_ns;
 	m->state_ns = bh_json_u64_or(internal, "state_ns", row->begun_ns);
 	m->step_ns = bh_json_u64_or(internal, "step_ns", row->begun_ns);
 	m->begun_mono_ns = m->step_mono_ns = 0;
@@ -254,8 +256,42 @@ static int load_one(const struct manager_store_migration *row, void *arg)
 	m->bytes = bh_json_u64_or(body, "bytes", 0);
 	m->final = json_is_true(json_object_get(internal, "final"));
 	m->ran = json_is_true(json_object_get(internal, "ran"));
-	HASH_ADD_STR(part->open, id, m);
+	return m;
+}
+
+static int load_one(const struct manager_store_migration *row, void *arg)
+{
+	struct manager_migrate *part = arg;
+	struct manager_migration *m = read_row(part, row);
+
+	if (m) {
+		HASH_ADD_STR(part->open, id, m);
+	}
 	return 0;
+}
+
+struct find_arg {
+	struct manager_migrate *part;
+	struct manager_migration *found;
+};
+
+static int find_row(const struct manager_store_migration *row, void *arg)
+{
+	struct find_arg *a = arg;
+
+	a->found = read_row(a->part, row);
+	return 1;
+}
+
+struct manager_migration *manager_migration_ended(struct manager_migrate *part, const char *id)
+{
+	struct manager_store_migration_filter filter = {.id = id};
+	struct find_arg a = {part, NULL};
+
+	if (strlen(id) == MANAGER_MIGRATION_ID_SIZE - 1) {
+		(void)!manager_store_migrations(part->o.inv->db, &filter, find_row, &a, NULL);
+	}
+	return a.found;
 }
 
 static int by_time(const struct manager_migration *a, const struct manager_migration *b)

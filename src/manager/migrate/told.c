@@ -93,20 +93,12 @@ static int told_installed(struct manager_migration *m, const json_t *body, struc
 	return 0;
 }
 
-static int told_last(struct manager_migration *m, const json_t *body, bool cut,
-		     struct bh_diag *diag)
+static void note_last(struct manager_migration *m, const json_t *body, bool cut)
 {
 	const json_t *receipt = json_object_get(body, "receipt");
 	const char *why = bh_json_str_or(body, "why", "");
 
-	if (m->state < MANAGER_MIGRATION_INSTALLED) {
-		return bh_diag_set(diag, -EINVAL, "migration %s was not allowed yet", m->id);
-	}
-	if (m->final && !cut) {
-		return 0;
-	}
 	m->final = true;
-	manager_migration_enter(m, MANAGER_MIGRATION_FINAL);
 	manager_migration_step(m, cut ? "cut" : "final",
 			       json_pack("{s:s, s:I, s:s}", "hash",
 					 bh_json_str_or(receipt, "hash", ""), "connections",
@@ -118,8 +110,40 @@ static int told_last(struct manager_migration *m, const json_t *body, bool cut,
 		manager_migration_notice(m, "migration.cut", "warning",
 					 json_pack("{s:s}", "reason", why));
 	}
+}
+
+static int told_last(struct manager_migration *m, const json_t *body, bool cut,
+		     struct bh_diag *diag)
+{
+	if (m->state < MANAGER_MIGRATION_INSTALLED) {
+		return bh_diag_set(diag, -EINVAL, "migration %s was not allowed yet", m->id);
+	}
+	if (m->final) {
+		return 0; /* a repeat */
+	}
+	manager_migration_enter(m, MANAGER_MIGRATION_FINAL);
+	note_last(m, body, cut);
 	manager_migration_look(m, bh_time_wall_ns());
 	return 0;
+}
+
+/* The inventories were faster than the last word. */
+static bool told_late(struct manager_migrate *part, const struct manager_host *host,
+		      const json_t *body)
+{
+	const char *phase = bh_json_str_or(body, "phase", "");
+	struct manager_migration *m =
+		manager_migration_ended(part, bh_json_str_or(body, "migration", ""));
+	bool mine = m && m->state == MANAGER_MIGRATION_DONE && strcmp(m->target, host->name) == 0 &&
+		    (strcmp(phase, "final") == 0 || strcmp(phase, "cut") == 0);
+
+	if (mine && !m->final) {
+		note_last(m, body, strcmp(phase, "cut") == 0);
+	}
+	if (m) {
+		manager_migration_free(m);
+	}
+	return mine;
 }
 
 static int told_failed(struct manager_migration *m, const struct manager_host *host,
@@ -147,6 +171,9 @@ int manager_migrate_told(struct manager_migrate *part, struct manager_host *host
 
 	HASH_FIND_STR(part->open, id, m);
 	target = m && strcmp(m->target, host->name) == 0;
+	if (!m && told_late(part, host, body)) {
+		return 0;
+	}
 	if (!m || (!target && strcmp(m->source, host->name) != 0)) {
 		return bh_diag_set(diag, -ENOENT, "no migration %.40s of this host is open", id);
 	}

@@ -118,7 +118,19 @@ int manager_store_places(struct manager_db *db, const char *vm, manager_store_pl
 			       "t", vm);
 }
 
-int manager_store_drop_places(struct manager_db *db, const char *vm, struct bh_diag *diag)
+int manager_store_trim_places(struct manager_db *db, uint64_t before_ns, uint32_t keep,
+			      struct bh_diag *diag)
 {
-	return manager_db_run(db, diag, "DELETE FROM places WHERE vm = ?1", "t", vm);
+	int r = manager_db_run(db, diag,
+			       "DELETE FROM places WHERE until < ?1 AND vm NOT IN"
+			       " (SELECT uuid FROM vms)",
+			       "i", (int64_t)before_ns);
+
+	if (r < 0) {
+		return r;
+	}
+	return manager_db_run(db, diag,
+			      "DELETE FROM places WHERE (vm, since) IN (SELECT vm, since"
+			      " FROM places ORDER BY until DESC LIMIT -1 OFFSET ?1)",
+			      "u", keep);
 }

@@ -120,8 +120,9 @@ typedef int manager_store_place_fn(const struct manager_store_place *row, void *
 /* Newest first. */
 [[nodiscard]] int manager_store_places(struct manager_db *db, const char *vm,
 				       manager_store_place_fn *fn, void *arg, struct bh_diag *diag);
-[[nodiscard]] int manager_store_drop_places(struct manager_db *db, const char *vm,
-					    struct bh_diag *diag);
+/* Forgets those of VMs that nobody has had since `before`, and all but the newest `keep`. */
+[[nodiscard]] int manager_store_trim_places(struct manager_db *db, uint64_t before_ns,
+					    uint32_t keep, struct bh_diag *diag);
 
 /* ---- generations of VMs, and their quarantine (memories.c) ---- */
 struct manager_store_memory {
