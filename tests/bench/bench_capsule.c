@@ -4,7 +4,7 @@
  * read from the source's tables, written into signed parts, checked and read, installed with their
  * timers running, read back; and taken out again. The aim for the whole, the way included, is below
  * 1 s and 20 MB (tests/e2e measures that with two hosts). Prints time that passed and time that the
- * processor worked: on a busy machine only the second says something. Not a test: it judges nothing.
+ * processor worked: on a busy machine only the second says something. Not a test.
  */
 #include "../unit/dataplane_world.h"
 

@@ -9,6 +9,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <signal.h>
@@ -241,6 +242,76 @@ static void takes_over(enum hostd_dp_attach attach, bool other_layout)
 	must_be_gone();
 }
 
+/* Says something and gets an answer until `stop` is readable; exits with 1 when one is missing. */
+static pid_t talk(const int tcp[2], int stop)
+{
+	pid_t pid = fork();
+
+	if (pid) {
+		return pid;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (uint64_t n = 1;; n++) {
+		struct pollfd p = {.fd = stop, .events = POLLIN};
+		uint64_t got = 0;
+
+		for (int from = 0; from < 2; from++) {
+			if (send(tcp[from], &n, sizeof(n), 0) != sizeof(n) ||
+			    recv(tcp[!from], &got, sizeof(got), MSG_WAITALL) != sizeof(got) ||
+			    got != n) {
+				_exit(1);
+			}
+		}
+		if (poll(&p, 1, 0) == 1) {
+			_exit(0);
+		}
+	}
+}
+
+/* ABI 2 has the journal of connections that move more than ABI 1 (tests/unit/abi). Connections talk
+ * on while it is taken over, nothing else passes, and what they are can move. */
+static void takes_over_from_version_1(void **state)
+{
+	struct hostd_dp_move_nics nics = {.keys = {world_key(0)}, .count = 1};
+	struct bh_image *want = policy();
+	struct hostd_dp_open_info info;
+	int tcp[2], stop[2], status;
+	struct hostd_dp *dp;
+	pid_t pid;
+
+	protect(HOSTD_DP_ATTACH_AUTO);
+	world_tcp(&world, 0, 1, ALLOWED, tcp);
+	world_sh("rm %s/bh_moves", world.pin_dir);
+	world_sh("mv %s %s/v1", world.pin_dir, world.dir);
+	assert_int_equal(pipe(stop), 0);
+	pid = talk(tcp, stop[0]);
+	dp = open_world(HOSTD_DP_ATTACH_AUTO, &info);
+	assert_true(info.adopted);
+	assert_int_equal(info.replaced, 4);
+	assert_non_null(strstr(info.notice, "/v1"));
+	assert_false(world_passes(&world, 0, 1, REFUSED, ALLOWED));
+	assert_int_equal(write(stop[1], "x", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_true(bh_hash_equal(hostd_dp_hash(dp), bh_image_hash(want)));
+	assert_int_equal(hostd_dp_verify(dp, SIZE_MAX - 1, NULL), 0);
+	world_sh("! test -e %s/v1 && test -e %s/bh_moves", world.dir, world.pin_dir);
+	/* What was open before is in the journal when it changes. */
+	assert_int_equal(hostd_dp_journal_set(dp, &nics, true, NULL), 0);
+	shutdown(tcp[0], SHUT_RDWR);
+	{
+		struct pollfd p = {.fd = hostd_dp_journal_fd(dp), .events = POLLIN};
+
+		assert_int_equal(poll(&p, 1, 5000), 1);
+	}
+	close(tcp[0]);
+	close(tcp[1]);
+	close(stop[0]);
+	close(stop[1]);
+	bh_image_free(want);
+	assert_int_equal(hostd_dp_destroy(dp, NULL), 0);
+}
+
 static void takes_over_the_same_layout(void **state)
 {
 	takes_over(HOSTD_DP_ATTACH_AUTO, false);
@@ -380,6 +451,7 @@ int main(void)
 		cmocka_unit_test_teardown(takes_out_any_layout, world_clean_up),
 		cmocka_unit_test_teardown(says_what_to_do_about_another_layout, world_clean_up),
 		cmocka_unit_test_teardown(leaves_it_to_who_works_on_it, world_clean_up),
+		cmocka_unit_test_teardown(takes_over_from_version_1, world_clean_up),
 		cmocka_unit_test_teardown(takes_over_the_same_layout, world_clean_up),
 		cmocka_unit_test_teardown(takes_over_another_layout, world_clean_up),
 		cmocka_unit_test_teardown(takes_over_after_a_kill, world_clean_up),
