@@ -275,7 +275,7 @@ static void ask_manager(struct birth *b, const struct hostd_vm *vm)
 	b->asking = true;
 	hostd_session_request(b->agent, "birth",
 			      json_pack("{s:O, s:o}", "vm", b->vm, "state",
-					hostd_generations_state(vm, b->from, b->by)),
+					hostd_generations_state(b->agent, vm, b->from, b->by)),
 			      left_ms, on_manager, b);
 }
 
@@ -394,7 +394,7 @@ static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request 
 	memcpy(b->uuid, vm->uuid, sizeof(b->uuid));
 	memcpy(b->name, vm->name, sizeof(b->name));
 	b->open = hostd_known_open(agent, vm);
-	b->from = hostd_generations_from(vm, hostd_capsule_kind(agent, vm->uuid));
+	b->from = hostd_generations_from(agent, vm, hostd_capsule_kind(agent, vm->uuid));
 	b->started_ns = bh_time_mono_ns();
 	b->deadline_ns = b->started_ns + agent->config->birth_timeout_s * BH_NS_PER_S -
 			 MARGIN_MS * BH_NS_PER_MS;

@@ -24,6 +24,8 @@ struct kept {
 	bool saved;	     /* the last run ended by being saved, and none began since */
 	bool behind;	     /* went back without our hook; the manager has not been told */
 	bool arrives;	     /* libvirt is at it: no mark before the move is over */
+	bool defined;	     /* its XML was written by somebody since it ran last */
+	bool rewrite;	     /* so its mark has to be written again */
 	uint64_t seen_s;     /* wall clock */
 	unsigned int version, sent, told;
 	UT_hash_handle hh;
@@ -235,25 +237,38 @@ static void changed(struct hostd_generations *g, struct kept *k)
 
 /* ---- births ---- */
 
-enum hostd_from hostd_generations_from(const struct hostd_vm *vm, const char *kind)
+enum hostd_from hostd_generations_from(const struct hostd_agent *agent, const struct hostd_vm *vm,
+				       const char *kind)
 {
+	const struct kept *k = find(agent, vm->uuid);
+
 	if (!strcmp(kind, "migration")) {
 		return HOSTD_FROM_MIGRATION;
 	}
 	if (!strcmp(kind, "restore")) {
 		return HOSTD_FROM_RESTORE;
 	}
-	return vm->mark_live ? HOSTD_FROM_SNAPSHOT : HOSTD_FROM_BOOT;
+	return vm->mark_live && !(k && k->defined) ? HOSTD_FROM_SNAPSHOT : HOSTD_FROM_BOOT;
 }
 
-json_t *hostd_generations_state(const struct hostd_vm *vm, enum hostd_from from, const json_t *by)
+/* The mark that counts: one that came with XML which somebody wrote says nothing about disks. */
+static uint64_t booted(const struct hostd_agent *agent, const struct hostd_vm *vm,
+		       enum hostd_from from)
+{
+	const struct kept *k = find(agent, vm->uuid);
+
+	return from == HOSTD_FROM_BOOT && k && k->defined ? 0 : vm->generation;
+}
+
+json_t *hostd_generations_state(const struct hostd_agent *agent, const struct hostd_vm *vm,
+				enum hostd_from from, const json_t *by)
 {
 	static const char *const names[] = {[HOSTD_FROM_BOOT] = "boot",
 					    [HOSTD_FROM_MIGRATION] = "migration",
 					    [HOSTD_FROM_RESTORE] = "restore",
 					    [HOSTD_FROM_SNAPSHOT] = "snapshot"};
 	json_t *state = json_pack("{s:s, s:I}", "from", names[from], "generation",
-				  (json_int_t)vm->generation);
+				  (json_int_t)booted(agent, vm, from));
 
 	if (json_array_size(by)) {
 		json_object_set(state, "by", (json_t *)by);
@@ -293,7 +308,8 @@ bool hostd_generations_may(const struct hostd_agent *agent, const struct hostd_v
 			 "the manager, who judges that, can't be asked");
 		return false;
 	}
-	if (from == HOSTD_FROM_BOOT && k && vm->generation && vm->generation < k->generation) {
+	if (from == HOSTD_FROM_BOOT && k && booted(agent, vm, from) &&
+	    vm->generation < k->generation) {
 		snprintf(why, size,
 			 "it was set back to an older state (generation %llu, the newest is %llu), "
 			 "and the manager, who puts it in quarantine, can't be asked",
@@ -319,6 +335,7 @@ void hostd_generations_begin(struct hostd_agent *agent, const struct hostd_vm *v
 	k->generation = vm->generation > k->generation ? vm->generation : k->generation;
 	k->next = generation;
 	k->arrives = from == HOSTD_FROM_MIGRATION;
+	k->defined = false;
 	k->seen_s = bh_time_wall_ns() / BH_NS_PER_S;
 	changed(g, k);
 	hostd_generations_tell(agent, false);
@@ -341,8 +358,14 @@ void hostd_generations_event(struct hostd_agent *agent, const uint8_t uuid[16],
 	struct kept *k = find(agent, uuid);
 	bool saved = event == HOSTD_VM_STOPPED && detail == HOSTD_DETAIL_SAVED;
 
+	if (!k && event == HOSTD_VM_DEFINED) {
+		k = get(g, uuid);
+	}
 	if (!k) {
 		return;
+	}
+	if (event == HOSTD_VM_DEFINED) {
+		k->defined = k->rewrite = detail != HOSTD_DETAIL_SNAPSHOT;
 	}
 	if (event == HOSTD_VM_RESUMED || event == HOSTD_VM_SUSPENDED) {
 		k->arrives = false;
@@ -386,7 +409,8 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 	uint64_t now_s = bh_time_wall_ns() / BH_NS_PER_S;
 	struct kept *k;
 
-	if (!strcmp(vm->type, "lxc") || (!vm->running && !vm->generation)) {
+	if (!strcmp(vm->type, "lxc") ||
+	    (!vm->running && !vm->generation && !find(g->agent, vm->uuid))) {
 		return; /* a container's memory is never saved */
 	}
 	k = get(g, vm->uuid);
@@ -396,8 +420,9 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 	}
 	if (vm->running) {
 		see_running(g, k, vm);
-		if (k->generation != k->next && !k->arrives) {
+		if ((k->rewrite || k->generation != k->next) && !k->arrives) {
 			hostd_platform_mark(platform, vm->uuid, k->next, true);
+			k->rewrite = false;
 		}
 		return;
 	}
@@ -405,10 +430,10 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 		k->saved = true; /* while we were away */
 		changed(g, k);
 	}
-	if (vm->mark_live) {
-		/* defined anew from the XML of its running self: that is no snapshot */
-		hostd_platform_mark(platform, vm->uuid, vm->generation, false);
+	if (k->rewrite && (k->next || vm->generation)) {
+		hostd_platform_mark(platform, vm->uuid, k->next ? k->next : vm->generation, false);
 	}
+	k->rewrite = false;
 }
 
 void hostd_generations_listed(struct hostd_agent *agent, int source,

@@ -28,9 +28,11 @@ struct hostd_generations *hostd_generations_new(struct hostd_agent *agent);
 void hostd_generations_free(struct hostd_generations *g); /* NULL is fine */
 
 /* kind: which hook came before, "migration", "restore" or "". The VM as `start begin` has it. */
-enum hostd_from hostd_generations_from(const struct hostd_vm *vm, const char *kind);
+enum hostd_from hostd_generations_from(const struct hostd_agent *agent, const struct hostd_vm *vm,
+				       const char *kind);
 /* The member `state` of the request `birth`; owned. by: who is connected to libvirt, or NULL. */
-json_t *hostd_generations_state(const struct hostd_vm *vm, enum hostd_from from, const json_t *by);
+json_t *hostd_generations_state(const struct hostd_agent *agent, const struct hostd_vm *vm,
+				enum hostd_from from, const json_t *by);
 /* libvirt's word that the VM was saved, which this start depends on, may still be on its way. */
 bool hostd_generations_waits(const struct hostd_agent *agent, const struct hostd_vm *vm,
 			     enum hostd_from from);

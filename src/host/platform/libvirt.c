@@ -116,6 +116,12 @@ static bool read_event(int event, int detail, struct vm_event *ret)
 			      : detail == VIR_DOMAIN_EVENT_STOPPED_FAILED ? HOSTD_DETAIL_FAILED
 									  : HOSTD_DETAIL_OTHER;
 		return true;
+	case VIR_DOMAIN_EVENT_DEFINED:
+		ret->event = HOSTD_VM_DEFINED;
+		ret->detail = detail == VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT
+				      ? HOSTD_DETAIL_SNAPSHOT
+				      : HOSTD_DETAIL_OTHER;
+		return true;
 	default:
 		return false;
 	}

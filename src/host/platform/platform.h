@@ -24,6 +24,7 @@ enum hostd_vm_event {
 	HOSTD_VM_SUSPENDED,
 	HOSTD_VM_RESUMED,
 	HOSTD_VM_STOPPED,
+	HOSTD_VM_DEFINED, /* its persistent XML is another one; SNAPSHOT: a snapshot's */
 };
 /* Seen with libvirt 9.0: live migration is STARTED MIGRATED at the target when its QEMU waits for
  * memory, SUSPENDED MIGRATED at the source before the last pages go (not for a VM that was paused
