@@ -2,13 +2,14 @@
 /*
  * Configuration files: small YAML, read against a table of keys that fills a struct. Every key is
  * optional and has its default in the table; a key that is not there, a value of the wrong kind, a
- *second value for one key, anchors and aliases are errors with line and column. Blocking; at start
- *only.
+ * second value for one key, anchors and aliases are errors with line and column. Blocking; at start
+ * only.
  *
  *	struct conf { char *state_dir; uint64_t keep; bool strict; };
  *	static const struct bh_conf_key keys[] = {
- *		{.key = "state_dir", .type = BH_CONF_STR, .offset = offsetof(struct conf,
- *state_dir), .dflt = "/var/lib/x", .help = "where state is kept"},
+ *		{.key = "state_dir", .type = BH_CONF_STR,
+ *		 .offset = offsetof(struct conf, state_dir),
+ *		 .dflt = "/var/lib/x", .help = "where state is kept"},
  *		{.key = "events.keep", .type = BH_CONF_U64, .offset = offsetof(struct conf, keep),
  *		 .dflt = "1000", .min = 1, .max = 1000000, .help = "events to keep"},
  *	};

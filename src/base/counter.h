@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Named counters of a program. Every drop, retry, refusal, eviction and overflow has one. A counter
- *is declared where it counts, registers itself before main() and shows up on the control socket.
+ * is declared where it counts, registers itself before main() and shows up on the control socket.
  *
  *	BH_COUNTER(bus_publish_failed, "events whose publish was not acknowledged");
  *	bh_counter_add(&bus_publish_failed, 1);

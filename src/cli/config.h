@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where the manager is and how to be let in: /etc/bulkhead/cli.yaml, the environment, the command
- *line; the later wins.
+ * line; the later wins.
  *
  *	server: https://manager.example:7443     # or the path of a unix socket
  *	token_file: /root/.bulkhead-token

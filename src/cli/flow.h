@@ -2,8 +2,9 @@
 /*
  * Events as lines for people. Flow records and what the guards stopped have a form of their own:
  *
- *	12:00:01 h1 ✗ refused tcp rival/attacker 10.78.0.14:41234 → shop/db 10.78.0.12:3306  by
- *shop/db ingress[2] (examples/shop.yaml:34) ×12
+ *	12:00:01 h1 ✗ refused tcp rival/attacker 10.78.0.14:41234 → shop/db 10.78.0.12:3306
+ *	by shop/db ingress[2] (examples/shop.yaml:34) ×12
+ * in one line.
  *
  * Other events are "time host severity type" and their fields. Pure.
  */

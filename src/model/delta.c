@@ -3,9 +3,11 @@
  * Deltas: what turns one image into another.
  *
  * A delta is a list of segments, each with the changes of its records in key order. An encoded
- *delta names deleted records by their key alone; the decoder can't know old values,
- *bh_delta_apply() looks them up. Wire form: "BHD1" from[32] to[32] u32 segments segment: u8
- *name_len, name, u8 gone, u32 deletes, u32 puts, delete keys, put records
+ * delta names deleted records by their key alone; the decoder can't know old values,
+ * bh_delta_apply() looks them up. Wire form:
+ *
+ *	"BHD1" from[32] to[32] u32 segments
+ *	segment: u8 name_len, name, u8 gone, u32 deletes, u32 puts, delete keys, put records
  */
 #include "base/util.h"
 #include "model/image.h"

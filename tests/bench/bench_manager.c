@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From a policy commit to the confirmation by every host that it concerns, with the real manager
- *and the real bus. Simulated hosts (simhost.c) decode and apply for real; what a kernel would add
- *is bench_commit's business. Prints; judges nothing.
+ * and the real bus. Simulated hosts (simhost.c) decode and apply for real; what a kernel would add
+ * is bench_commit's business. Prints; judges nothing.
  *
  *	bench_manager BULKHEADD SIMHOSTS [HOSTS [VMS-PER-HOST [POLICIES [ROUNDS]]]]
  */
