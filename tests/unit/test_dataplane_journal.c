@@ -368,6 +368,39 @@ static void the_journal_tells_that_a_name_is_used_again(void **state)
 	told_done(&told);
 }
 
+static void note_order(const struct hostd_dp_nic_key *key, const struct bh_capsule_conn *conn,
+		       void *arg)
+{
+	strcat(arg, "+");
+}
+
+static void note_gone(const struct hostd_dp_nic_key *key, const struct bh_capsule_tuple *tuple,
+		      void *arg)
+{
+	strcat(arg, "-");
+}
+
+/* A NIC at its quota opens what it opens because something ended: so ends are told first, whatever
+ * the names. */
+static void the_journal_tells_ends_first(void **state)
+{
+	struct hostd_dp_journal_handlers handlers = {
+		.nics_of = told_nics, .conn = note_order, .gone = note_gone};
+	struct flow early = {.proto = KIT_UDP, .peer = OUT, .sport = 40005},
+		    late = {.proto = KIT_UDP, .peer = OUT, .sport = 40001};
+	char order[16] = "";
+	uint64_t lost;
+
+	two_hosts();
+	assert_true(passes(&src, &early, false, 0));
+	assert_int_equal(hostd_dp_journal_set(src.dp, &nics, true, NULL), 0);
+	assert_int_equal(hostd_dp_import_undo(src.dp, &nics, NULL), 0);
+	assert_true(passes(&src, &late, false, 0));
+	handlers.arg = order;
+	assert_int_equal(hostd_dp_journal_poll(src.dp, 100, &handlers, &lost, NULL), 2);
+	assert_string_equal(order, "-+");
+}
+
 static void the_journal_tells_what_expired(void **state)
 {
 	struct flow udp = {.proto = KIT_UDP, .peer = OUT, .sport = 40000},
@@ -513,6 +546,7 @@ int main(void)
 		cmocka_unit_test_teardown(the_journal_tells_changes, clean_up),
 		cmocka_unit_test_teardown(the_journal_is_about_the_vm, clean_up),
 		cmocka_unit_test_teardown(the_journal_tells_that_a_name_is_used_again, clean_up),
+		cmocka_unit_test_teardown(the_journal_tells_ends_first, clean_up),
 		cmocka_unit_test_teardown(the_journal_tells_what_expired, clean_up),
 		cmocka_unit_test_teardown(the_journal_says_what_it_lost, clean_up),
 		cmocka_unit_test_teardown(learned_addresses_travel, clean_up),

@@ -333,8 +333,8 @@ void hostd_dp_walk_free(struct hostd_dp_walk *walk); /* NULL is fine */
 				       bool on, struct bh_diag *diag);
 int hostd_dp_journal_fd(const struct hostd_dp *dp); /* readable when something waits; owned by dp */
 /* Hands over at most max entries as they are in the table now (or that they are gone), each once
- * per call; of one that ended and began anew both, `gone` first. Those of other NICs are left out
- * of the answer but consumed: `nics_of` finds the VM.
+ * per call, first all that are gone; of one that ended and began anew both. Those of other NICs are
+ * left out of the answer but consumed: `nics_of` finds the VM.
  * Returns how many records were consumed, or < 0. *ret_lost: records of NICs that depart which
  * found no room since the last call; then walk again. */
 struct hostd_dp_journal_handlers {

@@ -297,9 +297,9 @@ static int compare_moves(const void *a, const void *b)
 	return c ? c : memcmp(&ma->key, &mb->key, sizeof(ma->key));
 }
 
-/* Tells it to each VM that departs and has part in it. What ended and is there again is another
- * connection of the same name: the old one is gone first. */
-static void tell(struct hostd_dp *dp, const struct bh_move *m, bool ended,
+/* Tells each VM that departs and has part in it that it is gone, or else how it is. What ended and
+ * is there again is another connection of the same name: the old one is gone, the new one is. */
+static void tell(struct hostd_dp *dp, const struct bh_move *m, bool ended, bool gone,
 		 const struct hostd_dp_journal_handlers *h)
 {
 	const struct hostd_dp_move_nics *told = NULL;
@@ -327,11 +327,26 @@ static void tell(struct hostd_dp *dp, const struct bh_move *m, bool ended,
 		positions = dp_positions(dp, nics);
 		told_there = there && dp_ct_is_of(dp, positions, &ct) &&
 			     conn_of(dp, positions, m->v6, &m->key, &ct, &conn);
-		if (ended || !told_there) {
+		if (gone && (ended || !told_there)) {
 			h->gone(&key, &tuple, h->arg);
-		}
-		if (told_there) {
+		} else if (!gone && told_there) {
 			h->conn(&key, &conn, h->arg);
+		}
+	}
+}
+
+static void tell_all(struct hostd_dp *dp, const struct dp_moved *moved, bool gone,
+		     const struct hostd_dp_journal_handlers *h)
+{
+	bool ended = false;
+
+	for (size_t i = 0; i < moved->list.count; i++) {
+		const struct bh_move *m = &moved->list.items[i];
+
+		ended = ended || m->op == BH_MOVE_GONE;
+		if (i + 1 == moved->list.count || compare_moves(m, m + 1)) {
+			tell(dp, m, ended, gone, h);
+			ended = false;
 		}
 	}
 }
@@ -341,7 +356,6 @@ int hostd_dp_journal_poll(struct hostd_dp *dp, unsigned int max,
 			  struct bh_diag *diag)
 {
 	struct dp_moved moved = {.left = max};
-	bool ended = false;
 	int r = 0;
 
 	*ret_lost = 0;
@@ -359,15 +373,9 @@ int hostd_dp_journal_poll(struct hostd_dp *dp, unsigned int max,
 	if (moved.list.count) {
 		qsort(moved.list.items, moved.list.count, sizeof(struct bh_move), compare_moves);
 	}
-	for (size_t i = 0; i < moved.list.count; i++) {
-		const struct bh_move *m = &moved.list.items[i];
-
-		ended = ended || m->op == BH_MOVE_GONE;
-		if (i + 1 == moved.list.count || compare_moves(m, m + 1)) {
-			tell(dp, m, ended, handlers);
-			ended = false;
-		}
-	}
+	/* What ended first: it made room for what came. */
+	tell_all(dp, &moved, true, handlers);
+	tell_all(dp, &moved, false, handlers);
 	bh_vec_done(&moved.list);
 	*ret_lost = lost_since(dp);
 	return (int)(max - moved.left);
