@@ -39,7 +39,9 @@ enum arrive_phase {
 /* A connection that came. */
 struct move_got {
 	struct move_key key;
-	struct bh_hash hash;
+	struct bh_hash hash; /* of key, policy_port and opener */
+	uint16_t policy_port;
+	uint8_t opener;
 	uint64_t until_ns; /* when it runs out by itself */
 	bool seen;	   /* read back */
 	UT_hash_handle hh;

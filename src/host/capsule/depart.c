@@ -8,6 +8,7 @@
 #include "host/capsule/alone.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <utlist.h>
 
 #define JOURNAL_SLICE 1024
@@ -122,6 +123,7 @@ static void departure_end(struct departure *d)
 	moves->departure_count--;
 	d->moves = NULL;
 	departure_unref(d);
+	malloc_trim(0); /* megabytes, where there were many connections */
 	moves_timers(moves);
 }
 

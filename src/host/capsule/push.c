@@ -10,6 +10,10 @@
 
 #include <errno.h>
 
+/* Of a part. Smaller ones than could be: the target imports one while the next is on its way, and
+ * its loop turns in between. */
+#define PART_RECORDS 1024
+
 BH_COUNTER(capsule_parts_sent, "parts of capsules that the target has taken");
 BH_COUNTER(capsule_parts_failed, "parts of capsules that the target did not take");
 BH_COUNTER(capsule_pushes, "capsules that were begun, repeats included");
@@ -237,6 +241,9 @@ void push_conn(struct departure *d, const struct bh_capsule_conn *conn)
 	sent->walk = d->walk_no;
 	d->conns++;
 	PUT(d, bh_capsule_put_conn, conn);
+	if (bh_capsule_writer_records(d->writer) >= PART_RECORDS) {
+		cut(d);
+	}
 }
 
 void push_gone(struct departure *d, const struct bh_capsule_tuple *tuple)

@@ -7,6 +7,7 @@
 #include "bus/pki_sign.h"
 
 #include <errno.h>
+#include <malloc.h>
 
 #define BATCH_MAX 4096
 
@@ -124,6 +125,8 @@ static void note(struct arrival *a, const struct bh_capsule_conn *conn)
 		bh_hash_sub(&a->got_sum, &got->hash);
 	}
 	bh_capsule_conn_hash(a->hasher, conn, &got->hash);
+	got->policy_port = conn->policy_port;
+	got->opener = conn->flags & BH_CT_ORIG_HI;
 	bh_hash_add(&a->got_sum, &got->hash);
 	left_ms = left_ms > conn->idle_ms ? left_ms - conn->idle_ms : 0;
 	got->until_ns = bh_time_mono_ns() + left_ms * BH_NS_PER_MS;
@@ -358,7 +361,12 @@ static void on_read(const struct bh_capsule_conn *conn, void *arg)
 		*bh_vec_push(&a->extra) = key.tuple;
 	} else if (!got->seen) {
 		got->seen = true;
-		bh_capsule_conn_hash(a->hasher, conn, &hash);
+		if (conn->policy_port == got->policy_port &&
+		    (conn->flags & BH_CT_ORIG_HI) == got->opener) {
+			hash = got->hash; /* it is over these: no need to do it once more */
+		} else {
+			bh_capsule_conn_hash(a->hasher, conn, &hash);
+		}
 		bh_hash_add(&a->read_sum, &hash);
 		a->read_count++;
 	}
@@ -397,7 +405,8 @@ static void read_over(struct arrival *a)
 		bh_log_limited(BH_LOG_ERROR, "capsule", 3, "taking out connections: %s", diag.text);
 	}
 	bh_vec_done(&a->extra);
-	got_clear(a); /* megabytes */
+	got_clear(a);
+	malloc_trim(0); /* megabytes, where there were many connections */
 	if (missing) {
 		arrival_fail(a, "%zu of its %zu connections are not in this host's kernel", missing,
 			     came);
