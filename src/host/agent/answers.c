@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
 #include "version.h"
 
@@ -92,9 +93,10 @@ json_t *hostd_answers_status(struct hostd_agent *agent)
 	bh_hash_format(hostd_dp_hash(agent->dp), hash);
 	bh_hash_format(bh_image_hash(hostd_state_image(agent)), want);
 	return json_pack(
-		"{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, "
+		"{s:o, s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o, "
 		"s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:{s:I, s:I, s:b}}",
-		"host", agent->name, "version", BH_VERSION, "mode", mode(agent), "uptime_s",
+		"without_manager", hostd_alone_json(agent), "host", agent->name, "version",
+		BH_VERSION, "mode", mode(agent), "uptime_s",
 		(json_int_t)((now - agent->started_ns) / BH_NS_PER_S), "hash", hash, "image_hash",
 		want, "gen", (json_int_t)hostd_dp_gen(agent->dp), "adopted", agent->dp_info.adopted,
 		"attach", agent->dp_info.tcx ? "tcx" : "clsact", "manager",
