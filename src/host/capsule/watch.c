@@ -182,7 +182,9 @@ static void cut(struct arrival *a, uint64_t now_ns)
 	       "minute",
 	       a->name, a->source);
 	pick_up(a, now_ns);
-	arrival_report(a, "migration.cut", "the last changes did not come within 2 s");
+	if (a->alone) { /* else the manager has it in its record */
+		arrival_report(a, "migration.cut", "the last changes did not come within 2 s");
+	}
 	arrival_tell(a, "cut", "the last changes did not come within 2 s");
 }
 
