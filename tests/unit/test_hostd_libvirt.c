@@ -45,6 +45,13 @@ static struct world {
 	struct hostd_network_list *nets;
 	struct hostd_vm_list *vms;
 	unsigned int downs;
+	/* as registered for the lifecycle of domains */
+	virConnectPtr conn;
+	virConnectDomainEventCallback lifecycle;
+	void *lifecycle_arg;
+	unsigned int events;
+	enum hostd_vm_event event;
+	enum hostd_vm_detail detail;
 } w;
 
 static bool fails(enum call call)
@@ -96,6 +103,36 @@ char *__wrap_virDomainGetXMLDesc(virDomainPtr d, unsigned int flags);
 char *__wrap_virDomainGetXMLDesc(virDomainPtr d, unsigned int flags)
 {
 	return fails(DOMAIN_XML) ? NULL : __real_virDomainGetXMLDesc(d, flags);
+}
+
+int __real_virConnectDomainEventRegisterAny(virConnectPtr c, virDomainPtr d, int id,
+					    virConnectDomainEventGenericCallback fn, void *arg,
+					    virFreeCallback done);
+int __wrap_virConnectDomainEventRegisterAny(virConnectPtr c, virDomainPtr d, int id,
+					    virConnectDomainEventGenericCallback fn, void *arg,
+					    virFreeCallback done);
+int __wrap_virConnectDomainEventRegisterAny(virConnectPtr c, virDomainPtr d, int id,
+					    virConnectDomainEventGenericCallback fn, void *arg,
+					    virFreeCallback done)
+{
+	if (id == VIR_DOMAIN_EVENT_ID_LIFECYCLE) {
+		w.conn = c;
+		w.lifecycle = (virConnectDomainEventCallback)(void (*)(void))fn;
+		w.lifecycle_arg = arg;
+	}
+	return __real_virConnectDomainEventRegisterAny(c, d, id, fn, arg, done);
+}
+
+static void on_event(const uint8_t uuid[16], enum hostd_vm_event event, enum hostd_vm_detail detail,
+		     void *arg)
+{
+	uint8_t want[16];
+
+	assert_int_equal(bh_uuid_parse("00000000-0000-4000-9000-000000000001", want), 0);
+	assert_memory_equal(uuid, want, sizeof(want));
+	w.events++;
+	w.event = event;
+	w.detail = detail;
 }
 
 static void on_networks(struct hostd_network_list *list, int source, void *arg)
@@ -186,12 +223,58 @@ static void test_failing_calls(void **state)
 	}
 }
 
+/* What libvirt says of a VM's run comes on without waiting for a list, and in order. */
+static void test_events(void **state)
+{
+	static const struct {
+		int event, detail;
+		enum hostd_vm_event want;
+		enum hostd_vm_detail want_detail;
+	} cases[] = {
+		{VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_MIGRATED, HOSTD_VM_STARTED,
+		 HOSTD_DETAIL_MIGRATED},
+		{VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_RESTORED, HOSTD_VM_STARTED,
+		 HOSTD_DETAIL_RESTORED},
+		{VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED,
+		 HOSTD_VM_SUSPENDED, HOSTD_DETAIL_MIGRATED},
+		{VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY,
+		 HOSTD_VM_SUSPENDED, HOSTD_DETAIL_MIGRATED},
+		{VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, HOSTD_VM_SUSPENDED,
+		 HOSTD_DETAIL_OTHER},
+		{VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, HOSTD_VM_RESUMED,
+		 HOSTD_DETAIL_MIGRATED},
+		{VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT, HOSTD_VM_RESUMED,
+		 HOSTD_DETAIL_SNAPSHOT},
+		{VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_SAVED, HOSTD_VM_STOPPED,
+		 HOSTD_DETAIL_SAVED},
+		{VIR_DOMAIN_EVENT_STOPPED, VIR_DOMAIN_EVENT_STOPPED_FAILED, HOSTD_VM_STOPPED,
+		 HOSTD_DETAIL_FAILED},
+	};
+	virDomainPtr domain =
+		virDomainLookupByUUIDString(w.conn, "00000000-0000-4000-9000-000000000001");
+
+	assert_non_null(domain);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		w.events = 0;
+		w.lifecycle(w.conn, domain, cases[i].event, cases[i].detail, w.lifecycle_arg);
+		w.lifecycle(w.conn, domain, VIR_DOMAIN_EVENT_UNDEFINED, 0, w.lifecycle_arg);
+		while (!w.events) {
+			uv_run(&w.loop, UV_RUN_ONCE);
+		}
+		assert_int_equal(w.events, 1);
+		assert_int_equal(w.event, cases[i].want);
+		assert_int_equal(w.detail, cases[i].want_detail);
+	}
+	virDomainFree(domain);
+	wait_for_list();
+}
+
 static int setup(void **state)
 {
 	static char path[] = "/tmp/test_hostd_libvirt.XXXXXX";
 	static char uri[64];
 	static const struct hostd_platform_handlers handlers = {
-		.networks = on_networks, .vms = on_vms, .link = on_link};
+		.networks = on_networks, .vms = on_vms, .link = on_link, .event = on_event};
 	int fd = mkstemp(path);
 
 	if (fd < 0 || write(fd, node, strlen(node)) != (ssize_t)strlen(node)) {
@@ -222,6 +305,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_failing_calls),
+		cmocka_unit_test(test_events),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
