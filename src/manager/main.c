@@ -226,6 +226,7 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	struct manager_migrate_options migrate = {.command = manager_link_command};
 	BH_FREE char *pki = bh_asprintf("%s/pki", p->config.state_dir);
 	struct manager_grants_options grants = {.inv = parts->inv,
+						.book = parts->book,
 						.pki_dir = pki,
 						.valid_s =
 							(unsigned int)p->config.grant_hours * 3600,

@@ -275,9 +275,9 @@ json_t *manager_grants_of(struct manager_grants *grants, struct manager_host *ho
 
 	bh_hash_format(bh_image_hash(host->sync->installed->image), hash);
 	return json_pack("{s:i, s:s, s:s, s:I, s:O, s:o, s:o, s:o}", "v", BH_GRANT_VERSION, "host",
-			 host->name, "hash", hash, "revision", (json_int_t)host->sync->revision,
-			 "sources", grants->sources, "groups", groups, "segments", segments, "vms",
-			 vms);
+			 host->name, "hash", hash, "revision",
+			 (json_int_t)manager_rulebook_revision(grants->o.book), "sources",
+			 grants->sources, "groups", groups, "segments", segments, "vms", vms);
 }
 
 /* ---- sending ---- */

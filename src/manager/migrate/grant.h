@@ -22,6 +22,7 @@ struct manager_grants;
 
 struct manager_grants_options {
 	struct manager_inventory *inv;
+	const struct manager_rulebook *book;
 	const char *pki_dir; /* manager.crt and manager.key; copied */
 	unsigned int valid_s;
 	manager_command_fn *command;
