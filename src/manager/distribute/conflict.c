@@ -60,12 +60,8 @@ static void tell(const struct manager_inventory *inv, const struct manager_netwo
 		 const struct manager_conflict *c, bool over)
 {
 	BH_FREE char *text = NULL;
-	json_t *body;
+	json_t *body = describe(inv, net, c);
 
-	if (!inv->notice) {
-		return;
-	}
-	body = describe(inv, net, c);
 	text = over ? bh_asprintf("%s and %s no longer claim the same address %s on %s",
 				  bh_json_str_or(body, "winner_name", ""),
 				  bh_json_str_or(body, "vm_name", ""),
@@ -80,8 +76,8 @@ static void tell(const struct manager_inventory *inv, const struct manager_netwo
 	if (over) {
 		json_object_del(body, "why");
 	}
-	inv->notice(over ? "address.conflict-over" : "address.conflict", over ? "info" : "warning",
-		    body, inv->notice_arg);
+	manager_inventory_notice(inv, over ? "address.conflict-over" : "address.conflict",
+				 over ? "info" : "warning", body);
 }
 
 /* The address is still claimed by more than one, whoever wins: it has turned, which was told. */

@@ -32,18 +32,6 @@ struct manager_enforce {
 	struct manager_enforce *prev, *next;
 };
 
-static void notice(struct manager_distribute *dist, const char *type, const char *severity,
-		   json_t *body)
-{
-	const struct manager_inventory *inv = dist->o.inv;
-
-	if (inv->notice) {
-		inv->notice(type, severity, body, inv->notice_arg);
-	} else {
-		json_decref(body);
-	}
-}
-
 static void end(struct manager_enforce *e)
 {
 	DL_DELETE(e->dist->enforcing, e);
@@ -64,7 +52,7 @@ static void tell_enforced(struct manager_enforce *e)
 					 e->hosts, e->hosts == 1 ? "" : "s");
 
 	bh_counter_add(&enforce_done, 1);
-	notice(e->dist, "policy.enforced", "info", body_of(e, text));
+	manager_inventory_notice(e->dist->o.inv, "policy.enforced", "info", body_of(e, text));
 }
 
 static void tell_pending(struct manager_enforce *e)
@@ -85,7 +73,7 @@ static void tell_pending(struct manager_enforce *e)
 	body = body_of(e, text);
 	json_object_set_new(body, "missing", json_integer((json_int_t)missing));
 	json_object_set_new(body, "missing_hosts", names);
-	notice(e->dist, "policy.pending", "warning", body);
+	manager_inventory_notice(e->dist->o.inv, "policy.pending", "warning", body);
 }
 
 static void on_done(bool all, void *arg);

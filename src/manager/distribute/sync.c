@@ -77,14 +77,8 @@ enum manager_sync_state manager_sync_state(const struct manager_sync *sync)
 
 static void notice(struct manager_sync *sync, const char *type, const char *severity, json_t *body)
 {
-	struct manager_inventory *inv = sync->dist->o.inv;
-
 	json_object_set_new(body, "host", json_string(sync->host->name));
-	if (inv->notice) {
-		inv->notice(type, severity, body, inv->notice_arg);
-	} else {
-		json_decref(body);
-	}
+	manager_inventory_notice(sync->dist->o.inv, type, severity, body);
 }
 
 static void set_online(struct manager_sync *sync, bool online)

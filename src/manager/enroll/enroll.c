@@ -102,8 +102,8 @@ static void make_url(struct manager_enroll *e, const char *address)
 
 static void tell(struct manager_enroll *e, const char *type, const char *severity, json_t *body)
 {
-	if (e->o.inv && e->o.inv->notice) {
-		e->o.inv->notice(type, severity, body, e->o.inv->notice_arg);
+	if (e->o.inv) {
+		manager_inventory_notice(e->o.inv, type, severity, body);
 	} else {
 		json_decref(body);
 	}

@@ -37,14 +37,13 @@ static bool may_claim(struct manager_inventory *inv, struct manager_vm *vm,
 		return true;
 	}
 	bh_counter_add(&inventory_conflicts, 1);
-	if (inv->notice && vm->conflict_ns + CONFLICT_EVERY_NS < now_ns) {
+	if (vm->conflict_ns + CONFLICT_EVERY_NS < now_ns) {
 		vm->conflict_ns = now_ns;
-		inv->notice("host.conflict", "critical",
-			    json_pack("{s:s, s:s, s:s, s:s, s:s}", "host", host->name, "vm",
-				      vm->uuid, "vm_name", vm->report.name, "owner", owner->name,
-				      "message",
-				      "a second host claims a VM that runs on the first"),
-			    inv->notice_arg);
+		manager_inventory_notice(
+			inv, "host.conflict", "critical",
+			json_pack("{s:s, s:s, s:s, s:s, s:s}", "host", host->name, "vm", vm->uuid,
+				  "vm_name", vm->report.name, "owner", owner->name, "message",
+				  "a second host claims a VM that runs on the first"));
 	}
 	return false;
 }

@@ -8,6 +8,16 @@
 #include <errno.h>
 #include <utlist.h>
 
+void manager_inventory_notice(const struct manager_inventory *inv, const char *type,
+			      const char *severity, json_t *body)
+{
+	if (inv->notice) {
+		inv->notice(type, severity, body, inv->notice_arg);
+	} else {
+		json_decref(body); /* a test without events */
+	}
+}
+
 /* ---- tenants ---- */
 
 static struct manager_tenant *add_tenant(struct manager_inventory *inv, uint32_t number,

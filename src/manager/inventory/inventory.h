@@ -143,20 +143,21 @@ struct manager_vm {
 	struct manager_identity *identity;
 	struct manager_host *host;     /* NULL: gone */
 	struct manager_host *incoming; /* where it travels to; NULL: it does not */
-	struct manager_arrival arrival;
-	struct manager_place place;
-	enum manager_place_how next_how; /* of the place that begins next */
-	char next_migration[MANAGER_MIGRATION_ID_SIZE];
 	uint64_t first_seen_ns, last_seen_ns;
 	uint64_t conflict_ns; /* when the last conflict over it was told */
 	bool saved;
-	char *misplaced;			  /* placement's: why its host may not run it */
 	bool changed;				  /* its records must be written anew */
 	struct bh_segment *segment, *staged;	  /* distribute's */
 	struct manager_identity *staged_identity; /* distribute's */
 	struct manager_vm *prev, *next;		  /* of its host */
-	struct manager_vm *in_prev, *in_next;	  /* of the host that it travels to */
 	UT_hash_handle hh;
+	/* What a commit does not look at stands behind what it looks at for every VM. */
+	struct manager_vm *in_prev, *in_next; /* of the host that it travels to */
+	struct manager_arrival arrival;
+	struct manager_place place;
+	enum manager_place_how next_how; /* of the place that begins next */
+	char next_migration[MANAGER_MIGRATION_ID_SIZE];
+	char *misplaced; /* placement's: why its host may not run it */
 };
 
 enum manager_table {
@@ -241,6 +242,9 @@ void manager_inventory_free(struct manager_inventory *inv);
 [[nodiscard]] int manager_inventory_save(struct manager_inventory *inv, bool in_tx,
 					 struct bh_diag *diag);
 void manager_inventory_saved(struct manager_inventory *inv);
+/* Tells people; takes over body. */
+void manager_inventory_notice(const struct manager_inventory *inv, const char *type,
+			      const char *severity, json_t *body);
 
 /* ---- looking ---- */
 struct manager_tenant *manager_tenant_find(struct manager_inventory *inv, const char *name);
