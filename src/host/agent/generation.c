@@ -22,7 +22,8 @@ struct kept {
 	uint64_t generation; /* of the newest mark that was seen in the VM's metadata */
 	uint64_t next;	     /* what it should be; the same, or the mark is not there yet */
 	bool saved;	     /* the last run ended by being saved, and none began since */
-	bool behind;	     /* went back without our hook; the manager has not been told */
+	bool behind;	     /* went back without our hook; the manager has not heard of it */
+	bool behind_sent;    /* but will have, when it answers: saying so twice would be two */
 	bool arrives;	     /* libvirt is at it: no mark before the move is over */
 	bool defined;	     /* its XML was written by somebody since it ran last */
 	bool rewrite;	     /* so its mark has to be written again */
@@ -156,7 +157,15 @@ void hostd_generations_free(struct hostd_generations *g)
 struct telling {
 	struct hostd_agent *agent;
 	json_t *versions; /* {uuid: version} */
+	json_t *behind;	  /* {uuid: true} */
 };
+
+static void telling_free(struct telling *t)
+{
+	json_decref(t->versions);
+	json_decref(t->behind);
+	free(t);
+}
 
 static void on_told(int err, const struct bh_bus_msg *reply, void *arg)
 {
@@ -164,25 +173,23 @@ static void on_told(int err, const struct bh_bus_msg *reply, void *arg)
 	const char *key;
 	json_t *version;
 
-	if (err == -ECANCELED) { /* we are going down */
-		json_decref(t->versions);
-		free(t);
-		return;
-	}
-	json_object_foreach (t->versions, key, version) {
+	json_object_foreach (err == -ECANCELED ? NULL : t->versions, key, version) {
 		uint8_t uuid[16];
 		struct kept *k = bh_uuid_parse(key, uuid) == 0 ? find(t->agent, uuid) : NULL;
 		unsigned int number = (unsigned int)json_integer_value(version);
 
+		if (k && json_object_get(t->behind, key)) {
+			k->behind = err != 0;
+			k->behind_sent = false;
+			t->agent->generations->dirty = true;
+		}
 		if (k && !err) {
 			k->told = number;
-			k->behind = k->behind && k->version != number;
 		} else if (k && k->sent == number) {
 			k->sent = k->told;
 		}
 	}
-	json_decref(t->versions);
-	free(t);
+	telling_free(t);
 }
 
 void hostd_generations_tell(struct hostd_agent *agent, bool anew)
@@ -200,6 +207,7 @@ void hostd_generations_tell(struct hostd_agent *agent, bool anew)
 	t = bh_alloc(sizeof(*t));
 	t->agent = agent;
 	t->versions = json_object();
+	t->behind = json_object();
 	HASH_ITER (hh, g->vms, k, next) {
 		char uuid[BH_UUID_TEXT_SIZE];
 		json_t *item;
@@ -212,8 +220,10 @@ void hostd_generations_tell(struct hostd_agent *agent, bool anew)
 		}
 		bh_uuid_format(k->uuid, uuid);
 		item = kept_json(k);
-		if (k->behind) {
+		if (k->behind && !k->behind_sent) {
 			json_object_set_new(item, "behind", json_true());
+			json_object_set_new(t->behind, uuid, json_true());
+			k->behind_sent = true;
 		}
 		json_object_set_new(vms, uuid, item);
 		json_object_set_new(t->versions, uuid, json_integer(k->version));
@@ -224,8 +234,7 @@ void hostd_generations_tell(struct hostd_agent *agent, bool anew)
 				      on_told, t);
 	} else {
 		json_decref(vms);
-		json_decref(t->versions);
-		free(t);
+		telling_free(t);
 	}
 }
 

@@ -318,6 +318,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 	hostd_alone_listed(s->agent, json_object_get(reply->json, "migrations"));
 	hostd_moves_listed(s->agent, json_object_get(reply->json, "migrations"));
 	learned_tick(s, bh_time_mono_ns(), true);
+	hostd_generations_tell(s->agent, true);
 }
 
 static void hello(struct hostd_session *s)
