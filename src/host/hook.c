@@ -169,7 +169,9 @@ static int hold(const struct stage *stage, const struct hostd_config *config, co
 {
 	int timeout_ms = timeout_of(stage, config);
 	BH_FREE char *reduced = NULL;
-	json_t *request, *reply = NULL;
+	BH_JSON json_t *reply = NULL;
+	const char *elsewhere;
+	json_t *request;
 	struct bh_diag diag = {};
 	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
 
@@ -177,10 +179,14 @@ static int hold(const struct stage *stage, const struct hostd_config *config, co
 		request = request_of(stage, sock, reduced, vm);
 		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
 		json_decref(request);
-		json_decref(reply);
 	}
 	if (!err) {
-		return 0;
+		elsewhere = bh_json_str_or(reply, "elsewhere", "");
+		if (*elsewhere) {
+			fprintf(stderr, "bulkhead: VM %s %s: %s\n", vm->name, stage->refused,
+				elsewhere);
+		}
+		return *elsewhere != '\0';
 	}
 	if (vm->birth_open) {
 		fprintf(stderr, "bulkhead: VM %s %s unprotected (birth=open): %s\n", vm->name,

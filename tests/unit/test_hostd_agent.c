@@ -55,6 +55,26 @@ static void test_birth_open_starts(void **state)
 	world_call(json_pack("{s:s, s:s, s:s}", "op", "hook", "uuid", WORLD_VM, "event", "ended"));
 }
 
+static bool placement_refuses(struct bh_bus_request *req, const struct bh_bus_msg *msg)
+{
+	if (strcmp(bh_json_str_or(msg->json, "type", ""), "birth") != 0) {
+		return false;
+	}
+	bh_bus_reply_error(req, "placement", "host h1 is in maintenance");
+	return true;
+}
+
+/* birth=open is about protection, not about where a VM may run. */
+static void test_birth_elsewhere(void **state)
+{
+	const json_t *reply;
+
+	w.manager = placement_refuses;
+	reply = world_birth("open");
+	w.manager = NULL;
+	assert_string_equal(bh_json_str_or(reply, "elsewhere", ""), "host h1 is in maintenance");
+}
+
 static void test_apply_and_birth(void **state)
 {
 	const json_t *reply;
@@ -366,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_session),
 		cmocka_unit_test(test_birth_without_rules_is_refused),
 		cmocka_unit_test(test_birth_open_starts),
+		cmocka_unit_test(test_birth_elsewhere),
 		cmocka_unit_test(test_apply_and_birth),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_new_tap_is_held),

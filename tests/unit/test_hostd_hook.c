@@ -264,6 +264,24 @@ static void arrives(const char *stage, const char *why, const char *let)
 	unlink(sock);
 }
 
+/* Where it may not run at all, there is no way past us, and nobody is told one. */
+static void test_elsewhere(void **state)
+{
+	static const char no[] = "{\"ok\": true, \"elsewhere\": \"placement of policy shop/pci "
+				 "needs a host with zone=pci; h2 has no zone\"}\n";
+	BH_FREE char *sock = bh_asprintf("%s/hostd.sock", dir);
+	BH_FREE char *open = domain(" birth='open'");
+	BH_FREE char *err = NULL;
+	pid_t pid = hostd_once(no);
+	int status;
+
+	assert_int_equal(run(open, "start begin", &err), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_string_equal(err, "bulkhead: VM web does not start: placement of policy shop/pci "
+				 "needs a host with zone=pci; h2 has no zone\n");
+	unlink(sock);
+}
+
 static void test_migration(void **state)
 {
 	arrives("migrate begin", "live", "does not come to this host");
@@ -323,6 +341,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_birth_by_api),
 		cmocka_unit_test(test_other_stages_never_fail),
 		cmocka_unit_test(test_junk_does_not_start),
+		cmocka_unit_test(test_elsewhere),
 		cmocka_unit_test(test_migration),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_not_enrolled_arrives),

@@ -42,8 +42,9 @@ struct birth {
 	uint8_t uuid[16];
 	char name[HOSTD_NAME_SIZE];
 	bool open;
-	bool asking; /* a bus request holds this struct */
-	bool over;   /* answered; lives on only for the bus request */
+	bool elsewhere; /* may not run on this host at all: birth=open is no way around that */
+	bool asking;	/* a bus request holds this struct */
+	bool over;	/* answered; lives on only for the bus request */
 	enum birth_state state;
 	uint64_t started_ns, deadline_ns;
 	char hash[2 * BH_HASH_SIZE + 1];
@@ -137,7 +138,7 @@ static void refuse(struct birth *b, const char *fmt, ...)
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	hostd_text_mend(reason);
-	if (b->open) {
+	if (b->open && !b->elsewhere) {
 		allow_open(b, reason);
 		return;
 	}
@@ -147,7 +148,11 @@ static void refuse(struct birth *b, const char *fmt, ...)
 	hostd_agent_event_vm(event, b->uuid, b->name, NULL);
 	json_object_set_new(event, "reason", json_string(reason));
 	hostd_agent_event(agent, event);
-	bh_ctl_reply_error(b->req, "%s", reason);
+	if (b->elsewhere) {
+		bh_ctl_reply(b->req, json_pack("{s:s}", "elsewhere", reason));
+	} else {
+		bh_ctl_reply_error(b->req, "%s", reason);
+	}
 	memcpy(uuid, b->uuid, sizeof(uuid));
 	birth_end(b);
 	hostd_inventory_birth_drop(agent->inv, uuid);
@@ -236,7 +241,9 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 	if (!vm) {
 		refuse(b, "it went away while it was starting");
 	} else if (err == BH_BUS_REFUSED) {
-		refuse(b, "the manager refuses it: %s", bh_bus_reply_text(err, reply));
+		b->elsewhere = !strcmp(bh_bus_reply_code(err, reply), "placement");
+		refuse(b, "%s%s", b->elsewhere ? "" : "the manager refuses it: ",
+		       bh_bus_reply_text(err, reply));
 	} else if (err) {
 		BH_FREE char *away = bh_asprintf("the manager does not answer (%s)",
 						 bh_bus_reply_text(err, NULL));
