@@ -58,6 +58,14 @@ for number in range(count):
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     s.send(dst_mac + mac + b"\\x08\\0" + head + struct.pack("!HHHH", 1024 + number % 50000, 53, 12, 0) + b"open")
 """
+CROWD = """
+---
+kind: Policy
+metadata: {name: crowd, tenant: shop}
+spec:
+  selector: {matchLabels: {role: mover}}
+  ingress: [{name: all, from: [{cidr: 10.90.0.0/16}], ports: [udp/53]}]
+"""
 
 
 # ---- the table -----------------------------------------------------------------------------------
@@ -137,14 +145,14 @@ class Place:
             util.write(path, TIMED_HOOK.format(hook=program("bulkhead-hook")))
             os.chmod(path, 0o755)
 
-    def hook_times_ms(self, stage="migrate"):
-        """Of `migrate begin` on both hosts, in the order of time."""
+    def hook_times_ms(self, *stages):
+        """Of `migrate begin` (or other stages) on both hosts, in the order of time."""
         times = []
         for host in self.lab.hosts:
             log = f"{host.dir}/log/hook-times"
             for line in open(log, encoding="ascii") if os.path.exists(log) else ():
                 operation, _, begin, end = line.split()
-                if operation == stage:
+                if operation in (stages or ("migrate",)):
                     times.append((float(begin), (float(end) - float(begin)) * 1000))
         return [ms for _, ms in sorted(times)]
 
@@ -254,13 +262,16 @@ def part_live(place, table, options):
             for number in range(options.migrations):
                 seconds, record = place.move()["seconds"], place.record()
                 decided.append(decided_ms(record))
+                newest = place.lab.manager.last_event()
+                wrongly += len(crossing.wrongly_refused())
+                crossing.since = newest  # it looks ten minutes back only
                 progress(f"{number + 1} of {options.migrations}: {seconds:.1f} s, {record['connections']} connections, "
                          f"decided in {decided[-1]:.0f} ms, lost so far {live.stats()['lost']}")
             last = live.answered()
             refused = sum(evil.stat(job)["sent"] for evil in crossing.floods() for job in ("flood", "knock"))
             through = sum(evil.stat("knock")["connects"] for evil in crossing.floods())
             inside = place.yard.mover.stat("refused")["matched"]
-            wrongly = len(crossing.wrongly_refused())
+            wrongly += len(crossing.wrongly_refused())
     except AssertionError as error:  # what it says is counted below
         progress(f"the watchers: {error}")
     delivered = sum(len(sniffer.frames) for sniffer in crossing.sniffers)
@@ -330,6 +341,7 @@ def part_downtime(place, table, options):
     stream.stop()
     spread(table, "begin, by the record", decided, p99=150)
     spread(table, "begin, around the hook", place.hook_times_ms()[before:], p99=150)
+    spread(table, "the hook where it only tells (what a process costs here)", place.hook_times_ms("started", "stopped", "release"))
     for name, values in (("downtime that libvirt measured", downs), ("longest gap in a stream of 1 ms", gaps)):
         for there in (False, True):
             spread(table, f"{name}, {'with' if there else 'without'}", values[there])
@@ -341,8 +353,7 @@ def part_capsule(place, table, options):
     from conftest import apply
     from moving import POLICY, WITH_PARENT
     mover = place.yard.mover
-    apply(place.lab, POLICY.replace("    - name: from-web\n", "    - {name: all, from: [{cidr: 10.90.0.0/16}], ports: [udp/53]}\n"
-                                    "    - name: from-web\n", 1))
+    apply(place.lab, POLICY + CROWD)
     opened = time.monotonic()
     place.lab.switch.run("/usr/bin/python3", "-c", WITH_PARENT + OPENER, "lan", options.capsule,
                          mover.mac.replace(":", ""), mover.address)
