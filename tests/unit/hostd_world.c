@@ -300,6 +300,28 @@ static bool server_up(void)
 {
 	return bh_bus_server_up(w.server) && bh_bus_up(w.bus);
 }
+void world_manager_open(void)
+{
+	BH_FREE char *ca = bh_asprintf("%s/pki/ca.crt", w.dir);
+	BH_FREE char *cert = bh_asprintf("%s/pki/manager.crt", w.dir);
+	BH_FREE char *key = bh_asprintf("%s/pki/manager.key", w.dir);
+	struct bh_bus_options client = {.urls = bh_bus_server_url(w.server),
+					.name = "manager",
+					.inbox = BH_SUBJECT_MANAGER_INBOX,
+					.ca_file = ca,
+					.cert_file = cert,
+					.key_file = key};
+
+	assert_int_equal(bh_bus_new(&w.loop, &client, &w.bus, NULL), 0);
+	bh_bus_serve(w.bus, BH_SUBJECT_ALL_REQ, BH_SUBJECT_ALL_REQ_REPLY, on_request, NULL);
+	world_wait(server_up, "the bus");
+}
+
+void world_manager_close(void)
+{
+	bh_bus_free(bh_steal(&w.bus));
+}
+
 bool world_session_up(void)
 {
 	return hostd_session_up(w.agent);
@@ -397,18 +419,7 @@ static int setup(void **state)
 	BH_FREE char *json_path = bh_asprintf("%s/state/host.json", w.dir);
 
 	world_write(json_path, json);
-	struct bh_bus_options client = {.urls = bh_bus_server_url(w.server),
-					.name = "manager",
-					.inbox = BH_SUBJECT_MANAGER_INBOX,
-					.ca_file = path[0],
-					.cert_file = path[3],
-					.key_file = path[4]};
-
-	if (bh_bus_new(&w.loop, &client, &w.bus, NULL)) {
-		return -1;
-	}
-	bh_bus_serve(w.bus, BH_SUBJECT_ALL_REQ, BH_SUBJECT_ALL_REQ_REPLY, on_request, NULL);
-	world_wait(server_up, "the bus");
+	world_manager_open();
 	return 0;
 }
 

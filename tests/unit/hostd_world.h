@@ -53,6 +53,9 @@ typedef bool world_condition(void);
 /* Runs the loop until the condition holds; fails after a while. */
 void world_wait(world_condition *fn, const char *what);
 bool world_session_up(void);
+/* The manager comes (the world begins with it), and goes: nobody answers then. */
+void world_manager_open(void);
+void world_manager_close(void);
 
 /* An image with one VM: its NIC, an address, and a set that allows everything. */
 struct bh_image *world_image(uint32_t identity, bool with_vm);

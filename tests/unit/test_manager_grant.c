@@ -16,7 +16,8 @@
 
 #define ID "0123456789abcdef0123456789abcdef"
 #define BOOK                                                                                       \
-	"kind: Policy\nmetadata: {name: web, tenant: shop}\nspec:\n  selector: {matchLabels: {role: web}}\n"
+	"kind: Policy\nmetadata: {name: web, tenant: shop}\n"                                      \
+	"spec:\n  selector: {matchLabels: {role: web}}\n"
 #define MAY BOOK "  migration: {withoutManager: allow}\n"
 #define NOT BOOK "  migration: {withoutManager: refuse}\n"
 #define PCI MAY "  placement: {hosts: {matchLabels: {zone: pci}}}\n"
