@@ -227,7 +227,7 @@ static void begin_records(struct arrival *a)
 	}
 	a->nics.count = 0;
 	a->whole = false;
-	a->final = false;
+	a->final &= arrival_runs_here(a); /* what was closed is not opened again */
 }
 
 static int verify(const struct bh_capsule_head *head, const struct bh_capsule_signed *given,
