@@ -217,7 +217,7 @@ static void decide_cached(struct birth *b, const struct hostd_vm *vm, const char
 	if (!hostd_known_vm(b->agent, b->vm)) {
 		refuse(b, "%s, and it has not seen this VM with these labels before", away);
 	} else if (!hostd_generations_may(b->agent, vm, b->from, why, sizeof(why))) {
-		refuse(b, "%s (%s)", why, away);
+		refuse(b, "%s, and %s", away, why);
 	} else if (!all_fed(b, vm, why, sizeof(why))) {
 		refuse(b, "%s, and what is cached here does not do: %s", away, why);
 	} else {

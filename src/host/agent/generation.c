@@ -307,21 +307,21 @@ bool hostd_generations_may(const struct hostd_agent *agent, const struct hostd_v
 
 	if (from == HOSTD_FROM_SNAPSHOT) {
 		snprintf(why, size,
-			 "it goes back to a snapshot, and the manager, who puts it in quarantine, "
-			 "can't be asked");
+			 "it goes back to a snapshot, and only the manager puts it in quarantine "
+			 "for that");
 		return false;
 	}
 	if (from == HOSTD_FROM_RESTORE && !newest_save(k, vm)) {
 		snprintf(why, size,
-			 "its memory is not known to be the newest that this host saved of it, and "
-			 "the manager, who judges that, can't be asked");
+			 "only the newest memory that this host saved of it may come back without "
+			 "its judgement");
 		return false;
 	}
 	if (from == HOSTD_FROM_BOOT && k && booted(agent, vm, from) &&
 	    vm->generation < k->generation) {
 		snprintf(why, size,
 			 "it was set back to an older state (generation %llu, the newest is %llu), "
-			 "and the manager, who puts it in quarantine, can't be asked",
+			 "and only the manager puts it in quarantine for that",
 			 (unsigned long long)vm->generation, (unsigned long long)k->generation);
 		return false;
 	}

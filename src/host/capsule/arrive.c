@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "bus/subject.h"
+#include "host/agent/generation.h"
 #include "host/capsule/alone.h"
 #include "host/platform/domxml.h"
 
@@ -351,12 +352,25 @@ static void on_alone(const struct hostd_alone_answer *answer, void *arg)
 	arrival_unref(a);
 }
 
+/* Only what this host saved itself, and nothing older; its rules are looked at when it starts. */
+static void restore_alone(struct arrival *a)
+{
+	char why[HOSTD_REASON_SIZE];
+
+	if (hostd_generations_may(a->agent, &a->parsed, HOSTD_FROM_RESTORE, why, sizeof(why))) {
+		bh_counter_add(&arrivals_fresh, 1);
+		allow(a, "its newest save, of this host");
+	} else {
+		arrival_fail(a, "%s, and %s", a->away, why);
+	}
+}
+
 /* The manager is not there: what it signed before may do. */
 static void go_alone(struct arrival *a, const char *away)
 {
 	snprintf(a->away, sizeof(a->away), "%s", away);
 	if (a->restore) {
-		arrival_fail(a, "%s, and a saved VM comes back only with it", away);
+		restore_alone(a);
 		return;
 	}
 	a->phase = ARRIVE_MANAGER;
@@ -375,7 +389,7 @@ static void on_manager(int err, const struct bh_bus_msg *reply, void *arg)
 	}
 	if (err == BH_BUS_REFUSED) {
 		arrival_end_failed(a, bh_bus_reply_text(err, reply), true);
-	} else if (err == -EHOSTUNREACH || err == -ENOTCONN) {
+	} else if (err == -EHOSTUNREACH || err == -ENOTCONN || (err && a->restore)) {
 		go_alone(a, "the manager is away");
 	} else if (err) {
 		arrival_fail(a, "the manager does not answer (%s)", bh_bus_reply_text(err, NULL));
