@@ -35,6 +35,21 @@ def test_live_with_storage(yard):
     assert text in yard.mover.host.sh("head -c 64 /var/lib/libvirt/images/mover.raw")
 
 
+def test_the_record_can_be_read(yard):
+    """What people see of it: the list, every step with its time and hash, where the VM has been, the event."""
+    manager, source = yard.world.manager, yard.mover.host
+    last = yard.moved(yard.migrate())
+    listed = next(line for line in manager.cli("migration", "list").stdout.splitlines() if last["id"][:8] in line)
+    assert "mover" in listed and source.name in listed and yard.mover.host.name in listed and "done" in listed
+    shown = manager.cli("migration", "show", last["id"]).stdout
+    for step in last["steps"]:
+        assert step["step"] in shown
+    assert last["hash"][:12] in shown
+    assert [place["host"] for place in yard.vm()["history"]][:2] == [yard.mover.host.name, source.name]
+    text = manager.cli("vm", "show", "mover").stdout
+    assert source.name in text and yard.mover.host.name in text
+
+
 def test_ping_pong(yard):
     """Its connections live through all of it; no state of an earlier visit is in the way."""
     with Crossing(yard, swarm=10) as crossing:
@@ -63,7 +78,7 @@ def test_paused(yard):
         try:
             move = yard.migrate()
             assert move.to.virsh("domstate", "mover").stdout.strip() == "paused"
-            yard.moved(move)
+            yard.moved(move, ended=("final",))
         finally:
             yard.mover.host.virsh("resume", "mover")
         crossing.check()
@@ -121,6 +136,21 @@ def test_cold(yard):
     web, evil = yard.world.guests["web"], yard.world.guests["evil"]
     assert web.tcp(mover.address, 3306) == "connected" and web.tcp(mover.address, 22, timeout_ms=800) == "timeout"
     assert evil.tcp(mover.address, 3306, timeout_ms=800) == "timeout"
+
+
+def test_quarantine_travels(yard):
+    """What is in quarantine here is in quarantine there, from the first packet; its release works there."""
+    manager, mover, web = yard.world.manager, yard.mover, yard.world.guests["web"]
+    manager.cli("vm", "quarantine", "mover", "--reason", "a test")
+    manager.wait_in_sync()
+    web.knock("quarantined", mover.address, 3306, timeout_ms=150)
+    yard.moved(yard.migrate())
+    knock = web.stop("quarantined")
+    assert knock["sent"] > 3 and knock["connects"] == 0, knock
+    assert yard.vm()["quarantine"]["why"] == "a test"
+    manager.cli("vm", "release", "mover")
+    manager.wait_in_sync()
+    assert web.tcp(mover.address, 3306) == "connected"
 
 
 def test_begin_elsewhere_is_still_a_conflict(yard):
