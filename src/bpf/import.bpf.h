@@ -73,6 +73,9 @@ static __always_inline void bh_import_delete(const struct bh_import *i, struct b
 	}
 	if (!err) {
 		bh_ct_uncharge(charged);
+	}
+	/* What is forgotten here because it goes on over there has not ended. */
+	if (!err && i->op != BH_IMPORT_LEAVE) {
 		bh_journal_put(lo, hi, BH_MOVE_GONE, i->v6, &i->key);
 	}
 }

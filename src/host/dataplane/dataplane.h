@@ -377,9 +377,9 @@ struct hostd_dp_import_result {
 				      struct bh_capsule_nic *ret_nic, struct bh_diag *diag);
 [[nodiscard]] int hostd_dp_nic_import(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 				      const struct bh_capsule_nic *nic, struct bh_diag *diag);
-/* BH_NIC_ARRIVING, BH_NIC_DEPARTING and BH_NIC_PICKUP of a NIC, also before it has a device; they
- * stay over a bind, whatever that one says of PICKUP. ARRIVING and DEPARTING outlive the process.
- * -ENOENT: no such NIC. */
+/* BH_NIC_ARRIVING, BH_NIC_DEPARTING and BH_NIC_PICKUP of a NIC, also before it has a device. The
+ * first two stay over binds and outlive the process; PICKUP stays over the bind that gives the NIC
+ * its device, what is bound later says it itself. -ENOENT: no such NIC. */
 [[nodiscard]] int hostd_dp_nic_set_flags(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 					 uint32_t mask, uint32_t flags, struct bh_diag *diag);
 

@@ -375,17 +375,15 @@ int hostd_dp_import_undo(struct hostd_dp *dp, const struct hostd_dp_move_nics *n
 int hostd_dp_nic_set_flags(struct hostd_dp *dp, const struct hostd_dp_nic_key *key, uint32_t mask,
 			   uint32_t flags, struct bh_diag *diag)
 {
-	uint32_t allowed = mask & (DP_MOVE_FLAGS | BH_NIC_PICKUP), now;
-	struct dp_nic *nic;
+	struct dp_nic *nic = dp_nic_find(dp, key->vm, key->mac);
+	uint32_t allowed = mask & (DP_MOVE_FLAGS | BH_NIC_PICKUP), now, set = flags & allowed;
 	int r;
 
-	nic = dp_nic_find(dp, key->vm, key->mac);
 	if (!nic) {
 		return bh_diag_set(diag, -ENOENT, "the NIC is not known here");
 	}
 	now = nic->move_flags | (nic->device.host_flags & BH_NIC_PICKUP);
 	if (!((now ^ flags) & allowed)) {
-		nic->move_flags |= flags & allowed;
 		return 0;
 	}
 	r = dp_ready(dp, diag);
@@ -393,8 +391,12 @@ int hostd_dp_nic_set_flags(struct hostd_dp *dp, const struct hostd_dp_nic_key *k
 	if (!nic) {
 		return r ? r : bh_diag_set(diag, -ENOENT, "the NIC is not known here");
 	}
-	nic->move_flags = (nic->move_flags & ~allowed) | (flags & allowed);
 	nic->device.host_flags &= ~(allowed & BH_NIC_PICKUP);
+	if (nic->device.ifindex) { /* a device has it from now on, and the next bind decides */
+		nic->device.host_flags |= set & BH_NIC_PICKUP;
+		set &= DP_MOVE_FLAGS;
+	}
+	nic->move_flags = (nic->move_flags & ~allowed) | set;
 	return dp_nic_write(dp, nic, diag);
 }
 

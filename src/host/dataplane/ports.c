@@ -129,6 +129,8 @@ int hostd_dp_bind(struct hostd_dp *dp, const struct hostd_dp_nic_key *key,
 	if (!r) {
 		nic->device = *device;
 		nic->device.host_flags &= DP_DEVICE_FLAGS;
+		nic->device.host_flags |= nic->move_flags & BH_NIC_PICKUP; /* once */
+		nic->move_flags &= DP_MOVE_FLAGS;
 		r = dp_nic_write(dp, nic, diag);
 		r = r ? r : dp_nic_macs(dp, nic, true, diag);
 	}
