@@ -12,7 +12,7 @@ int manager_listen_unix(const char *path, struct bh_diag *diag)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 	BH_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int probe;
+	BH_CLOSE int probe = fd < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	mode_t old;
 	int r;
 
@@ -20,13 +20,10 @@ int manager_listen_unix(const char *path, struct bh_diag *diag)
 		return bh_diag_set(diag, -ENAMETOOLONG, "%s is too long for a socket", path);
 	}
 	memcpy(sa.sun_path, path, strlen(path));
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || probe < 0) {
+	if (probe < 0) {
 		return bh_diag_set(diag, -errno, "socket: %s", strerror(errno));
 	}
-	r = connect(probe, (struct sockaddr *)&sa, sizeof(sa));
-	close(probe);
-	if (r == 0) {
+	if (connect(probe, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
 		return bh_diag_set(diag, -EADDRINUSE, "another program answers on %s", path);
 	}
 	unlink(path);
