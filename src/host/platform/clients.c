@@ -49,7 +49,7 @@ struct look {
 
 static bool load(struct library *lib)
 {
-	void *handle = dlopen("libvirt-admin.so.0", RTLD_NOW | RTLD_LOCAL);
+	void *handle = dlopen("libvirt-admin.so.0", RTLD_LAZY | RTLD_LOCAL);
 
 	if (!handle) {
 		return false;
