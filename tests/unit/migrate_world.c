@@ -258,7 +258,6 @@ void answer_command(struct world *w, const char *to, const char *type, json_t *r
 	BH_JSON json_t *body = c.body;
 	BH_JSON json_t *refusal =
 		reply ? NULL : json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", "test");
-	BH_JSON json_t *owned = reply;
 	struct bh_bus_msg msg = {.json = reply ? reply : refusal};
 
 	assert_int_not_equal(w->command_count, 0);
@@ -272,6 +271,7 @@ void answer_command(struct world *w, const char *to, const char *type, json_t *r
 			     : -ETIMEDOUT,
 		     *code || reply ? &msg : NULL, c.arg);
 	}
+	json_decref(reply);
 }
 
 int told(struct world *w, const char *from, const char *phase, json_t *receipt)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A manager with hosts h1, h2 and h3 that are carriers without a bus, and a VM `web` that runs on h1:
- * what the tests of migrations share. One world per test (set_up, tear_down).
+ * A manager with hosts h1, h2 and h3 that are carriers without a bus, and a VM `web` that runs on
+ * h1: what the tests of migrations share. One world per test (set_up, tear_down).
  */
 #ifndef BH_TESTS_UNIT_MIGRATE_WORLD_H
 #define BH_TESTS_UNIT_MIGRATE_WORLD_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How migrations end when something breaks, what comes without one, and what a restart of the manager
- * finds. */
+/* How migrations end when something breaks, what comes without one, and what a restart of the
+ * manager finds. */
 #include "migrate_world.h"
 
 #include <errno.h>
