@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "base/log.h"
 #include "bus/pki.h"
 #include "bus/subject.h"
@@ -319,7 +320,13 @@ void world_manager_open(void)
 
 void world_manager_close(void)
 {
+	uint64_t end = bh_time_mono_ns() + 300 * BH_NS_PER_MS;
+
 	bh_bus_free(bh_steal(&w.bus));
+	while (bh_time_mono_ns() < end) { /* until the server has seen it, too */
+		uv_run(&w.loop, UV_RUN_NOWAIT);
+		usleep(5000);
+	}
 }
 
 bool world_session_up(void)

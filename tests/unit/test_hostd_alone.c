@@ -479,6 +479,120 @@ static void test_manager_is_back(void **state)
 	world_wait(world_nic_fed, "the NIC to be fed");
 }
 
+/* ---- as source ---- */
+
+static struct {
+	bool done;
+	char code[32], text[300];
+	json_t *json;
+	struct bh_wbuf bytes;
+} said;
+
+static void on_said(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	snprintf(said.code, sizeof(said.code), "%s", bh_bus_reply_code(err, reply));
+	snprintf(said.text, sizeof(said.text), "%s", bh_bus_reply_text(err, reply));
+	json_decref(said.json);
+	said.json = reply ? json_deep_copy(reply->json) : NULL;
+	if (reply && reply->size) {
+		bh_wbuf_put(&said.bytes, reply->bytes, reply->size);
+	}
+	said.done = true;
+}
+
+static bool done(void)
+{
+	return said.done;
+}
+
+/* h2 asks h1; the code of the answer. */
+static const char *ask(const char *type, const char *id, size_t at)
+{
+	char subject[BH_SUBJECT_SIZE];
+	struct bh_bus_msg msg = {.json = json_pack("{s:s, s:s, s:s, s:I}", "type", type,
+						   "migration", id, "vm", WORLD_VM, "at",
+						   (json_int_t)at)};
+
+	said.done = false;
+	bh_bus_request(h2.bus, bh_subject_peer("h1", "h2", subject), &msg, 5000, on_said, NULL);
+	json_decref(msg.json);
+	world_wait(done, "an answer");
+	return said.code;
+}
+
+static void source_refuses(const char *words)
+{
+	assert_string_equal(ask("alone", "00112233445566778899aabbccddeeff", 0), "refused");
+	if (!strstr(said.text, words)) {
+		fail_msg("\"%s\" does not say \"%s\"", said.text, words);
+	}
+}
+
+static json_t *grant_for(const char *target, const struct bh_hash *hash)
+{
+	json_t *text = grant_text("h1", hash, true);
+
+	json_object_set_new(text, "groups", json_pack("[[s]]", target));
+	return sign(text, "manager");
+}
+
+/* Only what the manager signed for what this host holds now, and only to whom it names. */
+static void test_source_refuses(void **state)
+{
+	static const struct bh_hash other = {.bytes = {9}};
+
+	assert_string_equal(ask("who-has", "", 0), "");
+	source_refuses("holds another state"); /* what it signed was before the VM came */
+	assert_string_equal(give(sign(grant_text("h1", bh_image_hash(w.image), false), "manager")),
+			    "");
+	source_refuses("no policy lets this VM migrate without the manager");
+	assert_string_equal(give(grant_for("h3", bh_image_hash(w.image))), "");
+	source_refuses("did not allow host h2");
+	assert_string_equal(give(grant_for("h2", &other)), "");
+	source_refuses("holds another state");
+	assert_string_equal(give(grant_for("h2", bh_image_hash(w.image))), "");
+	assert_string_equal(ask("alone", "../..", 0), "refused");
+	assert_string_equal(ask("alone-state", "00112233445566778899aabbccddeeff", 0), "unknown");
+}
+
+static void test_source_hands_over(void **state)
+{
+	static const char id[] = "00112233445566778899aabbccddeeff";
+	struct bh_image *none = bh_image_new();
+	struct bh_image *state_of = NULL;
+	struct bh_delta *delta = NULL;
+	struct bh_grant *grant = NULL;
+	struct bh_diag diag = {};
+	uint64_t size;
+
+	assert_string_equal(ask("alone", id, 0), "");
+	size = bh_json_u64_or(said.json, "size", 0);
+	assert_int_equal(
+		alone_read_grant(w.agent, json_object_get(said.json, "grant"), &grant, &diag), 0);
+	assert_string_equal(bh_grant_host(grant), "h1");
+	bh_grant_free(grant);
+	assert_string_equal(bh_json_str_or(json_object_get(said.json, "vm"), "tenant", ""), "shop");
+	bh_wbuf_done(&said.bytes);
+	assert_string_equal(ask("alone-state", id, 0), "");
+	assert_int_equal(said.bytes.size, size);
+	assert_int_equal(bh_delta_decode(said.bytes.data, said.bytes.size, &delta, &diag), 0);
+	assert_int_equal(bh_delta_apply(delta, none, &state_of, &diag), 0);
+	assert_true(bh_hash_equal(bh_image_hash(state_of), bh_image_hash(h2.image)));
+	assert_string_equal(ask("alone-state", id, size), "failed"); /* behind its end */
+	assert_string_equal(ask("start", id, 0), "");
+	/* given up: nothing of it is left, and the manager hears nothing */
+	assert_string_equal(ask("alone-end", id, 0), "");
+	assert_string_equal(ask("start", id, 0), "unknown");
+	assert_string_equal(ask("alone-state", id, 0), "unknown");
+	bh_delta_free(delta);
+	bh_image_free(state_of);
+	bh_image_free(none);
+	bh_wbuf_done(&said.bytes);
+	json_decref(said.json);
+	said.json = NULL;
+	world_wait(world_session_up, "another hello");
+}
+
 /* Over is over; and what the manager takes back is worth nothing. */
 static void test_end(void **state)
 {
@@ -514,9 +628,14 @@ static void test_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_grants),	    cmocka_unit_test(test_nothing_signed),
-		cmocka_unit_test(test_bad_sources), cmocka_unit_test(test_comes),
-		cmocka_unit_test(test_restart),	    cmocka_unit_test(test_manager_is_back),
+		cmocka_unit_test(test_grants),
+		cmocka_unit_test(test_nothing_signed),
+		cmocka_unit_test(test_bad_sources),
+		cmocka_unit_test(test_comes),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_manager_is_back),
+		cmocka_unit_test(test_source_refuses),
+		cmocka_unit_test(test_source_hands_over),
 		cmocka_unit_test(test_end),
 	};
 
