@@ -75,7 +75,7 @@ class Crossing:
         self.yard, self.flood, self.swarm, self.patience_ms = yard, flood, swarm, patience_ms
         self.mark = magic()
         self.sniffers, self.program = [], None
-        self.since = 0
+        self.since, self.began = 0, time.monotonic()
 
     def guest(self, name):
         return self.yard.world.guests[name]
@@ -146,7 +146,9 @@ class Crossing:
         friends = {self.guest(n).address for n in ("web", "web2")} | {self.guest(n).address6 for n in ("web", "web2")} | {WORLD}
         own = {mover.address, mover.address6}
         found = []
-        for event in self.yard.world.manager.events("--since", "600s"):
+        manager, since = self.yard.world.manager, ("--since", f"{time.monotonic() - self.began + 1:.0f}s")
+        for event in manager.events("--type", "flow.refused", *since) + \
+                manager.events("--type", "guard.*", "--vm", mover.name, *since):
             if event["id"] <= self.since:
                 continue
             pair = {event.get("src"), event.get("dst")}
@@ -275,7 +277,7 @@ class Yard:
         assert vm["host"] == target.name and all(n["protected"] for n in vm["nics"]), vm
         self.nothing_of(guest, source)
         done = self.world.manager.wait_event(lambda e: e["type"] == "vm.migrated" and e.get("migration") == last["id"],
-                                             ("--since", "600s"), what="vm.migrated")
+                                             ("--type", "vm.migrated", "--since", "600s"), what="vm.migrated")
         assert done["vm"] == guest.uuid
         return last
 
@@ -288,7 +290,7 @@ class Yard:
         assert self.vm(guest)["host"] == source.name
         self.nothing_of(guest, target)
         told = self.world.manager.wait_event(lambda e: e["type"] == f"migration.{state}" and e.get("migration") == last["id"],
-                                             ("--since", "600s"), what=f"migration.{state}")
+                                             ("--type", "migration.*", "--since", "600s"), what=f"migration.{state}")
         assert told["vm"] == guest.uuid and told["reason"]
         return last, told
 
