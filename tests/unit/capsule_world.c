@@ -130,6 +130,16 @@ void capsule_peer_open(void)
 	world_wait(peer_up, "the other host");
 }
 
+void capsule_peer_close(void)
+{
+	bh_bus_free(h2.bus);
+	bh_pki_signer_free(h2.signer);
+	bh_hasher_free(h2.hasher);
+	free(h2.cert);
+	json_decref(boss.receipt);
+	json_decref(boss.list);
+}
+
 /* ---- the manager ---- */
 
 bool capsule_manager(struct bh_bus_request *req, const struct bh_bus_msg *msg)

@@ -56,6 +56,7 @@ struct capsule_part {
 };
 
 void capsule_peer_open(void);
+void capsule_peer_close(void);
 void capsule_command(json_t *body);
 void capsule_ask(struct bh_bus *by, const char *subject, json_t *body);
 void capsule_end(const char *role, const char *result);

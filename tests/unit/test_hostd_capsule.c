@@ -471,6 +471,11 @@ static void test_withdraws(void **state)
 	assert_string_equal(w.code, "");
 }
 
+static void test_end(void **state)
+{
+	capsule_peer_close();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_leaving_is_no_alarm),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_withdraws),
+		cmocka_unit_test(test_end),
 	};
 
 	return world_run("hostd_capsule", tests, BH_ARRAY_SIZE(tests));

@@ -115,9 +115,11 @@ static void send_ready(struct departure *d)
 		bh_capsule_writer_free(d->ready.items[sent].writer);
 		sent++;
 	}
-	memmove(d->ready.items, d->ready.items + sent,
-		(d->ready.count - sent) * sizeof(*d->ready.items));
-	d->ready.count -= sent;
+	if (sent) {
+		d->ready.count -= sent;
+		memmove(d->ready.items, d->ready.items + sent,
+			d->ready.count * sizeof(*d->ready.items));
+	}
 	if (!ok) {
 		broken(d, MOVE_RETRY_NS);
 	}
