@@ -66,12 +66,17 @@ static void cell_by(const struct cli_output *out, const json_t *row, struct cli_
 {
 	const json_t *by = json_object_get(row, "by");
 	struct bh_wbuf w;
+	const char *key;
+	json_t *value;
 
 	bh_wbuf_init(&w, 0);
 	for (size_t i = 0; i < json_array_size(by); i++) {
-		BH_FREE char *text = cli_labels_text(json_array_get(by, i));
+		bh_wbuf_str(&w, w.size ? ";" : "");
+		json_object_foreach (json_array_get(by, i), key, value) {
+			BH_FREE char *text = cli_json_text(value);
 
-		bh_wbuf_printf(&w, "%s%s", w.size ? "; " : "", text);
+			bh_wbuf_printf(&w, "%s%s=%s", w.size ? " " : "", key, text);
+		}
 	}
 	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
 	bh_wbuf_done(&w);
@@ -101,7 +106,7 @@ static int migration_list(struct cli *cli, const struct cli_call *call)
 	bh_wbuf_init(&path, 0);
 	bh_wbuf_str(&path, "/migrations");
 	cli_query_add(&path, "vm", cli_call_value(call, "vm"));
-	cli_query_add(&path, "open", cli_call_value(call, "open") ? "true" : NULL);
+	cli_query_add(&path, "open", cli_call_flag(call, "open") ? "true" : NULL);
 	cli_query_add(&path, "since", cli_call_value(call, "since"));
 	cli_query_add(&path, "limit", cli_call_value(call, "limit"));
 	r = cli_get(cli, bh_wbuf_cstr(&path), &body);
@@ -134,18 +139,20 @@ static void cell_step_time(const struct cli_output *out, const json_t *row, stru
 /* What a step says beyond time and hash. */
 static void cell_step_more(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
 {
-	BH_JSON json_t *more = json_copy((json_t *)row);
-	static const char *const shown[] = {"step", "time", "ms", "hash"};
-	BH_FREE char *text = NULL;
+	static const char *const shown[] = {"connections", "bytes", "revision",
+					    "phase",	   "why",   "reason"};
+	struct bh_wbuf w;
 
+	bh_wbuf_init(&w, 0);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(shown); i++) {
-		json_object_del(more, shown[i]);
+		BH_FREE char *text = cli_json_text(json_object_get(row, shown[i]));
+
+		if (*text) {
+			bh_wbuf_printf(&w, "%s%s=%s", w.size ? " " : "", shown[i], text);
+		}
 	}
-	if (!*bh_json_str_or(more, "why", "-")) {
-		json_object_del(more, "why");
-	}
-	text = cli_labels_text(more);
-	cli_cell_printf(cell, "%s", text);
+	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
 }
 
 static void show_steps(const struct cli_output *out, const json_t *steps)

@@ -346,6 +346,24 @@ static void test_restart_before(void **state)
 	assert_null(vm(w)->incoming);
 }
 
+/* It died on the way: nobody keeps what nobody has. */
+static void test_nobody_has_it(void **state)
+{
+	struct world *w = *state;
+
+	get_installed(w);
+	report(w, "h2", "paused");
+	report(w, "h2", NULL);
+	report(w, "h1", NULL);
+	assert_non_null(vm(w));
+	later(w, 4);
+	expect_notice(w, "migration.failed", "reason", "no host runs the VM");
+	assert_null(vm(w));
+	drop_commands(w);
+	restart(w);
+	assert_null(vm(w));
+}
+
 /* A host that is removed takes its migrations with it. */
 static void test_removed(void **state)
 {
@@ -376,6 +394,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cold, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart_before, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_nobody_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removed, set_up, tear_down),
 	};
 

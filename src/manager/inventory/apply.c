@@ -102,19 +102,23 @@ static int upsert(struct manager_inventory *inv, struct manager_host *host, stru
 	return r;
 }
 
-/* Nobody reports it any more: what the API set on it is worth keeping, else it is forgotten. */
+void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm)
+{
+	/* A row that stays behind would come back at the next start. */
+	if (!vm->host && !vm->incoming && json_object_size(vm->api) == 0 &&
+	    manager_store_drop_vm(inv->db, vm->uuid, NULL) == 0) {
+		manager_vm_remove(inv, vm);
+	}
+}
+
+/* Nobody reports it any more. */
 static void vanish(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns)
 {
 	manager_vm_detach(inv, vm);
 	manager_vm_place(inv, vm, now_ns);
 	vm->last_seen_ns = now_ns;
 	vm->saved = false;
-	if (json_object_size(vm->api) == 0 && !vm->incoming) {
-		/* A row that stays behind would come back at the next start. */
-		if (manager_store_drop_vm(inv->db, vm->uuid, NULL) == 0) {
-			manager_vm_remove(inv, vm);
-		}
-	}
+	manager_vm_drop_gone(inv, vm);
 }
 
 struct seen {

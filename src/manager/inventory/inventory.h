@@ -335,6 +335,9 @@ bool manager_vm_lives(const struct manager_vm *vm);
 void manager_vm_expect(struct manager_inventory *inv, struct manager_vm *vm,
 		       struct manager_host *target);
 void manager_vm_unexpect(struct manager_inventory *inv, struct manager_vm *vm);
+/* No host has it, and it travels nowhere: what the API set on it is worth keeping, else it is
+ * forgotten. */
+void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm);
 /* Its second place is its place from here on. */
 [[nodiscard]] int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm,
 				  uint64_t now_ns, struct bh_diag *diag);
