@@ -379,9 +379,10 @@ def main():
     parser.add_argument("--pairs", type=int, default=25)
     parser.add_argument("--capsule", type=int, default=100_000)
     options = parser.parse_args()
-    parts = options.parts or PARTS
-    if os.geteuid() or set(parts) - set(PARTS):
+    if os.geteuid() or set(options.parts) - set(PARTS):
         parser.error("needs root" if os.geteuid() else f"parts are {' '.join(PARTS)}")
+    # in this order: what the last one opened would travel with every migration after it
+    parts = [part for part in PARTS if part in (options.parts or PARTS)]
     os.environ["BULKHEAD_BUILD"] = os.path.abspath(options.build)
     sys.path[:0] = [f"{HERE}/../lab", f"{HERE}/../e2e"]
     table = Table()
