@@ -283,6 +283,31 @@ static void test_apply_fails(void **state)
 	assert_null(vm(w)->incoming);
 }
 
+/* A target that does not hold what it should takes nothing more. */
+static void test_target_is_not_in_sync(void **state)
+{
+	struct world *w = *state;
+	struct manager_answer a = {.err = BH_BUS_REFUSED, .code = "full", .text = "no room"};
+	json_t *other = vm_json("running");
+	BH_JSON json_t *vms = json_pack("[o]", other);
+	BH_JSON json_t *rejected = NULL;
+
+	json_object_set_new(other, "uuid", json_string("00000000-0000-4000-8000-000000000002"));
+	json_object_set_new(json_array_get(json_object_get(other, "nics"), 0), "addresses",
+			    json_pack("[s]", "10.0.0.2"));
+	assert_int_equal(manager_inventory_report(w->inv, host(w, "h2"), vms, bh_time_wall_ns(),
+						  &rejected, NULL),
+			 0);
+	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
+	while (w->asked_count) { /* h1 has the network too */
+		a.attempt = w->asked[--w->asked_count]->attempt;
+		manager_sync_answer(w->asked[w->asked_count], &a);
+	}
+	ask(w, "h2");
+	assert_string_equal(w->code, "refused");
+	assert_non_null(strstr(w->text, "host h2 is not in sync (full: no room)"));
+}
+
 /* ---- the source ---- */
 
 static void test_source_says_no(void **state)
@@ -353,6 +378,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_connections_need_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_tables_need_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_apply_fails, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_target_is_not_in_sync, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_source_says_no, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_receipt_must_fit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_receipt_must_be_near, set_up, tear_down),
