@@ -180,6 +180,29 @@ static void test_nonsense(void **state)
 	assert_int_equal(told(w, "h2", "installed", receipt(10)), 0);
 }
 
+/* Names of people come from hosts and end in events and on terminals. */
+static void test_people_are_harmless(void **state)
+{
+	BH_FREE char *shown = NULL;
+	BH_JSON json_t *by = json_pack("[{s:s, s:i, s:s, s:{}}, s, {s:n}]", "user", "root", "uid",
+				       0, "tty", "\x1b[2J", "deep", "not an object", "none");
+	BH_JSON json_t *people = NULL;
+	BH_JSON json_t *many = json_array();
+
+	people = manager_migration_people(by);
+	shown = bh_json_dump(people);
+	assert_string_equal(shown, "[{\"uid\":0,\"user\":\"root\"},{}]");
+	json_decref(people);
+	for (int i = 0; i < 100; i++) {
+		json_array_append_new(many, json_pack("{s:i}", "uid", i));
+	}
+	people = manager_migration_people(many);
+	assert_int_equal(json_array_size(people), 8);
+	json_decref(people);
+	people = manager_migration_people(json_null());
+	assert_int_equal(json_array_size(people), 0);
+}
+
 /* A host that asks on and on: the first ones are written down and told. */
 static void test_refusals_are_limited(void **state)
 {
@@ -373,6 +396,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_network_of_one_host, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nonsense, set_up, tear_down),
+		cmocka_unit_test(test_people_are_harmless),
 		cmocka_unit_test_setup_teardown(test_refusals_are_limited, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_two_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_connections_need_room, set_up, tear_down),
