@@ -482,6 +482,21 @@ def test_vms(m):
     assert all(i["number"] >= 256 for i in m.get("identities").json["items"])
 
 
+def test_quarantine(m):
+    vm = m.get("vms?limit=1").json["items"][0]
+    path = f"vms/{vm['uuid']}/quarantine"
+    assert vm["quarantine"] is None
+    held = m.request("PUT", path, {"on": True, "reason": "looks odd"}).json
+    assert held["quarantine"]["why"] and held["identity"] != vm["identity"]
+    again = m.request("PUT", path, {"on": True}).json
+    assert again["quarantine"] == held["quarantine"]
+    for bad in ({}, {"on": "yes"}, {"on": True, "reason": 7}, {"on": True, "reason": "x" * 257}, {"on": True, "more": 1}):
+        assert m.request("PUT", path, bad).status == 400, bad
+    assert m.request("PUT", "vms/nobody/quarantine", {"on": True}, checked=False).status == 404
+    free = m.request("PUT", path, {"on": False}).json
+    assert free["quarantine"] is None and free["identity"] == vm["identity"]
+
+
 def test_labels_make_identities(m):
     before = m.get("vms/vm0").json
     answer = m.request("PATCH", "vms/vm0/labels?wait=20", {"labels": {"extra": "1"}})
