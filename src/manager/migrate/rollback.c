@@ -274,7 +274,6 @@ static int put_in(struct manager_inventory *inv, struct manager_vm *vm, const ch
 static int let_out(struct manager_inventory *inv, struct manager_vm *vm, const char *why,
 		   json_t *by, struct bh_diag *diag)
 {
-	BH_JSON json_t *owned = by;
 	int r = set_quarantine(inv, vm, NULL, diag);
 
 	if (r == 0) {
@@ -282,6 +281,7 @@ static int let_out(struct manager_inventory *inv, struct manager_vm *vm, const c
 		bh_log(BH_LOG_INFO, "rollback", "%s is released: %s", vm->report.name, why);
 		notice(inv, vm, "vm.released", why, by);
 	}
+	json_decref(by);
 	return r;
 }
 
