@@ -41,6 +41,7 @@ def test_the_demo_shows_what_the_policy_says_and_leaves_no_trace():
         print(done.stdout, done.stderr)
         assert done.returncode == 0 and "everything went as the policy says" in done.stdout
         assert "Three things to try" in done.stdout
+        assert "web's connection to db: the same one" in done.stdout and "moved" in done.stdout
         explained = util.run(f"{ROOT}/demo", "bulkhead", "policy", "explain", "--from", "attacker", "--to", "db",
                              "--port", "tcp/3306", env=env, check=False)
         assert "implicit deny" in explained.stdout

@@ -215,7 +215,7 @@ def show_migration(lab):
         items = lab.manager.json("migration", "list")["items"]
         return items if items and items[0]["state"] in ("done", "failed", "refused") else None
     last = util.wait_until("the end of the migration in the manager's record", over, 15, 0.1)[0]
-    return "".join(f"  {line}\n" for line in lab.manager.cli("migration", "show", last["id"]).stdout.splitlines())
+    return "".join(f"  {line}".rstrip() + "\n" for line in lab.manager.cli("migration", "show", last["id"]).stdout.splitlines())
 
 
 def lock_checkout():

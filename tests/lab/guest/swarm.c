@@ -189,9 +189,9 @@ static bool read_target(const json_t *req, struct swarm *s)
 	return inet_pton(AF_INET6, dst, &v6->sin6_addr) == 1;
 }
 
-/* {"op":"swarm", "name", "dst", "port", "count", "interval_ms", "beat_ms", "timeout_ms"}: `connects`
- * have been opened, `errors` were lost after that, `refused` and `timeouts` never came to be,
- * `frames` counts rounds in which all that are open have answered */
+/* {"op":"swarm", "name", "dst", "port", "count", "interval_ms", "beat_ms", "timeout_ms"}:
+ * `connects` have been opened, `errors` were lost after that, `refused` and `timeouts` never came
+ * to be, `frames` counts rounds in which all that are open have answered */
 static json_t *op_swarm(const json_t *req, struct job_stats *stats)
 {
 	static struct swarm s;
