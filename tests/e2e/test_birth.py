@@ -152,3 +152,23 @@ def test_restarted_guest_keeps_its_rules(world):
     db.flow("again", web2.address, 80, wait=False)
     wait_stat(db, "again", lambda s: s["done"] or s["ready"])
     db.stop("again")
+
+
+def test_no_start_where_it_may_not_run(world):
+    """Placement is about starts too; birth=open is no way around it, and no way is named."""
+    host = world.host(1)
+    guest = add_guest(world, "picky", 1, 34, "shop", "picky", birth="open")
+    world.manager.apply("kind: Policy\nmetadata: {name: picky, tenant: shop}\nspec:\n"
+                        "  selector: {matchLabels: {role: picky}}\n"
+                        "  placement: {hosts: {matchLabels: {zone: pci}}}\n")
+    try:
+        done = host.virsh("start", "picky", check=False)
+        why = f"placement of policy shop/picky needs a host with zone=pci; {host.name} has no zone"
+        assert done.returncode and why in done.stderr and "birth" not in done.stderr, done.stderr
+        assert not guest.running()
+        world.manager.cli("host", "label", host.name, "zone=pci")
+        guest.start()
+    finally:
+        world.manager.cli("host", "label", host.name, "zone-")
+        world.manager.cli("policy", "delete", "shop/picky")
+        guest.remove()
