@@ -141,6 +141,20 @@ static void on_told(const char *type, const char *severity, json_t *body, void *
 	json_decref(body);
 }
 
+/* A certificate of 2 s may be over before a busy machine has connected with it. */
+static bool up_or_joined_again(void *arg)
+{
+	struct world *w = arg;
+	BH_FREE char *cert = bh_asprintf("%s/cert.pem", w->dir);
+	struct bh_pki_info info;
+
+	if (!bh_bus_up(w->bus) && bh_pki_info_file(cert, &info, NULL) == 0 &&
+	    (int64_t)time(NULL) > info.not_after_s) {
+		join_as(w, "h1");
+	}
+	return bh_bus_up(w->bus);
+}
+
 static void host_start(struct world *w)
 {
 	BH_FREE char *key = bh_asprintf("%s/key.pem", w->dir);
@@ -166,7 +180,7 @@ static void host_start(struct world *w)
 	w->renew = hostd_renew_new(&renew);
 	assert_int_equal(bh_bus_new(&w->lab.loop, &bus, &w->bus, NULL), 0);
 	assert_int_equal(bh_producer_new(&w->lab.loop, w->bus, &producer, &w->producer, NULL), 0);
-	assert_true(lab_until(&w->lab, lab_is_up, w->bus));
+	assert_true(lab_until(&w->lab, up_or_joined_again, w));
 }
 
 static void world_new(struct world *w, unsigned int life_s)
@@ -405,7 +419,7 @@ static void test_expired(void **state)
 	manager_enroll_look(w.enroll, (int64_t)time(NULL));
 	assert_string_equal(w.noticed, "");
 	join_as(&w, "h1");
-	assert_true(lab_until(&w.lab, lab_is_up, w.bus));
+	assert_true(lab_until(&w.lab, up_or_joined_again, &w));
 	assert_int_equal(bh_pki_info_file(cert, &again, NULL), 0);
 	assert_string_not_equal(again.fingerprint, info.fingerprint);
 	world_done(&w);
