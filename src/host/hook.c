@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/util.h"
 #include "host/config.h"
+#include "host/platform/clients.h"
 #include "host/platform/domxml.h"
 #include "version.h"
 
@@ -26,6 +27,7 @@
 #define NOTIFY_MS  1000
 #define TIMEOUT_MS 10000 /* without a configuration that says otherwise */
 #define MIGRATE_MS 20000 /* likewise */
+#define CLIENTS_MS 1000	 /* for the admin interface of libvirt's daemon */
 #define BIRTHS_MAX (1u << 20)
 
 /* What libvirt passes on of a hook's words: its own message around them has at most 1023 bytes. */
@@ -122,12 +124,35 @@ static void refuse(const struct stage *stage, const char *xml, const struct host
 	fprintf(stderr, frame, why, stage->let, by_api, way);
 }
 
-static json_t *request_of(const struct stage *stage, const char *xml)
+/* The daemon that called us: "libvirtd", "virtqemud", ... */
+static const char *caller(char *buf, size_t size)
+{
+	BH_FREE char *path = bh_asprintf("/proc/%d/comm", (int)getppid());
+	BH_FREE char *comm = NULL;
+	size_t len = 0;
+
+	if (bh_file_read(path, 64, &comm, &len, NULL) < 0) {
+		return NULL;
+	}
+	comm[strcspn(comm, "\n")] = '\0';
+	snprintf(buf, size, "%s", comm);
+	return !strcmp(buf, "libvirtd") || !strncmp(buf, "virt", 4) ? buf : NULL;
+}
+
+/* Who did it matters for what comes with memory, out of a snapshot too. */
+static json_t *request_of(const struct stage *stage, const char *sock, const char *xml,
+			  const struct hostd_vm *vm)
 {
 	json_t *request = json_pack("{s:s, s:s}", "op", stage->ctl, "xml", xml);
+	char daemon[32];
 
 	if (stage->why) {
 		json_object_set_new(request, "why", json_string(stage->why));
+	}
+	if (stage->why || vm->mark_live) {
+		json_object_set_new(request, "by",
+				    hostd_clients_list(caller(daemon, sizeof(daemon)),
+						       hostd_clients_listener(sock), CLIENTS_MS));
 	}
 	return request;
 }
@@ -151,7 +176,7 @@ static int hold(const struct stage *stage, const struct hostd_config *config, co
 	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
 
 	if (!err) {
-		request = request_of(stage, reduced);
+		request = request_of(stage, sock, reduced, vm);
 		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
 		json_decref(request);
 	}

@@ -255,6 +255,7 @@ static void arrives(const char *stage, const char *why, const char *let)
 	assert_int_equal(bh_file_read(asked_path, 65536, &asked, &size, NULL), 0);
 	assert_non_null(strstr(asked, "\"op\":\"migrate\""));
 	assert_non_null(strstr(asked, expected));
+	assert_non_null(strstr(asked, "\"by\":["));
 
 	pid = hostd_once("{\"ok\": true}\n");
 	assert_int_equal(run(xml, stage, &err), 0);

@@ -250,15 +250,6 @@ json_t *hostd_answers_connections(struct hostd_agent *agent, const json_t *reque
 				  struct bh_diag *diag);
 json_t *hostd_answers_rules(struct hostd_agent *agent, const json_t *request, struct bh_diag *diag);
 
-/* ---- who.c: who is connected to libvirt ---- */
-struct hostd_who;
-/* by: as hostd_clients_list() gives it (platform/clients.h); owned by the callee. */
-typedef void hostd_who_fn(json_t *by, void *arg);
-/* Never calls back before it returned; once, after 300 ms at the latest, unless it is forgotten
- * before. */
-struct hostd_who *hostd_who_ask(struct hostd_agent *agent, hostd_who_fn *fn, void *arg);
-void hostd_who_forget(struct hostd_who *who); /* NULL is fine */
-
 /* ---- control.c ---- */
 [[nodiscard]] int hostd_control_new(struct hostd_agent *agent, struct bh_diag *diag);
 

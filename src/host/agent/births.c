@@ -48,9 +48,8 @@ struct birth {
 	enum birth_state state;
 	uint64_t started_ns, deadline_ns;
 	char hash[2 * BH_HASH_SIZE + 1];
-	json_t *vm;	       /* as sent to the manager */
-	json_t *by;	       /* who is connected to libvirt; NULL: not asked */
-	struct hostd_who *who; /* libvirt is being asked for it */
+	json_t *vm; /* as sent to the manager */
+	json_t *by; /* who is connected to libvirt, as the hook says; may be NULL */
 	enum hostd_from from;
 	uint64_t generation; /* that the manager gave it; 0 it could not be asked */
 	struct birth *prev, *next;
@@ -68,7 +67,6 @@ static void birth_free(struct birth *b)
 {
 	json_decref(b->vm);
 	json_decref(b->by);
-	hostd_who_forget(b->who);
 	free(b);
 }
 
@@ -333,7 +331,7 @@ static void advance(struct birth *b, uint64_t now_ns)
 	}
 	/* what stood on the device before may take a moment to go: tried again until the deadline
 	 */
-	if (b->state == BIRTH_NETWORKS && !b->who && place_known(b, vm, why, sizeof(why)) &&
+	if (b->state == BIRTH_NETWORKS && place_known(b, vm, why, sizeof(why)) &&
 	    (now_ns > b->started_ns + SAVED_NS ||
 	     !hostd_generations_waits(b->agent, vm, b->from)) &&
 	    bind_and_ask(b, vm, why, sizeof(why))) {
@@ -393,15 +391,6 @@ bool hostd_births_waiting(const struct hostd_agent *agent, const uint8_t uuid[16
 	return false;
 }
 
-static void on_who(json_t *by, void *arg)
-{
-	struct birth *b = arg;
-
-	b->who = NULL;
-	b->by = by;
-	poke(b->agent);
-}
-
 static struct birth *birth_new(struct hostd_agent *agent, struct bh_ctl_request *req,
 			       const struct hostd_vm *vm)
 {
@@ -449,10 +438,7 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 		return;
 	}
 	b = birth_new(agent, req, &vm);
-	b->by = json_incref(json_object_get(request, "by")); /* who asks may know */
-	if (!b->by && b->from == HOSTD_FROM_SNAPSHOT) {
-		b->who = hostd_who_ask(agent, on_who, b); /* somebody put it back */
-	}
+	b->by = json_incref(json_object_get(request, "by"));
 	hostd_takeover_forget(agent, vm.uuid);
 	hostd_moves_birth(agent, &vm);
 	hostd_inventory_birth_add(agent->inv, &vm, b->started_ns);

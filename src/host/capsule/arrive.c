@@ -94,7 +94,6 @@ void arrival_unref(struct arrival *a)
 		hostd_vm_done(&a->parsed);
 		json_decref(a->vm);
 		json_decref(a->by);
-		hostd_who_forget(a->who);
 		free(a);
 	}
 }
@@ -480,9 +479,7 @@ void arrival_advance(struct arrival *a, uint64_t now_ns)
 		[ARRIVE_REPORT] = "the manager has not noted what came"};
 	char why[BH_DIAG_TEXT_SIZE] = "";
 
-	if (a->phase == ARRIVE_NETWORKS && a->who) {
-		snprintf(why, sizeof(why), "libvirt has not said who is connected");
-	} else if (a->phase == ARRIVE_NETWORKS && networks_known(a, why, sizeof(why))) {
+	if (a->phase == ARRIVE_NETWORKS && networks_known(a, why, sizeof(why))) {
 		if (a->moves->agent->config->refuse_unprotected &&
 		    unprotectable(a, why, sizeof(why))) {
 			arrival_fail(
@@ -555,18 +552,6 @@ static const char *clear_way(struct hostd_moves *moves, const uint8_t uuid[16])
 	return moves->arrival_count >= MOVES_MAX ? "too many VMs are coming to this host" : NULL;
 }
 
-static void on_who(json_t *by, void *arg)
-{
-	struct arrival *a = arg;
-
-	a->who = NULL;
-	json_decref(a->by);
-	a->by = by;
-	if (a->moves && !a->moves->stopping && a->phase == ARRIVE_NETWORKS) {
-		arrival_advance(a, bh_time_mono_ns());
-	}
-}
-
 void hostd_arrive_serve(struct bh_ctl_request *req, const json_t *request, void *arg)
 {
 	struct hostd_agent *agent = arg;
@@ -593,12 +578,7 @@ void hostd_arrive_serve(struct bh_ctl_request *req, const json_t *request, void 
 	a->req = req;
 	a->parsed = vm;
 	a->restore = !strcmp(bh_json_str_or(request, "why", "live"), "restore");
-	if (json_is_array(by)) {
-		a->by = json_deep_copy(by);
-	} else {
-		a->by = json_array();
-		a->who = hostd_who_ask(agent, on_who, a);
-	}
+	a->by = json_is_array(by) ? json_deep_copy(by) : json_array();
 	a->deadline_ns = a->started_ns + agent->config->migrate_timeout_s * BH_NS_PER_S -
 			 MARGIN_MS * BH_NS_PER_MS;
 	for (int i = 0; i < agent->source_count; i++) {

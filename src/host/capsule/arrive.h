@@ -63,7 +63,6 @@ struct arrival {
 	bool restore;
 	struct hostd_vm parsed;
 	json_t *vm, *by;
-	struct hostd_who *who; /* libvirt is being asked for `by` */
 	char id_text[MOVE_ID_SIZE]; /* "": the manager has not opened one */
 	uint8_t id[16];
 	char source[BH_NAME_MAX + 1]; /* "": nothing comes along */

@@ -205,49 +205,6 @@ int depart_expect(struct hostd_moves *moves, const uint8_t uuid[16], const char 
 	return 0;
 }
 
-/* An answer that waits for libvirt to say who is connected: here is who asked for the move, when
- * the hosts' libvirts make it among themselves. */
-struct depart_answer {
-	struct hostd_moves *moves;
-	struct bh_bus_request *req;
-	struct hostd_who *who;
-	uint64_t connections;
-	struct depart_answer *prev, *next;
-};
-
-static void answer(json_t *by, void *arg)
-{
-	struct depart_answer *a = arg;
-
-	bh_bus_reply(a->req,
-		     json_pack("{s:I, s:o}", "connections", (json_int_t)a->connections, "by", by));
-	DL_DELETE(a->moves->answers, a);
-	free(a);
-}
-
-static void answer_soon(struct hostd_moves *moves, struct bh_bus_request *req, uint64_t connections)
-{
-	struct depart_answer *a = bh_alloc(sizeof(*a));
-
-	a->moves = moves;
-	a->req = req;
-	a->connections = connections;
-	DL_APPEND(moves->answers, a);
-	a->who = hostd_who_ask(moves->agent, answer, a);
-}
-
-/* While the bus is there. */
-static void answer_now(struct hostd_moves *moves)
-{
-	struct depart_answer *a, *next;
-
-	DL_FOREACH_SAFE(moves->answers, a, next)
-	{
-		hostd_who_forget(a->who);
-		answer(json_array(), a);
-	}
-}
-
 void depart_command(struct hostd_moves *moves, struct bh_bus_request *req,
 		    const struct bh_bus_msg *msg)
 {
@@ -274,7 +231,7 @@ void depart_command(struct hostd_moves *moves, struct bh_bus_request *req,
 		return;
 	}
 	bh_log(BH_LOG_INFO, "capsule", "VM %s may move to %s (move %s)", vm, target, id_text);
-	answer_soon(moves, req, connections);
+	bh_bus_reply(req, json_pack("{s:I, s:[]}", "connections", (json_int_t)connections, "by"));
 }
 
 static void conclude(struct departure *d, bool done, const char *why)
@@ -580,7 +537,6 @@ void depart_stop(struct hostd_moves *moves)
 {
 	struct departure *d;
 
-	answer_now(moves);
 	DL_FOREACH (moves->departures, d) {
 		push_stop(d); /* the journal stays on: the next hostd goes on with it */
 		d->asked = false;

@@ -19,14 +19,12 @@
 
 struct arrival;
 struct departure;
-struct depart_answer;
 
 struct hostd_moves {
 	struct hostd_agent *agent;
 	struct arrival *arrivals;
 	struct departure *departures;
 	unsigned int arrival_count, departure_count;
-	struct depart_answer *answers; /* to `depart`, that wait for libvirt */
 	uv_timer_t tick;   /* while there are moves */
 	uv_idle_t slices;  /* while something walks */
 	uv_poll_t journal; /* while something departs */

@@ -9,6 +9,8 @@
 #include <libvirt/libvirt-admin.h>
 #include <libvirt/virterror.h>
 #include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #define TEXT_MAX 256
 
@@ -272,4 +274,27 @@ json_t *hostd_clients_list(const char *daemon, pid_t own, int timeout_ms)
 	pthread_mutex_unlock(&look->lock);
 	look_unref(look);
 	return list ? list : json_array();
+}
+
+pid_t hostd_clients_listener(const char *path)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct ucred cred = {};
+	socklen_t size = sizeof(cred);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0) {
+		return 0;
+	}
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		close(fd);
+		return 0;
+	}
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0) {
+		cred.pid = 0;
+	}
+	close(fd);
+	return cred.pid;
 }
