@@ -139,20 +139,21 @@ static const char *caller(char *buf, size_t size)
 	return !strcmp(buf, "libvirtd") || !strncmp(buf, "virt", 4) ? buf : NULL;
 }
 
-/* Who did it matters for what comes with memory, out of a snapshot too. */
-static json_t *request_of(const struct stage *stage, const char *sock, const char *xml,
-			  const struct hostd_vm *vm)
+static json_t *clients(const char *sock)
+{
+	char daemon[32];
+
+	return hostd_clients_list(caller(daemon, sizeof(daemon)), hostd_clients_listener(sock),
+				  CLIENTS_MS);
+}
+
+static json_t *request_of(const struct stage *stage, const char *sock, const char *xml)
 {
 	json_t *request = json_pack("{s:s, s:s}", "op", stage->ctl, "xml", xml);
-	char daemon[32];
 
 	if (stage->why) {
 		json_object_set_new(request, "why", json_string(stage->why));
-	}
-	if (stage->why || vm->mark_live) {
-		json_object_set_new(request, "by",
-				    hostd_clients_list(caller(daemon, sizeof(daemon)),
-						       hostd_clients_listener(sock), CLIENTS_MS));
+		json_object_set_new(request, "by", clients(sock));
 	}
 	return request;
 }
@@ -176,8 +177,15 @@ static int hold(const struct stage *stage, const struct hostd_config *config, co
 	int err = hostd_domxml_reduce(xml, strlen(xml), &reduced, &diag);
 
 	if (!err) {
-		request = request_of(stage, sock, reduced, vm);
+		request = request_of(stage, sock, reduced);
 		err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
+		if (!err && json_is_true(json_object_get(reply, "who"))) {
+			/* it was put back: hostd wants to know by whom, which takes a while to find
+			 * out and is of no use for other starts */
+			json_object_set_new(request, "by", clients(sock));
+			json_decref(bh_steal(&reply));
+			err = bh_ctl_call(sock, request, timeout_ms, &reply, &diag);
+		}
 		json_decref(request);
 	}
 	if (!err) {

@@ -190,6 +190,11 @@ static void test_alone(void **state)
 
 static void test_snapshot_is_told(void **state)
 {
+	BH_FREE char *xml = marked(5, true);
+	const json_t *reply = world_call(json_pack("{s:s, s:s}", "op", "birth", "xml", xml));
+
+	/* who put it back is asked before anything else is done */
+	assert_true(json_is_true(json_object_get(reply, "who")));
 	seen.give = 8;
 	allowed(birth(5, true));
 	expect_state("snapshot", 5);

@@ -429,6 +429,13 @@ void hostd_births_serve(struct bh_ctl_request *req, const json_t *request, void 
 		bh_ctl_reply_error(req, "%d other VMs are starting", BIRTHS_MAX);
 		return;
 	}
+	if (!json_object_get(request, "by") &&
+	    hostd_generations_from(agent, &vm, hostd_capsule_kind(agent, vm.uuid)) ==
+		    HOSTD_FROM_SNAPSHOT) {
+		hostd_vm_done(&vm);
+		bh_ctl_reply(req, json_pack("{s:b}", "who", 1)); /* asks again and names them */
+		return;
+	}
 	vm.running = true;
 	snprintf(vm.state, sizeof(vm.state), "starting");
 	/* the tap was made a moment ago: its news may still wait in the socket */
