@@ -26,7 +26,8 @@
 #define RECONCILE_S   60
 #define RETRY_S	      2 /* when something could not be read */
 #define BACKOFF_MAX_S 8
-#define DEBOUNCE_NS   20000000L
+#define DEBOUNCE_NS   (20 * BH_NS_PER_MS) /* events come in groups */
+#define SWITCH_NS     (300 * BH_NS_PER_MS)
 #define DOMAINS_MAX   4096
 #define EVENTS_MAX    1024 /* not handed over yet; the lists tell what is left out */
 
@@ -61,6 +62,7 @@ struct lv {
 	pthread_mutex_t lock; /* of everything below */
 	pthread_cond_t cond;
 	bool stop, dirty, lost;
+	uint64_t quiet_ns; /* no list before; 0: at once */
 	struct hostd_network_list *nets;
 	struct hostd_vm_list *vms;
 	struct vm_events events;
@@ -73,6 +75,20 @@ static void wake(struct lv *lv, bool lost)
 	pthread_mutex_lock(&lv->lock);
 	lv->dirty = true;
 	lv->lost |= lost;
+	lv->quiet_ns = 0;
+	pthread_cond_signal(&lv->cond);
+	pthread_mutex_unlock(&lv->lock);
+}
+
+/* While a VM changes hosts it stands still, and libvirt has its hands full: what the event itself
+ * does not say can wait. Whoever asks for a list gets it at once all the same. */
+static void wake_later(struct lv *lv)
+{
+	pthread_mutex_lock(&lv->lock);
+	if (!lv->dirty) {
+		lv->quiet_ns = bh_time_mono_ns() + SWITCH_NS;
+	}
+	lv->dirty = true;
 	pthread_cond_signal(&lv->cond);
 	pthread_mutex_unlock(&lv->lock);
 }
@@ -143,7 +159,11 @@ static int on_lifecycle(virConnectPtr c, virDomainPtr d, int event, int detail, 
 		pthread_mutex_unlock(&lv->lock);
 		uv_async_send(&lv->async);
 	}
-	wake(arg, false);
+	if (e.detail == HOSTD_DETAIL_MIGRATED) {
+		wake_later(lv);
+	} else {
+		wake(lv, false);
+	}
 	return 0;
 }
 
@@ -456,9 +476,30 @@ static enum look look(struct lv *lv)
 	return nets == LOOK_HOLES ? LOOK_HOLES : vms;
 }
 
+/* Waits until it is time for the list that somebody wants. */
+static void wait_for_calm(struct lv *lv)
+{
+	uint64_t begun_ns = bh_time_mono_ns();
+
+	pthread_mutex_lock(&lv->lock);
+	while (!lv->stop) {
+		uint64_t at = begun_ns + DEBOUNCE_NS;
+		struct timespec until;
+
+		at = lv->quiet_ns > at ? lv->quiet_ns : at;
+		if (bh_time_mono_ns() >= at) {
+			break;
+		}
+		until = (struct timespec){.tv_sec = (time_t)(at / BH_NS_PER_S),
+					  .tv_nsec = (long)(at % BH_NS_PER_S)};
+		pthread_cond_timedwait(&lv->cond, &lv->lock, &until);
+	}
+	lv->quiet_ns = 0;
+	pthread_mutex_unlock(&lv->lock);
+}
+
 static void *worker(void *arg)
 {
-	static const struct timespec debounce = {.tv_nsec = DEBOUNCE_NS};
 	struct lv *lv = arg;
 	unsigned int backoff_s = 1;
 
@@ -478,7 +519,7 @@ static void *worker(void *arg)
 			backoff_s = backoff_s < BACKOFF_MAX_S ? backoff_s * 2 : BACKOFF_MAX_S;
 		} else {
 			backoff_s = 1;
-			nanosleep(&debounce, NULL); /* events come in groups */
+			wait_for_calm(lv);
 		}
 	}
 }
