@@ -507,6 +507,24 @@ void bh_segment_unref(struct bh_segment *seg)
 	}
 }
 
+const char *bh_segment_vm(const char *uuid, char buf[BH_SEGMENT_NAME_MAX])
+{
+	snprintf(buf, BH_SEGMENT_NAME_MAX, "vm:%s", uuid);
+	return buf;
+}
+
+const char *bh_segment_net(uint32_t net, char buf[BH_SEGMENT_NAME_MAX])
+{
+	snprintf(buf, BH_SEGMENT_NAME_MAX, "net:%u", net);
+	return buf;
+}
+
+const char *bh_segment_set(uint32_t identity, unsigned int dir, char buf[BH_SEGMENT_NAME_MAX])
+{
+	snprintf(buf, BH_SEGMENT_NAME_MAX, "set:%u.%u", identity, dir);
+	return buf;
+}
+
 const char *bh_segment_name(const struct bh_segment *seg)
 {
 	return seg->name;

@@ -152,6 +152,10 @@ void bh_hash_format(const struct bh_hash *h, char ret_hex[2 * BH_HASH_SIZE + 1])
 /* ---- segments: immutable once sealed, reference-counted, records sorted by key ---- */
 #define BH_SEGMENT_NAME_MAX 80
 struct bh_segment;
+/* What segments are called; each writes the name and returns buf. */
+const char *bh_segment_vm(const char *uuid, char buf[BH_SEGMENT_NAME_MAX]);
+const char *bh_segment_net(uint32_t net, char buf[BH_SEGMENT_NAME_MAX]);
+const char *bh_segment_set(uint32_t identity, unsigned int dir, char buf[BH_SEGMENT_NAME_MAX]);
 struct bh_segment *bh_segment_new(const char *name);
 void bh_segment_add(struct bh_segment *seg, const struct bh_rec *rec); /* before sealing */
 /* Sorts, hashes. -EEXIST when two records have one key (diag says which). */

@@ -588,8 +588,7 @@ int bh_policy_compile(struct bh_policy_compiler *compiler, uint32_t identity,
 		r = build_rows(&b, diag);
 	}
 	if (!r) {
-		snprintf(name, sizeof(name), "set:%u.%d", identity, (int)dir);
-		segment = bh_segment_new(name);
+		segment = bh_segment_new(bh_segment_set(identity, dir, name));
 		emit(&b, segment);
 		r = bh_segment_seal(segment, diag);
 		if (r) {

@@ -51,7 +51,7 @@ static int check(const struct bh_capsule_head *head, const struct bh_capsule_sig
 						      &verifier, diag),
 				 0);
 		memset(&h2.sum, 0, sizeof(h2.sum));
-		h2.next = h2.conns = h2.gones = h2.nics = 0;
+		h2.next = h2.conns = h2.gones = h2.nics = h2.segments = 0;
 	}
 	h2.out_of_order |= head->seq != h2.next;
 	h2.next = head->seq + 1;
@@ -61,6 +61,14 @@ static int check(const struct bh_capsule_head *head, const struct bh_capsule_sig
 static void on_nic(const struct bh_capsule_nic *nic, void *arg)
 {
 	h2.nics++;
+}
+static void on_segment(const struct bh_capsule_segment *segment, void *arg)
+{
+	const struct bh_segment *mine = bh_image_get(w.image, segment->name);
+
+	assert_non_null(mine);
+	assert_true(bh_hash_equal(bh_segment_hash(mine), &segment->hash));
+	h2.segments++;
 }
 static void on_conn(const struct bh_capsule_conn *conn, void *arg)
 {
@@ -83,8 +91,12 @@ static void on_mark(const struct bh_capsule_mark *mark, void *arg)
 
 static void on_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
 {
-	const struct bh_capsule_handlers handlers = {
-		.verify = check, .nic = on_nic, .conn = on_conn, .gone = on_gone, .mark = on_mark};
+	const struct bh_capsule_handlers handlers = {.verify = check,
+						     .nic = on_nic,
+						     .segment = on_segment,
+						     .conn = on_conn,
+						     .gone = on_gone,
+						     .mark = on_mark};
 	struct bh_diag diag = {};
 
 	if (!strcmp(bh_json_str_or(msg->json, "type", ""), "start")) {

@@ -27,7 +27,7 @@ struct capsule_peer {
 	char code[32], error[300];
 
 	/* as target */
-	unsigned int parts, refuse, conns, gones, wholes, finals, nics;
+	unsigned int parts, refuse, conns, gones, wholes, finals, nics, segments;
 	struct bh_capsule_mark mark;
 	struct bh_hash sum;
 	struct bh_hasher *hasher;

@@ -99,12 +99,11 @@ static void on_applied(int err, const struct bh_bus_msg *reply, void *arg)
 	w.answered = true;
 }
 
-/* An image with one VM: its NIC, an address, and a set that allows everything. */
+/* An image with one VM: its NIC, an address, and sets that allow everything. */
 struct bh_image *world_image(uint32_t identity, bool with_vm)
 {
 	struct bh_image *image = bh_image_new();
 	struct bh_segment *vm = bh_segment_new("vm:" WORLD_VM);
-	struct bh_segment *set = bh_segment_new("set:x");
 	struct bh_rec nic = {.type = BH_REC_NIC,
 			     .nic = {.net = 1, .identity = identity, .tenant = 2}};
 	struct bh_rec addr = {.type = BH_REC_NIC_ADDR};
@@ -123,11 +122,13 @@ struct bh_image *world_image(uint32_t identity, bool with_vm)
 				     .set = {.set = identity << 1 | dir,
 					     .default_rule = 2,
 					     .default_action = BH_ACTION_ALLOW}};
+		BH_FREE char *name = bh_asprintf("set:%u.%u", identity, dir);
+		struct bh_segment *set = bh_segment_new(name);
 
 		bh_segment_add(set, &rec);
+		image_put(image, set);
 	}
 	image_put(image, vm);
-	image_put(image, set);
 	return image;
 }
 

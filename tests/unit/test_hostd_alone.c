@@ -332,10 +332,10 @@ static void test_bad_sources(void **state)
 	good_source(); /* other rules than the signed ones */
 	set_state(image);
 	refused_and_told("is not what the manager signed");
-	bh_image_drop(image, "set:x");
+	bh_image_drop(image, "set:301.0");
 	set_state(image);
 	h2.asked = h2.ended = 0;
-	refused_and_told("did not send set:x");
+	refused_and_told("did not send set:301.0");
 	bh_image_free(image);
 	good_source(); /* another VM than the one of the XML */
 	json_object_set_new(h2.vm, "tenant", json_string("rival"));

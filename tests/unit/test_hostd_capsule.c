@@ -386,6 +386,7 @@ static void test_sends(void **state)
 	assert_false(h2.forged);
 	assert_false(h2.out_of_order);
 	assert_int_equal(h2.nics, 1);
+	assert_int_equal(h2.segments, 3); /* its own, and the sets of both directions */
 	assert_int_equal(h2.mark.connections, CONNS);
 	assert_true(bh_hash_equal(&h2.mark.hash, &h2.sum));
 	assert_int_equal(h2.finals, 0);

@@ -397,8 +397,7 @@ void depart_before(struct hostd_moves *moves, const struct bh_image *next)
 		char uuid[BH_UUID_TEXT_SIZE], name[BH_SEGMENT_NAME_MAX];
 
 		bh_uuid_format(d->uuid, uuid);
-		snprintf(name, sizeof(name), "vm:%s", uuid);
-		if (d->gone && d->nics.count && !bh_image_get(next, name)) {
+		if (d->gone && d->nics.count && !bh_image_get(next, bh_segment_vm(uuid, name))) {
 			push_stop(d);
 			d->phase = DEPART_FINAL;
 			journal_set(d, false);

@@ -272,25 +272,24 @@ static void put_mark(struct departure *d, uint8_t phase)
 	cut(d);
 }
 
-static void put_segment(struct bh_segment *seg, void *arg)
+/* One that the image does not have is not named. */
+static void put_segment(struct departure *d, const char *name)
 {
-	struct departure *d = arg;
-	struct bh_capsule_segment record = {.hash = *bh_segment_hash(seg)};
+	const struct bh_segment *seg = bh_image_get(hostd_state_image(d->moves->agent), name);
+	struct bh_capsule_segment record = {};
 
-	snprintf(record.name, sizeof(record.name), "%s", bh_segment_name(seg));
-	PUT(d, bh_capsule_put_segment, &record);
+	if (seg) {
+		record.hash = *bh_segment_hash(seg);
+		snprintf(record.name, sizeof(record.name), "%s", name);
+		PUT(d, bh_capsule_put_segment, &record);
+	}
 }
 
 /* NICs, and what their policy is compiled to. */
 static void put_head(struct departure *d)
 {
-	const struct bh_image *image = hostd_state_image(d->moves->agent);
 	char uuid[BH_UUID_TEXT_SIZE], name[BH_SEGMENT_NAME_MAX];
-	struct bh_segment *seg;
 
-	bh_uuid_format(d->uuid, uuid);
-	snprintf(name, sizeof(name), "vm:%s", uuid);
-	seg = bh_image_get(image, name);
 	for (size_t i = 0; i < d->nics.count; i++) {
 		BH_FREE struct bh_capsule_nic *nic = bh_alloc(sizeof(*nic));
 		struct bh_diag diag = {};
@@ -300,21 +299,12 @@ static void put_head(struct departure *d)
 			bh_log_limited(BH_LOG_WARN, "capsule", 3, "reading a NIC: %s", diag.text);
 		}
 		PUT(d, bh_capsule_put_nic, nic);
-		snprintf(name, sizeof(name), "net:%u", nic->net);
-		if (bh_image_get(image, name)) {
-			put_segment(bh_image_get(image, name), d);
-		}
-		for (int dir = 0; dir < 2; dir++) {
-			snprintf(name, sizeof(name), "set:%u.%s", nic->identity,
-				 dir == BH_DIR_EGRESS ? "egress" : "ingress");
-			if (bh_image_get(image, name)) {
-				put_segment(bh_image_get(image, name), d);
-			}
-		}
+		put_segment(d, bh_segment_net(nic->net, name));
+		put_segment(d, bh_segment_set(nic->identity, BH_DIR_EGRESS, name));
+		put_segment(d, bh_segment_set(nic->identity, BH_DIR_INGRESS, name));
 	}
-	if (seg) {
-		put_segment(seg, d);
-	}
+	bh_uuid_format(d->uuid, uuid);
+	put_segment(d, bh_segment_vm(uuid, name));
 }
 
 /* ---- a push ---- */

@@ -100,8 +100,8 @@ static struct bh_segment *network_segment(const struct manager_network *net, str
 					  struct manager_conflicts *conflicts)
 {
 	const struct claim *winner = NULL, *before = NULL;
-	BH_FREE char *name = bh_asprintf("net:%u", net->number);
-	struct bh_segment *seg = bh_segment_new(name);
+	char name[BH_SEGMENT_NAME_MAX];
+	struct bh_segment *seg = bh_segment_new(bh_segment_net(net->number, name));
 
 	if (claims->count) {
 		qsort(claims->items, claims->count, sizeof(*claims->items), compare_claims);
@@ -259,8 +259,8 @@ bool manager_build_grant_same(const struct manager_identity *identity,
 void manager_build_vm(struct manager_distribute *dist, struct manager_vm *vm,
 		      const struct bh_policy_set *set)
 {
-	BH_FREE char *name = bh_asprintf("vm:%s", vm->uuid);
-	struct bh_segment *seg = bh_segment_new(name);
+	char name[BH_SEGMENT_NAME_MAX];
+	struct bh_segment *seg = bh_segment_new(bh_segment_vm(vm->uuid, name));
 	struct bh_policy_grant grant = {};
 
 	grant_of(manager_staged_identity(vm), set, &grant);
