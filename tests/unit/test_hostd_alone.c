@@ -231,6 +231,20 @@ static struct bh_image *other_image(void)
 	return image;
 }
 
+/* What h2 holds of the VM, but one set says something else. */
+static struct bh_image *tampered_image(void)
+{
+	struct bh_image *image = world_image(300, true);
+	struct bh_segment *set = bh_segment_new("set:300.0");
+	struct bh_rec rec = {
+		.type = BH_REC_SET,
+		.set = {.set = 600, .default_rule = 3, .default_action = BH_ACTION_ALLOW}};
+
+	bh_segment_add(set, &rec);
+	image_put(image, set);
+	return image;
+}
+
 static void begin(void)
 {
 	BH_FREE char *xml = world_domain("closed");
@@ -306,7 +320,7 @@ static void test_nothing_signed(void **state)
 static void test_bad_sources(void **state)
 {
 	BH_JSON json_t *other = NULL;
-	struct bh_image *image = world_image(301, true);
+	struct bh_image *image = tampered_image();
 
 	h2.gone = true;
 	refused("no host that the manager named");
@@ -332,10 +346,10 @@ static void test_bad_sources(void **state)
 	good_source(); /* other rules than the signed ones */
 	set_state(image);
 	refused_and_told("is not what the manager signed");
-	bh_image_drop(image, "set:301.0");
+	bh_image_drop(image, "set:300.0");
 	set_state(image);
 	h2.asked = h2.ended = 0;
-	refused_and_told("did not send set:301.0");
+	refused_and_told("did not send set:300.0");
 	bh_image_free(image);
 	good_source(); /* another VM than the one of the XML */
 	json_object_set_new(h2.vm, "tenant", json_string("rival"));
