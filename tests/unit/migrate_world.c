@@ -166,6 +166,7 @@ void report(struct world *w, const char *name, const char *state)
 	assert_int_equal(manager_inventory_report(w->inv, host(w, name), vms, bh_time_wall_ns(),
 						  &rejected, NULL),
 			 0);
+	w->rejected = json_array_size(rejected);
 	manager_distribute_seen(w->dist, host(w, name));
 	manager_migrate_look(w->migrate, host(w, name));
 	flush(w);

@@ -40,6 +40,7 @@ struct world {
 	struct command commands[8];
 	size_t command_count;
 	json_t *noticed;
+	size_t rejected; /* VMs of the last inventory */
 	bool answered;
 	char code[32], text[512], id[MANAGER_MIGRATION_ID_SIZE], source[BH_NAME_MAX + 1];
 	struct bh_hash hash;

@@ -14,7 +14,6 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#define CLAIM_NS	  (180 * BH_NS_PER_S) /* silent for so long: has lost its VMs */
 #define CONFLICT_EVERY_NS (300 * BH_NS_PER_S)
 
 BH_COUNTER(inventory_rejected_vms, "VMs in reports that were not valid");
@@ -33,7 +32,7 @@ static bool may_claim(struct manager_inventory *inv, struct manager_vm *vm,
 	if (!manager_report_running(report)) {
 		return false; /* merely defined there too */
 	}
-	if (!manager_report_running(&vm->report) || owner->last_seen_ns + CLAIM_NS < now_ns) {
+	if (!manager_report_running(&vm->report) || manager_host_lost(owner, now_ns)) {
 		return true;
 	}
 	bh_counter_add(&inventory_conflicts, 1);
@@ -54,6 +53,22 @@ struct said { /* by a host about one VM */
 	uint64_t now_ns;
 };
 
+/* Another host has it: the word is put aside. */
+static int put_aside(struct manager_host *host, struct said *said, struct manager_vm *vm,
+		     struct bh_diag *diag)
+{
+	bool runs = manager_report_running(&said->report);
+
+	if (said->listed) {
+		manager_claim_put(vm, host, &said->report);
+	}
+	if (!runs) {
+		return 0; /* merely defined there too */
+	}
+	bh_diag_set(diag, -EBUSY, "VM %s runs on host %s", vm->uuid, vm->host->name);
+	return MANAGER_REPORT_CONFLICT;
+}
+
 static int upsert(struct manager_inventory *inv, struct manager_host *host, struct said *said,
 		  struct manager_vm **ret, struct bh_diag *diag)
 {
@@ -69,8 +84,8 @@ static int upsert(struct manager_inventory *inv, struct manager_host *host, stru
 		return 0;
 	}
 	if (vm && !may_claim(inv, vm, host, report, now_ns)) {
-		bh_diag_set(diag, -EBUSY, "VM %s runs on host %s", vm->uuid, vm->host->name);
-		return MANAGER_REPORT_CONFLICT;
+		*ret = vm;
+		return put_aside(host, said, vm, diag);
 	}
 	if ((!vm || vm->host != host) && host->vm_count >= MANAGER_VMS_PER_HOST) {
 		return bh_diag_set(diag, -ENOSPC, "more than %d VMs on one host",
@@ -96,14 +111,17 @@ static int upsert(struct manager_inventory *inv, struct manager_host *host, stru
 		manager_vm_remove(inv, vm);
 		return r;
 	}
+	manager_claim_drop(vm, host);
 	manager_vm_attach(inv, vm, host);
 	manager_vm_place(inv, vm, now_ns);
+	manager_vm_settle(inv, vm, now_ns);
 	*ret = vm;
 	return r;
 }
 
-void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm)
+void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns)
 {
+	manager_vm_settle(inv, vm, now_ns);
 	/* A row that stays behind would come back at the next start. */
 	if (!vm->host && !vm->incoming && json_object_size(vm->api) == 0 &&
 	    manager_store_drop_vm(inv->db, vm->uuid, NULL) == 0) {
@@ -118,7 +136,7 @@ static void vanish(struct manager_inventory *inv, struct manager_vm *vm, uint64_
 	manager_vm_place(inv, vm, now_ns);
 	vm->last_seen_ns = now_ns;
 	vm->saved = false;
-	manager_vm_drop_gone(inv, vm);
+	manager_vm_drop_gone(inv, vm, now_ns);
 }
 
 struct seen {
@@ -168,6 +186,7 @@ int manager_inventory_report(struct manager_inventory *inv, struct manager_host 
 			     struct bh_diag *diag)
 {
 	struct seen *seen = NULL, *s, *s_tmp;
+	struct manager_claim *claim, *claim_tmp;
 	struct manager_vm *vm, *tmp;
 	size_t i;
 	json_t *item;
@@ -180,6 +199,13 @@ int manager_inventory_report(struct manager_inventory *inv, struct manager_host 
 	*ret_rejected = json_array();
 	json_array_foreach (vms, i, item) {
 		report_one(inv, host, item, now_ns, &seen, *ret_rejected);
+	}
+	DL_FOREACH_SAFE2(host->claims, claim, claim_tmp, host_next)
+	{
+		HASH_FIND_STR(seen, claim->vm->uuid, s);
+		if (!s) {
+			manager_claim_drop(claim->vm, host);
+		}
 	}
 	DL_FOREACH_SAFE(host->vms, vm, tmp)
 	{

@@ -127,6 +127,11 @@ struct manager_host *manager_host_find(struct manager_inventory *inv, const char
 	return h;
 }
 
+bool manager_host_lost(const struct manager_host *host, uint64_t now_ns)
+{
+	return host->last_seen_ns + MANAGER_SILENT_NS < now_ns;
+}
+
 static int by_name(const struct manager_host *a, const struct manager_host *b)
 {
 	return strcmp(a->name, b->name);
@@ -158,12 +163,14 @@ void manager_host_remove(struct manager_inventory *inv, struct manager_host *h, 
 	{
 		manager_vm_unexpect(inv, vm);
 	}
+	manager_host_drop_claims(h);
 	DL_FOREACH_SAFE(h->vms, vm, tmp)
 	{
 		manager_vm_detach(inv, vm);
 		manager_vm_place(inv, vm, now_ns);
 		vm->last_seen_ns = now_ns;
 		vm->saved = false;
+		manager_vm_settle(inv, vm, now_ns);
 	}
 	HASH_DELETE(hh, inv->hosts, h);
 	json_decref(h->hello);
@@ -310,6 +317,7 @@ void manager_vm_detach(struct manager_inventory *inv, struct manager_vm *vm)
 void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm)
 {
 	manager_vm_unexpect(inv, vm);
+	manager_vm_drop_claims(vm);
 	manager_vm_detach(inv, vm);
 	drop_nics(vm);
 	if (vm->identity) {

@@ -8,7 +8,8 @@
  *   one transaction. distribute/ does nothing before that succeeded, so a number that any host has
  *   ever seen is in the store: numbers are never used for something else, also after a crash. What
  *   a host says comes in as reports (report.h) and only ever changes VMs of that host. A VM that
- *   two hosts claim stays with the first as long as that one reports it as running. A VM that
+ *   two hosts claim stays with the first as long as that one reports it as running; what the
+ *   second says is put aside and holds when the first has it no more (claims.c). A VM that
  *   travels has a second place (`incoming`, moves.c): what that host says of it is kept aside until
  *   migrate/ says that it lives there.
  *
@@ -30,6 +31,7 @@
 #define MANAGER_TENANTS_MAX    10000
 #define MANAGER_NETWORKS_MAX   65536
 #define MANAGER_IDENTITIES_MAX 262144
+#define MANAGER_SILENT_NS      (180 * BH_NS_PER_S) /* so long: a host is lost */
 
 struct manager_sync; /* distribute/sync.h: what a host has and should have */
 
@@ -132,6 +134,15 @@ struct manager_arrival {
 	uint64_t gone_ns; /* when it was there and is not any more; 0 else */
 };
 
+/* A host lists a VM that another one has. */
+struct manager_claim {
+	struct manager_vm *vm;
+	struct manager_host *host;
+	struct manager_report report;
+	struct manager_claim *prev, *next; /* of the VM */
+	struct manager_claim *host_prev, *host_next;
+};
+
 struct manager_vm {
 	uint8_t id[16];
 	char uuid[BH_UUID_TEXT_SIZE];
@@ -154,6 +165,7 @@ struct manager_vm {
 	/* What a commit does not look at stands behind what it looks at for every VM. */
 	struct manager_vm *in_prev, *in_next; /* of the host that it travels to */
 	struct manager_arrival arrival;
+	struct manager_claim *claims; /* of hosts that don't have it */
 	struct manager_place place;
 	enum manager_place_how next_how; /* of the place that begins next */
 	char next_migration[MANAGER_MIGRATION_ID_SIZE];
@@ -194,7 +206,8 @@ struct manager_host {
 	unsigned int vm_count;
 	struct manager_vm *incoming; /* VMs that travel here */
 	unsigned int incoming_count;
-	struct manager_sync *sync; /* distribute's */
+	struct manager_claim *claims; /* on VMs of others */
+	struct manager_sync *sync;    /* distribute's */
 	struct {
 		uint64_t since_ns;
 		unsigned int count;
@@ -336,11 +349,14 @@ void manager_vm_expect(struct manager_inventory *inv, struct manager_vm *vm,
 		       struct manager_host *target);
 void manager_vm_unexpect(struct manager_inventory *inv, struct manager_vm *vm);
 /* No host has it, and it travels nowhere: what the API set on it is worth keeping, else it is
- * forgotten. */
-void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm);
+ * forgotten. Unless another host claims it: then it is there. */
+void manager_vm_drop_gone(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns);
 /* Its second place is its place from here on. */
 [[nodiscard]] int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm,
 				  uint64_t now_ns, struct bh_diag *diag);
+
+/* It has said nothing for so long that it has lost its VMs. */
+bool manager_host_lost(const struct manager_host *host, uint64_t now_ns);
 
 /* ---- where VMs ran (places.c) ---- */
 #define MANAGER_PLACES_PER_VM 100
@@ -361,6 +377,15 @@ void manager_place_load(const json_t *json, struct manager_place *ret);
  * the VM. `listed` false: a birth, which is no proof that it is there. */
 void manager_vm_arriving(struct manager_inventory *inv, struct manager_vm *vm,
 			 struct manager_report *report, bool listed, uint64_t now_ns);
+/* What host says of a VM that another one has (claims.c); takes the report over. */
+void manager_claim_put(struct manager_vm *vm, struct manager_host *host,
+		       struct manager_report *report);
+void manager_claim_drop(struct manager_vm *vm, const struct manager_host *host);
+void manager_vm_drop_claims(struct manager_vm *vm);
+void manager_host_drop_claims(struct manager_host *host);
+/* When its host does not run the VM and another one does, that is its place; when none has it, any
+ * that claims it. */
+void manager_vm_settle(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns);
 struct manager_vm *manager_vm_new(struct manager_inventory *inv, const uint8_t id[16],
 				  uint64_t now_ns);
 /* Takes over the report (leaves it empty); learned addresses of NICs that stay are kept. */

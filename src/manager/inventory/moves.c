@@ -37,6 +37,9 @@ void manager_vm_unexpect(struct manager_inventory *inv, struct manager_vm *vm)
 	manager_vm_touch(inv, vm);
 	DL_DELETE2(vm->incoming->incoming, vm, in_prev, in_next);
 	vm->incoming->incoming_count--;
+	if (vm->arrival.there && vm->arrival.report.name && vm->host != vm->incoming) {
+		manager_claim_put(vm, vm->incoming, &vm->arrival.report); /* it may run there */
+	}
 	vm->incoming = NULL;
 	forget_arrival(vm);
 }
@@ -77,6 +80,7 @@ int manager_vm_move(struct manager_inventory *inv, struct manager_vm *vm, uint64
 	}
 	manager_report_done(&report);
 	manager_vm_unexpect(inv, vm);
+	manager_claim_drop(vm, target);
 	manager_vm_attach(inv, vm, target);
 	vm->last_seen_ns = now_ns;
 	manager_vm_place(inv, vm, now_ns);

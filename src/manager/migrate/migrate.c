@@ -129,7 +129,7 @@ static void close_it(struct manager_migration *m, enum manager_migration_state s
 	}
 	if (vm && vm->incoming && strcmp(vm->incoming->name, m->target) == 0) {
 		manager_vm_unexpect(part->o.inv, vm);
-		manager_vm_drop_gone(part->o.inv, vm);
+		manager_vm_drop_gone(part->o.inv, vm, m->state_ns);
 	}
 	manager_distribute_schedule(part->o.dist);
 	HASH_DEL(part->open, m);

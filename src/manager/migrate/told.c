@@ -14,7 +14,6 @@
 #define APPEAR_NS (150 * BH_NS_PER_S) /* for the VM to be in the target's inventory */
 #define GONE_NS	  (3 * BH_NS_PER_S)
 #define FINAL_NS  (5 * BH_NS_PER_S)   /* for the last word after the source has stopped it */
-#define SILENT_NS (180 * BH_NS_PER_S) /* a host that says nothing for so long has lost its VMs */
 
 #define FEW_EXPECTED 100
 
@@ -197,7 +196,8 @@ static bool silent(const struct manager_migrate *part, const struct manager_host
 {
 	uint64_t seen = host ? host->last_seen_ns : 0;
 
-	return !host || (seen > part->begun_ns ? seen : part->begun_ns) + SILENT_NS < now_ns;
+	return !host ||
+	       (seen > part->begun_ns ? seen : part->begun_ns) + MANAGER_SILENT_NS < now_ns;
 }
 
 /* One that came as if it started: it has no second place. */
