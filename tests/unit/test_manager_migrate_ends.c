@@ -329,6 +329,65 @@ static void test_restart(void **state)
 	assert_string_equal(vm(w)->place.migration, w->id);
 }
 
+/* The source's inventory and the last word may be faster than the target's inventory: the VM has
+ * moved, and its run is noted when it is told. */
+static void test_seen_running_late(void **state)
+{
+	struct world *w = *state;
+
+	get_installed(w);
+	report(w, "h2", "paused");
+	report(w, "h1", NULL);
+	assert_int_equal(told(w, "h2", "final", receipt(10)), 0);
+	assert_ptr_equal(vm(w)->host, host(w, "h2"));
+	expect_record(w, "done", "asked counted applied installed final moved");
+	report(w, "h2", "paused");
+	report(w, "h1", NULL); /* whose VMs say nothing of it */
+	expect_record(w, "done", "asked counted applied installed final moved");
+	drop_commands(w);
+	restart(w);
+	report(w, "h2", "running");
+	expect_record(w, "done", "asked counted applied installed final moved runs");
+	report(w, "h2", "paused");
+	report(w, "h2", "running"); /* somebody's pause is no matter of the move */
+	expect_record(w, "done", "asked counted applied installed final moved runs");
+}
+
+/* Both are late: neither takes the other out of the record. */
+static void test_all_late(void **state)
+{
+	struct world *w = *state;
+
+	get_installed(w);
+	report(w, "h2", "paused");
+	report(w, "h1", NULL);
+	later(w, 6);
+	expect_record(w, "done", "asked counted applied installed moved");
+	assert_int_equal(told(w, "h2", "final", receipt(10)), 0);
+	report(w, "h2", "running");
+	assert_int_equal(told(w, "h2", "final", receipt(10)), 0);
+	expect_record(w, "done", "asked counted applied installed moved final runs");
+	drop_commands(w);
+}
+
+/* A run that is not of this move: too late, or on another host. */
+static void test_not_its_run(void **state)
+{
+	struct world *w = *state;
+
+	get_installed(w);
+	report(w, "h2", "paused");
+	report(w, "h1", NULL);
+	assert_int_equal(told(w, "h2", "final", receipt(10)), 0);
+	report(w, "h2", "shutoff");
+	report(w, "h1", "running");
+	report(w, "h2", NULL);
+	report(w, "h2", "running");
+	expect_record(w, "done", "asked counted applied installed final moved");
+	assert_null(w->migrate->landed);
+	drop_commands(w);
+}
+
 /* Before it was decided nothing was changed. */
 static void test_restart_before(void **state)
 {
@@ -393,6 +452,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_restore_without_source, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_cold, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_seen_running_late, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_all_late, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_not_its_run, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_restart_before, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nobody_has_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_removed, set_up, tear_down),

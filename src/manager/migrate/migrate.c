@@ -233,7 +233,11 @@ void manager_migration_finish(struct manager_migration *m)
 				 json_pack("{s:s, s:s, s:o, s:I}", "from", m->source, "to",
 					   m->target, "ms", manager_migration_phases(m),
 					   "connections", (json_int_t)m->connections));
-	manager_migration_free(m);
+	if (m->ran || !*m->source) {
+		manager_migration_free(m);
+	} else { /* the target's inventory is still to say that it runs */
+		HASH_ADD_STR(part->landed, id, m);
+	}
 }
 
 /* ---- deciding ---- */
@@ -553,6 +557,9 @@ void manager_migrate_tick(struct manager_migrate *part, uint64_t now_ns, uint64_
 			manager_migration_look(m, now_ns);
 		}
 	}
+	HASH_ITER (hh, part->landed, m, tmp) {
+		manager_migration_look_landed(m, now_ns);
+	}
 	trim(part, now_ns);
 }
 
@@ -666,6 +673,10 @@ void manager_migrate_free(struct manager_migrate *part)
 	}
 	HASH_ITER (hh, part->open, m, tmp) {
 		HASH_DEL(part->open, m);
+		manager_migration_free(m);
+	}
+	HASH_ITER (hh, part->landed, m, tmp) {
+		HASH_DEL(part->landed, m);
 		manager_migration_free(m);
 	}
 	free(part);

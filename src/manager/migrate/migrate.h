@@ -10,10 +10,12 @@
  *     ready      in the store; the target may fetch the capsule
  *     installed  in the store: the target has read the capsule back; its hook lets the VM come
  *     final      nothing follows from the source (or it did not come in time: cut)
- *     done       the target runs it and the source does not; the VM's host is the target
+ *     done       the target has it and the source does not; the VM's host is the target
  *   `failed` and `refused` end it, too; then the VM is where it was. What the hosts' inventories
  *   say decides about the end; what nobody ends is ended after a while with the reason. From
  *   `ready` on a migration outlives the manager: its images come out the same.
+ *   `runs` and `final` are noted when they are told, also after the end: inventories of two hosts
+ *   and the word of one of them come in any order.
  *   Whatever a host says is checked against the one migration that it names; a host can end only
  *   migrations that it takes part in.
  *
@@ -94,7 +96,8 @@ struct manager_migrate_options {
 };
 struct manager_migrate {
 	struct manager_migrate_options o;
-	struct manager_migration *open; /* by id */
+	struct manager_migration *open;	  /* by id */
+	struct manager_migration *landed; /* done, and not seen running yet; by id */
 	uint64_t trim_ns;
 	uint64_t begun_ns; /* this run of the manager */
 	bool closing;
@@ -161,11 +164,13 @@ void manager_migration_enter(struct manager_migration *m, enum manager_migration
 void manager_migration_notice(struct manager_migration *m, const char *type, const char *severity,
 			      json_t *more);
 void manager_migration_allowed(struct manager_migration *m); /* event and counter */
-/* Both end it: m is gone then. */
+/* Both end it: m is gone then, or among the landed ones. */
 void manager_migration_fail(struct manager_migration *m, const char *reason);
 void manager_migration_finish(struct manager_migration *m);
 /* What inventories and time say about it; may end it. */
 void manager_migration_look(struct manager_migration *m, uint64_t now_ns);
+/* The same of one that has landed: notes its run, and forgets it then or after a while. */
+void manager_migration_look_landed(struct manager_migration *m, uint64_t now_ns);
 /* Saves; that the store failed is logged and counted. */
 void manager_migration_save_end(struct manager_migration *m);
 struct manager_migration *manager_migration_new(struct manager_migrate *part);
@@ -174,7 +179,7 @@ void manager_migration_free(struct manager_migration *m);
 void manager_migration_step(struct manager_migration *m, const char *name, json_t *more);
 json_t *manager_migration_json(const struct manager_migration *m, bool steps); /* owned */
 [[nodiscard]] int manager_migration_save(const struct manager_migration *m, struct bh_diag *diag);
-/* Those that were open when the manager ended. */
+/* Those that were open or had just landed when the manager ended. */
 [[nodiscard]] int manager_migrations_load(struct manager_migrate *part, struct bh_diag *diag);
 /* One that the store has, by its whole id; owned by the caller, not among the open ones. NULL. */
 struct manager_migration *manager_migration_ended(struct manager_migrate *part, const char *id);

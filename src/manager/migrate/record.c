@@ -14,6 +14,7 @@
 #define PEOPLE_MAX  8
 #define MEMBERS_MAX 8
 #define TEXT_MAX    128
+#define LATE_NS	    (3600 * BH_NS_PER_S) /* since when one began that may still be seen to run */
 
 static const char *const state_names[] = {"asked", "applying", "ready",	 "installed",
 					  "final", "done",     "failed", "refused"};
@@ -270,6 +271,22 @@ static int load_one(const struct manager_store_migration *row, void *arg)
 	return 0;
 }
 
+static int load_landed(const struct manager_store_migration *row, void *arg)
+{
+	struct manager_migrate *part = arg;
+	struct manager_migration *m =
+		row->ended_ns && strcmp(row->state, state_names[MANAGER_MIGRATION_DONE]) == 0
+			? read_row(part, row)
+			: NULL;
+
+	if (m && !m->ran && *m->source) {
+		HASH_ADD_STR(part->landed, id, m);
+	} else if (m) {
+		manager_migration_free(m);
+	}
+	return 0;
+}
+
 struct find_arg {
 	struct manager_migrate *part;
 	struct manager_migration *found;
@@ -302,10 +319,12 @@ static int by_time(const struct manager_migration *a, const struct manager_migra
 int manager_migrations_load(struct manager_migrate *part, struct bh_diag *diag)
 {
 	struct manager_store_migration_filter open = {.open = true};
+	struct manager_store_migration_filter late = {.since_ns = part->begun_ns - LATE_NS};
 	int r = manager_store_migrations(part->o.inv->db, &open, load_one, part, diag);
 
 	HASH_SORT(part->open, by_time);
-	return r;
+	return r < 0 ? r
+		     : manager_store_migrations(part->o.inv->db, &late, load_landed, part, diag);
 }
 
 /* ---- asking ---- */

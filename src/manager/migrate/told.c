@@ -14,6 +14,7 @@
 #define APPEAR_NS (150 * BH_NS_PER_S) /* for the VM to be in the target's inventory */
 #define GONE_NS	  (3 * BH_NS_PER_S)
 #define FINAL_NS  (5 * BH_NS_PER_S)   /* for the last word after the source has stopped it */
+#define LANDED_NS (600 * BH_NS_PER_S) /* from the end, in which it should be seen running */
 
 #define FEW_EXPECTED 100
 
@@ -130,16 +131,19 @@ static int told_last(struct manager_migration *m, const json_t *body, bool cut,
 static bool told_late(struct manager_migrate *part, const struct manager_host *host,
 		      const json_t *body)
 {
+	const char *id = bh_json_str_or(body, "migration", "");
 	const char *phase = bh_json_str_or(body, "phase", "");
-	struct manager_migration *m =
-		manager_migration_ended(part, bh_json_str_or(body, "migration", ""));
-	bool mine = m && m->state == MANAGER_MIGRATION_DONE && strcmp(m->target, host->name) == 0 &&
-		    (strcmp(phase, "final") == 0 || strcmp(phase, "cut") == 0);
+	struct manager_migration *landed, *m;
+	bool mine;
 
+	HASH_FIND_STR(part->landed, id, landed);
+	m = landed ? landed : manager_migration_ended(part, id);
+	mine = m && m->state == MANAGER_MIGRATION_DONE && strcmp(m->target, host->name) == 0 &&
+	       (strcmp(phase, "final") == 0 || strcmp(phase, "cut") == 0);
 	if (mine && !m->final) {
 		note_last(m, body, strcmp(phase, "cut") == 0);
 	}
-	if (m) {
+	if (m && !landed) {
 		manager_migration_free(m);
 	}
 	return mine;
@@ -225,6 +229,14 @@ static void look_arrived(struct manager_migration *m, uint64_t now_ns)
 	}
 }
 
+static void note_run(struct manager_migration *m)
+{
+	if (!m->ran) {
+		manager_migration_step(m, "runs", NULL);
+	}
+	m->ran = true;
+}
+
 void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 {
 	struct manager_vm *vm = manager_migration_vm(m);
@@ -245,10 +257,7 @@ void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 	source_runs = vm->host && manager_report_running(&vm->report);
 	arrived = a->there && !source_runs;
 	if (a->there && strcmp(a->report.state, "running") == 0) {
-		if (!m->ran) {
-			manager_migration_step(m, "runs", NULL);
-		}
-		m->ran = true;
+		note_run(m);
 		/* A source that is lost can't say that it stopped it. */
 		arrived = arrived || silent(m->part, vm->host, now_ns);
 	}
@@ -268,11 +277,33 @@ void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 	}
 }
 
+void manager_migration_look_landed(struct manager_migration *m, uint64_t now_ns)
+{
+	const struct manager_vm *vm = manager_migration_vm(m);
+	/* it has been there since, or is about to start there */
+	bool here = vm && (strcmp(vm->place.migration, m->id) == 0 ||
+			   strcmp(vm->next_migration, m->id) == 0);
+
+	if (here && strcmp(vm->report.state, "running") == 0) {
+		note_run(m);
+		manager_migration_save_end(m);
+	} else if (here && now_ns < m->ended_ns + LANDED_NS) {
+		return;
+	}
+	HASH_DEL(m->part->landed, m);
+	manager_migration_free(m);
+}
+
 void manager_migrate_look(struct manager_migrate *part, struct manager_host *host)
 {
 	struct manager_migration *m, *tmp;
 	uint64_t now = bh_time_wall_ns();
 
+	HASH_ITER (hh, part->landed, m, tmp) {
+		if (strcmp(m->target, host->name) == 0) {
+			manager_migration_look_landed(m, now);
+		}
+	}
 	HASH_ITER (hh, part->open, m, tmp) {
 		if (strcmp(m->source, host->name) == 0 || strcmp(m->target, host->name) == 0) {
 			manager_migration_look(m, now);
