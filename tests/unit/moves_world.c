@@ -282,7 +282,7 @@ uint32_t index_of(struct host *h, int guest)
 
 /* ---- moving ---- */
 
-static void collect(const struct bh_capsule_conn *conn, void *arg)
+void collect(const struct bh_capsule_conn *conn, void *arg)
 {
 	struct conns *conns = arg;
 

@@ -85,6 +85,7 @@ void must_open_pair(struct host *h, const struct flow *f);
 /* ---- moving ---- */
 /* The caller frees ret->list. */
 void walk(struct host *h, struct conns *ret);
+void collect(const struct bh_capsule_conn *conn, void *arg); /* into a struct conns */
 size_t count_of(struct host *h);
 struct hostd_dp_import_result import(struct host *h, const struct conns *conns);
 /* What the source has, the target holds; returns how many. */

@@ -428,6 +428,42 @@ static void the_neighbour_is_there(void **state)
 	bh_vec_done(&again.list);
 }
 
+/* Looked up by name: what is there as it is now, and neither what has gone nor another VM's. */
+static void only_these(void **state)
+{
+	const struct flow v6 = {.v6 = true, .proto = KIT_TCP, .peer = OUT, .sport = 43900};
+	struct bh_capsule_tuple *wanted;
+	struct conns all, found = {};
+	struct hostd_dp_walk *w;
+
+	two_hosts();
+	open_many(&src, 20);
+	must_open_tcp(&src, &v6);
+	walk(&src, &all);
+	assert_int_equal(all.list.count, 21);
+	wanted = bh_alloc_array(all.list.count, sizeof(*wanted));
+	for (size_t i = 0; i < all.list.count; i++) {
+		wanted[i] = all.list.items[i].tuple;
+		wanted[i].net += i == 3; /* nobody's */
+	}
+	assert_int_equal(hostd_dp_import_gone(src.dp, &nics, &wanted[7], 1, NULL), 0);
+	w = hostd_dp_walk_of(src.dp, &nics, wanted, all.list.count);
+	assert_int_equal(hostd_dp_walk_step(w, 20, collect, &found, NULL), HOSTD_DP_MORE);
+	assert_int_equal(hostd_dp_walk_step(w, 20, collect, &found, NULL), 0);
+	hostd_dp_walk_free(w);
+	assert_int_equal(found.list.count, 19);
+	for (size_t i = 0, n = 0; i < all.list.count; i++) {
+		if (i != 3 && i != 7) {
+			assert_memory_equal(&found.list.items[n++].tuple, &all.list.items[i].tuple,
+					    sizeof(wanted[i]));
+		}
+	}
+	assert_true(hostd_dp_walk_is_short(src.dp, 1));
+	assert_false(hostd_dp_walk_is_short(src.dp, 1u << 30));
+	bh_vec_done(&all.list);
+	bh_vec_done(&found.list);
+}
+
 /* The same, but it does not come: what the neighbour has with it stays as it was. */
 static void the_neighbour_waits_in_vain(void **state)
 {
@@ -501,6 +537,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_neighbour_that_vanishes, clean_up),
 		cmocka_unit_test_teardown(the_neighbour_is_there, clean_up),
 		cmocka_unit_test_teardown(the_neighbour_waits_in_vain, clean_up),
+		cmocka_unit_test_teardown(only_these, clean_up),
 		cmocka_unit_test_teardown(an_index_is_not_inherited, clean_up),
 	};
 

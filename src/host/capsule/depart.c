@@ -476,6 +476,7 @@ void depart_journal(struct hostd_moves *moves, bool all)
 	bh_counter_add(&journal_lost, lost);
 	DL_FOREACH (moves->departures, d) {
 		d->again |= lost != 0; /* by the next tick or at the end of the walk */
+		d->lost |= lost != 0;
 		push_flush(d);
 	}
 }

@@ -12,14 +12,14 @@
  *   Follow  The kernel's journal names what changes. One part is under way at a time and takes
  *           what came meanwhile: the round trip sets the pace.
  *   End     When the VM is suspended for the move, or does not run here (any more), the journal is
- *           emptied, one more walk brings counters, and the end mark follows.
+ *           emptied, one more walk brings counters, and the end mark follows. The guest stands
+ *           still meanwhile, so that walk looks only at what was sent, unless the journal has lost
+ *           something or nearly everything here is this VM's.
  */
 #ifndef BH_HOST_CAPSULE_DEPART_H
 #define BH_HOST_CAPSULE_DEPART_H
 
 #include "host/capsule/internal.h"
-
-#include <uthash.h>
 
 #define PUSH_WINDOW 4
 
@@ -58,6 +58,7 @@ struct departure {
 	bool asked;  /* the target has said `start` */
 	bool gone;   /* the VM does not run here: what is there is the end */
 	bool again;  /* something was missed: walk once more */
+	bool lost;   /* by the journal, since the last walk of everything began */
 	bool broken; /* push anew at retry_ns */
 	uint64_t retry_ns;
 	struct hostd_dp_move_nics nics;

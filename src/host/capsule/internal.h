@@ -7,6 +7,9 @@
 #include "host/capsule/capsule.h"
 #include "model/capsule.h"
 
+#include <sodium.h>
+#include <uthash.h>
+
 #define MOVES_MAX    64 /* in each direction */
 #define MOVE_ID_SIZE 33 /* hex and NUL */
 /* A part is imported, and a slice of a walk done, in one turn of the loop. */
@@ -32,6 +35,7 @@ struct hostd_moves {
 	bool stopping;
 	uint64_t begun_ns;
 	bool orphans_done; /* flags of moves before this process have been looked at */
+	uint8_t hash_key[crypto_shorthash_KEYBYTES]; /* of move_key_hash */
 };
 
 /* A tuple as a key: no byte of it is undefined. */
@@ -39,6 +43,9 @@ struct move_key {
 	struct bh_capsule_tuple tuple;
 };
 void move_key_set(struct move_key *key, const struct bh_capsule_tuple *tuple);
+/* SipHash under this process's own key: guests choose ports and peers, and would otherwise choose
+ * those that all fall into one chain. */
+uint32_t move_key_hash(const struct hostd_moves *moves, const struct move_key *key);
 /* `id` of a message or a list, in both forms. */
 [[nodiscard]] int move_id(const json_t *from, uint8_t ret_id[16], char ret_text[MOVE_ID_SIZE],
 			  struct bh_diag *diag);

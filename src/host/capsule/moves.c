@@ -27,6 +27,28 @@ int move_id(const json_t *from, uint8_t ret_id[16], char ret_text[MOVE_ID_SIZE],
 	return 0;
 }
 
+void move_key_set(struct move_key *key, const struct bh_capsule_tuple *tuple)
+{
+	memset(key, 0, sizeof(*key)); /* padding is compared too */
+	key->tuple.net = tuple->net;
+	key->tuple.vlan = tuple->vlan;
+	memcpy(key->tuple.lo, tuple->lo, sizeof(key->tuple.lo));
+	memcpy(key->tuple.hi, tuple->hi, sizeof(key->tuple.hi));
+	key->tuple.lo_port = tuple->lo_port;
+	key->tuple.hi_port = tuple->hi_port;
+	key->tuple.proto = tuple->proto;
+}
+
+uint32_t move_key_hash(const struct hostd_moves *moves, const struct move_key *key)
+{
+	uint8_t bytes[crypto_shorthash_BYTES];
+	uint32_t hash;
+
+	crypto_shorthash(bytes, (const uint8_t *)key, sizeof(*key), moves->hash_key);
+	memcpy(&hash, bytes, sizeof(hash));
+	return hash;
+}
+
 struct bh_bus *move_bus(const struct hostd_agent *agent)
 {
 	struct bh_bus *bus = hostd_session_bus(agent);
@@ -238,6 +260,7 @@ struct hostd_moves *hostd_moves_new(struct hostd_agent *agent)
 	int fd = hostd_dp_journal_fd(agent->dp);
 
 	moves->agent = agent;
+	crypto_shorthash_keygen(moves->hash_key);
 	moves->begun_ns = bh_time_mono_ns();
 	if (uv_timer_init(agent->loop, &moves->tick) || uv_idle_init(agent->loop, &moves->slices)) {
 		abort(); /* cannot fail: it only fills memory */

@@ -26,18 +26,6 @@ struct flight {
 	size_t size;
 };
 
-void move_key_set(struct move_key *key, const struct bh_capsule_tuple *tuple)
-{
-	memset(key, 0, sizeof(*key)); /* padding is compared too */
-	key->tuple.net = tuple->net;
-	key->tuple.vlan = tuple->vlan;
-	memcpy(key->tuple.lo, tuple->lo, sizeof(key->tuple.lo));
-	memcpy(key->tuple.hi, tuple->hi, sizeof(key->tuple.hi));
-	key->tuple.lo_port = tuple->lo_port;
-	key->tuple.hi_port = tuple->hi_port;
-	key->tuple.proto = tuple->proto;
-}
-
 /* ---- parts ---- */
 
 static void broken(struct departure *d, uint64_t wait_ns)
@@ -203,7 +191,7 @@ static struct move_sent *find_sent(struct departure *d, const struct bh_capsule_
 	struct move_key key;
 
 	move_key_set(&key, tuple);
-	HASH_FIND(hh, d->sent, &key, sizeof(key), sent);
+	HASH_FIND_BYHASHVALUE(hh, d->sent, &key, sizeof(key), move_key_hash(d->moves, &key), sent);
 	return sent;
 }
 
@@ -235,7 +223,8 @@ void push_conn(struct departure *d, const struct bh_capsule_conn *conn)
 	} else {
 		sent = bh_alloc(sizeof(*sent));
 		move_key_set(&sent->key, &conn->tuple);
-		HASH_ADD(hh, d->sent, key, sizeof(sent->key), sent);
+		HASH_ADD_BYHASHVALUE(hh, d->sent, key, sizeof(sent->key),
+				     move_key_hash(d->moves, &sent->key), sent);
 	}
 	bh_capsule_conn_hash(d->hasher, conn, &sent->hash);
 	bh_hash_add(&d->sum, &sent->hash);
@@ -344,10 +333,31 @@ static int load_pair(struct departure *d, struct bh_diag *diag)
 	return err ? err : bh_pki_signer_open(key, &d->signer, diag);
 }
 
+/* Of what the target was told. */
+static struct hostd_dp_walk *walk_sent(struct departure *d)
+{
+	size_t count = 0;
+	struct bh_capsule_tuple *tuples = bh_alloc_array(HASH_COUNT(d->sent), sizeof(*tuples));
+	struct move_sent *sent, *next;
+
+	HASH_ITER (hh, d->sent, sent, next) {
+		tuples[count++] = sent->key.tuple;
+	}
+	return hostd_dp_walk_of(d->moves->agent->dp, &d->nics, tuples, count);
+}
+
 static void walk_begin(struct departure *d)
 {
+	struct hostd_dp *dp = d->moves->agent->dp;
+
 	hostd_dp_walk_free(bh_steal(&d->walk));
-	d->walk = hostd_dp_walk_new(d->moves->agent->dp, &d->nics);
+	if (d->phase == DEPART_LAST && !d->lost &&
+	    hostd_dp_walk_is_short(dp, HASH_COUNT(d->sent))) {
+		d->walk = walk_sent(d);
+	} else {
+		d->walk = hostd_dp_walk_new(dp, &d->nics);
+		d->lost = false;
+	}
 	d->walk_no++;
 	d->walks++;
 	d->walk_last = d->gone;

@@ -105,6 +105,14 @@ static void import_batch(struct arrival *a)
 	}
 }
 
+static struct move_got *find_got(const struct arrival *a, const struct move_key *key)
+{
+	struct move_got *got;
+
+	HASH_FIND_BYHASHVALUE(hh, a->got, key, sizeof(*key), move_key_hash(a->moves, key), got);
+	return got;
+}
+
 static void note(struct arrival *a, const struct bh_capsule_conn *conn)
 {
 	uint64_t left_ms = (uint64_t)conn->timeout_s * 1000;
@@ -112,7 +120,7 @@ static void note(struct arrival *a, const struct bh_capsule_conn *conn)
 	struct move_key key;
 
 	move_key_set(&key, &conn->tuple);
-	HASH_FIND(hh, a->got, &key, sizeof(key), got);
+	got = find_got(a, &key);
 	if (!got && HASH_COUNT(a->got) >= BH_CAPSULE_CONNS_MAX) {
 		problem(a, -EBADMSG, "too many connections");
 		return;
@@ -120,7 +128,8 @@ static void note(struct arrival *a, const struct bh_capsule_conn *conn)
 	if (!got) {
 		got = bh_alloc(sizeof(*got));
 		got->key = key;
-		HASH_ADD(hh, a->got, key, sizeof(got->key), got);
+		HASH_ADD_BYHASHVALUE(hh, a->got, key, sizeof(got->key),
+				     move_key_hash(a->moves, &key), got);
 	} else {
 		bh_hash_sub(&a->got_sum, &got->hash);
 	}
@@ -161,7 +170,7 @@ static void on_gone(const struct bh_capsule_tuple *tuple, void *arg)
 
 	import_batch(a); /* in the order in which they came */
 	move_key_set(&key, tuple);
-	HASH_FIND(hh, a->got, &key, sizeof(key), got);
+	got = find_got(a, &key);
 	if (got && !a->whole) {
 		bh_hash_sub(&a->got_sum, &got->hash);
 		HASH_DEL(a->got, got);
@@ -356,7 +365,7 @@ static void on_read(const struct bh_capsule_conn *conn, void *arg)
 	struct move_key key;
 
 	move_key_set(&key, &conn->tuple);
-	HASH_FIND(hh, a->got, &key, sizeof(key), got);
+	got = find_got(a, &key);
 	if (!got) {
 		*bh_vec_push(&a->extra) = key.tuple;
 	} else if (!got->seen) {

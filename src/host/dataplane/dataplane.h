@@ -324,6 +324,11 @@ typedef void hostd_dp_move_conn_fn(const struct bh_capsule_conn *conn, void *arg
  * that come while it walks may be missed: the journal has them. A walk ends before its dp. */
 struct hostd_dp_walk;
 struct hostd_dp_walk *hostd_dp_walk_new(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics);
+/* Looks these up instead of reading the tables, which are everybody's. The array becomes the
+ * walk's (free). hostd_dp_walk_is_short says for which number that costs less. */
+struct hostd_dp_walk *hostd_dp_walk_of(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
+				       struct bh_capsule_tuple *tuples, size_t count);
+bool hostd_dp_walk_is_short(const struct hostd_dp *dp, size_t count);
 [[nodiscard]] int hostd_dp_walk_step(struct hostd_dp_walk *walk, size_t budget,
 				     hostd_dp_move_conn_fn *fn, void *arg, struct bh_diag *diag);
 void hostd_dp_walk_free(struct hostd_dp_walk *walk); /* NULL is fine */

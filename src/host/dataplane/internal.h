@@ -456,6 +456,8 @@ void dp_add_tickets(struct hostd_dp *dp, const struct bh_ct4_key *key, uint64_t 
 void dp_walk_close(struct hostd_dp *dp);
 /* Positions of NICs by their index; 0: not one of them. Freed by the caller. */
 uint8_t *dp_positions(const struct hostd_dp *dp, const struct hostd_dp_move_nics *nics);
+/* The key under which a table has it; true: it is one of bh_ct6. */
+bool dp_ct_key(const struct bh_capsule_tuple *tuple, union bh_ct_key *ret);
 bool dp_ct_is_of(const struct hostd_dp *dp, const uint8_t *positions, const struct bh_ct *ct);
 uint8_t dp_position(const struct hostd_dp *dp, const uint8_t *positions, uint32_t index);
 

@@ -38,12 +38,13 @@ static size_t imports_size(void)
 
 static int map_imports(struct hostd_dp *dp, struct bh_diag *diag)
 {
-	int fd = bpf_object__find_map_fd_by_name(dp->obj, "bh_imports");
+	int fd;
 	void *p;
 
 	if (dp->imports) {
 		return 0;
 	}
+	fd = bpf_object__find_map_fd_by_name(dp->obj, "bh_imports");
 	p = mmap(NULL, imports_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		return bh_diag_set(diag, -errno, "cannot map bh_imports: %s", strerror(errno));
@@ -122,7 +123,7 @@ static struct bh_import *batch_next(struct batch *b, int *ret_err)
 
 /* ---- putting ---- */
 
-static bool key_of(const struct bh_capsule_tuple *t, union bh_ct_key *ret)
+bool dp_ct_key(const struct bh_capsule_tuple *t, union bh_ct_key *ret)
 {
 	bool v6 = !bh_addr_is_v4(t->lo);
 
@@ -219,7 +220,7 @@ static void fill_put(const struct movers *m, const struct bh_capsule_conn *c, ui
 	uint8_t charged = c->charged ? c->charged : c->nic[0] ? c->nic[0] : c->nic[1];
 
 	ret->op = BH_IMPORT_PUT;
-	ret->v6 = key_of(&c->tuple, &ret->key);
+	ret->v6 = dp_ct_key(&c->tuple, &ret->key);
 	ret->charged = m->nic[charged]->index;
 	ret->state = c->state;
 	ret->flags = c->flags & (uint8_t)~BH_CT_TIMER;
@@ -294,7 +295,7 @@ int hostd_dp_import_gone(struct hostd_dp *dp, const struct hostd_dp_move_nics *n
 		if (!tuple_is_sound(&tuples[i])) {
 			continue;
 		}
-		v6 = key_of(&tuples[i], &key);
+		v6 = dp_ct_key(&tuples[i], &key);
 		if (dp_map_get(dp, v6 ? DP_MAP_CT6 : DP_MAP_CT4, &key, &ct) ||
 		    !dp_ct_is_of(dp, positions, &ct)) {
 			continue;

@@ -129,6 +129,10 @@ struct hostd_dp_walk {
 	struct hostd_dp_move_nics nics;
 	struct dp_iter it;
 	enum dp_map map; /* DP_MAP_CT4, DP_MAP_CT6, then DP_MAP_COUNT */
+
+	/* when only these are wanted; else NULL */
+	struct bh_capsule_tuple *tuples;
+	size_t count, next;
 };
 
 struct hostd_dp_walk *hostd_dp_walk_new(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics)
@@ -142,10 +146,31 @@ struct hostd_dp_walk *hostd_dp_walk_new(struct hostd_dp *dp, const struct hostd_
 	return walk;
 }
 
+struct hostd_dp_walk *hostd_dp_walk_of(struct hostd_dp *dp, const struct hostd_dp_move_nics *nics,
+				       struct bh_capsule_tuple *tuples, size_t count)
+{
+	struct hostd_dp_walk *walk = bh_alloc(sizeof(*walk));
+
+	walk->dp = dp;
+	walk->nics = *nics;
+	walk->map = DP_MAP_COUNT;
+	walk->tuples = tuples;
+	walk->count = count;
+	return walk;
+}
+
+/* A lookup by its own call costs about what eight slots of a batch cost, empty ones included
+ * (6.1, 0.5 us). */
+bool hostd_dp_walk_is_short(const struct hostd_dp *dp, size_t count)
+{
+	return count < (dp->map_size[DP_MAP_CT4] + dp->map_size[DP_MAP_CT6]) / 8;
+}
+
 void hostd_dp_walk_free(struct hostd_dp_walk *walk)
 {
 	if (walk) {
 		dp_iter_done(&walk->it);
+		free(walk->tuples);
 		free(walk);
 	}
 }
@@ -169,6 +194,21 @@ static int walk_chunk(struct hostd_dp_walk *walk, const uint8_t *positions,
 	return n;
 }
 
+static void walk_one(struct hostd_dp_walk *walk, const uint8_t *positions,
+		     hostd_dp_move_conn_fn *fn, void *arg)
+{
+	struct bh_capsule_conn conn;
+	union bh_ct_key key;
+	struct bh_ct ct;
+	bool v6 = dp_ct_key(&walk->tuples[walk->next++], &key);
+
+	if (!dp_map_get(walk->dp, v6 ? DP_MAP_CT6 : DP_MAP_CT4, &key, &ct) &&
+	    dp_ct_is_of(walk->dp, positions, &ct) &&
+	    conn_of(walk->dp, positions, v6, &key, &ct, &conn)) {
+		fn(&conn, arg);
+	}
+}
+
 int hostd_dp_walk_step(struct hostd_dp_walk *walk, size_t budget, hostd_dp_move_conn_fn *fn,
 		       void *arg, struct bh_diag *diag)
 {
@@ -176,6 +216,12 @@ int hostd_dp_walk_step(struct hostd_dp_walk *walk, size_t budget, hostd_dp_move_
 	BH_FREE uint8_t *positions = dp_positions(walk->dp, &walk->nics);
 	size_t seen = 0;
 
+	while (walk->next < walk->count && seen++ < budget) {
+		walk_one(walk, positions, fn, arg);
+	}
+	if (walk->next < walk->count) {
+		return HOSTD_DP_MORE;
+	}
 	while (walk->map != DP_MAP_COUNT) {
 		int n;
 
