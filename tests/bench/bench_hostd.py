@@ -28,12 +28,6 @@ def guest_of(host, number):
     return host.guest(f"vm{number}", nics=nics, tenant="shop", labels={"number": str(number)})
 
 
-def ticks(daemon):
-    """CPU time of a daemon in clock ticks, all threads. Its pid is one of its node's namespace."""
-    fields = daemon.node.run("cat", f"/proc/{daemon.pids()[0]}/stat").stdout.rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
-
-
 def memory_mb(daemon):
     text = daemon.node.run("cat", f"/proc/{daemon.pids()[0]}/smaps_rollup").stdout
     return [int(re.search(rf"^{key}:\s+(\d+) kB", text, re.M).group(1)) / 1024 for key in ("Rss", "Pss")]
@@ -42,11 +36,11 @@ def memory_mb(daemon):
 def measure(lab, seconds):
     daemons = [lab.manager.hostd(lab.host(1)), lab.manager.daemon]
     time.sleep(10)  # the commit settles, capabilities are cached
-    before = [ticks(daemon) for daemon in daemons]
+    before = [daemon.cpu_seconds() for daemon in daemons]
     time.sleep(seconds)
     for daemon, earlier in zip(daemons, before):
         rss, pss = memory_mb(daemon)
-        cpu = (ticks(daemon) - earlier) / os.sysconf("SC_CLK_TCK") / seconds * 100
+        cpu = (daemon.cpu_seconds() - earlier) / seconds * 100
         print(f"{daemon.name:16} memory {rss:6.1f} MB (of its own and its share: {pss:.1f}), "
               f"idle CPU {cpu:.2f} % of one core")
 

@@ -34,6 +34,11 @@ class Daemon:
     def pids(self):
         return self.node.pids_of(program(self.name))
 
+    def cpu_seconds(self):
+        """CPU time until now, all threads."""
+        fields = self.node.run("cat", f"/proc/{self.pids()[0]}/stat").stdout.rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def start(self, *args):
         self.process = self.node.start(program(self.name), "-c", self.config, *args, log=self.log)
         return self
