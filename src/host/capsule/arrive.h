@@ -22,7 +22,6 @@
 
 #include "host/capsule/internal.h"
 
-
 #define ARRIVE_HELD_MAX 8 /* parts that wait while it is read back */
 
 enum arrive_phase {
