@@ -8,8 +8,8 @@
  * install Bulkhead alone takes nothing away. At the other stages it only tells hostd to look again
  * and never fails, because libvirt would stop a running VM for it.
  *
- * It writes nothing to standard output: libvirt takes that as new XML at some stages. What it
- * writes to standard error reaches whoever started the VM.
+ * As a hook it writes nothing to standard output: libvirt takes that as new XML at some stages.
+ * What it writes to standard error reaches whoever started the VM.
  */
 #include "base/ctl.h"
 #include "base/file.h"
@@ -243,6 +243,15 @@ static void read_births(const struct hostd_config *config, struct hostd_vm *vm)
 	}
 }
 
+/* For hostd, which can't look itself (host/capsule/who.h). */
+static int print_clients(void)
+{
+	BH_JSON json_t *list = hostd_clients_list(NULL, getppid(), CLIENTS_MS);
+	BH_FREE char *text = bh_json_dump(list);
+
+	return puts(text) < 0 || fflush(stdout) ? 1 : 0;
+}
+
 static int run(const char *config_path, const char *op, const char *sub)
 {
 	BH_FREE char *xml = NULL;
@@ -301,9 +310,13 @@ int main(int argc, char **argv)
 			return 0;
 		default:
 			fprintf(stderr, "usage: bulkhead-hook [-c FILE] OBJECT OPERATION STAGE "
-					"EXTRA < XML\nCalled by libvirt, see bulkhead-hook(8).\n");
+					"EXTRA < XML\n       bulkhead-hook clients\n"
+					"Called by libvirt, see bulkhead-hook(8).\n");
 			return c == 'h' ? 0 : 2;
 		}
+	}
+	if (argc - optind == 1 && !strcmp(argv[optind], "clients")) {
+		return print_clients();
 	}
 	if (argc - optind < 3) {
 		fprintf(stderr, "bulkhead-hook: expected OBJECT OPERATION STAGE, as libvirt gives "

@@ -8,6 +8,7 @@
 #include "bus/subject.h"
 #include "capsule_world.h"
 #include "host/capsule/internal.h"
+#include "host/capsule/who.h"
 
 static bool started(void)
 {
@@ -477,6 +478,41 @@ static void test_end(void **state)
 	capsule_peer_close();
 }
 
+static json_t *named;
+
+static void on_named(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	assert_int_equal(err, 0);
+	named = json_deep_copy(reply->json);
+}
+static bool was_named(void)
+{
+	return named;
+}
+
+/* A program looks, and hostd answers other things meanwhile. */
+static void test_who(void **state)
+{
+	BH_FREE char *path = bh_asprintf("%s/who", w.dir);
+	char subject[BH_SUBJECT_SIZE];
+	struct bh_bus_msg msg = {};
+
+	world_write(path, "#!/bin/sh\nsleep 0.2; echo '[{\"user\": \"anna\"}]'\n");
+	world_sh("chmod 700 %s", path);
+	hostd_who_free(w.agent->who);
+	w.agent->who = hostd_who_new(&w.loop, path);
+	msg.json = json_pack("{s:s}", "type", "who");
+	bh_bus_request(w.bus, bh_subject_cmd("h1", subject), &msg, 5000, on_named, NULL);
+	capsule_command(json_pack("{s:s}", "type", "ping"));
+	assert_null(named);
+	world_wait(was_named, "who it is");
+	assert_string_equal(
+		bh_json_str_or(json_array_get(json_object_get(named, "by"), 0), "user", ""),
+		"anna");
+	json_decref(named);
+	json_decref(msg.json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +540,7 @@ int main(void)
 		cmocka_unit_test(test_leaving_is_no_alarm),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_withdraws),
+		cmocka_unit_test(test_who),
 		cmocka_unit_test(test_end),
 	};
 

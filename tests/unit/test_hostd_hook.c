@@ -305,6 +305,21 @@ static void test_not_enrolled_arrives(void **state)
 	assert_int_equal(bh_file_replace(path, "{}", 2, 0600, NULL), 0);
 }
 
+/* For hostd: a list, whatever libvirt says here. */
+static void test_clients(void **state)
+{
+	BH_FREE char *cmd = bh_asprintf("%s clients > %s/out", hook, dir);
+	BH_FREE char *path = bh_asprintf("%s/out", dir);
+	BH_FREE char *out = NULL;
+	size_t size = 0;
+
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(bh_file_read(path, 65536, &out, &size, NULL), 0);
+	assert_in_range(size, 3, 65536);
+	assert_int_equal(out[0], '[');
+	assert_memory_equal(out + size - 2, "]\n", 2);
+}
+
 static int setup(void **state)
 {
 	BH_FREE char *yaml = NULL;
@@ -345,6 +360,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_migration),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_not_enrolled_arrives),
+		cmocka_unit_test(test_clients),
 	};
 
 	if (argc < 2) {

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
+#include "host/capsule/who.h"
 
 #include <errno.h>
 
@@ -405,6 +406,7 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->moves = hostd_moves_new(agent);
 	hostd_state_load(agent);
 	agent->alone = hostd_alone_new(agent);
+	agent->who = hostd_who_new(loop, NULL);
 	err = hostd_flows_start(agent, diag);
 	if (!err && urls) {
 		err = hostd_session_new(agent, urls, &agent->session, diag);
@@ -433,6 +435,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 	bh_ctl_server_free(agent->ctl);
 	hostd_births_free(agent->births);
 	hostd_moves_stop(agent->moves);
+	hostd_who_free(bh_steal(&agent->who));
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_free(agent->sources[i].platform);
 	}

@@ -38,6 +38,7 @@ struct hostd_told;
 struct hostd_takeover;
 struct hostd_generations;
 struct hostd_moves;
+struct hostd_who;
 struct hostd_alone;
 
 struct hostd_source {
@@ -70,6 +71,7 @@ struct hostd_agent {
 	struct hostd_generations *generations;
 	struct hostd_moves *moves; /* host/capsule/capsule.h */
 	struct hostd_alone *alone; /* host/capsule/alone.h */
+	struct hostd_who *who;	   /* host/capsule/who.h */
 	struct hostd_session *session;
 	struct bh_producer *producer;
 	struct bh_ctl_server *ctl;

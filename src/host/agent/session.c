@@ -16,6 +16,7 @@
 #include "host/agent/renew.h"
 #include "host/capsule/alone.h"
 #include "host/capsule/capsule.h"
+#include "host/capsule/who.h"
 #include "version.h"
 
 #include <errno.h>
@@ -425,6 +426,8 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		serve_query(s->agent, req, msg->json);
 	} else if (!strcmp(type, "grant")) {
 		hostd_alone_command(s->agent, req, msg->json);
+	} else if (!strcmp(type, "who")) {
+		hostd_who_command(s->agent->who, req);
 	} else if (!hostd_moves_command(s->agent, req, type, msg)) {
 		bh_bus_reply_error(req, "unknown", "unknown command '%.40s'", type);
 	}

@@ -157,6 +157,7 @@ static bool worth_telling(const struct manager_migration *m)
 static void refuse(struct manager_migration *m, const char *code, const char *reason)
 {
 	struct manager_migrate_answer a = {.code = code, .id = m->id, .source = m->source};
+	bool tell;
 
 	set_reason(m, reason);
 	a.text = m->reason;
@@ -172,11 +173,13 @@ static void refuse(struct manager_migration *m, const char *code, const char *re
 		bh_log(BH_LOG_WARN, "migrate", "%s may not come to %s: %s", m->vm_name, m->target,
 		       reason);
 		manager_migration_save_end(m);
-		manager_migration_notice(m, "migration.refused", "warning",
-					 json_pack("{s:s}", "reason", reason));
 	}
 	answer(m, &a);
-	manager_migration_free(m);
+	if (tell) {
+		manager_migration_who_refused(m);
+	} else {
+		manager_migration_free(m);
+	}
 }
 
 void manager_migration_fail(struct manager_migration *m, const char *reason)
@@ -430,6 +433,7 @@ static void depart(struct manager_migration *m)
 			json_pack("{s:s, s:s, s:s, s:s}", "type", "depart", "migration", m->id,
 				  "vm", m->vm, "target", m->target),
 			DEPART_MS, on_depart, d, part->o.command_arg);
+	manager_migration_who(m);
 }
 
 /* One that the same target began before: libvirt there has given it up. */

@@ -185,6 +185,11 @@ json_t *manager_migration_json(const struct manager_migration *m, bool steps); /
 struct manager_migration *manager_migration_ended(struct manager_migrate *part, const char *id);
 /* What a host says about who wanted it, made harmless and small; owned. */
 json_t *manager_migration_people(const json_t *by);
+/* Asks the source who is connected to libvirt there, when somebody who is named comes from another
+ * machine (who.c): an open one, and one that was refused, which becomes an event then (and is taken
+ * over). */
+void manager_migration_who(struct manager_migration *m);
+void manager_migration_who_refused(struct manager_migration *m);
 /* {"step": ms} of all steps; owned. */
 json_t *manager_migration_phases(const struct manager_migration *m);
 
