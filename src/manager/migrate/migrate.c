@@ -169,7 +169,8 @@ static void refuse(struct manager_migration *m, const char *code, const char *re
 	}
 	manager_migration_step(m, "refused", NULL);
 	close_it(m, MANAGER_MIGRATION_REFUSED);
-	if (worth_telling(m)) {
+	tell = worth_telling(m);
+	if (tell) {
 		bh_log(BH_LOG_WARN, "migrate", "%s may not come to %s: %s", m->vm_name, m->target,
 		       reason);
 		manager_migration_save_end(m);
