@@ -388,6 +388,24 @@ static void test_receipt_must_be_near(void **state)
 	expect_notice(w, "migration.failed", "phase", "ready");
 }
 
+/* hello tells the target of a migration before it is decided; its word on it counts later. */
+static void test_installed_before_it_was_decided(void **state)
+{
+	struct world *w = *state;
+
+	ask(w, "h2");
+	snprintf(w->id, sizeof(w->id), "%s", w->migrate->open->id);
+	assert_int_equal(told(w, "h2", "installed", receipt(10)), -EINVAL);
+	assert_int_equal(w->migrate->open->state, MANAGER_MIGRATION_ASKED);
+	depart(w, 10);
+	assert_int_equal(told(w, "h2", "installed", receipt(10)), -EINVAL);
+	assert_int_equal(w->migrate->open->state, MANAGER_MIGRATION_APPLYING);
+	answer_all(w);
+	assert_true(w->answered);
+	assert_string_equal(w->code, "ok");
+	assert_int_equal(told(w, "h2", "installed", receipt(10)), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +424,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_source_says_no, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_receipt_must_fit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_receipt_must_be_near, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_installed_before_it_was_decided, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

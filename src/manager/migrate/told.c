@@ -72,6 +72,9 @@ static int told_installed(struct manager_migration *m, const json_t *body, struc
 	if (m->state >= MANAGER_MIGRATION_INSTALLED) {
 		return 0; /* a repeat: it is in the store */
 	}
+	if (m->state < MANAGER_MIGRATION_READY) {
+		return bh_diag_set(diag, -EINVAL, "migration %s is not decided yet", m->id);
+	}
 	r = check_receipt(m, receipt, diag);
 	if (r == -EPERM) {
 		manager_migration_fail(m, diag->text);
