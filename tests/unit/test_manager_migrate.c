@@ -406,6 +406,23 @@ static void test_installed_before_it_was_decided(void **state)
 	assert_int_equal(told(w, "h2", "installed", receipt(10)), 0);
 }
 
+/* What ends thereby may have been all that was known of the VM. */
+static void test_begins_anew_when_nobody_has_it(void **state)
+{
+	struct world *w = *state;
+
+	get_ready(w);
+	report(w, "h1", NULL);
+	assert_non_null(vm(w));
+	assert_null(vm(w)->host);
+	ask(w, "h2");
+	answer_all(w);
+	assert_true(w->answered);
+	assert_string_equal(w->code, "ok");
+	assert_string_equal(w->source, "");
+	drop_commands(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +442,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_receipt_must_fit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_receipt_must_be_near, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_installed_before_it_was_decided, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_begins_anew_when_nobody_has_it, set_up,
 						tear_down),
 	};
 

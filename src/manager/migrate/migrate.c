@@ -495,8 +495,8 @@ void manager_migrate_ask(struct manager_migrate *part, struct manager_host *targ
 	c.report = &report;
 	c.json = json_object_get(body, "vm");
 	c.restore = strcmp(bh_json_str_or(body, "why", "live"), "restore") == 0;
+	end_earlier(part, report.uuid, target->name); /* which may forget the VM */
 	HASH_FIND_STR(part->o.inv->vms, report.uuid, c.vm);
-	end_earlier(part, report.uuid, target->name);
 	r = manager_migrate_decide(&c, &diag);
 	m = begin(part, body, &report, &c);
 	m->answer = fn;
