@@ -423,6 +423,46 @@ static void test_begins_anew_when_nobody_has_it(void **state)
 	drop_commands(w);
 }
 
+/* ---- what comes after it ---- */
+
+static void expect_place(struct world *w, const char *host_name, const char *how)
+{
+	assert_string_equal(vm(w)->place.host, host_name);
+	assert_string_equal(manager_place_how_name(vm(w)->place.how), how);
+}
+
+/* How a VM came here is said of this run only. */
+static void test_next_start_is_a_start(void **state)
+{
+	struct world *w = *state;
+
+	report(w, "h1", "shutoff");
+	ask_json(w, "h2", vm_json("paused"), "restore");
+	answer_command(w, "h1", "depart", NULL, "gone");
+	answer_all(w);
+	report(w, "h2", "running");
+	expect_place(w, "h2", "restore");
+	assert_null(w->migrate->open);
+	report(w, "h2", "shutoff");
+	report(w, "h2", "running");
+	expect_place(w, "h2", "start");
+	assert_string_equal(vm(w)->place.migration, "");
+}
+
+static void test_start_after_one_that_failed(void **state)
+{
+	struct world *w = *state;
+
+	report(w, "h1", "shutoff");
+	ask_json(w, "h2", vm_json("paused"), "restore");
+	answer_command(w, "h1", "depart", NULL, "gone");
+	answer_all(w);
+	assert_int_equal(told(w, "h2", "failed", NULL), 0);
+	assert_null(w->migrate->open);
+	report(w, "h2", "running");
+	expect_place(w, "h2", "start");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +484,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_installed_before_it_was_decided, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_begins_anew_when_nobody_has_it, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_next_start_is_a_start, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_start_after_one_that_failed, set_up,
 						tear_down),
 	};
 

@@ -127,6 +127,9 @@ static void close_it(struct manager_migration *m, enum manager_migration_state s
 	if (m->wait) {
 		manager_wait_cancel(part->o.dist, bh_steal(&m->wait));
 	}
+	if (vm && state != MANAGER_MIGRATION_DONE && strcmp(vm->next_migration, m->id) == 0) {
+		manager_vm_place_next(vm, "start", "");
+	}
 	if (vm && vm->incoming && strcmp(vm->incoming->name, m->target) == 0) {
 		manager_vm_unexpect(part->o.inv, vm);
 		manager_vm_drop_gone(part->o.inv, vm, m->state_ns);
@@ -215,6 +218,11 @@ static json_t *hash_of(const struct manager_host *host)
 	return json_pack("{s:s}", "hash", hash);
 }
 
+static void place_next(const struct manager_migration *m, struct manager_vm *vm)
+{
+	manager_vm_place_next(vm, m->restore ? "restore" : "migration", m->id);
+}
+
 /* The VM lives at the target. */
 void manager_migration_finish(struct manager_migration *m)
 {
@@ -223,9 +231,11 @@ void manager_migration_finish(struct manager_migration *m)
 	struct bh_diag diag = {};
 
 	bh_counter_add(&migrate_done, 1);
-	manager_vm_place_next(vm, m->restore ? "restore" : "migration", m->id);
-	if (vm->incoming && manager_vm_move(part->o.inv, vm, bh_time_wall_ns(), &diag) < 0) {
-		bh_log(BH_LOG_ERROR, "migrate", "%s: %s", m->vm_name, diag.text);
+	if (vm->incoming) {
+		place_next(m, vm);
+		if (manager_vm_move(part->o.inv, vm, bh_time_wall_ns(), &diag) < 0) {
+			bh_log(BH_LOG_ERROR, "migrate", "%s: %s", m->vm_name, diag.text);
+		}
 	}
 	tell_hosts(m, "done");
 	manager_migration_step(m, "moved", hash_of(vm->host));
@@ -316,12 +326,14 @@ static void apply_birth(struct manager_migration *m, struct manager_host *target
 	struct bh_diag diag = {};
 
 	m->source[0] = '\0';
+	/* It is not there yet, whatever its memory says: its place begins when it is. */
+	json_object_set_new(m->asked, "state", json_string("starting"));
 	if (manager_inventory_birth(m->part->o.inv, target, m->asked, bh_time_wall_ns(), &vm,
 				    &diag) != 0) {
 		refuse(m, "refused", diag.text);
 		return;
 	}
-	manager_vm_place_next(vm, m->restore ? "restore" : "migration", m->id);
+	place_next(m, vm);
 	apply(m, target);
 }
 
@@ -632,6 +644,8 @@ static void take_up(struct manager_migrate *part)
 			manager_migration_finish(m);
 		} else if (*m->source) {
 			manager_vm_expect(part->o.inv, vm, target);
+		} else if (strcmp(vm->place.migration, m->id) != 0) {
+			place_next(m, vm); /* it is still to run */
 		}
 	}
 }
