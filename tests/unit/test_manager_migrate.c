@@ -463,6 +463,19 @@ static void test_start_after_one_that_failed(void **state)
 	expect_place(w, "h2", "start");
 }
 
+/* The wait for the last word begins when the source lets go for good. */
+static void test_source_goes_on(void **state)
+{
+	struct world *w = *state;
+
+	get_installed(w);
+	report(w, "h2", "paused");
+	report(w, "h1", "shutoff");
+	assert_int_not_equal(w->migrate->open->left_ns, 0);
+	report(w, "h1", "running");
+	assert_int_equal(w->migrate->open->left_ns, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -488,6 +501,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_next_start_is_a_start, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_start_after_one_that_failed, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_source_goes_on, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

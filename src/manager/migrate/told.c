@@ -264,6 +264,7 @@ void manager_migration_look(struct manager_migration *m, uint64_t now_ns)
 		/* A source that is lost can't say that it stopped it. */
 		arrived = arrived || silent(m->part, vm->host, now_ns);
 	}
+	m->left_ns = arrived ? m->left_ns : 0;
 	if (arrived) {
 		look_arrived(m, now_ns);
 	} else if (a->gone_ns && a->gone_ns + GONE_NS < now_ns) {
