@@ -320,6 +320,40 @@ static void test_target_first(void **state)
 	expect_record(w, "done", "alone runs moved");
 }
 
+/* Once it is over it stays so, whatever a host that did not hear of it repeats. */
+static void test_adopted_once(void **state)
+{
+	struct world *w = *state;
+	BH_JSON json_t *target = said("target", "h1");
+
+	commit(w, MAY);
+	assert_true(manager_migrate_adopt(w->migrate, host(w, "h2"), target));
+	manager_migrate_tick(w->migrate, bh_time_wall_ns() + 160 * BH_NS_PER_S, bh_time_mono_ns());
+	flush(w);
+	drop_commands(w);
+	expect_notice(w, "migration.failed", "reason", "the VM did not appear at the target");
+	assert_false(manager_migrate_adopt(w->migrate, host(w, "h2"), target));
+	assert_null(w->migrate->open);
+	expect_record(w, "failed", "alone failed");
+}
+
+/* Nobody speaks of what two others do. */
+static void test_final_of_others(void **state)
+{
+	struct world *w = *state;
+	BH_JSON json_t *source = said("source", "h2");
+
+	commit(w, MAY);
+	json_object_set_new(json_array_get(source, 0), "final", json_false());
+	assert_true(manager_migrate_adopt(w->migrate, host(w, "h1"), source));
+	json_object_set_new(json_array_get(source, 0), "final", json_true());
+	assert_false(manager_migrate_adopt(w->migrate, host(w, "h3"), source));
+	assert_false(w->migrate->open->final);
+	assert_false(manager_migrate_adopt(w->migrate, host(w, "h1"), source));
+	assert_true(w->migrate->open->final);
+	flush(w);
+}
+
 /* A host can't take a VM by saying so. */
 static void test_not_adopted(void **state)
 {
@@ -353,6 +387,8 @@ int main(int argc, char **argv)
 		TEST(test_not_while_out_of_sync),
 		TEST(test_adopted),
 		TEST(test_target_first),
+		TEST(test_adopted_once),
+		TEST(test_final_of_others),
 		TEST(test_not_adopted),
 	};
 

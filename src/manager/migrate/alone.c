@@ -125,6 +125,27 @@ static void adopt(struct manager_migrate *part, const struct said *said)
 				 json_pack("{s:b}", "without_manager", 1));
 }
 
+/* The other host was quicker, or it is a repeat, maybe of one that is over. */
+static bool known(struct manager_migrate *part, const struct manager_host *host, const json_t *item)
+{
+	const char *id = bh_json_str_or(item, "migration", "");
+	struct manager_migration *m;
+
+	HASH_FIND_STR(part->open, id, m);
+	if (m) {
+		m->final = m->final || (json_is_true(json_object_get(item, "final")) &&
+					(strcmp(m->source, host->name) == 0 ||
+					 strcmp(m->target, host->name) == 0));
+		return true;
+	}
+	m = manager_migration_ended(part, id);
+	if (!m) {
+		return false;
+	}
+	manager_migration_free(m);
+	return true;
+}
+
 bool manager_migrate_adopt(struct manager_migrate *part, struct manager_host *host,
 			   const json_t *list)
 {
@@ -134,15 +155,12 @@ bool manager_migrate_adopt(struct manager_migrate *part, struct manager_host *ho
 
 	json_array_foreach (list, i, item) {
 		struct said said = {};
-		struct manager_migration *m;
 		struct bh_diag diag = {};
 
 		if (i == ALONE_MAX) {
 			break;
 		}
-		HASH_FIND_STR(part->open, bh_json_str_or(item, "migration", ""), m);
-		if (m) { /* the other host was quicker, or it is a repeat */
-			m->final = m->final || json_is_true(json_object_get(item, "final"));
+		if (known(part, host, item)) {
 			continue;
 		}
 		if (read_said(part, host, item, &said, &diag) < 0 ||
