@@ -98,15 +98,21 @@ static void test_claim_ends(void **state)
 	assert_null(host(w, "h3")->claims);
 }
 
+static void remove_host(struct world *w, const char *name)
+{
+	manager_distribute_forget(w->dist, host(w, name));
+	manager_host_remove(w->inv, host(w, name), bh_time_wall_ns());
+}
+
 static void test_hosts_are_removed(void **state)
 {
 	struct world *w = *state;
 
 	report(w, "h3", "running");
 	report(w, "h2", "running");
-	manager_host_remove(w->inv, host(w, "h3"), bh_time_wall_ns());
+	remove_host(w, "h3");
 	assert_null(vm(w)->claims->next);
-	manager_host_remove(w->inv, host(w, "h1"), bh_time_wall_ns());
+	remove_host(w, "h1");
 	flush(w);
 	expect_at(w, "h2");
 }
