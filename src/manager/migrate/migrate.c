@@ -33,7 +33,6 @@ BH_COUNTER(migrate_store_failed, "ends of migrations that the store did not take
 void manager_migration_notice(struct manager_migration *m, const char *type, const char *severity,
 			      json_t *more)
 {
-	struct manager_inventory *inv = m->part->o.inv;
 	json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "migration", m->id, "vm", m->vm,
 				 "vm_name", m->vm_name, "tenant", m->tenant, "source", m->source,
 				 "target", m->target);
@@ -43,11 +42,7 @@ void manager_migration_notice(struct manager_migration *m, const char *type, con
 		json_object_update(body, more);
 		json_decref(more);
 	}
-	if (inv->notice) {
-		inv->notice(type, severity, body, inv->notice_arg);
-	} else {
-		json_decref(body);
-	}
+	manager_inventory_notice(m->part->o.inv, type, severity, body);
 }
 
 static void answer(struct manager_migration *m, const struct manager_migrate_answer *a)

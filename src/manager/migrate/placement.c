@@ -165,13 +165,10 @@ static void misplaced(struct manager_inventory *inv, struct manager_vm *vm, cons
 		return;
 	}
 	bh_counter_add(&placement_misplaced, 1);
-	if (inv->notice) {
-		inv->notice("vm.misplaced", "warning",
-			    json_pack("{s:s, s:s, s:s, s:s, s:s}", "host", vm->host->name, "vm",
-				      vm->uuid, "vm_name", vm->report.name, "tenant",
-				      vm->tenant->name, "message", why),
-			    inv->notice_arg);
-	}
+	manager_inventory_notice(inv, "vm.misplaced", "warning",
+				 json_pack("{s:s, s:s, s:s, s:s, s:s}", "host", vm->host->name,
+					   "vm", vm->uuid, "vm_name", vm->report.name, "tenant",
+					   vm->tenant->name, "message", why));
 }
 
 void manager_placement_review(struct manager_inventory *inv)

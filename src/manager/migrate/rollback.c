@@ -213,12 +213,8 @@ static void notice(struct manager_inventory *inv, const struct manager_vm *vm, c
 		json_object_set_new(body, "host", json_string(vm->host->name));
 	}
 	json_object_set(body, "by", (json_t *)by);
-	if (inv->notice) {
-		inv->notice(type, strcmp(type, "vm.quarantined") == 0 ? "warning" : "notice", body,
-			    inv->notice_arg);
-	} else {
-		json_decref(body);
-	}
+	manager_inventory_notice(inv, type,
+				 strcmp(type, "vm.quarantined") == 0 ? "warning" : "notice", body);
 }
 
 /* Takes over q (NULL: none any more). On failure everything is as before and q is gone. */
