@@ -3,6 +3,7 @@
  * from then on they are as any other. Before the first image goes out to either host the VM has its
  * second place, so it is never taken from the host where it runs now. */
 #include "manager/migrate/grant.h"
+#include "manager/migrate/placement.h"
 
 #include "base/counter.h"
 #include "base/json.h"
@@ -33,7 +34,7 @@ static bool may(const struct manager_inventory *inv, const struct manager_vm *vm
 	subject.label_count = manager_identity_labels(vm->identity, &labels);
 	subject.labels = labels;
 	return bh_policy_without_manager(inv->policies, &subject, &policy) &&
-	       manager_grants_takes(inv, &subject, target);
+	       manager_placement_takes(inv, &subject, target);
 }
 
 struct said {

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "bus/pki.h"
 #include "bus/pki_sign.h"
+#include "manager/migrate/placement.h"
 #include "model/grant.h"
 
 #include <errno.h>
@@ -110,31 +111,12 @@ static const char *digest_of(struct manager_grants *grants, const struct bh_segm
 	return d->hex;
 }
 
-bool manager_grants_takes(const struct manager_inventory *inv, const struct bh_policy_subject *vm,
-			  const struct manager_host *host)
-{
-	BH_FREE struct bh_policy_label *labels = NULL;
-	const struct bh_policy *policy;
-	const char *key;
-	json_t *value;
-	size_t count = 0;
-
-	if (!bh_policy_set_has_placement(inv->policies)) {
-		return true;
-	}
-	labels = bh_alloc_array(json_object_size(host->labels) + 1, sizeof(*labels));
-	json_object_foreach (host->labels, key, value) {
-		labels[count++] = (struct bh_policy_label){key, json_string_value(value)};
-	}
-	return bh_policy_placement_ok(inv->policies, vm, labels, count, &policy);
-}
-
 static json_t *hosts_for(const struct manager_inventory *inv, const struct bh_policy_subject *vm)
 {
 	json_t *list = json_array();
 
 	for (const struct manager_host *h = inv->hosts; h; h = h->hh.next) {
-		if (!h->maintenance.on && manager_grants_takes(inv, vm, h)) {
+		if (!h->maintenance.on && manager_placement_takes(inv, vm, h)) {
 			json_array_append_new(list, json_string(h->name));
 		}
 	}
@@ -414,32 +396,33 @@ static bool has_source(struct manager_grants *grants, const struct manager_host 
 	return false;
 }
 
-static int by_name(const void *a, const void *b)
+/* Of hosts that are not any more. */
+static void drop_held(struct manager_grants *grants)
 {
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
+	struct held *h, *tmp;
+
+	HASH_ITER (hh, grants->held, h, tmp) {
+		if (!h->out && !manager_host_find(grants->o.inv, h->host)) {
+			HASH_DEL(grants->held, h);
+			free(h);
+		}
+	}
 }
 
 static void pass_begin(struct manager_grants *grants)
 {
-	BH_VEC(const char *) names = {};
 	struct manager_host *h, *tmp;
 
+	drop_held(grants);
 	grants->pass++;
 	grants->passing = true;
 	grants->next[0] = '\0';
 	grants->sources = json_array();
-	HASH_ITER (hh, grants->o.inv->hosts, h, tmp) {
-		if (has_source(grants, h)) {
-			*bh_vec_push(&names) = h->name;
+	HASH_ITER (hh, grants->o.inv->hosts, h, tmp) { /* by name, so equal lists are equal texts */
+		if (json_array_size(grants->sources) < SOURCES_MAX && has_source(grants, h)) {
+			json_array_append_new(grants->sources, json_string(h->name));
 		}
 	}
-	if (names.count) {
-		qsort(names.items, names.count, sizeof(*names.items), by_name);
-	}
-	for (size_t i = 0; i < names.count && i < SOURCES_MAX; i++) {
-		json_array_append_new(grants->sources, json_string(names.items[i]));
-	}
-	bh_vec_done(&names);
 }
 
 static void look(struct manager_grants *grants, struct manager_host *host, uint64_t now_s,

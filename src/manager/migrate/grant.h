@@ -38,9 +38,6 @@ void manager_grants_tick(struct manager_grants *grants, uint64_t now_s, uint64_t
 void manager_grants_hello(struct manager_grants *grants, const struct manager_host *host,
 			  const char *digest);
 
-/* Do the placements of the VM's policies take this host? */
-bool manager_grants_takes(const struct manager_inventory *inv, const struct bh_policy_subject *vm,
-			  const struct manager_host *host);
 /* alone.c: the host says hello and names migrations that went on without the manager. From here on
  * they are as any other. True when there was a new one: flush before the host gets its image. */
 bool manager_migrate_adopt(struct manager_migrate *part, struct manager_host *host,

@@ -55,6 +55,20 @@ static int check_labels(const struct manager_inventory *inv, const char *tenant,
 	return -EPERM;
 }
 
+bool manager_placement_takes(const struct manager_inventory *inv,
+			     const struct bh_policy_subject *vm, const struct manager_host *host)
+{
+	BH_FREE struct bh_policy_label *its = NULL;
+	const struct bh_policy *policy;
+	size_t count;
+
+	if (!bh_policy_set_has_placement(inv->policies)) {
+		return true;
+	}
+	its = labels_of(host->labels, &count);
+	return bh_policy_placement_ok(inv->policies, vm, its, count, &policy);
+}
+
 /* vm: NULL, or as it is known: one that is here, or on its way here, is not new. */
 static int check_maintenance(const struct manager_vm *vm, const struct manager_host *host,
 			     struct bh_diag *diag)

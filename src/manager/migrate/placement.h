@@ -21,6 +21,10 @@
 [[nodiscard]] int manager_placement_check_birth(const struct manager_inventory *inv,
 						const json_t *vm, const struct manager_host *host,
 						struct bh_diag *diag);
+/* Do the placements of the VM's policies take this host, whatever else is with it? There are
+ * policies. */
+bool manager_placement_takes(const struct manager_inventory *inv,
+			     const struct bh_policy_subject *vm, const struct manager_host *host);
 /* After policies, labels or places have changed: which VMs run where they may not? Sets
  * vm->misplaced and tells what is new. */
 void manager_placement_review(struct manager_inventory *inv);
