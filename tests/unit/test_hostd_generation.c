@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Marks of a VM's memory as hostd gives, keeps and tells them, and what it lets start alone. */
 #include "base/json.h"
+#include "base/time.h"
 #include "host/agent/generation.h"
 #include "hostd_world.h"
 
@@ -233,13 +234,78 @@ static void test_behind(void **state)
 	world_wait(told_behind, "the word that it went back");
 }
 
+static bool told_12(void)
+{
+	return is_told(12, 12, false);
+}
+
+/* Its XML may be written at any time: once that has the newest mark, a snapshot is one again. */
+static void test_defined_while_it_ran(void **state)
+{
+	event(HOSTD_VM_DEFINED, HOSTD_DETAIL_OTHER);
+	world_wait(told_12, "a mark in the new XML");
+	ended();
+	seen.give = 13;
+	allowed(birth(9, true));
+	expect_state("snapshot", 9);
+	world_wait(world_nic_fed, "the NIC to be fed");
+	runs(true);
+}
+
+static uint64_t listed_ns;
+static bool listed(void)
+{
+	return w.agent->sources[0].vms_at_ns > listed_ns;
+}
+static void list_anew(void)
+{
+	listed_ns = bh_time_mono_ns();
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	world_wait(listed, "another list");
+}
+static bool told_13(void)
+{
+	return is_told(13, 13, false);
+}
+
+/* Put back while it was shut off, and edited then: that does not make its disk newer. */
+static void test_edited_after_it_was_put_back(void **state)
+{
+	BH_FREE char *file = bh_asprintf("%s/platform/defined/web.xml", w.dir);
+	BH_FREE char *xml = world_domain("closed");
+	uint8_t uuid[16];
+
+	world_wait(told_13, "its mark");
+	runs(false);
+	ended();
+	world_sh("mkdir -p %s/platform/defined", w.dir);
+	world_write(file, xml);
+	assert_int_equal(bh_uuid_parse(WORLD_VM, uuid), 0);
+	hostd_platform_mark(w.agent->sources[0].platform, uuid, 4, false);
+	event(HOSTD_VM_DEFINED, HOSTD_DETAIL_SNAPSHOT);
+	list_anew();
+	event(HOSTD_VM_DEFINED, HOSTD_DETAIL_OTHER);
+	list_anew();
+	list_anew();
+	assert_int_equal(unlink(file), 0);
+	seen.give = 14;
+	allowed(birth(4, false));
+	expect_state("boot", 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_first_boot), cmocka_unit_test(test_a_pause_raises),
-		cmocka_unit_test(test_saved),	   cmocka_unit_test(test_restart),
-		cmocka_unit_test(test_alone),	   cmocka_unit_test(test_snapshot_is_told),
-		cmocka_unit_test(test_defined),	   cmocka_unit_test(test_behind),
+		cmocka_unit_test(test_first_boot),
+		cmocka_unit_test(test_a_pause_raises),
+		cmocka_unit_test(test_saved),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_snapshot_is_told),
+		cmocka_unit_test(test_defined),
+		cmocka_unit_test(test_behind),
+		cmocka_unit_test(test_defined_while_it_ran),
+		cmocka_unit_test(test_edited_after_it_was_put_back),
 	};
 	int result = world_run("generation", tests, BH_ARRAY_SIZE(tests));
 

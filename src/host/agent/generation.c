@@ -25,8 +25,9 @@ struct kept {
 	bool behind;	     /* went back without our hook; the manager has not heard of it */
 	bool behind_sent;    /* but will have, when it answers: saying so twice would be two */
 	bool arrives;	     /* libvirt is at it: no mark before the move is over */
-	bool defined;	     /* its XML was written by somebody since it ran last */
+	bool defined;	     /* its XML was written by somebody, and has not our mark yet */
 	bool rewrite;	     /* so its mark has to be written again */
+	uint64_t back;	     /* shut off, it was put back to this; 0: it was not */
 	uint64_t seen_s;     /* wall clock */
 	unsigned int version, sent, told;
 	UT_hash_handle hh;
@@ -266,7 +267,7 @@ static uint64_t booted(const struct hostd_agent *agent, const struct hostd_vm *v
 {
 	const struct kept *k = find(agent, vm->uuid);
 
-	return from == HOSTD_FROM_BOOT && k && k->defined ? 0 : vm->generation;
+	return from == HOSTD_FROM_BOOT && k && k->defined ? k->back : vm->generation;
 }
 
 json_t *hostd_generations_state(const struct hostd_agent *agent, const struct hostd_vm *vm,
@@ -345,6 +346,7 @@ void hostd_generations_begin(struct hostd_agent *agent, const struct hostd_vm *v
 	k->next = generation;
 	k->arrives = from == HOSTD_FROM_MIGRATION;
 	k->defined = false;
+	k->back = 0;
 	k->seen_s = bh_time_wall_ns() / BH_NS_PER_S;
 	changed(g, k);
 	hostd_generations_tell(agent, false);
@@ -389,6 +391,15 @@ void hostd_generations_event(struct hostd_agent *agent, const uint8_t uuid[16],
 	hostd_generations_tell(agent, false);
 }
 
+/* New XML of one that runs: a mark of its own says that it came to be in there. */
+static void renew_mark(struct hostd_generations *g, struct kept *k)
+{
+	if (k->defined && k->rewrite && k->next && k->next < HOSTD_GENERATION_MAX) {
+		k->next++;
+		changed(g, k);
+	}
+}
+
 static void see_running(struct hostd_generations *g, struct kept *k, const struct hostd_vm *vm)
 {
 	uint64_t mark = vm->mark_live ? vm->generation : 0;
@@ -400,6 +411,7 @@ static void see_running(struct hostd_generations *g, struct kept *k, const struc
 		changed(g, k);
 	} else if (mark == k->next && k->generation != mark) {
 		k->generation = mark;
+		k->defined = k->rewrite; /* the persistent one was written before it */
 		changed(g, k);
 	} else if (mark && mark < k->generation && k->generation == k->next &&
 		   !hostd_births_waiting(g->agent, vm->uuid)) {
@@ -410,6 +422,23 @@ static void see_running(struct hostd_generations *g, struct kept *k, const struc
 		k->behind = true;
 		raise_it(g, k);
 	}
+}
+
+/* What somebody writes into its XML gets the mark that it had. */
+static void see_shut_off(struct kept *k, struct hostd_platform *platform, const struct hostd_vm *vm)
+{
+	uint64_t mark;
+
+	if (!k->defined && vm->generation) {
+		k->back = vm->generation < k->generation ? vm->generation : 0;
+	}
+	mark = k->back ? k->back : k->next ? k->next : vm->generation;
+	if (k->rewrite && mark) {
+		hostd_platform_mark(platform, vm->uuid, mark, false);
+	} else if (mark && vm->generation == mark && !vm->mark_live) {
+		k->defined = false;
+	}
+	k->rewrite = false;
 }
 
 static void see(struct hostd_generations *g, struct hostd_platform *platform,
@@ -430,6 +459,7 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 	if (vm->running) {
 		see_running(g, k, vm);
 		if ((k->rewrite || k->generation != k->next) && !k->arrives) {
+			renew_mark(g, k);
 			hostd_platform_mark(platform, vm->uuid, k->next, true);
 			k->rewrite = false;
 		}
@@ -439,10 +469,7 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 		k->saved = true; /* while we were away */
 		changed(g, k);
 	}
-	if (k->rewrite && (k->next || vm->generation)) {
-		hostd_platform_mark(platform, vm->uuid, k->next ? k->next : vm->generation, false);
-	}
-	k->rewrite = false;
+	see_shut_off(k, platform, vm);
 }
 
 void hostd_generations_listed(struct hostd_agent *agent, int source,
