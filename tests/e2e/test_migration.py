@@ -22,8 +22,11 @@ SLOW = 16  # MiB/s: a memory copy of seconds, in which connections open
 @pytest.mark.parametrize("way", ["tcp", "tls", "p2p", "tunnelled"])
 def test_live(yard, way):
     with Crossing(yard) as crossing:
-        yard.moved(yard.migrate(way=way, mib_per_s=SLOW))
+        last = yard.moved(yard.migrate(way=way, mib_per_s=SLOW))
         crossing.check()
+    if way in ("p2p", "tunnelled"):  # the person is connected to the source's libvirt only
+        named = [p for p in last["by"] if p.get("host") == last["source"]]
+        assert any(p["transport"] == "unix" and p["user"] == "root" and p["uid"] == 0 for p in named), last["by"]
 
 
 def test_live_with_storage(yard):
