@@ -60,6 +60,11 @@ struct cli_ref {
 /* Puts "KEY=VALUE" into labels; CLI_EXIT_USAGE (reported) when it is none. */
 [[nodiscard]] int cli_label_take(const struct cli *cli, const char *text, json_t *labels);
 
+/* PUT {on, reason}: what is on or off, with `--reason` of the call. In JSON the answer is shown,
+ * else *ret_body (owned) is for the caller to tell of. */
+[[nodiscard]] int cli_put_switch(struct cli *cli, const struct cli_call *call, const char *path,
+				 bool on, json_t **ret_body);
+
 /* Columns of hosts, NICs. */
 #define CLI_OK	"✓"
 #define CLI_BAD "✗"

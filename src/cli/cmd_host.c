@@ -161,32 +161,29 @@ const struct cli_command cli_host_token_commands[] = {
 	{},
 };
 
+/* A host, and what is to be with it. */
+#define ARGS(min, max) .words = CLI_WORDS_HOST, .args_min = (min), .args_max = (max)
+
 const struct cli_command cli_host_commands[] = {
 	{.name = "list", .summary = "hosts and whether they are in sync", .run = host_list},
 	{.name = "show",
 	 .args = "HOST",
 	 .summary = "one host, its VMs, how full it is",
-	 .words = CLI_WORDS_HOST,
-	 .args_min = 1,
-	 .args_max = 1,
+	 ARGS(1, 1),
 	 .run = host_show},
 	{.name = "label",
 	 .args = "HOST [KEY=VALUE|KEY-]...",
 	 .summary = "labels of a host, which placements of policies speak of",
 	 .details = "Without changes: shows them. KEY=VALUE sets a label, KEY- takes it away. VMs\n"
 		    "that run where they may not any more run on; an event says so.",
-	 .words = CLI_WORDS_HOST,
-	 .args_min = 1,
-	 .args_max = 1 + BH_LABELS_MAX,
+	 ARGS(1, 1 + BH_LABELS_MAX),
 	 .run = cli_cmd_host_label},
 	{.name = "maintenance",
 	 .args = "HOST on|off",
 	 .summary = "let a host take no further VMs",
 	 .details = "A host in maintenance refuses VMs that are new to it, by start and by\n"
 		    "migration. What it runs, runs on and may leave.",
-	 .words = CLI_WORDS_HOST,
-	 .args_min = 2,
-	 .args_max = 2,
+	 ARGS(2, 2),
 	 .options = cli_host_maintenance_options,
 	 .run = cli_cmd_host_maintenance},
 	{.name = "enroll",
@@ -204,9 +201,7 @@ const struct cli_command cli_host_commands[] = {
 	{.name = "remove",
 	 .args = "HOST",
 	 .summary = "forget a host and its credentials",
-	 .words = CLI_WORDS_HOST,
-	 .args_min = 1,
-	 .args_max = 1,
+	 ARGS(1, 1),
 	 .run = host_remove},
 	{},
 };

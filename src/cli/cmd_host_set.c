@@ -68,10 +68,8 @@ const struct cli_option cli_host_maintenance_options[] = {
 
 int cli_cmd_host_maintenance(struct cli *cli, const struct cli_call *call)
 {
-	const char *reason = cli_call_value(call, "reason");
 	bool on = !strcmp(call->args[1], "on");
 	BH_FREE char *path = cli_path("/hosts/", call->args[0], "/maintenance");
-	BH_JSON json_t *request = json_pack("{s:b}", "on", on);
 	BH_JSON json_t *body = NULL;
 	int r;
 
@@ -79,19 +77,14 @@ int cli_cmd_host_maintenance(struct cli *cli, const struct cli_call *call)
 		return cli_fail(cli, CLI_EXIT_USAGE, "maintenance is on or off, not \"%s\"",
 				call->args[1]);
 	}
-	if (reason && !on) {
+	if (!on && cli_call_value(call, "reason")) {
 		return cli_fail(cli, CLI_EXIT_USAGE, "--reason goes with `on`");
 	}
-	if (reason) {
-		json_object_set_new(request, "reason", json_string(reason));
-	}
-	r = cli_send(cli, "PUT", path, request, &body);
-	if (r) {
+	r = cli_put_switch(cli, call, path, on, &body);
+	if (r || cli->out.format == CLI_FORMAT_JSON) {
 		return r;
 	}
-	if (cli->out.format == CLI_FORMAT_JSON) {
-		cli_show_json(&cli->out, body, false);
-	} else if (on) {
+	if (on) {
 		printf("%s takes no VM that is new to it, by start or by migration. Its own VMs "
 		       "run on.\n",
 		       call->args[0]);

@@ -45,6 +45,23 @@ int cli_wait_of(const struct cli *cli, const struct cli_call *call, unsigned int
 	return CLI_EXIT_OK;
 }
 
+int cli_put_switch(struct cli *cli, const struct cli_call *call, const char *path, bool on,
+		   json_t **ret_body)
+{
+	const char *reason = cli_call_value(call, "reason");
+	BH_JSON json_t *request = json_pack("{s:b}", "on", on);
+	int r;
+
+	if (reason) {
+		json_object_set_new(request, "reason", json_string(reason));
+	}
+	r = cli_send(cli, "PUT", path, request, ret_body);
+	if (!r && cli->out.format == CLI_FORMAT_JSON) {
+		cli_show_json(&cli->out, *ret_body, false);
+	}
+	return r;
+}
+
 struct listing {
 	const char *path;
 	const struct cli_column *columns;

@@ -37,26 +37,15 @@ void cli_cell_quarantine(const struct cli_output *out, const json_t *vm, struct 
 static int put(struct cli *cli, const struct cli_call *call, bool on)
 {
 	const char *vm = call->args[0];
-	const char *reason = cli_call_value(call, "reason");
 	BH_FREE char *path = cli_path("/vms/", vm, "/quarantine");
-	BH_JSON json_t *request = json_pack("{s:b}", "on", on);
 	BH_JSON json_t *body = NULL;
-	int r;
+	int r = cli_put_switch(cli, call, path, on, &body);
 
-	if (reason) {
-		json_object_set_new(request, "reason", json_string(reason));
-	}
-	r = cli_send(cli, "PUT", path, request, &body);
-	if (r) {
-		return r;
-	}
-	if (cli->out.format == CLI_FORMAT_JSON) {
-		cli_show_json(&cli->out, body, false);
-	} else {
+	if (!r && cli->out.format != CLI_FORMAT_JSON) {
 		printf("%s is %sin quarantine.\n", bh_json_str_or(body, "name", vm),
 		       on ? "" : "not ");
 	}
-	return CLI_EXIT_OK;
+	return r;
 }
 
 int cli_cmd_vm_quarantine(struct cli *cli, const struct cli_call *call)
