@@ -90,6 +90,7 @@ def world():
     lab = Lab(f"e2e{os.getpid()}", hosts=2)
     try:
         lab.up(bulkhead=True)
+        lab.manager.install_host(lab.host(2), sizes={"nic_vlans": 16})  # test_migration_room.py
         lab.manager.start_all()
         apply(lab, BASE_POLICY)
         guests = [add_guest(lab, *one) for one in GUESTS]
