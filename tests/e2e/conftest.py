@@ -3,7 +3,7 @@
 
 world    a lab with two hosts, manager and hostds in sync, and the guests web (h1), db and web2 (h2) of tenant
          shop, evil (h1) of tenant rival, all on br0 with IPv4 and IPv6, with servers on their usual ports
-yard     the world with a VM that moves and the policies for it
+yard     the world with a VM that moves and the policies for it; each test finds it as the first one did
 policy   apply(text): documents for the time of one test, in place of the base ones
 """
 import os
@@ -116,13 +116,21 @@ def policy(world):
 def yard(world):
     """The world with a VM that moves, and the policies for it (moving.py)."""
     from moving import POLICY, Yard
+    apply(world, POLICY)
     place = Yard(world)
     try:
-        apply(world, POLICY)
         yield place.start()
     finally:
         place.stop()
         apply(world, BASE_POLICY)
+
+
+@pytest.fixture(autouse=True)
+def at_home(request):
+    """Whatever a test with a yard does, and however it ends, the next one begins at home."""
+    yield
+    if "yard" in request.fixturenames:
+        request.getfixturevalue("yard").home()
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A VM that moves while it talks: who may reach it must not notice, who may not must not get through."""
+import os
+import sys
 import time
 
-from conftest import BASE_POLICY, add_guest
-from helpers import magic
+from conftest import BASE_POLICY, add_guest, apply, start_servers
+from helpers import magic, wait_stat
 from labkit import migrate as moves
 from labkit import util
 from labkit.manager import program
@@ -84,6 +86,14 @@ class Crossing:
         return [self.guest("evil"), self.guest("evil2")] if self.flood else []
 
     def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def begin(self):
         yard, mover = self.yard, self.yard.mover
         self.since = yard.world.manager.last_event()
         for host in yard.world.hosts:
@@ -106,7 +116,6 @@ class Crossing:
         if self.swarm:
             for name, (source, target, port) in SWARMS.items():
                 self.guest(source).swarm(name, self.guest(target).address, port, count=self.swarm, interval_ms=250)
-        return self
 
     # ---- afterwards -------------------------------------------------------------------------------
     def check(self):
@@ -121,24 +130,27 @@ class Crossing:
         return self
 
     def flows_live(self):
+        """Each flow gets further answers; all are asked first, so that they are waited for at once."""
+        before = {name: self.guest(FLOWS[name][0]).stat(name)["received"] for name in FLOWS}
         for name, (source, _, proto, *_) in FLOWS.items():
-            now = self.guest(source).answers(name)
+            now = wait_stat(self.guest(source), name, lambda s, n=name: s["done"] or s["received"] >= before[n] + 5)
             assert not now["done"], f"{name} of {source} ended: {now['error']}"
             if proto == "tcp":
                 assert now["connects"] == 1 and now["sent"] - now["received"] <= 1, now
 
     def swarms_live(self):
-        for name, (source, *_) in SWARMS.items() if self.swarm else ():
-            def whole(s=source, n=name):
-                now = self.guest(s).stat(n)
-                bad = now["errors"] or now["refused"] or now["timeouts"]
-                return now if bad or now["connects"] == self.swarm else None
-            first = util.wait_until(f"all connections of {name}", whole, 30, 0.1)
-            assert first["connects"] == self.swarm and not first["errors"], f"{name}: {first}"
-            util.wait_until(f"answers on every connection of {name}", lambda s=source, n=name, f=first["frames"]:
-                            self.guest(s).stat(n)["frames"] >= f + 2, 15, 0.1)
-            last = self.guest(source).stat(name)
-            assert not last["errors"] and not last["refused"] and not last["timeouts"], f"{name}: {last}"
+        """Every connection was opened, none was lost, and all of them get further answers."""
+        wanted = {name: self.guest(SWARMS[name][0]) for name in SWARMS} if self.swarm else {}
+
+        def broken(stat):
+            return stat["errors"] or stat["refused"] or stat["timeouts"]
+        rounds = {}
+        for name, guest in wanted.items():
+            now = wait_stat(guest, name, lambda s: broken(s) or s["connects"] == self.swarm, 30, "all connections")
+            rounds[name] = now["frames"]
+        for name, guest in wanted.items():
+            now = wait_stat(guest, name, lambda s, n=name: broken(s) or s["frames"] >= rounds[n] + 2, what="answers on each")
+            assert now["connects"] == self.swarm and not broken(now), f"{name}: {now}"
 
     def wrongly_refused(self):
         """Records of refusals between those who may talk, and of a guard that stopped the mover."""
@@ -190,16 +202,66 @@ class Yard:
             host.sh(f"mkdir -p /var/lib/libvirt/images; truncate -s 8M {DISK}")
         self.mover = add_guest(world, "mover", 1, 31, "shop", "mover", disk=DISK)
         self.evil2 = add_guest(world, "evil2", 2, 67, "rival", "web")
+        self.homes = {guest: guest.host for guest in world.guests.values() if guest is not self.mover}
+        self.revision = world.manager.status()["revision"]
         self.echo = None
 
     def start(self):
         self.world.start_guests(self.mover, self.evil2)
-        for port, proto in ((3306, "tcp"), (53, "udp"), (22, "tcp")):
-            self.mover.serve(port, proto)
-        for name in ("web", "web2"):
-            self.world.guests[name].serve(7000)
+        for guest in (self.mover, self.world.guests["web"], self.world.guests["web2"]):
+            self.serve(guest)
         self.echo = self.world.switch.start("/usr/bin/python3", "-c", ECHO)
         return self
+
+    def serve(self, guest):
+        """What it serves in this yard, beside what it serves in every test."""
+        for port, proto in ((3306, "tcp"), (53, "udp"), (22, "tcp")) if guest is self.mover else ():
+            guest.serve(port, proto)
+        if guest.name in ("web", "web2"):
+            guest.serve(7000)
+
+    def home(self):
+        """Every program runs, no migration is under way, every VM runs and all but the mover are where they began, the
+        policies are those of the yard, and everybody knows."""
+        world, manager = self.world, self.world.manager
+        if not manager.daemon.pids():
+            manager.start_manager()
+        for host in world.hosts:
+            if not manager.hostd(host).pids():
+                manager.start_hostd(host)
+            if not host.pids_of("/usr/sbin/libvirtd"):
+                host.start_libvirt()
+            self.hook(host, True)
+        self.mover.host.virsh("domjobabort", "mover", check=False)
+        if manager.status()["revision"] != self.revision:
+            apply(world, POLICY)
+            self.revision = manager.status()["revision"]
+        running = {host: host.virsh("list", "--name").stdout.split() for host in world.hosts}
+        for guest, place in ((self.mover, None), *self.homes.items()):
+            self.bring(guest, place, [host for host in world.hosts if guest.name in running[host]])
+        manager.wait_in_sync(60)
+
+    def bring(self, guest, place, runs_on):
+        """A VM that a test has left on another host, or on none. place: where it belongs; None: it may be on any."""
+        if not runs_on:
+            guest.define()
+            guest.start()
+            if guest is not self.mover:
+                start_servers(guest)
+            self.serve(guest)
+            return
+        if guest.host not in runs_on:
+            guest.moved(runs_on[0])  # the test ended before it saw that
+        if place and guest.host is not place:
+            self.migrate(place, guest=guest)
+
+    def hook(self, host, there):
+        """Bulkhead's word in libvirt's decisions, which it takes back with its engine on a host that is decommissioned."""
+        path = f"{host.dir}/etc-libvirt/hooks/qemu.d/10-bulkhead"
+        if there and not os.path.lexists(path):
+            os.symlink(program("bulkhead-hook"), path)
+        elif not there:
+            os.unlink(path)
 
     def stop(self):
         for name in ("web", "web2"):
@@ -251,6 +313,18 @@ class Yard:
         import json
         return json.loads(host.run(program("bulkhead"), "debug", "host", op, "--json").stdout)
 
+    def noted(self, *steps, guest=None):
+        """The record with these steps. The end is when inventories say so, and what is told later is noted later."""
+        def look():
+            last = self.last_migration(guest)
+            have[:] = [s["step"] for s in last["steps"]]
+            return last if not set(steps) - set(have) else None
+        have = []
+        try:
+            return util.wait_until("the record", look, 10, 0.1)
+        except util.LabError:
+            raise AssertionError(f"{set(steps) - set(have)} not in the record: {have}") from None
+
     def nothing_of(self, guest, host, timeout=15):
         """The host's kernel holds no NIC of the VM, its image no segment."""
         macs = {n.mac for n in guest.nics}
@@ -266,9 +340,7 @@ class Yard:
         guest, source, target = move.guest, move.source, move.to
         last = self.wait_ended(guest)
         assert last["state"] == "done" and last["source"] == source.name and last["target"] == target.name, last
-        steps = [s["step"] for s in last["steps"]]
-        for step in ("asked", "counted", "applied", "installed", *ended, "moved"):
-            assert step in steps, f"{step} is missing: {steps}"
+        last = self.noted("asked", "counted", "applied", "installed", *ended, "moved", guest=guest)
         assert all(s["time"] for s in last["steps"]) and len(last["hash"]) == 64
         assert [len(s["hash"]) for s in last["steps"] if s["step"] in ("applied", "installed", "moved")] == [64] * 3, last
         assert not self.runs_on(guest, source) and self.runs_on(guest, target)

@@ -19,7 +19,7 @@ for _ in range(5):
 
 def test_no_start_without_hostd(world):
     host = world.host(1)
-    guest = add_guest(world, "unborn", 1, 31, "shop", "web")
+    guest = add_guest(world, "unborn", 1, 36, "shop", "web")
     daemon = world.manager.hostd(host)
     daemon.stop()
     try:
@@ -37,13 +37,14 @@ def test_no_start_without_hostd(world):
 
 
 def test_no_start_with_a_manager_that_is_away_and_a_new_vm(world):
-    """hostd needs the VM's state; without the manager it has none for a VM it never saw."""
+    """hostd needs the VM's state; without the manager it has none for a VM that the manager never saw."""
     host = world.host(1)
-    guest = add_guest(world, "stranger", 1, 33, "shop", "stranger")
     world.manager.daemon.signal("STOP")
+    guest = add_guest(world, "stranger", 1, 33, "shop", "stranger")  # while it is away: one that is defined is seen
     try:
         done = host.virsh("start", "stranger", check=False, timeout=120)
-        assert done.returncode and not guest.running(), done.stdout
+        assert done.returncode and "has not seen this VM" in done.stderr, done
+        assert not guest.running()
     finally:
         world.manager.daemon.signal("CONT")
         world.manager.wait_in_sync()

@@ -3,8 +3,6 @@
 manager had signed; and everything that it finds when it comes back."""
 import json
 
-import pytest
-
 from conftest import apply
 from labkit import util
 from moving import POLICY, Crossing, pause
@@ -18,19 +16,6 @@ spec:
   migration: {withoutManager: allow}
 """
 GRANT = "/var/lib/bulkhead/host/grant.json"
-
-
-@pytest.fixture(autouse=True)
-def at_home(yard):
-    yield
-    world = yard.world
-    if not world.manager.daemon.pids():
-        world.manager.start_manager()
-    for host in world.hosts:
-        if not world.manager.hostd(host).pids():
-            world.manager.start_hostd(host)
-    apply(world, POLICY)
-    world.manager.wait_in_sync(60)
 
 
 def signed(yard, host):

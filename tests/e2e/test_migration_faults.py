@@ -14,22 +14,6 @@ SLOW = 3    # MiB/s: half-way lasts
 FAST = 400  # to the end
 
 
-@pytest.fixture(autouse=True)
-def at_home(yard):
-    """Each test begins with every program running, everything in sync and no migration under way."""
-    yield
-    world = yard.world
-    if not world.manager.daemon.pids():
-        world.manager.start_manager()
-    for host in world.hosts:
-        if not world.manager.hostd(host).pids():
-            world.manager.start_hostd(host)
-        if not host.pids_of("/usr/sbin/libvirtd"):
-            host.start_libvirt()
-        host.virsh("domjobabort", "mover", check=False)
-    world.manager.wait_in_sync(60)
-
-
 def who(event):
     """The people that an event names."""
     return event.get("by") or []
@@ -139,6 +123,33 @@ def test_bus_cut_half_way(yard):
         yard.world.manager.wait_in_sync(60)
         yard.moved(move, ended=())
         crossing.check()
+
+
+# ---- none of ours is asked -----------------------------------------------------------------------
+@pytest.mark.parametrize("first", ["source", "target"])
+def test_moved_while_both_engines_were_away(yard, first):
+    """libvirt alone moves it. Whichever host speaks first afterwards, the VM is known where it is, and protected there."""
+    manager, mover, web, evil = yard.world.manager, yard.mover, yard.world.guests["web"], yard.world.guests["evil"]
+    since = manager.last_event()
+    for host in yard.world.hosts:
+        manager.hostd(host).stop()
+        yard.hook(host, False)
+    move = yard.migrate()
+
+    def known_at(*hosts):
+        return {vm["host"] for vm in manager.json("vm", "list")["items"] if vm["name"] == mover.name} == {h.name for h in hosts}
+    manager.start_hostd(move.source if first == "source" else move.to)
+    if first == "source":
+        util.wait_until("the source's word that it has gone", lambda: known_at(), 30, 0.1)
+    else:
+        manager.wait_event(lambda e: e["type"] == "host.conflict" and e["id"] > since, ("--since", "600s"), what="host.conflict")
+    manager.start_hostd(move.to if first == "source" else move.source)
+    util.wait_until("the manager to know where it is", lambda: known_at(move.to), 20, 0.1)
+    manager.wait_in_sync()
+    assert all(nic["protected"] for nic in yard.vm()["nics"])
+    yard.nothing_of(mover, move.source)
+    assert web.tcp(mover.address, 3306) == "connected" and web.tcp(mover.address, 22, timeout_ms=800) == "timeout"
+    assert evil.tcp(mover.address, 3306, timeout_ms=800) == "timeout"
 
 
 # ---- refused -------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Guest:
         self.host = host
         self.name = name
         self.options = options
-        number = options.get("number") or host.lab.next_number()
+        number = options.get("number") or host.lab.number_of(name)
         self.uuid = options.get("uuid") or str(uuids.uuid5(uuids.NAMESPACE_DNS, f"{name}.{host.lab.name}.lab"))
         self.address = (options.get("address") or "").split("/")[0]
         self.address6 = (options.get("address6") or "").split("/")[0]

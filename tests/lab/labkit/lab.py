@@ -25,16 +25,16 @@ class Lab:
         self.number = zlib.crc32(name.encode())
         self.join = join
         self.guests = {}
-        self._last_number = 16
+        self._numbers = {}
         self.kvm = False
         self.hosts = [Host(self, n + 1) for n in range(hosts)]
         self.manager = Manager(self)
         self.switch = Node(name, "sw", f"{self.dir}/sw")
         self.nat_missing = ""
 
-    def next_number(self):
-        self._last_number += 1
-        return self._last_number
+    def number_of(self, name):
+        """Of a guest, the same when it is made anew: its peers remember the MAC that is made of it."""
+        return self._numbers.setdefault(name, 17 + len(self._numbers))
 
     def host(self, number):
         return self.hosts[number - 1]
