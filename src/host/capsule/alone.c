@@ -337,6 +337,13 @@ bool hostd_alone_untold(const struct hostd_agent *agent)
 	return false;
 }
 
+bool hostd_alone_unnamed(const struct hostd_agent *agent, const char *id)
+{
+	const struct record *r = find(agent->alone, id);
+
+	return r && !r->named;
+}
+
 json_t *hostd_alone_json(const struct hostd_agent *agent)
 {
 	const struct hostd_alone *alone = agent->alone;

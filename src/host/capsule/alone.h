@@ -62,6 +62,8 @@ void hostd_alone_hello(struct hostd_agent *agent, json_t *hello);
 void hostd_alone_listed(struct hostd_agent *agent, const json_t *migrations);
 /* Something happened that the manager does not know yet. */
 bool hostd_alone_untold(const struct hostd_agent *agent);
+/* This move is in no hello yet: an answer that does not list it says nothing of it. */
+bool hostd_alone_unnamed(const struct hostd_agent *agent, const char *id);
 json_t *hostd_alone_json(const struct hostd_agent *agent); /* owned */
 
 /* ---- between the two files ---- */

@@ -316,7 +316,7 @@ void depart_unlisted(struct hostd_moves *moves, const json_t *list)
 
 	DL_FOREACH_SAFE(moves->departures, d, next)
 	{
-		if (!in_list(list, d->id_text)) {
+		if (!in_list(list, d->id_text) && !hostd_alone_unnamed(moves->agent, d->id_text)) {
 			conclude(d, d->gone, "the manager does not know of it any more");
 		}
 	}

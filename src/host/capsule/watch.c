@@ -94,7 +94,7 @@ void arrive_unlisted(struct hostd_moves *moves, const json_t *list)
 
 	DL_FOREACH_SAFE(moves->arrivals, a, next)
 	{
-		bool open = !*a->id_text;
+		bool open = !*a->id_text || hostd_alone_unnamed(moves->agent, a->id_text);
 		size_t i;
 		json_t *item;
 
