@@ -26,7 +26,8 @@ static struct {
 	struct bh_image *image; /* of the VM */
 	struct bh_wbuf state;
 	json_t *vm, *grant;
-	bool gone; /* does not run the VM */
+	bool gone;    /* does not run the VM */
+	size_t slice; /* bytes of it that it hands over at once; 0: half of it */
 	unsigned int asked, ended, starts;
 	char id[33];
 	bool part_answered;
@@ -144,7 +145,9 @@ static void on_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, vo
 		assert_in_range(at, 0, h2.state.size - 1);
 		/* in two */
 		bh_bus_reply_bytes(req, NULL, h2.state.data + at,
-				   at ? h2.state.size - at : h2.state.size / 2);
+				   h2.slice ? h2.slice
+				   : at	    ? h2.state.size - at
+					    : h2.state.size / 2);
 	} else {
 		h2.ended += !strcmp(type, "alone-end");
 		h2.starts += !strcmp(type, "start");
@@ -358,6 +361,41 @@ static void test_bad_sources(void **state)
 	json_object_set_new(json_array_get(json_object_get(h2.vm, "nics"), 0), "net",
 			    json_string("bridge/br9"));
 	refused_and_told("has another network");
+}
+
+/* As many moves as are kept, of which the manager does not know. */
+static void fill(bool full)
+{
+	for (unsigned int i = 0; i < 64; i++) {
+		char id[33];
+
+		snprintf(id, sizeof(id), "%032x", i + 1);
+		if (full) {
+			alone_note(w.agent, id, id, "source", "h3");
+		} else {
+			hostd_alone_over(w.agent, id);
+		}
+	}
+}
+
+static void test_no_room(void **state)
+{
+	good_source();
+	fill(true);
+	begin();
+	assert_non_null(strstr(bh_json_str_or(world_call_end(), "error", ""),
+			       "of which the manager does not know yet"));
+	assert_int_equal(h2.asked, 0);
+	fill(false);
+}
+
+/* A source that hands over a few bytes at a time is not waited for. */
+static void test_drops(void **state)
+{
+	good_source();
+	h2.slice = 1;
+	refused_and_told("in too many pieces");
+	h2.slice = 0;
 }
 
 static bool started(void)
@@ -607,6 +645,78 @@ static void test_source_hands_over(void **state)
 	world_wait(world_session_up, "another hello");
 }
 
+static struct bh_bus_request *held;
+
+static bool late_manager(struct bh_bus_request *req, const struct bh_bus_msg *msg)
+{
+	if (strcmp(bh_json_str_or(msg->json, "type", ""), "hello") != 0) {
+		return manager(req, msg);
+	}
+	json_decref(hello);
+	hello = json_deep_copy(msg->json);
+	held = req;
+	return true;
+}
+
+static bool is_held(void)
+{
+	return held;
+}
+
+static void answer_hello(void)
+{
+	bh_bus_reply(bh_steal(&held), json_pack("{s:o}", "migrations", json_incref(adopted)));
+}
+
+static uint64_t moves(void)
+{
+	BH_JSON json_t *status = hostd_alone_json(w.agent);
+
+	return bh_json_u64_or(status, "moves", 99);
+}
+
+/* What began after the manager was told which moves there are is not over by its answer. */
+static void test_source_while_a_hello_is_answered(void **state)
+{
+	static const char first[] = "00112233445566778899aabbccddee01";
+	static const char second[] = "00112233445566778899aabbccddee02";
+	uint64_t before = moves();
+
+	w.manager = late_manager;
+	hostd_session_anew(w.agent);
+	world_wait(is_held, "a hello");
+	assert_string_equal(ask("alone", first, 0), "");
+	/* the target asks anew: the first attempt is forgotten */
+	assert_string_equal(ask("alone", second, 0), "");
+	assert_int_equal(moves(), before + 1);
+	assert_string_equal(ask("start", first, 0), "unknown");
+	answer_hello();
+	world_wait(is_held, "the next hello, with the move");
+	assert_string_equal(ask("start", second, 0), "");
+	assert_int_equal(json_array_size(json_object_get(hello, "alone")), before + 1);
+	answer_hello(); /* which says that it is over */
+	w.manager = manager;
+	world_wait(world_session_up, "its answer");
+	assert_string_equal(ask("start", second, 0), "unknown");
+	assert_int_equal(moves(), before);
+}
+
+static void test_source_has_no_room(void **state)
+{
+	static const char id[] = "00112233445566778899aabbccddee03";
+
+	w.manager = late_manager; /* nothing is heard of it, so nothing is over */
+	fill(true);
+	assert_string_equal(ask("alone", id, 0), "refused");
+	assert_non_null(strstr(said.text, "of which the manager does not know yet"));
+	assert_string_equal(ask("start", id, 0), "unknown");
+	fill(false);
+	world_wait(is_held, "a hello");
+	answer_hello();
+	w.manager = manager;
+	world_wait(world_session_up, "its answer");
+}
+
 /* Over is over; and what the manager takes back is worth nothing. */
 static void test_end(void **state)
 {
@@ -645,11 +755,15 @@ int main(void)
 		cmocka_unit_test(test_grants),
 		cmocka_unit_test(test_nothing_signed),
 		cmocka_unit_test(test_bad_sources),
+		cmocka_unit_test(test_drops),
+		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_comes),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_manager_is_back),
 		cmocka_unit_test(test_source_refuses),
 		cmocka_unit_test(test_source_hands_over),
+		cmocka_unit_test(test_source_while_a_hello_is_answered),
+		cmocka_unit_test(test_source_has_no_room),
 		cmocka_unit_test(test_end),
 	};
 

@@ -231,13 +231,23 @@ int alone_check_own(const struct hostd_agent *agent, const struct bh_grant **ret
 
 /* ---- records ---- */
 
+int alone_room(const struct hostd_agent *agent, struct bh_diag *diag)
+{
+	return agent->alone->records.count < RECORDS_MAX
+		       ? 0
+		       : bh_diag_set(diag, -EBUSY,
+				     "%d VMs have come to %s or left it of which the manager does "
+				     "not know yet",
+				     RECORDS_MAX, agent->name);
+}
+
 void alone_note(struct hostd_agent *agent, const char *id, const char *vm, const char *role,
 		const char *peer)
 {
 	struct hostd_alone *alone = agent->alone;
 	struct record *r = find(alone, id);
 
-	if (!r && alone->records.count < RECORDS_MAX) {
+	if (!r) {
 		r = bh_vec_push(&alone->records);
 		snprintf(r->id, sizeof(r->id), "%s", id);
 		snprintf(r->vm, sizeof(r->vm), "%s", vm);
@@ -443,6 +453,21 @@ static int check_leave(const struct hostd_agent *agent, const char *vm, const ch
 	return 0;
 }
 
+/* Earlier moves of a VM that runs here have come to nothing, whatever became of their targets. */
+static int make_room(struct hostd_agent *agent, const char *vm, struct bh_diag *diag)
+{
+	struct hostd_alone *alone = agent->alone;
+	size_t kept = 0;
+
+	bh_vec_foreach (r, &alone->records) {
+		if (strcmp(r->vm, vm) != 0 || strcmp(r->role, "source") != 0) {
+			alone->records.items[kept++] = *r;
+		}
+	}
+	alone->records.count = kept; /* on disk with the next one */
+	return alone_room(agent, diag);
+}
+
 static void serve_alone(struct hostd_agent *agent, struct bh_bus_request *req, const json_t *json)
 {
 	const char *uuid = bh_json_str_or(json, "vm", ""), *target = bh_bus_request_host(req);
@@ -460,6 +485,7 @@ static void serve_alone(struct hostd_agent *agent, struct bh_bus_request *req, c
 	}
 	if (move_id(json, id, id_text, &diag) < 0 ||
 	    check_leave(agent, uuid, target, &grant, &diag) < 0 ||
+	    make_room(agent, uuid, &diag) < 0 ||
 	    depart_expect(agent->moves, vm->uuid, id_text, target, &connections, &diag) < 0) {
 		bh_counter_add(&alone_refused, 1);
 		bh_bus_reply_error(req, "refused", "%s", diag.text);

@@ -73,7 +73,9 @@ json_t *hostd_alone_json(const struct hostd_agent *agent); /* owned */
 /* {"text", "sig", "cert"} as the manager wrote it. */
 [[nodiscard]] int alone_read_grant(const struct hostd_agent *agent, const json_t *signed_grant,
 				   struct bh_grant **ret, struct bh_diag *diag);
-/* Notes a move; `peer` is the other host. */
+/* May another move be noted? 0, or -EBUSY with the sentence. */
+[[nodiscard]] int alone_room(const struct hostd_agent *agent, struct bh_diag *diag);
+/* Notes a move, where there is room; `peer` is the other host. */
 void alone_note(struct hostd_agent *agent, const char *id, const char *vm, const char *role,
 		const char *peer);
 /* The other host of a move that is noted; false: it is none. */

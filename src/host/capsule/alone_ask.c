@@ -13,6 +13,7 @@
 #define WHO_MS	  2000
 #define SOURCES	  1024
 #define STATE_MAX (32u << 20)
+#define PIECE_MIN (256u * 1024) /* on the average, but for two; they have twice that */
 
 BH_COUNTER(alone_asked, "VMs that came while the manager is away");
 BH_COUNTER(alone_allowed, "VMs that were let in while the manager is away");
@@ -30,6 +31,7 @@ struct ask {
 	struct bh_grant *theirs;
 	struct bh_wbuf state;
 	uint64_t size;
+	unsigned int pieces;
 };
 
 /* A request to one host. */
@@ -281,13 +283,15 @@ static void on_state(int err, const struct bh_bus_msg *reply, void *arg)
 	if (err || !reply->size || reply->size > a->size - a->state.size) {
 		refuse(a, "host %s did not send the VM's policy: %s", a->source,
 		       err ? bh_bus_reply_text(err, reply) : "not as many bytes as it said");
+	} else if (++a->pieces > 2 + a->size / PIECE_MIN) {
+		refuse(a, "host %s sends the VM's policy in too many pieces", a->source);
 	} else {
 		bh_wbuf_put(&a->state, reply->bytes, reply->size);
 		if (a->state.size < a->size) {
 			ask_state(a);
 			return;
 		}
-		if (install(a, &diag) < 0) {
+		if (alone_room(a->agent, &diag) < 0 || install(a, &diag) < 0) {
 			refuse(a, "%s", diag.text);
 		} else {
 			bh_counter_add(&alone_allowed, 1);
@@ -411,7 +415,7 @@ void hostd_alone_ask(struct hostd_agent *agent, const json_t *vm, hostd_alone_fn
 	a->vm = json_deep_copy(vm);
 	snprintf(a->uuid, sizeof(a->uuid), "%s", bh_json_str_or(vm, "uuid", ""));
 	bh_wbuf_init(&a->state, STATE_MAX);
-	if (alone_check_own(agent, &mine, &diag) < 0) {
+	if (alone_check_own(agent, &mine, &diag) < 0 || alone_room(agent, &diag) < 0) {
 		refuse(a, "%s", diag.text);
 	} else if (!move_bus(agent)) {
 		refuse(a, "the bus is down");
