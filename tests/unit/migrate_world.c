@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "migrate_world.h"
 
+#include "manager_world.h"
 #include "policy/policy.h"
 
 #include <errno.h>
-#include <sodium.h>
 
 static void carry_apply(struct manager_sync *sync, const struct manager_image *image,
 			const struct bh_delta *delta, void *arg)
@@ -39,14 +39,6 @@ static void command(const char *host, json_t *body, uint64_t timeout_ms, bh_bus_
 	c->arg = arg;
 }
 
-static void on_notice(const char *type, const char *severity, json_t *body, void *arg)
-{
-	struct world *w = arg;
-
-	json_object_set_new(body, "type", json_string(type));
-	json_array_append_new(w->noticed, body);
-}
-
 static void on_answer(const struct manager_migrate_answer *answer, void *arg)
 {
 	struct world *w = arg;
@@ -69,14 +61,9 @@ void start_manager(struct world *w)
 	struct manager_migrate_options migrate = {.command = command, .command_arg = w};
 	struct bh_diag diag = {};
 
-	if (manager_store_open(w->path, &w->db, &diag) < 0 ||
-	    manager_inventory_new(w->db, "default", &w->inv, &diag) < 0 ||
-	    manager_rulebook_new(w->db, &w->book, &diag) < 0) {
-		fail_msg("%s", diag.text);
-	}
-	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
-	w->inv->notice = on_notice;
-	w->inv->notice_arg = w;
+	manager_world_open(w->path, &w->db, &w->inv, &w->book);
+	w->inv->notice = manager_world_note;
+	w->inv->notice_arg = w->noticed;
 	dist.inv = w->inv;
 	dist.book = w->book;
 	w->dist = manager_distribute_new(&dist);
@@ -184,9 +171,6 @@ int set_up(void **state)
 {
 	struct world *w = bh_alloc(sizeof(*w));
 
-	if (sodium_init() < 0) {
-		return -1;
-	}
 	snprintf(w->path, sizeof(w->path), "/tmp/bh-migrate-XXXXXX");
 	close(mkstemp(w->path));
 	w->noticed = json_array();
@@ -214,18 +198,7 @@ int tear_down(void **state)
 
 json_t *take_notice(struct world *w, const char *type)
 {
-	json_t *found = NULL, *item;
-	size_t i = json_array_size(w->noticed);
-
-	while (i-- > 0) {
-		item = json_array_get(w->noticed, i);
-		if (strcmp(bh_json_str_or(item, "type", ""), type) == 0) {
-			assert_null(found);
-			found = json_incref(item);
-			json_array_remove(w->noticed, i);
-		}
-	}
-	return found;
+	return manager_world_take_note(w->noticed, type);
 }
 
 void expect_notice(struct world *w, const char *type, const char *key, const char *value)

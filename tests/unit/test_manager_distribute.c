@@ -9,11 +9,11 @@
 #include "base/util.h"
 #include "bpf/abi.h"
 #include "manager/commit.h"
+#include "manager_world.h"
 #include "policy/policy.h"
 
 #include <errno.h>
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
@@ -62,26 +62,12 @@ static void on_notice(const char *type, const char *severity, json_t *body, void
 	struct world *w = arg;
 
 	snprintf(w->notice, sizeof(w->notice), "%s", type);
-	json_object_set_new(body, "type", json_string(type));
-	json_object_set_new(body, "severity", json_string(severity));
-	json_array_append_new(w->noticed, body);
+	manager_world_note(type, severity, body, w->noticed);
 }
 
-/* The only notice of that type since the last call for it, which takes it away; NULL when none. */
 static json_t *take_notice(struct world *w, const char *type)
 {
-	json_t *found = NULL, *item;
-	size_t i = json_array_size(w->noticed);
-
-	while (i-- > 0) {
-		item = json_array_get(w->noticed, i);
-		if (strcmp(bh_json_str_or(item, "type", ""), type) == 0) {
-			assert_null(found);
-			found = json_incref(item);
-			json_array_remove(w->noticed, i);
-		}
-	}
-	return found;
+	return manager_world_take_note(w->noticed, type);
 }
 
 static void answer(struct world *w, int err, const char *code)
@@ -112,12 +98,7 @@ static int set_up(void **state)
 	struct world *w = bh_alloc(sizeof(*w));
 	struct manager_distribute_options options = {};
 
-	if (sodium_init() < 0 || manager_store_open(":memory:", &w->db, NULL) < 0 ||
-	    manager_inventory_new(w->db, "default", &w->inv, NULL) < 0 ||
-	    manager_rulebook_new(w->db, &w->book, NULL) < 0) {
-		return -1;
-	}
-	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
+	manager_world_open(":memory:", &w->db, &w->inv, &w->book);
 	w->noticed = json_array();
 	w->inv->notice = on_notice;
 	w->inv->notice_arg = w;
@@ -141,18 +122,6 @@ static int tear_down(void **state)
 	json_decref(w->noticed);
 	free(w);
 	return 0;
-}
-
-static json_t *vm_json(unsigned int n, const char *state, const char *role)
-{
-	char uuid[40], mac[24], addr[24];
-
-	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", n);
-	snprintf(mac, sizeof(mac), "52:54:00:00:00:%02x", n);
-	snprintf(addr, sizeof(addr), "10.0.0.%u", n);
-	return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:[s]}]}", "uuid", uuid,
-			 "name", uuid + 24, "state", state, "tenant", "shop", "labels", "role",
-			 role, "nics", "mac", mac, "net", "bridge/br0", "addresses", addr);
 }
 
 static struct manager_host *join(struct world *w, const char *name)
@@ -222,19 +191,19 @@ static void test_reports(void **state)
 	json_t *bad;
 
 	assert_int_equal(report(w, h,
-				json_pack("[o, o]", vm_json(1, "running", "db"),
-					  vm_json(2, "shutoff", "web"))),
+				json_pack("[o, o]", manager_world_vm(1, "running", "db"),
+					  manager_world_vm(2, "shutoff", "web"))),
 			 0);
 	assert_int_equal(h->vm_count, 2);
 	assert_int_not_equal(vm_at(w, 1)->identity->number, vm_at(w, 2)->identity->number);
 	assert_true(vm_at(w, 1)->identity->number >= 256);
 	/* Wrong ones are left out, the rest counts. */
-	bad = vm_json(3, "running", "db");
+	bad = manager_world_vm(3, "running", "db");
 	json_object_set_new(json_array_get(json_object_get(bad, "nics"), 0), "net",
 			    json_string("host/other/net/default"));
 	assert_int_equal(report(w, h,
-				json_pack("[o, o, {}, s, o]", vm_json(1, "running", "db"), bad, "x",
-					  vm_json(1, "running", "db"))),
+				json_pack("[o, o, {}, s, o]", manager_world_vm(1, "running", "db"),
+					  bad, "x", manager_world_vm(1, "running", "db"))),
 			 4);
 	assert_int_equal(h->vm_count, 1);
 	assert_null(vm_at(w, 2));
@@ -259,7 +228,7 @@ static void test_nic_flags(void **state)
 {
 	struct world *w = *state;
 	struct manager_host *h = join(w, "h1");
-	json_t *vm = vm_json(1, "running", "db");
+	json_t *vm = manager_world_vm(1, "running", "db");
 	json_t *nic = json_array_get(json_object_get(vm, "nics"), 0);
 	BH_JSON json_t *flags = NULL;
 
@@ -282,7 +251,7 @@ static void test_grants(void **state)
 	const struct bh_segment *egress, *ingress, *vm;
 	struct manager_commit_result result;
 
-	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h, json_pack("[o]", manager_world_vm(1, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	egress = vm_at(w, 1)->identity->sets[BH_POLICY_EGRESS];
@@ -318,7 +287,7 @@ static void test_conflict(void **state)
 {
 	struct world *w = *state;
 	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
-	BH_JSON json_t *vm = vm_json(1, "running", "db");
+	BH_JSON json_t *vm = manager_world_vm(1, "running", "db");
 	struct manager_vm *got = NULL;
 
 	assert_int_equal(report(w, h1, json_pack("[O]", vm)), 0);
@@ -329,7 +298,7 @@ static void test_conflict(void **state)
 	assert_int_equal(manager_inventory_birth(w->inv, h2, vm, bh_time_wall_ns(), &got, NULL),
 			 MANAGER_REPORT_CONFLICT);
 	/* Merely defined on the second host: no claim. The first lets go: the second may. */
-	assert_int_equal(report(w, h1, json_pack("[o]", vm_json(1, "shutoff", "db"))), 0);
+	assert_int_equal(report(w, h1, json_pack("[o]", manager_world_vm(1, "shutoff", "db"))), 0);
 	assert_int_equal(manager_inventory_birth(w->inv, h2, vm, bh_time_wall_ns(), &got, NULL), 0);
 	assert_ptr_equal(vm_at(w, 1)->host, h2);
 	assert_int_equal(report(w, h1, json_array()), 0);
@@ -347,7 +316,7 @@ static void test_sync(void **state)
 	struct manager_host *h = join(w, "h1");
 	int waited = 0;
 
-	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h, json_pack("[o]", manager_world_vm(1, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	assert_non_null(w->asked);
 	manager_distribute_wait(w->dist, &h, 1, 10000, on_wait, &waited);
@@ -381,8 +350,8 @@ static void test_commit(void **state)
 	uint32_t first;
 	size_t count;
 
-	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
-	report(w, h2, json_pack("[o]", vm_json(2, "running", "web")));
+	report(w, h1, json_pack("[o]", manager_world_vm(1, "running", "db")));
+	report(w, h2, json_pack("[o]", manager_world_vm(2, "running", "web")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	assert_int_equal(commit(w, POLICY(RULE(1, 22) RULE(2, 80)), &result), 0);
@@ -416,8 +385,8 @@ static void test_enforced(void **state)
 	struct manager_commit_result result;
 	BH_JSON json_t *one = NULL, *pending = NULL, *late = NULL, *none = NULL;
 
-	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
-	report(w, h2, json_pack("[o]", vm_json(2, "running", "db")));
+	report(w, h1, json_pack("[o]", manager_world_vm(1, "running", "db")));
+	report(w, h2, json_pack("[o]", manager_world_vm(2, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	json_array_clear(w->noticed);
@@ -465,11 +434,11 @@ static void test_address_conflict(void **state)
 	struct world *w = *state;
 	struct manager_host *h1 = join(w, "h1"), *h2 = join(w, "h2");
 	BH_JSON json_t *told = NULL, *turned = NULL, *over = NULL;
-	json_t *second = vm_json(2, "running", "web");
+	json_t *second = manager_world_vm(2, "running", "web");
 
 	json_object_set_new(json_array_get(json_object_get(second, "nics"), 0), "addresses",
 			    json_pack("[s]", "10.0.0.1"));
-	report(w, h1, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h1, json_pack("[o]", manager_world_vm(1, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	report(w, h2, json_pack("[O]", second));
@@ -490,7 +459,7 @@ static void test_address_conflict(void **state)
 	answer_all(w);
 	assert_null(take_notice(w, "address.conflict"));
 	/* The one that runs has it. */
-	report(w, h1, json_pack("[o]", vm_json(1, "shutoff", "db")));
+	report(w, h1, json_pack("[o]", manager_world_vm(1, "shutoff", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	turned = take_notice(w, "address.conflict");
@@ -515,7 +484,7 @@ static void test_capacity(void **state)
 	struct bh_hash before;
 	unsigned int sent;
 
-	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h, json_pack("[o]", manager_world_vm(1, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	before = *bh_image_hash(h->sync->intended->image);
@@ -544,7 +513,7 @@ static void test_full_store(void **state)
 	struct manager_commit_result result;
 	struct bh_hash before;
 
-	report(w, h, json_pack("[o]", vm_json(1, "running", "db")));
+	report(w, h, json_pack("[o]", manager_world_vm(1, "running", "db")));
 	assert_int_equal(manager_distribute_flush(w->dist, NULL), 0);
 	answer_all(w);
 	before = *bh_image_hash(h->sync->intended->image);
@@ -554,7 +523,7 @@ static void test_full_store(void **state)
 	assert_true(bh_hash_equal(&before, bh_image_hash(h->sync->intended->image)));
 	assert_int_equal(manager_rulebook_revision(w->book), 0);
 	/* A VM that cannot be stored is not told to any host. */
-	report(w, h, json_pack("[o]", vm_json(2, "running", "new")));
+	report(w, h, json_pack("[o]", manager_world_vm(2, "running", "new")));
 	assert_true(manager_distribute_flush(w->dist, NULL) < 0);
 	assert_null(w->asked);
 	assert_int_equal(manager_db_run(w->db, NULL, "PRAGMA query_only = 0", ""), 0);

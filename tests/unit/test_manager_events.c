@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "manager/events/events.h"
+#include "manager_world.h"
 
 #include <ftw.h>
 #include <setjmp.h>
@@ -39,13 +40,10 @@ static int set_up(void **state)
 	BH_FREE char *path = NULL;
 
 	snprintf(w->dir, sizeof(w->dir), "/var/tmp/bh-test-events-XXXXXX");
-	if (!mkdtemp(w->dir) || uv_loop_init(&w->loop) ||
-	    manager_store_open(":memory:", &w->db, NULL) ||
-	    manager_inventory_new(w->db, "default", &w->inv, NULL) ||
-	    manager_rulebook_new(w->db, &w->book, NULL)) {
+	if (!mkdtemp(w->dir) || uv_loop_init(&w->loop)) {
 		return -1;
 	}
-	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
+	manager_world_open(":memory:", &w->db, &w->inv, &w->book);
 	path = bh_asprintf("%s/events.db", w->dir);
 	options.path = path;
 	options.inv = w->inv;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "manager/link/link.h"
+#include "manager_world.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,12 +67,7 @@ static int setup(void **state)
 
 	memset(&w, 0, sizeof(w));
 	lab_init(&w.lab);
-	if (manager_store_open(":memory:", &w.db, &diag) < 0 ||
-	    manager_inventory_new(w.db, "default", &w.inv, &diag) < 0 ||
-	    manager_rulebook_new(w.db, &w.book, &diag) < 0) {
-		fail_msg("%s", diag.text);
-	}
-	manager_inventory_set_policies(w.inv, manager_rulebook_set(w.book));
+	manager_world_open(":memory:", &w.db, &w.inv, &w.book);
 	assert_non_null(manager_host_add(w.inv, "h1", 1));
 	assert_non_null(manager_host_add(w.inv, "h2", 1));
 	lab_server_start(&w.lab, hosts, BH_ARRAY_SIZE(hosts));

@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "manager/migrate/placement.h"
+#include "manager_world.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -89,22 +90,10 @@ static void label(struct world *w, struct manager_host *host, const char *key, c
 		manager_host_set_labels(w->inv, host, json_pack("{s:s}", key, value), NULL), 0);
 }
 
-static json_t *vm_json(unsigned int n, const char *state, const char *role)
-{
-	char uuid[40], mac[24], addr[24];
-
-	snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-%012x", n);
-	snprintf(mac, sizeof(mac), "52:54:00:00:00:%02x", n);
-	snprintf(addr, sizeof(addr), "10.0.0.%u", n);
-	return json_pack("{s:s, s:s, s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:[s]}]}", "uuid", uuid,
-			 "name", "vm", "state", state, "tenant", "shop", "labels", "role", role,
-			 "nics", "mac", mac, "net", "bridge/br0", "addresses", addr);
-}
-
 static struct manager_vm *report(struct world *w, struct manager_host *h, unsigned int n,
 				 const char *role)
 {
-	BH_JSON json_t *vm = vm_json(n, "running", role);
+	BH_JSON json_t *vm = manager_world_vm(n, "running", role);
 	BH_JSON json_t *list = json_pack("[O]", vm);
 	BH_JSON json_t *rejected = NULL;
 	struct manager_vm *found = NULL;
@@ -121,7 +110,7 @@ static struct manager_vm *report(struct world *w, struct manager_host *h, unsign
 static const char *birth(struct world *w, struct manager_host *h, unsigned int n, const char *role,
 			 struct bh_diag *diag)
 {
-	BH_JSON json_t *vm = vm_json(n, "starting", role);
+	BH_JSON json_t *vm = manager_world_vm(n, "starting", role);
 
 	*diag = (struct bh_diag){};
 	if (manager_placement_check_birth(w->inv, vm, h, diag)) {

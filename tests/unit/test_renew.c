@@ -14,10 +14,10 @@
 #include "host/agent/renew.h"
 #include "manager/enroll/enroll.h"
 #include "manager/link/link.h"
+#include "manager_world.h"
 
 #include <errno.h>
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <time.h>
 
@@ -66,12 +66,7 @@ static void manager_start(struct world *w, unsigned int life_s)
 	struct manager_distribute_options dist = {.loop = &w->lab.loop};
 	struct bh_diag diag = {};
 
-	if (sodium_init() < 0 || manager_store_open(":memory:", &w->db, &diag) < 0 ||
-	    manager_inventory_new(w->db, "default", &w->inv, &diag) < 0 ||
-	    manager_rulebook_new(w->db, &w->book, &diag) < 0) {
-		fail_msg("%s", diag.text);
-	}
-	manager_inventory_set_policies(w->inv, manager_rulebook_set(w->book));
+	manager_world_open(":memory:", &w->db, &w->inv, &w->book);
 	w->inv->notice = on_notice;
 	w->inv->notice_arg = w;
 	options.db = w->db;
