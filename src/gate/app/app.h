@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Protocols above the transport: which one it is (detect.c: by content, on any port), its parser,
+ * and the transactions that rules and records speak of. A parser lives in a folder of its own
+ * (app/http1/, app/dns/, ..) and shows one `const struct gate_app_ops`; app.c has the table.
+ *
+ * Theory of operation
+ *   Session      One per flow: the parser's state and its transactions in order.
+ *   Parsing      The parser gets the bytes of one side that it has not consumed yet and says how
+ *                many it is through with; the stream keeps the rest and comes back with more. So a
+ *                parser keeps no copy of half a message. A datagram is one message.
+ *   Transaction  What belongs together (request and response, query and answer). The parser embeds
+ *                struct gate_tx first in its own. `progress` of a side only grows, up to the number
+ *                of its states; rules look at a buffer when the side is at least as far as the
+ *                buffer's state (buffers.def).
+ *   The end      A transaction goes when both sides are complete (or the stream's side is over),
+ *                detection has seen it so and it is logged. At most GATE_TXS_MAX are open; past it
+ *                the oldest is completed by force (event too_many_transactions, counted).
+ *   Trouble      What a parser does not like is an event of its transaction; when it can't go on it
+ *                returns -EBADMSG: the session's app becomes GATE_APP_FAILED, open transactions
+ *                are completed, detection goes on with raw bytes.
+ * Everything is charged to the flow and bounded (limits in config); parsers allocate by
+ * gate_session_alloc only.
+ */
+#ifndef BH_GATE_APP_APP_H
+#define BH_GATE_APP_APP_H
+
+#include "gate/app/buffers.h"
+#include "gate/app/file.h"
+#include "gate/flow/flow.h"
+#include "gate/gate.h"
+#include "gate/output/jw.h"
+
+#define GATE_TXS_MAX	    1024
+#define GATE_TX_EVENTS_MAX  24
+#define GATE_PROBE_MORE	    (-1)
+#define GATE_PROBE_NO	    0
+#define GATE_PROBE_YES	    1
+#define GATE_PROBE_REVERSED 2 /* it is, and this side is the server's */
+
+struct gate_apps; /* one per worker: limits, memory, counters */
+struct gate_session;
+struct gate_detect_tx; /* detect: what of a transaction has been inspected */
+
+struct gate_tx {
+	uint64_t id; /* from 0 in its session */
+	uint8_t progress[GATE_DIRS];
+	uint8_t done_dirs;   /* the parser is through: GATE_DIR_BITs */
+	uint8_t skip_dirs;   /* sides that this transaction does not have */
+	uint8_t event_count;
+	bool logged, updated; /* updated: something new since detection looked last */
+	uint8_t inspected_dirs;	 /* complete and seen by detection */
+	uint16_t events[GATE_TX_EVENTS_MAX]; /* the parser's numbers */
+	struct gate_file_list files[GATE_DIRS];
+	struct gate_detect_tx *detect;
+	uint64_t first_us, last_us;
+	struct gate_tx *prev, *next;
+};
+
+/* Bytes of one side for the parser; see gate_stream_view. */
+struct gate_app_input {
+	const uint8_t *data;
+	uint32_t size;
+	uint64_t offset;
+	uint32_t gap; /* that many bytes are lost before data (then size is 0) */
+	bool eof;     /* nothing follows: may come with size 0 */
+	uint64_t time_us;
+	struct gate_packet *packet; /* that brought them; a datagram's own */
+};
+
+struct gate_app_event {
+	const char *name; /* behind "app-layer-event:http." */
+	const char *text;
+};
+
+struct gate_app_ops {
+	enum gate_app app;
+	const char *name;	 /* in rules and EVE app_proto */
+	const char *log;	 /* EVE event_type and key of the record; NULL: none */
+	uint8_t transports;	 /* 1 TCP, 2 UDP, 4 SCTP, 8 ICMP */
+	const char *const *states[GATE_DIRS]; /* names of progress, NULL at the end; the last is "complete" */
+	const struct gate_app_event *events;
+	uint16_t event_count;
+	const uint16_t *ports; /* of servers, 0 at the end: those are asked first */
+	const char *const *patterns[GATE_DIRS]; /* that the first bytes hold: \xNN escapes, NULL end */
+
+	/* GATE_PROBE_*: is it this one? `data` are the first bytes of side `dir`. */
+	int (*probe)(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port);
+	void *(*new)(struct gate_session *session);
+	void (*free)(struct gate_session *session, void *state);
+	/* How many bytes it is through with, or -EBADMSG. Must make progress or wait for more. */
+	int64_t (*parse)(struct gate_session *session, void *state, enum gate_dir dir,
+			 const struct gate_app_input *in);
+	/* Frees what the transaction holds beyond itself (files are freed by app.c). */
+	void (*tx_free)(struct gate_session *session, struct gate_tx *tx);
+	/* The index-th value (0 only where a buffer has one): false when there is none (any more).
+	 * Borrowed until the next parse; decoded values belong to the transaction. */
+	bool (*buffer)(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer buffer,
+		       uint32_t index, struct gate_buffer_view *ret);
+	/* Whole numbers that rules compare (dns.opcode, tls.version, ..): false when unknown. */
+	bool (*number)(struct gate_tx *tx, enum gate_dir dir, enum gate_number number,
+		       uint32_t index, uint64_t *ret);
+	/* Members of the record `log`; returns false when this one is not to be logged. */
+	bool (*log_tx)(const struct gate_tx *tx, struct gate_jw *jw);
+};
+
+/* ---- for parsers ---- */
+/* Zeroed memory of the session, freed by gate_session_release or with it; NULL when the flow or
+ * the worker is over its limit (counted): the parser gives up this value, not the session. */
+void *gate_session_alloc(struct gate_session *session, size_t size);
+void *gate_session_grow(struct gate_session *session, void *old, size_t old_size, size_t size);
+void gate_session_release(struct gate_session *session, void *p, size_t size);
+/* A new transaction at the end of the list; size of the parser's struct. NULL: over the limit. */
+struct gate_tx *gate_tx_new(struct gate_session *session, size_t size);
+void gate_tx_event(struct gate_session *session, struct gate_tx *tx, uint16_t event); /* once each */
+void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir, uint8_t progress);
+void gate_tx_done(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir);
+struct gate_tx *gate_session_first(const struct gate_session *session);
+struct gate_tx *gate_session_last(const struct gate_session *session);
+struct gate_flow *gate_session_flow(const struct gate_session *session);
+const struct gate_config *gate_session_config(const struct gate_session *session);
+uint64_t gate_session_time_us(const struct gate_session *session);
+/* Needs no more of this side. */
+void gate_session_stop(struct gate_session *session, enum gate_dir dir);
+/* The rest is encrypted or of no interest: by configuration it is bypassed or not inspected. */
+void gate_session_encrypted(struct gate_session *session);
+/* From here on another protocol (STARTTLS, CONNECT, Upgrade): UNKNOWN probes anew. */
+void gate_session_become(struct gate_session *session, enum gate_app app);
+/* Expects a flow to that server and port (FTP data); `note` is handed to its parser (borrowed
+ * text, copied). */
+void gate_session_expect(struct gate_session *session, const struct gate_addr *server,
+			 uint16_t port, enum gate_app app, const char *note);
+
+/* ---- for the worker ---- */
+struct gate_apps *gate_apps_new(const struct gate_config *config, struct gate_flow_table *flows,
+				struct gate_file_sink *sink);
+void gate_apps_free(struct gate_apps *apps);
+/* As gate_stream_data_fn, and for a datagram. */
+uint32_t gate_apps_stream(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,
+			  const struct gate_app_input *in);
+void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct gate_packet *p);
+/* Takes out what is over (inspected as far as `inspected` asks, and logged). */
+void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected);
+void gate_session_free(struct gate_apps *apps, struct gate_session *session);
+const struct gate_app_ops *gate_session_ops(const struct gate_session *session); /* NULL: none (yet) */
+const struct gate_app_ops *gate_app_ops_of(enum gate_app app);
+const char *gate_app_name(enum gate_app app);	    /* "http", "tls", .. */
+enum gate_app gate_app_find(const char *name);	    /* UNKNOWN when there is no such name */
+/* 0 or -ENOENT; "http.invalid_method" to app and number. */
+[[nodiscard]] int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_event);
+
+#endif

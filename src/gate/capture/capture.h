@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where packets come from: files, one interface, a pair of them. A source is read by one thread.
+ * Implementations: file.c (pcap, pcapng, either in gzip; a folder in order of first packet time),
+ * afpacket.c (TPACKET_V3, fanout by flow for several workers, inline pairs), xdp.c (AF_XDP).
+ */
+#ifndef BH_GATE_CAPTURE_CAPTURE_H
+#define BH_GATE_CAPTURE_CAPTURE_H
+
+#include "base/diag.h"
+#include "gate/decode/packet.h"
+
+struct gate_source;
+
+struct gate_source_stats {
+	uint64_t packets, bytes;
+	uint64_t kernel_drops;	/* the kernel had no room */
+	uint64_t sent, send_failed;
+	uint64_t bad; /* records of a file that can't be */
+};
+
+struct gate_source_ops {
+	/* Next packet in p (data, sizes, time, number, link, source), valid until the next call. 1;
+	 * 0 nothing within wait_ms; -ENODATA at the end of a file; < 0 with diag. */
+	int (*next)(struct gate_source *source, struct gate_packet *p, int wait_ms,
+		    struct bh_diag *diag);
+	/* Inline: on to the other side, as it is now (p->data may have been changed). */
+	int (*forward)(struct gate_source *source, const struct gate_packet *p);
+	/* A frame of our own (reject) out of the side that p came in by, or of the other. */
+	int (*inject)(struct gate_source *source, const struct gate_packet *p, bool other_side,
+		      const void *frame, size_t size);
+	void (*stats)(const struct gate_source *source, struct gate_source_stats *ret);
+	void (*free)(struct gate_source *source);
+};
+struct gate_source {
+	const struct gate_source_ops *ops;
+};
+
+[[nodiscard]] int gate_source_file(const char *path, struct gate_source **ret,
+				   struct bh_diag *diag);
+struct gate_live_options {
+	const char *in, *out; /* interfaces; out NULL: a sensor */
+	unsigned int worker, workers;
+	uint32_t ring_mb;
+	uint32_t snaplen;
+	bool promiscuous;
+};
+[[nodiscard]] int gate_source_afpacket(const struct gate_live_options *options,
+				       struct gate_source **ret, struct bh_diag *diag);
+[[nodiscard]] int gate_source_xdp(const struct gate_live_options *options,
+				  struct gate_source **ret, struct bh_diag *diag);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings of bulkhead-gated: without a file the defaults hold; a YAML file and `--set key=value`
+ * change any of them. config.c has the one table with unit, default, bounds and a sentence for each key (base/conf.h);
+ * keys are named as in suricata.yaml where they mean the same. Read-only while workers run.
+ */
+#ifndef BH_GATE_CONFIG_H
+#define BH_GATE_CONFIG_H
+
+#include "base/diag.h"
+#include "base/util.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GATE_GROUP_NAME_MAX 64
+
+struct gate_config {
+	/* vars.address-groups.*, vars.port-groups.*: name, text as in suricata.yaml */
+	BH_VEC(struct gate_group {
+		char *name, *value;
+		bool ports;
+	}) groups;
+	char *rule_path;	   /* default-rule-path: folder of relative data files; NULL: the rule file's */
+	char *classification_file; /* NULL: built in (that of Suricata) */
+	char *reference_file;
+	char *threshold_file;
+	char *cache_dir;   /* of compiled rules; NULL: none */
+	char *data_dir;	   /* of datasets, relative ones too */
+	char *reputation_categories, *reputation_files; /* iprep */
+
+	/* decode */
+	bool check_checksums;	/* -k */
+	uint64_t defrag_memcap, defrag_timeout_s, defrag_max_frags;
+	char *vxlan_ports, *geneve_ports; /* "4789" */
+	char *teredo_ports;
+
+	/* host-os-policy: name of the policy, networks; first match */
+	BH_VEC(struct gate_os_policy {
+		char *policy, *network;
+	}) os_policies;
+
+	/* flow */
+	uint64_t flow_count; /* entries over all workers */
+	uint64_t tcp_new_s, tcp_established_s, tcp_closed_s;
+	uint64_t udp_new_s, udp_established_s;
+	uint64_t icmp_new_s, icmp_established_s;
+	uint64_t other_new_s, other_established_s;
+
+	/* stream */
+	uint64_t stream_memcap, stream_depth; /* bytes; depth 0: all */
+	uint64_t stream_chunk_to_server, stream_chunk_to_client;
+	bool stream_inline; /* `auto` is by mode: set from --inline and --simulate-ips */
+	bool stream_midstream, stream_async;
+	char *urgent_policy; /* inline|drop|oob|gap */
+
+	/* app */
+	uint64_t app_memcap;	/* of a worker */
+	uint64_t session_memcap; /* of a flow */
+	uint64_t tx_max;
+	char *encryption_handling; /* track-only|bypass|full */
+	uint32_t app_disabled;	   /* bit per enum gate_app: app-layer.protocols.X.enabled */
+	uint64_t http_request_body_limit, http_response_body_limit;
+	uint64_t http_request_inspect_min, http_request_inspect_window;
+	uint64_t http_response_inspect_min, http_response_inspect_window;
+	uint64_t http_decompress_layers, http_decompress_limit, http_decompress_time_us;
+	uint64_t http_headers_max, http_header_size_max;
+	uint64_t file_window, file_store_limit;
+	bool file_store;
+	bool smtp_decode_mime;
+
+	/* detect */
+	uint64_t pcre_match_limit, pcre_depth_limit;
+	uint64_t dataset_memcap, threshold_memcap;
+	bool inline_mode, simulate_ips; /* drop drops */
+
+	/* output */
+	char *log_dir;
+	char *eve_file, *eve_unix; /* names in log_dir, or a socket */
+	uint32_t eve_types;	   /* bit per enum gate_eve_type */
+	uint64_t eve_queue;	   /* bytes */
+	bool eve_community_id, eve_payload, eve_packet;
+	uint64_t eve_payload_size;
+	uint64_t stats_interval_s;
+
+	/* process */
+	uint64_t workers;
+	bool fail_open;
+	char *control_socket;
+	char *user;
+};
+
+/* path NULL: defaults. 0 or < 0 with file, line, column. */
+[[nodiscard]] int gate_config_load(const char *path, struct gate_config *ret, struct bh_diag *diag);
+/* "key=value", as in the file and also as Suricata spells it. */
+[[nodiscard]] int gate_config_set(struct gate_config *config, const char *assignment, struct bh_diag *diag);
+void gate_config_done(struct gate_config *config);
+
+#endif

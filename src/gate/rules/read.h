@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads rule files: lexer, variables, header, keywords. A rule that can't be loaded is left out
+ * with file, line, column and reason; the others load. Reads hostile text: bounded (64 KiB a rule,
+ * 256 matches, 64 transforms), fuzzed.
+ */
+#ifndef BH_GATE_RULES_READ_H
+#define BH_GATE_RULES_READ_H
+
+#include "base/diag.h"
+#include "gate/rules/rule.h"
+
+struct gate_config;
+
+/* Names that rules share (flowbits, flowints, xbits, datasets): text to number and back. Append
+ * only; numbers stay through reloads, so state of flows keeps its meaning. Locks itself. */
+struct gate_names;
+struct gate_names *gate_names_new(void);
+void gate_names_free(struct gate_names *names);
+uint32_t gate_names_number(struct gate_names *names, const char *name);
+const char *gate_names_text(struct gate_names *names, uint32_t number);
+
+struct gate_rule_refusal {
+	char *file;
+	uint32_t line, column;
+	uint32_t sid; /* 0 unknown */
+	char *reason;
+};
+
+/* Everything that was read for one rule set. */
+struct gate_rule_files {
+	BH_VEC(struct gate_rule *) rules;
+	BH_VEC(struct gate_rule_refusal) refusals;
+	uint64_t disabled; /* lines that are comments on rules */
+	uint8_t hash[32];  /* SHA-256 over all that was read: rules, variables, classification, data files' names */
+	void *shared;	   /* address and port sets, classification */
+};
+
+struct gate_rule_files *gate_rules_new(void);
+void gate_rules_free(struct gate_rule_files *files);
+/* config has variables (address-groups, port-groups), paths of classification, reference,
+ * threshold and the folder that relative data files are found in. 0 also when rules were refused;
+ * < 0 when a file can't be read at all. */
+[[nodiscard]] int gate_rules_read(struct gate_rule_files *files, const struct gate_config *config,
+				  struct gate_names *names, const char *path, struct bh_diag *diag);
+/* One rule from memory, for tests and the fuzzer; file and line are for messages. */
+[[nodiscard]] int gate_rules_read_text(struct gate_rule_files *files,
+				       const struct gate_config *config, struct gate_names *names,
+				       const char *file, const char *text, size_t size,
+				       struct bh_diag *diag);
+/* threshold.config: after all rules. */
+[[nodiscard]] int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path,
+					     struct bh_diag *diag);
+
+/* The table of keywords, for the manual and `--list-keywords`. */
+struct gate_keyword {
+	const char *name, *alias;
+	const char *help;
+};
+const struct gate_keyword *gate_keywords(size_t *ret_count);
+
+#endif

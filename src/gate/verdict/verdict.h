@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What becomes of a packet inline: on, dropped, rejected, replaced, or its flow released to the fast
+ * path. The one place that builds frames of our own (RST, ICMP unreachable), with sound checksums;
+ * VLAN tags and addresses of the packet that is answered.
+ */
+#ifndef BH_GATE_VERDICT_VERDICT_H
+#define BH_GATE_VERDICT_VERDICT_H
+
+#include "gate/capture/capture.h"
+#include "gate/decode/packet.h"
+
+enum gate_drop_reason {
+	GATE_DROP_NONE, GATE_DROP_RULE, GATE_DROP_FLOW, GATE_DROP_STREAM, GATE_DROP_DECODE, GATE_DROP_DEFRAG,
+	GATE_DROP_MEMCAP, GATE_DROP_REASONS,
+};
+const char *gate_drop_reason_name(enum gate_drop_reason reason);
+
+/* Who is told that a flow needs no more inspection (the dataplane, an AF_XDP map). */
+struct gate_bypass {
+	bool (*add)(struct gate_bypass *bypass, const struct gate_flow *flow);
+};
+
+struct gate_verdict {
+	struct gate_source *source; /* NULL offline: verdicts are only counted */
+	struct gate_bypass *bypass; /* NULL: a bypassed flow is passed on here without inspection */
+	bool inline_mode;
+};
+void gate_verdict_packet(struct gate_verdict *verdict, struct gate_packet *p);
+/* For tests: the frame that answers p. Size, or 0 when there is none to send. */
+size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *ret, size_t size);
+
+#endif

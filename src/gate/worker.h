@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One packet's walk: decode, flow, stream, app, detect, records, verdict. A worker owns all of it and shares
+ * nothing but the rule set, which it takes up between two packets. Also what the fuzz targets and
+ * the tests drive: no I/O of its own but through source and eve.
+ */
+#ifndef BH_GATE_WORKER_H
+#define BH_GATE_WORKER_H
+
+#include "gate/capture/capture.h"
+#include "gate/config.h"
+#include "gate/detect/detect.h"
+#include "gate/output/output.h"
+#include "gate/verdict/verdict.h"
+
+struct gate_worker;
+struct gate_worker_options {
+	const struct gate_config *config;
+	struct gate_shared *shared;
+	struct gate_out *out; /* NULL: no records */
+	struct gate_names *names;
+	struct gate_verdict verdict;
+	struct gate_file_sink *files; /* NULL none */
+	unsigned int number;
+};
+struct gate_worker *gate_worker_new(const struct gate_worker_options *options);
+void gate_worker_free(struct gate_worker *worker);
+/* The next packet sees these; the former are let go when no packet of this worker uses them. Any thread. */
+void gate_worker_use(struct gate_worker *worker, struct gate_rule_set *set);
+void gate_worker_packet(struct gate_worker *worker, struct gate_packet *p);
+/* Timeouts, from time to time; offline the time of the packets. */
+void gate_worker_tick(struct gate_worker *worker, uint64_t now_us);
+/* All flows end. */
+void gate_worker_finish(struct gate_worker *worker, enum gate_flow_reason reason);
+/* Any thread: adds this worker's counters. */
+void gate_worker_stats(const struct gate_worker *worker, struct gate_stats *sum);
+
+#endif
