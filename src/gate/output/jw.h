@@ -18,7 +18,7 @@ struct gate_jw {
 	char *data; /* owned */
 	size_t size, capacity;
 	bool ok;
-	bool comma; /* one is due before the next member */
+	bool comma;	 /* one is due before the next member */
 	uint8_t depth;	 /* at most 32 */
 	uint32_t arrays; /* bit per depth: it is an array */
 };

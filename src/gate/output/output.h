@@ -16,8 +16,8 @@
 #include "gate/flow/flow.h"
 
 struct gate_config;
-struct gate_out;    /* the queue and its thread, one for all workers */
-struct gate_eve;    /* one per worker: its writer */
+struct gate_out; /* the queue and its thread, one for all workers */
+struct gate_eve; /* one per worker: its writer */
 
 /* Where lines go. write: whole lines; 0 or < 0 (counted, tried again as the sink sees fit). */
 struct gate_out_sink {

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See jw.h. Numbers and escapes are made by hand: this runs for every record of every worker. */
+#include "gate/output/jw.h"
+
+#include "base/util.h"
+
+#include <math.h>
+
+#define JW_DEPTH_MAX 32
+#define JW_FIRST     4096
+
+static bool room(struct gate_jw *jw, size_t need)
+{
+	size_t capacity = jw->capacity ? jw->capacity : JW_FIRST;
+
+	if (!jw->ok) {
+		return false;
+	}
+	if (need <= jw->capacity - jw->size) {
+		return true;
+	}
+	if (need > GATE_JW_SIZE_MAX - jw->size) {
+		jw->ok = false;
+		return false;
+	}
+	while (capacity - jw->size < need) {
+		capacity *= 2;
+	}
+	jw->data = bh_realloc_array(jw->data, capacity, 1);
+	jw->capacity = capacity;
+	return true;
+}
+
+static void put(struct gate_jw *jw, const void *data, size_t size)
+{
+	if (room(jw, size)) {
+		memcpy(jw->data + jw->size, data, size);
+		jw->size += size;
+	}
+}
+
+static void put_char(struct gate_jw *jw, char c)
+{
+	put(jw, &c, 1);
+}
+
+void gate_jw_init(struct gate_jw *jw)
+{
+	memset(jw, 0, sizeof(*jw));
+	jw->ok = true;
+}
+
+void gate_jw_done(struct gate_jw *jw)
+{
+	free(jw->data);
+	memset(jw, 0, sizeof(*jw));
+}
+
+void gate_jw_reset(struct gate_jw *jw)
+{
+	jw->size = 0;
+	jw->ok = true;
+	jw->comma = false;
+	jw->depth = 0;
+	jw->arrays = 0;
+}
+
+/* Length of the sound UTF-8 sequence at data (RFC 3629), 0 when there is none. */
+static size_t utf8_length(const uint8_t *data, size_t size)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t length = data[0] < 0x80	  ? 1
+			: data[0] >= 0xf8 ? 0
+			: data[0] >= 0xf0 ? 4
+			: data[0] >= 0xe0 ? 3
+			: data[0] >= 0xc0 ? 2
+					  : 0;
+	uint32_t code;
+
+	if (length < 2 || length > size) {
+		return length == 1;
+	}
+	code = data[0] & (0x7fu >> length);
+	for (size_t i = 1; i < length; i++) {
+		if ((data[i] & 0xc0) != 0x80) {
+			return 0;
+		}
+		code = code << 6 | (data[i] & 0x3f);
+	}
+	return code >= least[length] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff)
+		       ? length
+		       : 0;
+}
+
+static bool is_utf8(const uint8_t *data, size_t size)
+{
+	for (size_t i = 0, length; i < size; i += length) {
+		length = utf8_length(data + i, size - i);
+		if (!length) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool is_plain(uint8_t c)
+{
+	return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
+}
+
+static size_t escape(uint8_t c, char ret[8])
+{
+	static const char shorts[] = "\bb\tt\nn\ff\rr\"\"\\\\";
+
+	for (size_t i = 0; shorts[i]; i += 2) {
+		if (c == (uint8_t)shorts[i]) {
+			ret[0] = '\\';
+			ret[1] = shorts[i + 1];
+			return 2;
+		}
+	}
+	memcpy(ret, c < 0x80 ? "\\u00" : "\\\\x", 4);
+	bh_hex_format(&c, 1, ret + (c < 0x80 ? 4 : 3));
+	return c < 0x80 ? 6 : 5;
+}
+
+/* Bytes that are not UTF-8 as a whole: each that is no ASCII becomes \xNN, as Suricata does it. */
+static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
+{
+	bool utf8 = is_utf8(data, size);
+	size_t from = 0;
+	char text[8];
+
+	put_char(jw, '"');
+	for (size_t i = 0; i < size; i++) {
+		if (is_plain(data[i]) && (data[i] < 0x80 || utf8)) {
+			continue;
+		}
+		put(jw, data + from, i - from);
+		put(jw, text, escape(data[i], text));
+		from = i + 1;
+	}
+	put(jw, data + from, size - from);
+	put_char(jw, '"');
+}
+
+static void begin(struct gate_jw *jw, const char *key)
+{
+	if (jw->comma) {
+		put_char(jw, ',');
+	}
+	jw->comma = true;
+	if (key && !(jw->arrays >> (jw->depth & 31) & 1)) {
+		put_escaped(jw, (const uint8_t *)key, strlen(key));
+		put_char(jw, ':');
+	}
+}
+
+static void open_level(struct gate_jw *jw, const char *key, bool array)
+{
+	begin(jw, key);
+	if (jw->depth + 1 >= JW_DEPTH_MAX) {
+		jw->ok = false;
+		return;
+	}
+	put_char(jw, array ? '[' : '{');
+	jw->depth++;
+	jw->arrays = (jw->arrays & ~(1u << jw->depth)) | (uint32_t)array << jw->depth;
+	jw->comma = false;
+}
+
+void gate_jw_object(struct gate_jw *jw, const char *key)
+{
+	open_level(jw, key, false);
+}
+
+void gate_jw_array(struct gate_jw *jw, const char *key)
+{
+	open_level(jw, key, true);
+}
+
+void gate_jw_end(struct gate_jw *jw)
+{
+	if (!jw->ok || !jw->depth) {
+		jw->ok = false;
+		return;
+	}
+	put_char(jw, jw->arrays >> jw->depth & 1 ? ']' : '}');
+	jw->depth--;
+	jw->comma = true;
+}
+
+void gate_jw_bytes(struct gate_jw *jw, const char *key, const void *data, size_t size)
+{
+	begin(jw, key);
+	put_escaped(jw, data, size);
+}
+
+void gate_jw_text(struct gate_jw *jw, const char *key, const char *value)
+{
+	gate_jw_bytes(jw, key, value, strlen(value));
+}
+
+void gate_jw_hex(struct gate_jw *jw, const char *key, const void *data, size_t size)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = data;
+
+	begin(jw, key);
+	if (size > GATE_JW_SIZE_MAX || !room(jw, 2 * size + 2)) {
+		jw->ok = false;
+		return;
+	}
+	jw->data[jw->size++] = '"';
+	for (size_t i = 0; i < size; i++) {
+		jw->data[jw->size++] = digits[bytes[i] >> 4];
+		jw->data[jw->size++] = digits[bytes[i] & 15];
+	}
+	jw->data[jw->size++] = '"';
+}
+
+void gate_jw_base64(struct gate_jw *jw, const char *key, const void *data, size_t size)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *in = data;
+
+	begin(jw, key);
+	if (size > GATE_JW_SIZE_MAX || !room(jw, (size + 2) / 3 * 4 + 2)) {
+		jw->ok = false;
+		return;
+	}
+	jw->data[jw->size++] = '"';
+	for (size_t i = 0; i < size; i += 3) {
+		size_t left = size - i;
+		uint32_t three = (uint32_t)in[i] << 16 | (left > 1 ? in[i + 1] << 8 : 0) |
+				 (left > 2 ? in[i + 2] : 0);
+
+		jw->data[jw->size++] = digits[three >> 18];
+		jw->data[jw->size++] = digits[three >> 12 & 63];
+		jw->data[jw->size++] = left > 1 ? digits[three >> 6 & 63] : '=';
+		jw->data[jw->size++] = left > 2 ? digits[three & 63] : '=';
+	}
+	jw->data[jw->size++] = '"';
+}
+
+void gate_jw_uint(struct gate_jw *jw, const char *key, uint64_t value)
+{
+	char text[24];
+	size_t at = sizeof(text);
+
+	begin(jw, key);
+	do {
+		text[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	put(jw, text + at, sizeof(text) - at);
+}
+
+void gate_jw_int(struct gate_jw *jw, const char *key, int64_t value)
+{
+	if (value >= 0) {
+		gate_jw_uint(jw, key, (uint64_t)value);
+		return;
+	}
+	begin(jw, key);
+	put_char(jw, '-');
+	jw->comma = false;
+	gate_jw_uint(jw, NULL, 0 - (uint64_t)value);
+}
+
+void gate_jw_real(struct gate_jw *jw, const char *key, double value)
+{
+	char text[32];
+
+	begin(jw, key);
+	if (isfinite(value)) {
+		put(jw, text, (size_t)snprintf(text, sizeof(text), "%.9g", value));
+	} else {
+		put(jw, "null", 4);
+	}
+}
+
+void gate_jw_bool(struct gate_jw *jw, const char *key, bool value)
+{
+	begin(jw, key);
+	put(jw, value ? "true" : "false", value ? 4 : 5);
+}
+
+void gate_jw_raw(struct gate_jw *jw, const char *key, const char *json, size_t size)
+{
+	begin(jw, key);
+	put(jw, json, size);
+}
