@@ -116,30 +116,10 @@ static void on_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, vo
 	bh_bus_reply(req, NULL);
 }
 
-static bool peer_up(void)
-{
-	return bh_bus_up(h2.bus);
-}
-
 void capsule_peer_open(void)
 {
-	BH_FREE char *ca = bh_asprintf("%s/pki/ca.crt", w.dir);
-	BH_FREE char *cert = bh_asprintf("%s/pki/h2.crt", w.dir);
-	BH_FREE char *key = bh_asprintf("%s/pki/h2.key", w.dir);
-	struct bh_bus_options options = {.urls = bh_bus_server_url(w.server),
-					 .name = "host.h2",
-					 .inbox = "_INBOX.host.h2",
-					 .ca_file = ca,
-					 .cert_file = cert,
-					 .key_file = key};
-	char subject[BH_SUBJECT_SIZE];
-
 	h2.hasher = bh_hasher_new();
-	assert_int_equal(bh_bus_new(&w.loop, &options, &h2.bus, NULL), 0);
-	bh_bus_serve(h2.bus, bh_subject_peers("h2", subject), BH_SUBJECT_PEER_REPLY, on_peer, NULL);
-	assert_int_equal(bh_pki_signer_open(key, &h2.signer, NULL), 0);
-	assert_int_equal(bh_file_read(cert, 65536, &h2.cert, &h2.cert_size, NULL), 0);
-	world_wait(peer_up, "the other host");
+	world_peer_open(on_peer, &h2.bus, &h2.signer, &h2.cert, &h2.cert_size);
 }
 
 void capsule_peer_close(void)

@@ -6,7 +6,6 @@
 #ifndef TESTS_CAPSULE_WORLD_H
 #define TESTS_CAPSULE_WORLD_H
 
-#include "bus/pki_sign.h"
 #include "hostd_world.h"
 #include "model/capsule.h"
 

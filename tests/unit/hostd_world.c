@@ -190,6 +190,35 @@ void world_write(const char *path, const char *text)
 	assert_int_equal(bh_file_replace(path, text, strlen(text), 0600, NULL), 0);
 }
 
+static struct bh_bus *peer_bus;
+
+static bool peer_up(void)
+{
+	return bh_bus_up(peer_bus);
+}
+
+void world_peer_open(bh_bus_serve_fn *serve, struct bh_bus **ret_bus,
+		     struct bh_pki_signer **ret_signer, char **ret_cert, size_t *ret_cert_size)
+{
+	BH_FREE char *ca = bh_asprintf("%s/pki/ca.crt", w.dir);
+	BH_FREE char *cert = bh_asprintf("%s/pki/h2.crt", w.dir);
+	BH_FREE char *key = bh_asprintf("%s/pki/h2.key", w.dir);
+	struct bh_bus_options options = {.urls = bh_bus_server_url(w.server),
+					 .name = "host.h2",
+					 .inbox = "_INBOX.host.h2",
+					 .ca_file = ca,
+					 .cert_file = cert,
+					 .key_file = key};
+	char subject[BH_SUBJECT_SIZE];
+
+	assert_int_equal(bh_bus_new(&w.loop, &options, &peer_bus, NULL), 0);
+	bh_bus_serve(peer_bus, bh_subject_peers("h2", subject), BH_SUBJECT_PEER_REPLY, serve, NULL);
+	assert_int_equal(bh_pki_signer_open(key, ret_signer, NULL), 0);
+	assert_int_equal(bh_file_read(cert, 65536, ret_cert, ret_cert_size, NULL), 0);
+	world_wait(peer_up, "the other host");
+	*ret_bus = peer_bus;
+}
+
 char *world_domain(const char *birth)
 {
 	return bh_asprintf("<domain type='qemu'><name>web</name><uuid>" WORLD_VM "</uuid><metadata>"

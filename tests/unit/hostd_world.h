@@ -10,6 +10,7 @@
 #define TESTS_HOSTD_WORLD_H
 
 #include "bus/client.h"
+#include "bus/pki_sign.h"
 #include "bus/server.h"
 #include "host/agent/agent.h"
 
@@ -56,6 +57,10 @@ bool world_session_up(void);
 /* The manager comes (the world begins with it), and goes: nobody answers then. */
 void world_manager_open(void);
 void world_manager_close(void);
+
+/* Host h2 on the bus: serves what h1 asks it, and has its key and certificate. The caller's. */
+void world_peer_open(bh_bus_serve_fn *serve, struct bh_bus **ret_bus,
+		     struct bh_pki_signer **ret_signer, char **ret_cert, size_t *ret_cert_size);
 
 /* An image with one VM: its NIC, an address, and a set that allows everything. */
 struct bh_image *world_image(uint32_t identity, bool with_vm);

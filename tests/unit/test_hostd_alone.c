@@ -194,30 +194,6 @@ static void grant_of_source(const char *key, json_t *value)
 	h2.grant = sign(text, "manager");
 }
 
-static bool peer_up(void)
-{
-	return bh_bus_up(h2.bus);
-}
-
-static void peer_open(void)
-{
-	BH_FREE char *ca = bh_asprintf("%s/pki/ca.crt", w.dir);
-	BH_FREE char *cert = bh_asprintf("%s/pki/h2.crt", w.dir);
-	BH_FREE char *key = bh_asprintf("%s/pki/h2.key", w.dir);
-	struct bh_bus_options options = {.urls = bh_bus_server_url(w.server),
-					 .name = "host.h2",
-					 .inbox = "_INBOX.host.h2",
-					 .ca_file = ca,
-					 .cert_file = cert,
-					 .key_file = key};
-
-	assert_int_equal(bh_bus_new(&w.loop, &options, &h2.bus, NULL), 0);
-	bh_bus_serve(h2.bus, "bh.peer.h2.*", BH_SUBJECT_PEER_REPLY, on_peer, NULL);
-	assert_int_equal(bh_pki_signer_open(key, &h2.signer, NULL), 0);
-	assert_int_equal(bh_file_read(cert, 65536, &h2.cert, &h2.cert_size, NULL), 0);
-	world_wait(peer_up, "the other host");
-}
-
 /* ---- the walk ---- */
 
 /* What h1 holds of the manager's before: a set of somebody else's. */
@@ -292,7 +268,7 @@ static void test_grants(void **state)
 	h2.image = world_image(300, true);
 	world_start();
 	world_wait(world_session_up, "the hello");
-	peer_open();
+	world_peer_open(on_peer, &h2.bus, &h2.signer, &h2.cert, &h2.cert_size);
 	good_source();
 	world_apply(NULL, image);
 	/* not the manager's, another host's, changed */
