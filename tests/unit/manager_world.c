@@ -23,6 +23,26 @@ void manager_world_open(const char *path, struct manager_db **ret_db,
 	manager_inventory_set_policies(*ret_inv, manager_rulebook_set(*ret_book));
 }
 
+int manager_world_commit(struct manager_commit_request *request, const char *text,
+			 struct manager_commit_result *ret, struct bh_diag *diag)
+{
+	struct bh_policy_parse_options options = {.file = "t.yaml"};
+	struct bh_policy_set *documents = NULL;
+	int r;
+
+	if (bh_policy_parse(text, strlen(text), &options, &documents, diag) < 0) {
+		fail_msg("%s", diag->text);
+	}
+	request->author = "test";
+	request->summary = "";
+	r = manager_commit(
+		request,
+		manager_commit_merge(manager_rulebook_set(request->book), documents, false), ret,
+		diag);
+	bh_policy_set_free(documents);
+	return r;
+}
+
 json_t *manager_world_vm(unsigned int n, const char *state, const char *role)
 {
 	char uuid[40], mac[24], addr[24];

@@ -6,13 +6,17 @@
 #ifndef BH_TESTS_UNIT_MANAGER_WORLD_H
 #define BH_TESTS_UNIT_MANAGER_WORLD_H
 
-#include "manager/inventory/inventory.h"
-#include "manager/rulebook/rulebook.h"
+#include "manager/commit.h"
 
 /* Opens all three, with the policies of the rulebook in force; fails the test when it can't.
  * path: of the database, or ":memory:". */
 void manager_world_open(const char *path, struct manager_db **ret_db,
 			struct manager_inventory **ret_inv, struct manager_rulebook **ret_book);
+
+/* Puts documents into force; request has all but author and summary. What manager_commit() returns;
+ * fails the test when they can't be read. */
+[[nodiscard]] int manager_world_commit(struct manager_commit_request *request, const char *text,
+				       struct manager_commit_result *ret, struct bh_diag *diag);
 
 /* VM number n of tenant `shop` with one NIC at 10.0.0.n on bridge/br0; its name are the last digits
  * of its UUID. Owned. */

@@ -158,25 +158,11 @@ static struct manager_vm *vm_at(struct world *w, unsigned int n)
 
 static int commit(struct world *w, const char *text, struct manager_commit_result *ret)
 {
-	struct manager_commit_request request = {.db = w->db,
-						 .inv = w->inv,
-						 .book = w->book,
-						 .dist = w->dist,
-						 .author = "test",
-						 .summary = ""};
-	struct bh_policy_parse_options options = {.file = "t.yaml"};
-	struct bh_policy_set *documents = NULL;
+	struct manager_commit_request request = {
+		.db = w->db, .inv = w->inv, .book = w->book, .dist = w->dist};
 	struct bh_diag diag = {};
-	int r = bh_policy_parse(text, strlen(text), &options, &documents, &diag);
 
-	if (r < 0) {
-		fail_msg("%s", diag.text);
-	}
-	r = manager_commit(&request,
-			   manager_commit_merge(manager_rulebook_set(w->book), documents, false),
-			   ret, &diag);
-	bh_policy_set_free(documents);
-	return r;
+	return manager_world_commit(&request, text, ret, &diag);
 }
 
 #define POLICY(rules)                                                                              \

@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "bus/pki.h"
 #include "bus/pki_sign.h"
-#include "manager/commit.h"
 #include "manager/migrate/grant.h"
+#include "manager_world.h"
 #include "model/grant.h"
 #include "policy/policy.h"
 
@@ -32,24 +32,14 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 
 static void commit(struct world *w, const char *text)
 {
-	struct manager_commit_request request = {.db = w->db,
-						 .inv = w->inv,
-						 .book = w->book,
-						 .dist = w->dist,
-						 .author = "test",
-						 .summary = ""};
+	struct manager_commit_request request = {
+		.db = w->db, .inv = w->inv, .book = w->book, .dist = w->dist};
 	struct manager_commit_result result = {};
-	struct bh_policy_parse_options options = {.file = "t.yaml"};
-	struct bh_policy_set *documents = NULL;
 	struct bh_diag diag = {};
 
-	if (bh_policy_parse(text, strlen(text), &options, &documents, &diag) < 0 ||
-	    manager_commit(&request,
-			   manager_commit_merge(manager_rulebook_set(w->book), documents, false),
-			   &result, &diag) < 0) {
+	if (manager_world_commit(&request, text, &result, &diag) < 0) {
 		fail_msg("%s", diag.text);
 	}
-	bh_policy_set_free(documents);
 	manager_commit_result_done(&result);
 	flush(w);
 }
