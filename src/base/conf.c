@@ -11,7 +11,7 @@
 
 #define CONF_SIZE_MAX  (1024 * 1024)
 #define CONF_DEPTH_MAX 6
-#define CONF_KEYS_MAX  128
+#define CONF_KEYS_MAX  192
 
 struct level {
 	bool list;
@@ -63,6 +63,40 @@ static bool chosen(const char *choices, const char *value)
 	return false;
 }
 
+static int parse_size(const struct bh_conf_key *key, const char *value, uint64_t *ret)
+{
+	static const char *const units[] = {"", "k", "m", "g"};
+	static const char *const tails[] = {"", "b", "ib"};
+	size_t digits = strspn(value, "0123456789");
+	const char *unit = value + digits + (value[digits] == ' ');
+	char number[24];
+	uint64_t n;
+
+	if (digits >= sizeof(number)) {
+		return -ERANGE;
+	}
+	memcpy(number, value, digits);
+	number[digits] = '\0';
+	if (bh_parse_u64(number, 0, UINT64_MAX, &n) < 0) {
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < BH_ARRAY_SIZE(units) * BH_ARRAY_SIZE(tails); i++) {
+		unsigned int shift = 10 * (unsigned int)(i / BH_ARRAY_SIZE(tails));
+		char text[8];
+
+		snprintf(text, sizeof(text), "%s%s", units[i / BH_ARRAY_SIZE(tails)],
+			 tails[i % BH_ARRAY_SIZE(tails)]);
+		if (!strcasecmp(text, unit)) {
+			*ret = n << shift;
+			return *ret >> shift == n && n << shift >= key->min &&
+					       (!key->max || *ret <= key->max)
+				       ? 0
+				       : -ERANGE;
+		}
+	}
+	return -EINVAL;
+}
+
 static int set_value(const struct bh_conf_key *key, void *target, const char *value,
 		     struct bh_diag *diag)
 {
@@ -92,6 +126,16 @@ static int set_value(const struct bh_conf_key *key, void *target, const char *va
 					   value);
 		}
 		return 0;
+	case BH_CONF_SIZE:
+		if (parse_size(key, value, at) < 0) {
+			return bh_diag_set(
+				diag, -EINVAL,
+				"%s: expected a size from %llu to %llu bytes such as 64mb, "
+				"not '%.80s'",
+				key->key, (unsigned long long)key->min,
+				(unsigned long long)(key->max ? key->max : UINT64_MAX), value);
+		}
+		return 0;
 	case BH_CONF_EACH:
 		return 0;
 	}
@@ -114,11 +158,12 @@ static void path_of(const struct walk *w, char sep, struct bh_wbuf *out)
 }
 
 /* The key that the current path is, or whose EACH covers it; *ret_rest is the path below it. */
-static const struct bh_conf_key *find_key(const struct walk *w, const char *lines,
-					  const char *dotted, const char **ret_rest)
+static const struct bh_conf_key *find_key(const struct bh_conf_key *keys, size_t count,
+					  const char *lines, const char *dotted,
+					  const char **ret_rest)
 {
-	for (size_t i = 0; i < w->count; i++) {
-		const struct bh_conf_key *key = &w->keys[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct bh_conf_key *key = &keys[i];
 		size_t len = strlen(key->key);
 
 		if (key->type == BH_CONF_EACH && strncmp(dotted, key->key, len) == 0 &&
@@ -145,7 +190,7 @@ static int on_value(struct walk *w, const yaml_event_t *ev)
 	bh_wbuf_init(&dotted, 0);
 	path_of(w, '\n', &lines);
 	path_of(w, '.', &dotted);
-	key = find_key(w, bh_wbuf_cstr(&lines), bh_wbuf_cstr(&dotted), &rest);
+	key = find_key(w->keys, w->count, bh_wbuf_cstr(&lines), bh_wbuf_cstr(&dotted), &rest);
 	if (strlen(value) != ev->data.scalar.length) {
 		r = fail(w, ev, "a NUL byte in a value", NULL);
 	} else if (!key) {
@@ -355,6 +400,32 @@ int bh_conf_load(const char *path, bool must_exist, const struct bh_conf_key *ke
 		return r;
 	}
 	return bh_conf_parse(data, size, path, keys, count, target, diag);
+}
+
+int bh_conf_set(const struct bh_conf_key *keys, size_t count, void *target, const char *path,
+		const char *value, struct bh_diag *diag)
+{
+	BH_FREE char *lines = bh_strdup(path);
+	const struct bh_conf_key *key;
+	const char *rest = NULL;
+
+	/* A key's own dots have to stay: each prefix that ends at a dot may be an EACH key. */
+	key = find_key(keys, count, lines, path, &rest);
+	for (char *dot = strchr(lines, '.'); dot && !key; dot = strchr(dot + 1, '.')) {
+		*dot = '\n';
+		key = find_key(keys, count, lines, path, &rest);
+		*dot = '.';
+	}
+	if (!key) {
+		return bh_diag_set(diag, -EINVAL, "unknown key '%.200s'", path);
+	}
+	if (key->type != BH_CONF_EACH) {
+		return set_value(key, target, value, diag);
+	}
+	for (char *dot = lines + (rest - lines); *dot; dot++) {
+		*dot = *dot == '.' ? '\n' : *dot;
+	}
+	return key->each(target, rest, value, diag);
 }
 
 void bh_conf_done(const struct bh_conf_key *keys, size_t count, void *target)

@@ -27,6 +27,7 @@ enum bh_conf_type {
 	BH_CONF_STR,  /* char *, owned by the struct; NULL without default */
 	BH_CONF_BOOL, /* bool; yes, no, true, false, on, off */
 	BH_CONF_U64,  /* uint64_t within [min, max]; max 0: no bound */
+	BH_CONF_SIZE, /* as U64, in bytes; "64mb", "100kb", "1gb" (of 1024; also "MiB") */
 	BH_CONF_EACH, /* anything below the key: `each` gets every scalar */
 };
 
@@ -55,6 +56,10 @@ struct bh_conf_key {
 [[nodiscard]] int bh_conf_parse(const char *data, size_t size, const char *file,
 				const struct bh_conf_key *keys, size_t count, void *target,
 				struct bh_diag *diag);
+/* One value given elsewhere, as on a command line: `path` is the key with dots, and below an EACH
+ * key the rest of it ("networks.br0.name", "uplinks.0"). Replaces what was there; EACH adds. */
+[[nodiscard]] int bh_conf_set(const struct bh_conf_key *keys, size_t count, void *target,
+			      const char *path, const char *value, struct bh_diag *diag);
 /* Frees and clears the strings. */
 void bh_conf_done(const struct bh_conf_key *keys, size_t count, void *target);
 

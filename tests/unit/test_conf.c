@@ -12,7 +12,7 @@ struct conf {
 	char *dir;
 	char *verdict;
 	bool strict;
-	uint64_t keep;
+	uint64_t keep, room;
 	char seen[256];
 };
 
@@ -42,6 +42,12 @@ static const struct bh_conf_key keys[] = {
 	 .dflt = "5",
 	 .min = 1,
 	 .max = 10},
+	{.key = "room",
+	 .type = BH_CONF_SIZE,
+	 .offset = offsetof(struct conf, room),
+	 .dflt = "4kb",
+	 .min = 1,
+	 .max = 1ull << 40},
 	{.key = "networks", .type = BH_CONF_EACH, .each = each},
 };
 
@@ -145,13 +151,65 @@ static void test_missing(void **state)
 	done(&c);
 }
 
+static int set(struct conf *c, const char *path, const char *value, struct bh_diag *diag)
+{
+	return bh_conf_set(keys, BH_ARRAY_SIZE(keys), c, path, value, diag);
+}
+
+static void test_set(void **state)
+{
+	struct conf c = {};
+	struct bh_diag diag = {};
+
+	assert_int_equal(parse("events: {keep: 3}", &c, NULL), 0);
+	assert_int_equal(set(&c, "events.keep", "7", &diag), 0);
+	assert_int_equal(c.keep, 7);
+	assert_int_equal(set(&c, "dir", "/e", &diag), 0);
+	assert_string_equal(c.dir, "/e");
+	assert_int_equal(set(&c, "networks.br0.name", "x", &diag), 0);
+	assert_string_equal(c.seen, "br0\nname=x;");
+	assert_int_equal(set(&c, "networks", "x", &diag), -EINVAL);
+	assert_int_equal(set(&c, "events", "x", &diag), -EINVAL);
+	assert_string_equal(diag.text, "unknown key 'events'");
+	assert_int_equal(set(&c, "events.keep", "70", &diag), -EINVAL);
+	assert_int_equal(set(&c, "networks.br0.name", "bad", &diag), -EINVAL);
+	done(&c);
+}
+
+static void test_sizes(void **state){static const struct {const char * text;
+uint64_t size;
+{"2k", 2 << 10},
+{
+	"1024gb", 1ull << 40
+}
+}
+, {"100kb", 100 << 10}, {"64MB", 64u << 20}, {"1 GiB", 1u << 30}, {"2k", 2 << 10},
+{
+	"1024gb", 1ull << 40
+}
+}
+, bad[] = {{"", 0},   {"0", 0},	     {"kb", 0},	   {"1x", 0},
+	   {"-1", 0}, {"1025gb", 0}, {"1  kb", 0}, {"99999999999999999999gb", 0}};
+struct conf c = {};
+
+assert_int_equal(parse("", &c, NULL), 0);
+assert_int_equal(c.room, 4096);
+for (size_t i = 0; i < BH_ARRAY_SIZE(good); i++) {
+	assert_int_equal(set(&c, "room", good[i].text, NULL), 0);
+	assert_true(c.room == good[i].size);
+}
+for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
+	assert_int_equal(set(&c, "room", bad[i].text, NULL), -EINVAL);
+}
+done(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_values),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_values),	  cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_truncated), cmocka_unit_test(test_missing),
+		cmocka_unit_test(test_set),	  cmocka_unit_test(test_sizes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
