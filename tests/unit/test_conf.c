@@ -176,32 +176,31 @@ static void test_set(void **state)
 	done(&c);
 }
 
-static void test_sizes(void **state){static const struct {const char * text;
-uint64_t size;
-{"2k", 2 << 10},
+static void test_sizes(void **state)
 {
-	"1024gb", 1ull << 40
-}
-}
-, {"100kb", 100 << 10}, {"64MB", 64u << 20}, {"1 GiB", 1u << 30}, {"2k", 2 << 10},
-{
-	"1024gb", 1ull << 40
-}
-}
-, bad[] = {{"", 0},   {"0", 0},	     {"kb", 0},	   {"1x", 0},
-	   {"-1", 0}, {"1025gb", 0}, {"1  kb", 0}, {"99999999999999999999gb", 0}};
-struct conf c = {};
+	static const struct {
+		const char *text;
+		uint64_t size;
+	} good[] = {{"1", 1},
+		    {"100kb", 100 << 10},
+		    {"64MB", 64u << 20},
+		    {"1 GiB", 1u << 30},
+		    {"2k", 2 << 10},
+		    {"1024gb", 1ull << 40}},
+	  bad[] = {{"", 0},   {"0", 0},	     {"kb", 0},	   {"1x", 0},
+		   {"-1", 0}, {"1025gb", 0}, {"1  kb", 0}, {"99999999999999999999gb", 0}};
+	struct conf c = {};
 
-assert_int_equal(parse("", &c, NULL), 0);
-assert_int_equal(c.room, 4096);
-for (size_t i = 0; i < BH_ARRAY_SIZE(good); i++) {
-	assert_int_equal(set(&c, "room", good[i].text, NULL), 0);
-	assert_true(c.room == good[i].size);
-}
-for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
-	assert_int_equal(set(&c, "room", bad[i].text, NULL), -EINVAL);
-}
-done(&c);
+	assert_int_equal(parse("", &c, NULL), 0);
+	assert_int_equal(c.room, 4096);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(good); i++) {
+		assert_int_equal(set(&c, "room", good[i].text, NULL), 0);
+		assert_true(c.room == good[i].size);
+	}
+	for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
+		assert_int_equal(set(&c, "room", bad[i].text, NULL), -EINVAL);
+	}
+	done(&c);
 }
 
 int main(void)
