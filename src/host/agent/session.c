@@ -28,21 +28,29 @@
 #define HELLO_RETRY_NS	 (2 * BH_NS_PER_S)
 #define LEARNED_MAX	 16384
 #define LEARNED_FILE_MAX (4u << 20)
+#define LEARNED_RETRY_NS BH_NS_PER_S /* doubled each time, six times at most */
+#define RELEASED_TRIES	 8
 
 BH_COUNTER(session_hellos, "hellos that the manager answered");
 BH_COUNTER(session_inventories, "inventories that the manager acknowledged");
 BH_COUNTER(session_failed, "requests to the manager that failed or were refused");
 BH_COUNTER(session_learned_dropped, "learned addresses dropped: too many");
 
+struct learned_key {
+	uint8_t vm[16];
+	uint8_t mac[6];
+	uint8_t addr[16];
+	uint32_t vlan;
+};
+
 struct learned {
-	struct {
-		uint8_t vm[16];
-		uint8_t mac[6];
-		uint8_t addr[16];
-		uint32_t vlan;
-	} key;
+	struct learned_key key;
 	uint64_t expires_ns; /* monotonic */
-	bool sent;
+	bool sent;	     /* and no refusal came back */
+	bool released;	     /* and the manager has not heard of it: kept until it has */
+	unsigned int asks;   /* of the last request */
+	unsigned int tries;  /* that failed, one after the other */
+	uint64_t retry_ns;
 	UT_hash_handle hh;
 };
 
@@ -155,13 +163,37 @@ void hostd_session_inventory(struct hostd_agent *agent)
 
 /* ---- learned addresses ---- */
 
+struct learned_ask { /* it may be gone when the answer comes */
+	struct hostd_session *session;
+	struct learned_key key;
+	unsigned int asks;
+};
+
 static void on_learned(int err, const struct bh_bus_msg *reply, void *arg)
 {
-	if (err && err != -ECANCELED) {
+	BH_FREE struct learned_ask *ask = arg;
+	struct learned *l;
+
+	if (err == -ECANCELED) {
+		return;
+	}
+	HASH_FIND(hh, ask->session->learned, &ask->key, sizeof(ask->key), l);
+	if (err) {
 		bh_counter_add(&session_failed, 1);
 		bh_log_limited(BH_LOG_WARN, "session", 3, "learned address: %s",
 			       bh_bus_reply_text(err, reply));
 	}
+	if (!l || l->asks != ask->asks) {
+		return; /* gone, or told anew meanwhile */
+	}
+	if (!err) {
+		l->tries = 0;
+		l->released = false;
+		return;
+	}
+	l->retry_ns = bh_time_mono_ns() + (LEARNED_RETRY_NS << (l->tries < 6 ? l->tries : 6));
+	l->tries++;
+	l->sent = false;
 }
 
 static uint64_t left_ns(const struct learned *l, uint64_t now_ns)
@@ -172,10 +204,12 @@ static uint64_t left_ns(const struct learned *l, uint64_t now_ns)
 static void send_learned(struct hostd_session *s, struct learned *l, uint64_t now_ns)
 {
 	char vm[BH_UUID_TEXT_SIZE], mac[BH_MAC_TEXT_SIZE], addr[BH_ADDR_TEXT_SIZE];
+	struct learned_ask ask = {.session = s, .key = l->key, .asks = l->asks + 1};
 
 	if (!s->up) {
 		return;
 	}
+	l->asks++;
 	bh_uuid_format(l->key.vm, vm);
 	bh_mac_format(l->key.mac, mac);
 	bh_addr_format(l->key.addr, addr);
@@ -184,7 +218,7 @@ static void send_learned(struct hostd_session *s, struct learned *l, uint64_t no
 			      json_pack("{s:s, s:s, s:s, s:I, s:I}", "vm", vm, "mac", mac,
 					"address", addr, "vlan", (json_int_t)l->key.vlan, "lease_s",
 					(json_int_t)(left_ns(l, now_ns) / BH_NS_PER_S)),
-			      REQUEST_MS, on_learned, s);
+			      REQUEST_MS, on_learned, bh_memdup(&ask, sizeof(ask)));
 }
 
 /* Learned addresses outlive hostd: while the bus is away the manager has not heard of them, and the
@@ -264,7 +298,10 @@ void hostd_session_learned(struct hostd_agent *agent, const struct bh_flow_event
 		l = bh_memdup(&look, sizeof(look));
 		HASH_ADD(hh, s->learned, key, sizeof(l->key), l);
 	}
-	l->expires_ns = now + event->duration_ns; /* nothing: it was released */
+	l->expires_ns = now + event->duration_ns;
+	l->released = !event->duration_ns;
+	l->sent = false;
+	l->tries = 0;
 	s->learned_dirty = true;
 	send_learned(s, l, now);
 }
@@ -274,11 +311,11 @@ static void learned_tick(struct hostd_session *s, uint64_t now_ns, bool all)
 	struct learned *l, *next;
 
 	HASH_ITER (hh, s->learned, l, next) {
-		if (l->expires_ns <= now_ns) {
+		if (l->expires_ns <= now_ns && (!l->released || l->tries >= RELEASED_TRIES)) {
 			HASH_DEL(s->learned, l);
 			free(l);
 			s->learned_dirty = true;
-		} else if (all || !l->sent) {
+		} else if (all || (!l->sent && l->retry_ns <= now_ns)) {
 			send_learned(s, l, now_ns);
 		}
 	}
