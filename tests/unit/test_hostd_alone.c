@@ -436,6 +436,10 @@ static void test_comes(void **state)
 	if (!json_is_true(json_object_get(reply, "ok"))) {
 		fail_msg("%s", bh_json_str_or(reply, "error", ""));
 	}
+	/* a second attempt takes nothing away from the one that libvirt is at */
+	begin();
+	assert_non_null(
+		strstr(bh_json_str_or(world_call_end(), "error", ""), "it is here already"));
 	world_write(file, xml);
 	hostd_platform_refresh(w.agent->sources[0].platform);
 	assert_true(world_nic_fed());

@@ -543,8 +543,8 @@ static const char *clear_way(struct hostd_moves *moves, const uint8_t uuid[16])
 	if (old && old->req) {
 		return "it is being let in already";
 	}
-	if (old && old->runs_ns && arrival_is_here(old)) {
-		return "it runs here";
+	if (old && arrival_is_here(old)) {
+		return "it is here already"; /* maybe its memory is still on the way */
 	}
 	if (old) {
 		arrival_fail(old, "libvirt began anew");
