@@ -101,7 +101,11 @@ static void on_peer(struct bh_bus_request *req, const struct bh_bus_msg *msg, vo
 
 	if (!strcmp(bh_json_str_or(msg->json, "type", ""), "start")) {
 		h2.starts++;
-		bh_bus_reply(req, NULL);
+		if (h2.gone) {
+			bh_bus_reply_error(req, "gone", "the test says so");
+		} else {
+			bh_bus_reply(req, NULL);
+		}
 		return;
 	}
 	h2.parts++;

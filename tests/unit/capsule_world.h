@@ -19,6 +19,7 @@ struct capsule_peer {
 	char *cert;
 	size_t cert_size;
 	unsigned int starts;
+	bool gone; /* answers so to `start` */
 
 	/* as source: what the target answered */
 	uint32_t seq;

@@ -75,6 +75,15 @@ static void test_deadline(void **state)
 	w.config.migrate_timeout_s = timeout_s;
 }
 
+/* Whoever wants the move is told at once, not when the time is over. */
+static void test_source_holds_nothing(void **state)
+{
+	h2.gone = true;
+	capsule_migrate_begin("live");
+	assert_non_null(strstr(capsule_migrate_error(), "host h2 holds nothing of it any more"));
+	h2.gone = false;
+}
+
 static void test_installed(void **state)
 {
 	capsule_forget();
@@ -473,6 +482,32 @@ static void test_withdraws(void **state)
 	assert_string_equal(w.code, "");
 }
 
+static bool kernel_has_no_nic(void)
+{
+	return !world_nic_status().index;
+}
+
+/* There is nothing to send of it, and that is what is said. */
+static void test_without_nics(void **state)
+{
+	world_apply(w.image, world_image(300, false));
+	capsule_vm_is_here(true);
+	world_wait(capsule_vm_known, "the VM");
+	world_wait(kernel_has_no_nic, "its NIC to be unknown");
+	h2.wholes = h2.finals = h2.nics = 0;
+	h2.next = 0;
+	memset(&h2.sum, 0, sizeof(h2.sum));
+	depart();
+	ask_start(MOVE);
+	assert_string_equal(w.code, "");
+	world_wait(whole_came, "all of nothing");
+	assert_int_equal(h2.nics, 0);
+	assert_int_equal(h2.mark.connections, 0);
+	capsule_dummy_event(HOSTD_VM_SUSPENDED, HOSTD_DETAIL_MIGRATED);
+	world_wait(final_came, "the end mark");
+	capsule_end("depart-end", "failed");
+}
+
 static void test_end(void **state)
 {
 	capsule_peer_close();
@@ -520,6 +555,7 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_deadline),
+		cmocka_unit_test(test_source_holds_nothing),
 		cmocka_unit_test(test_installed),
 		cmocka_unit_test(test_follows),
 		cmocka_unit_test(test_bad_parts),
@@ -540,6 +576,7 @@ int main(void)
 		cmocka_unit_test(test_leaving_is_no_alarm),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_withdraws),
+		cmocka_unit_test(test_without_nics),
 		cmocka_unit_test(test_who),
 		cmocka_unit_test(test_end),
 	};

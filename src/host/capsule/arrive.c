@@ -227,6 +227,9 @@ static void on_start(int err, const struct bh_bus_msg *reply, void *arg)
 		a->start_out = false;
 		if (err == BH_BUS_REFUSED && !strcmp(bh_bus_reply_code(err, reply), "gone")) {
 			a->retry_ns = UINT64_MAX; /* nothing more comes */
+			if (a->phase == ARRIVE_SOURCE) {
+				arrival_fail(a, "host %s holds nothing of it any more", a->source);
+			}
 		} else if (err && err != -ECANCELED) {
 			bh_log_limited(BH_LOG_WARN, "capsule", 3, "asking %s for VM %s: %s",
 				       a->source, a->name, bh_bus_reply_text(err, reply));

@@ -146,6 +146,12 @@ static bool runs_here(const struct hostd_agent *agent, const uint8_t uuid[16])
 	return vm && vm->running;
 }
 
+/* A VM that runs may have no NICs: then that is what is sent. */
+static bool nothing_left(const struct departure *d)
+{
+	return !d->nics.count && !runs_here(d->moves->agent, d->uuid);
+}
+
 static struct departure *departure_new(struct hostd_moves *moves, const uint8_t uuid[16],
 				       const uint8_t id[16], const char *id_text,
 				       const char *target)
@@ -337,7 +343,7 @@ void depart_start(struct hostd_moves *moves, struct bh_bus_request *req,
 				   moves->agent->name);
 		return;
 	}
-	if (!d->nics.count) {
+	if (nothing_left(d)) {
 		bh_bus_reply_error(req, "gone", "%s holds nothing of that VM any more",
 				   moves->agent->name);
 		return;
@@ -419,7 +425,8 @@ void depart_tick(struct hostd_moves *moves, uint64_t now_ns)
 		if (!here && hostd_inventory_complete(moves->agent->inv)) {
 			set_gone(d, true);
 		}
-		if (d->broken && d->nics.count && now_ns >= d->retry_ns && move_bus(moves->agent)) {
+		if (d->broken && !nothing_left(d) && now_ns >= d->retry_ns &&
+		    move_bus(moves->agent)) {
 			push_begin(d);
 		}
 	}
