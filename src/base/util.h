@@ -55,9 +55,9 @@ static inline void bh_cleanup_fclosep(FILE **f)
 
 /* A growing array: `BH_VEC(struct foo) v = {};` then bh_vec_push(&v) returns the new, zeroed slot.
  */
-#define BH_VEC(type)                                                                               \
+#define BH_VEC(...)                                                                                \
 	struct {                                                                                   \
-		type *items;                                                                       \
+		__VA_ARGS__ *items;                                                                \
 		size_t count;                                                                      \
 		size_t capacity;                                                                   \
 	}

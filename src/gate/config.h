@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Settings of bulkhead-gated: without a file the defaults hold; a YAML file and `--set key=value`
- * change any of them. config.c has the one table with unit, default, bounds and a sentence for each key (base/conf.h);
- * keys are named as in suricata.yaml where they mean the same. Read-only while workers run.
+ * change any of them. config.c has the one table with unit, default, bounds and a sentence for each
+ * key (base/conf.h); keys are named as in suricata.yaml where they mean the same. Read-only while
+ * workers run.
  */
 #ifndef BH_GATE_CONFIG_H
 #define BH_GATE_CONFIG_H
@@ -15,33 +16,70 @@
 
 #define GATE_GROUP_NAME_MAX 64
 
+/* Kinds of EVE records; those of protocols are named as the record (app.h `log`). */
+enum gate_eve_type {
+	GATE_EVE_ALERT,
+	GATE_EVE_ANOMALY,
+	GATE_EVE_DROP,
+	GATE_EVE_FILEINFO,
+	GATE_EVE_FLOW,
+	GATE_EVE_STATS,
+	GATE_EVE_HTTP,
+	GATE_EVE_DNS,
+	GATE_EVE_TLS,
+	GATE_EVE_QUIC,
+	GATE_EVE_SMTP,
+	GATE_EVE_FTP,
+	GATE_EVE_FTP_DATA,
+	GATE_EVE_SMB,
+	GATE_EVE_DCERPC,
+	GATE_EVE_SSH,
+	GATE_EVE_DHCP,
+	GATE_EVE_SIP,
+	GATE_EVE_SNMP,
+	GATE_EVE_MYSQL,
+	GATE_EVE_PGSQL,
+	GATE_EVE_WEBSOCKET,
+	GATE_EVE_TYPES
+};
+const char *gate_eve_type_name(enum gate_eve_type type); /* "ftp_data" */
+int gate_eve_type_find(const char *name);		 /* -1: none */
+
+struct gate_group {
+	char *name, *value;
+	bool ports;
+};
+struct gate_os_policy {
+	char *policy, *network;
+};
+
 struct gate_config {
 	/* vars.address-groups.*, vars.port-groups.*: name, text as in suricata.yaml */
-	BH_VEC(struct gate_group {
-		char *name, *value;
-		bool ports;
-	}) groups;
-	char *rule_path;	   /* default-rule-path: folder of relative data files; NULL: the rule file's */
+	BH_VEC(struct gate_group) groups;
+	BH_VEC(char *) rule_files;
+	/* default-rule-path: folder of relative data files; NULL: the rule file's */
+	char *rule_path;
 	char *classification_file; /* NULL: built in (that of Suricata) */
 	char *reference_file;
 	char *threshold_file;
-	char *cache_dir;   /* of compiled rules; NULL: none */
-	char *data_dir;	   /* of datasets, relative ones too */
-	char *reputation_categories, *reputation_files; /* iprep */
+	char *cache_dir; /* of compiled rules; NULL: none */
+	char *data_dir;	 /* of datasets, relative ones too */
+	char *reputation_categories, *reputation_files, *reputation_path; /* iprep */
 
 	/* decode */
-	bool check_checksums;	/* -k */
+	bool check_checksums; /* -k */
 	uint64_t defrag_memcap, defrag_timeout_s, defrag_max_frags;
-	char *vxlan_ports, *geneve_ports; /* "4789" */
+	bool vxlan_enabled, geneve_enabled, teredo_enabled;
+	char *vxlan_ports, *geneve_ports; /* "4789" or "[4789, 8472]" */
 	char *teredo_ports;
 
 	/* host-os-policy: name of the policy, networks; first match */
-	BH_VEC(struct gate_os_policy {
-		char *policy, *network;
-	}) os_policies;
+	BH_VEC(struct gate_os_policy) os_policies;
 
 	/* flow */
-	uint64_t flow_count; /* entries over all workers */
+	uint64_t flow_count;	 /* entries over all workers */
+	uint64_t flow_hash_size; /* buckets over all workers; 0: by flow_count */
+	bool vlan_tracking;	 /* the VLAN is part of who a flow is */
 	uint64_t tcp_new_s, tcp_established_s, tcp_closed_s;
 	uint64_t udp_new_s, udp_established_s;
 	uint64_t icmp_new_s, icmp_established_s;
@@ -50,12 +88,13 @@ struct gate_config {
 	/* stream */
 	uint64_t stream_memcap, stream_depth; /* bytes; depth 0: all */
 	uint64_t stream_chunk_to_server, stream_chunk_to_client;
-	bool stream_inline; /* `auto` is by mode: set from --inline and --simulate-ips */
-	bool stream_midstream, stream_async;
+	char *stream_inline_mode; /* auto|yes|no */
+	bool stream_inline;	  /* what it comes to: `auto` is by mode */
+	bool stream_midstream, stream_async, stream_drop_invalid;
 	char *urgent_policy; /* inline|drop|oob|gap */
 
 	/* app */
-	uint64_t app_memcap;	/* of a worker */
+	uint64_t app_memcap;	 /* of a worker */
 	uint64_t session_memcap; /* of a flow */
 	uint64_t tx_max;
 	char *encryption_handling; /* track-only|bypass|full */
@@ -67,6 +106,7 @@ struct gate_config {
 	uint64_t http_headers_max, http_header_size_max;
 	uint64_t file_window, file_store_limit;
 	bool file_store;
+	char *file_store_dir; /* in log_dir */
 	bool smtp_decode_mime;
 
 	/* detect */
@@ -79,12 +119,14 @@ struct gate_config {
 	char *eve_file, *eve_unix; /* names in log_dir, or a socket */
 	uint32_t eve_types;	   /* bit per enum gate_eve_type */
 	uint64_t eve_queue;	   /* bytes */
-	bool eve_community_id, eve_payload, eve_packet;
+	uint64_t eve_rotate;	   /* bytes of a file; 0: never by size */
+	bool eve_community_id, eve_payload, eve_payload_printable, eve_packet, eve_metadata;
 	uint64_t eve_payload_size;
 	uint64_t stats_interval_s;
 
 	/* process */
-	uint64_t workers;
+	uint64_t workers, ring_mb, snaplen;
+	char *capture_mode; /* auto|af-packet|af-xdp */
 	bool fail_open;
 	char *control_socket;
 	char *user;
@@ -93,7 +135,12 @@ struct gate_config {
 /* path NULL: defaults. 0 or < 0 with file, line, column. */
 [[nodiscard]] int gate_config_load(const char *path, struct gate_config *ret, struct bh_diag *diag);
 /* "key=value", as in the file and also as Suricata spells it. */
-[[nodiscard]] int gate_config_set(struct gate_config *config, const char *assignment, struct bh_diag *diag);
+[[nodiscard]] int gate_config_set(struct gate_config *config, const char *assignment,
+				  struct bh_diag *diag);
+/* What follows from other values (stream_inline); after members were set by hand. */
+void gate_config_settle(struct gate_config *config);
 void gate_config_done(struct gate_config *config);
+/* For the manual and --list-settings: name, unit or choices, default, help. */
+void gate_config_list(FILE *to);
 
 #endif
