@@ -293,6 +293,25 @@ static void test_edited_after_it_was_put_back(void **state)
 	expect_state("boot", 4);
 }
 
+/* Defined where it was not any more: it may have run elsewhere, and what this host knew is old. */
+static void test_came_back_from_elsewhere(void **state)
+{
+	BH_FREE char *file = bh_asprintf("%s/platform/defined/web.xml", w.dir);
+	BH_FREE char *xml = marked(12, false);
+
+	ended();
+	world_write(file, xml);
+	event(HOSTD_VM_DEFINED, HOSTD_DETAIL_ADDED);
+	list_anew();
+	event(HOSTD_VM_DEFINED, HOSTD_DETAIL_OTHER); /* and somebody's edit */
+	list_anew();
+	list_anew();
+	assert_int_equal(unlink(file), 0);
+	seen.give = 20;
+	allowed(birth(12, false));
+	expect_state("boot", 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_behind),
 		cmocka_unit_test(test_defined_while_it_ran),
 		cmocka_unit_test(test_edited_after_it_was_put_back),
+		cmocka_unit_test(test_came_back_from_elsewhere),
 	};
 	int result = world_run("generation", tests, BH_ARRAY_SIZE(tests));
 

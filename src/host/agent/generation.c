@@ -27,6 +27,7 @@ struct kept {
 	bool arrives;	     /* libvirt is at it: no mark before the move is over */
 	bool defined;	     /* its XML was written by somebody, and has not our mark yet */
 	bool rewrite;	     /* so its mark has to be written again */
+	bool added;	     /* it was not defined here: it may have run elsewhere meanwhile */
 	uint64_t back;	     /* shut off, it was put back to this; 0: it was not */
 	uint64_t seen_s;     /* wall clock */
 	unsigned int version, sent, told;
@@ -345,7 +346,7 @@ void hostd_generations_begin(struct hostd_agent *agent, const struct hostd_vm *v
 	k->generation = vm->generation > k->generation ? vm->generation : k->generation;
 	k->next = generation;
 	k->arrives = from == HOSTD_FROM_MIGRATION;
-	k->defined = false;
+	k->defined = k->added = false;
 	k->back = 0;
 	k->seen_s = bh_time_wall_ns() / BH_NS_PER_S;
 	changed(g, k);
@@ -377,6 +378,7 @@ void hostd_generations_event(struct hostd_agent *agent, const uint8_t uuid[16],
 	}
 	if (event == HOSTD_VM_DEFINED) {
 		k->defined = k->rewrite = detail != HOSTD_DETAIL_SNAPSHOT;
+		k->added = detail == HOSTD_DETAIL_ADDED || (k->added && k->defined);
 	}
 	if (event == HOSTD_VM_RESUMED || event == HOSTD_VM_SUSPENDED) {
 		k->arrives = false;
@@ -424,11 +426,15 @@ static void see_running(struct hostd_generations *g, struct kept *k, const struc
 	}
 }
 
-/* What somebody writes into its XML gets the mark that it had. */
+/* What somebody writes into its XML gets the mark that it had, if that is known here. */
 static void see_shut_off(struct kept *k, struct hostd_platform *platform, const struct hostd_vm *vm)
 {
 	uint64_t mark;
 
+	if (k->added && !k->back) {
+		k->rewrite = false;
+		return;
+	}
 	if (!k->defined && vm->generation) {
 		k->back = vm->generation < k->generation ? vm->generation : 0;
 	}
@@ -457,6 +463,7 @@ static void see(struct hostd_generations *g, struct hostd_platform *platform,
 		g->dirty = true;
 	}
 	if (vm->running) {
+		k->added = false;
 		see_running(g, k, vm);
 		if ((k->rewrite || k->generation != k->next) && !k->arrives) {
 			renew_mark(g, k);

@@ -136,7 +136,8 @@ static bool read_event(int event, int detail, struct vm_event *ret)
 		ret->event = HOSTD_VM_DEFINED;
 		ret->detail = detail == VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT
 				      ? HOSTD_DETAIL_SNAPSHOT
-				      : HOSTD_DETAIL_OTHER;
+			      : detail == VIR_DOMAIN_EVENT_DEFINED_ADDED ? HOSTD_DETAIL_ADDED
+									 : HOSTD_DETAIL_OTHER;
 		return true;
 	default:
 		return false;

@@ -24,7 +24,8 @@ enum hostd_vm_event {
 	HOSTD_VM_SUSPENDED,
 	HOSTD_VM_RESUMED,
 	HOSTD_VM_STOPPED,
-	HOSTD_VM_DEFINED, /* its persistent XML is another one; SNAPSHOT: a snapshot's */
+	HOSTD_VM_DEFINED, /* its persistent XML is another one, or (ADDED) there was none;
+			   * SNAPSHOT: a snapshot's */
 };
 /* Seen with libvirt 9.0: live migration is STARTED MIGRATED at the target when its QEMU waits for
  * memory, SUSPENDED MIGRATED at the source before the last pages go (not for a VM that was paused
@@ -38,6 +39,7 @@ enum hostd_vm_detail {
 	HOSTD_DETAIL_RESTORED, /* started from such a file */
 	HOSTD_DETAIL_SNAPSHOT, /* by going back to one */
 	HOSTD_DETAIL_FAILED,
+	HOSTD_DETAIL_ADDED,
 };
 
 struct hostd_platform_handlers {
