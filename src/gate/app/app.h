@@ -45,14 +45,15 @@ struct gate_detect_tx; /* detect: what of a transaction has been inspected */
 struct gate_tx {
 	uint64_t id; /* from 0 in its session */
 	uint8_t progress[GATE_DIRS];
-	uint8_t done_dirs;   /* the parser is through: GATE_DIR_BITs */
-	uint8_t skip_dirs;   /* sides that this transaction does not have */
+	uint8_t done_dirs; /* the parser is through: GATE_DIR_BITs */
+	uint8_t skip_dirs; /* sides that this transaction does not have */
 	uint8_t event_count;
-	bool logged, updated; /* updated: something new since detection looked last */
-	uint8_t inspected_dirs;	 /* complete and seen by detection */
+	bool logged, updated;	/* updated: something new since detection looked last */
+	uint8_t inspected_dirs; /* complete and seen by detection */
 	uint16_t events[GATE_TX_EVENTS_MAX]; /* the parser's numbers */
 	struct gate_file_list files[GATE_DIRS];
 	struct gate_detect_tx *detect;
+	uint32_t size; /* of the parser's struct */
 	uint64_t first_us, last_us;
 	struct gate_tx *prev, *next;
 };
@@ -75,14 +76,16 @@ struct gate_app_event {
 
 struct gate_app_ops {
 	enum gate_app app;
-	const char *name;	 /* in rules and EVE app_proto */
-	const char *log;	 /* EVE event_type and key of the record; NULL: none */
-	uint8_t transports;	 /* 1 TCP, 2 UDP, 4 SCTP, 8 ICMP */
-	const char *const *states[GATE_DIRS]; /* names of progress, NULL at the end; the last is "complete" */
+	const char *name;   /* in rules and EVE app_proto */
+	const char *log;    /* EVE event_type and key of the record; NULL: none */
+	uint8_t transports; /* 1 TCP, 2 UDP, 4 SCTP, 8 ICMP */
+	const char *const
+		*states[GATE_DIRS]; /* names of progress, NULL at the end; the last is "complete" */
 	const struct gate_app_event *events;
 	uint16_t event_count;
 	const uint16_t *ports; /* of servers, 0 at the end: those are asked first */
-	const char *const *patterns[GATE_DIRS]; /* that the first bytes hold: \xNN escapes, NULL end */
+	const char *const
+		*patterns[GATE_DIRS]; /* that the first bytes hold: \xNN escapes, NULL end */
 
 	/* GATE_PROBE_*: is it this one? `data` are the first bytes of side `dir`. */
 	int (*probe)(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port);
@@ -112,8 +115,10 @@ void *gate_session_grow(struct gate_session *session, void *old, size_t old_size
 void gate_session_release(struct gate_session *session, void *p, size_t size);
 /* A new transaction at the end of the list; size of the parser's struct. NULL: over the limit. */
 struct gate_tx *gate_tx_new(struct gate_session *session, size_t size);
-void gate_tx_event(struct gate_session *session, struct gate_tx *tx, uint16_t event); /* once each */
-void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir, uint8_t progress);
+void gate_tx_event(struct gate_session *session, struct gate_tx *tx,
+		   uint16_t event); /* once each */
+void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
+		      uint8_t progress);
 void gate_tx_done(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir);
 struct gate_tx *gate_session_first(const struct gate_session *session);
 struct gate_tx *gate_session_last(const struct gate_session *session);
@@ -122,10 +127,14 @@ const struct gate_config *gate_session_config(const struct gate_session *session
 uint64_t gate_session_time_us(const struct gate_session *session);
 /* Needs no more of this side. */
 void gate_session_stop(struct gate_session *session, enum gate_dir dir);
+/* What `expect` of the other flow said; NULL nothing. */
+const char *gate_session_note(const struct gate_session *session);
 /* The rest is encrypted or of no interest: by configuration it is bypassed or not inspected. */
 void gate_session_encrypted(struct gate_session *session);
 /* From here on another protocol (STARTTLS, CONNECT, Upgrade): UNKNOWN probes anew. */
 void gate_session_become(struct gate_session *session, enum gate_app app);
+/* The same parser and transactions under another name (HTTP/2 that carries DNS). */
+void gate_session_rename(struct gate_session *session, enum gate_app app);
 /* Expects a flow to that server and port (FTP data); `note` is handed to its parser (borrowed
  * text, copied). */
 void gate_session_expect(struct gate_session *session, const struct gate_addr *server,
@@ -139,14 +148,52 @@ void gate_apps_free(struct gate_apps *apps);
 uint32_t gate_apps_stream(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,
 			  const struct gate_app_input *in);
 void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct gate_packet *p);
+/* True once: the bytes of that side that were kept are to be offered now (see app/feed.c). */
+bool gate_session_wants(struct gate_session *session, enum gate_dir dir);
+/* Nothing more comes of either side: parsers are told, transactions are completed. Of every flow
+ * that ends, after gate_stream_flush. */
+void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, uint64_t now_us);
 /* Takes out what is over (inspected as far as `inspected` asks, and logged). */
 void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected);
 void gate_session_free(struct gate_apps *apps, struct gate_session *session);
-const struct gate_app_ops *gate_session_ops(const struct gate_session *session); /* NULL: none (yet) */
+const struct gate_app_ops *
+gate_session_ops(const struct gate_session *session); /* NULL: none (yet) */
 const struct gate_app_ops *gate_app_ops_of(enum gate_app app);
-const char *gate_app_name(enum gate_app app);	    /* "http", "tls", .. */
-enum gate_app gate_app_find(const char *name);	    /* UNKNOWN when there is no such name */
-/* 0 or -ENOENT; "http.invalid_method" to app and number. */
-[[nodiscard]] int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_event);
+/* What it was before gate_session_become; UNKNOWN: it is what it was. */
+enum gate_app gate_session_original(const struct gate_session *session);
+/* For detection: ops->buffer, and the transaction's files for those buffers that are of files. */
+bool gate_tx_buffer(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
+		    enum gate_buffer buffer, uint32_t index, struct gate_buffer_view *ret);
+/* Nobody writes records: transactions need not wait for it. */
+void gate_apps_no_log(struct gate_apps *apps);
+/* Called when a transaction goes that detection keeps something of (gate_detect_tx_free). */
+void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_tx *state));
+/* Files get these (GATE_FILE_MD5, .., GATE_FILE_STORE) from their first byte. */
+void gate_apps_want_files(struct gate_apps *apps, uint16_t flags);
+struct gate_apps_stats {
+	uint64_t flows[GATE_APP_COUNT], txs[GATE_APP_COUNT], errors[GATE_APP_COUNT];
+	uint64_t memory, memory_refused, session_refused, txs_forced, txs_refused, gaps;
+	uint64_t files, files_refused, notes_full;
+};
+const struct gate_apps_stats *gate_apps_stats(const struct gate_apps *apps);
+const char *gate_app_name(enum gate_app app);  /* "http", "tls", .. */
+enum gate_app gate_app_find(const char *name); /* UNKNOWN when there is no such name */
+/* 0 or -ENOENT; "http.invalid_method" to app and number. Those of detection itself
+ * ("applayer_mismatch_protocol_both_directions") have app UNKNOWN: bit number of
+ * gate_session_events. */
+[[nodiscard]] int gate_app_event_find(const char *name, enum gate_app *ret_app,
+				      uint16_t *ret_event);
+
+/* Bits of enum gate_session_event, since the flow began. */
+enum gate_session_event {
+	GATE_SESSION_MISMATCH, /* the sides speak different protocols */
+	GATE_SESSION_WRONG_DIRECTION,
+	GATE_SESSION_ONE_DIRECTION,
+	GATE_SESSION_SKIPPED,
+	GATE_SESSION_NO_TLS,
+	GATE_SESSION_UNEXPECTED,
+	GATE_SESSION_EVENTS
+};
+uint16_t gate_session_events(const struct gate_session *session);
 
 #endif

@@ -50,11 +50,13 @@ struct gate_file_list {
 };
 
 /* NULL: limits (files of a transaction, memory); the parser goes on without. */
-struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
-				 const void *name, size_t name_size);
-void gate_file_append(struct gate_session *session, struct gate_file *file, const void *data, uint32_t size);
+struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *tx,
+				 enum gate_dir dir, const void *name, size_t name_size);
+void gate_file_append(struct gate_session *session, struct gate_file *file, const void *data,
+		      uint32_t size);
 void gate_file_gap(struct gate_session *session, struct gate_file *file, uint32_t size);
-void gate_file_close(struct gate_session *session, struct gate_file *file, enum gate_file_state state);
+void gate_file_close(struct gate_session *session, struct gate_file *file,
+		     enum gate_file_state state);
 /* Detection has seen it up to there: the window may slide. */
 void gate_file_inspected(struct gate_session *session, struct gate_file *file, uint64_t until);
 void gate_file_want(struct gate_session *session, struct gate_file *file, uint16_t flags);
@@ -62,9 +64,12 @@ void gate_file_want(struct gate_session *session, struct gate_file *file, uint16
 /* Who else looks at content (files on disk; later malware engines). Called by workers, several at
  * once, each with its own files; must not block for long. */
 struct gate_file_sink {
-	void (*begin)(struct gate_file_sink *sink, const struct gate_flow *flow, struct gate_file *file);
-	void (*data)(struct gate_file_sink *sink, struct gate_file *file, const void *data, uint32_t size);
-	void (*end)(struct gate_file_sink *sink, const struct gate_flow *flow, struct gate_file *file);
+	void (*begin)(struct gate_file_sink *sink, const struct gate_flow *flow,
+		      struct gate_file *file);
+	void (*data)(struct gate_file_sink *sink, struct gate_file *file, const void *data,
+		     uint32_t size);
+	void (*end)(struct gate_file_sink *sink, const struct gate_flow *flow,
+		    struct gate_file *file);
 };
 
 #endif

@@ -1,0 +1,655 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sessions and transactions: memory that is charged and bounded, which parser gets the bytes, what
+ * is over. See app.h; which protocol it is stands in detect.c, files in file.c.
+ */
+#include "gate/app/app.h"
+#include "base/counter.h"
+#include "base/util.h"
+#include "gate/app/session.h"
+#include "gate/config.h"
+#include "gate/stream/stream.h"
+
+#include <errno.h>
+
+BH_COUNTER(gate_app_memory_refused, "parsers were refused memory: app-layer memcap of the worker");
+BH_COUNTER(gate_app_session_refused, "parsers were refused memory: memcap of the flow");
+BH_COUNTER(gate_app_txs_forced, "transactions completed by force: too many open");
+BH_COUNTER(gate_app_txs_refused, "transactions refused: four times too many open at once");
+BH_COUNTER(gate_app_notes_lost, "notes to expected flows overwritten: table full");
+
+#define APP(id, ops) extern const struct gate_app_ops ops;
+#include "gate/app/apps.def"
+#undef APP
+
+static const struct gate_app_ops *const apps_by_id[GATE_APP_COUNT] = {
+#define APP(id, ops) [GATE_APP_##id] = &(ops),
+#include "gate/app/apps.def"
+#undef APP
+};
+
+static const struct gate_app_ops *const apps_in_order[] = {
+#define APP(id, ops) &(ops),
+#include "gate/app/apps.def"
+#undef APP
+	NULL,
+};
+
+static const char *const app_names[GATE_APP_COUNT] = {
+	[GATE_APP_UNKNOWN] = "unknown",
+	[GATE_APP_FAILED] = "failed",
+	[GATE_APP_HTTP1] = "http",
+	[GATE_APP_HTTP2] = "http2",
+	[GATE_APP_TLS] = "tls",
+	[GATE_APP_QUIC] = "quic",
+	[GATE_APP_DNS] = "dns",
+	[GATE_APP_SMTP] = "smtp",
+	[GATE_APP_FTP] = "ftp",
+	[GATE_APP_FTP_DATA] = "ftp-data",
+	[GATE_APP_SMB] = "smb",
+	[GATE_APP_DCERPC] = "dcerpc",
+	[GATE_APP_SSH] = "ssh",
+	[GATE_APP_DHCP] = "dhcp",
+	[GATE_APP_SIP] = "sip",
+	[GATE_APP_SNMP] = "snmp",
+	[GATE_APP_MYSQL] = "mysql",
+	[GATE_APP_PGSQL] = "pgsql",
+	[GATE_APP_WEBSOCKET] = "websocket",
+	[GATE_APP_DOH2] = "doh2",
+};
+
+static const char *const session_events[GATE_SESSION_EVENTS] = {
+	[GATE_SESSION_MISMATCH] = "applayer_mismatch_protocol_both_directions",
+	[GATE_SESSION_WRONG_DIRECTION] = "applayer_wrong_direction_first_data",
+	[GATE_SESSION_ONE_DIRECTION] = "applayer_detect_protocol_only_one_direction",
+	[GATE_SESSION_SKIPPED] = "applayer_proto_detection_skipped",
+	[GATE_SESSION_NO_TLS] = "applayer_no_tls_after_starttls",
+	[GATE_SESSION_UNEXPECTED] = "applayer_unexpected_protocol",
+};
+
+/* ---- names ---- */
+
+const struct gate_app_ops *gate_app_ops_of(enum gate_app app)
+{
+	return (unsigned int)app < GATE_APP_COUNT ? apps_by_id[app] : NULL;
+}
+
+const struct gate_app_ops *gate_app_at(unsigned int index)
+{
+	return apps_in_order[index];
+}
+
+const char *gate_app_name(enum gate_app app)
+{
+	return (unsigned int)app < GATE_APP_COUNT ? app_names[app] : "unknown";
+}
+
+enum gate_app gate_app_find(const char *name)
+{
+	for (unsigned int i = 0; i < GATE_APP_COUNT; i++) {
+		if (!strcmp(app_names[i], name)) {
+			return (enum gate_app)i;
+		}
+	}
+	return !strcmp(name, "http1") ? GATE_APP_HTTP1 : GATE_APP_UNKNOWN;
+}
+
+int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_event)
+{
+	for (uint16_t i = 0; i < GATE_SESSION_EVENTS; i++) {
+		if (!strcmp(session_events[i], name)) {
+			*ret_app = GATE_APP_UNKNOWN;
+			*ret_event = i;
+			return 0;
+		}
+	}
+	const char *dot = strchr(name, '.');
+	for (unsigned int i = 0; dot && i < GATE_APP_COUNT; i++) {
+		const struct gate_app_ops *ops = apps_by_id[i];
+		size_t len = strlen(app_names[i]);
+		if (!ops || len != (size_t)(dot - name) || strncmp(app_names[i], name, len) != 0) {
+			continue;
+		}
+		for (uint16_t e = 0; e < ops->event_count; e++) {
+			if (ops->events[e].name && !strcmp(ops->events[e].name, dot + 1)) {
+				*ret_app = (enum gate_app)i;
+				*ret_event = e;
+				return 0;
+			}
+		}
+	}
+	return -ENOENT;
+}
+
+/* ---- memory ---- */
+
+static bool may_use(struct gate_session *session, size_t size)
+{
+	struct gate_apps *apps = session->apps;
+	const struct gate_config *config = apps->config;
+	if (config->session_memcap && session->used + size > config->session_memcap) {
+		apps->stats.session_refused++;
+		bh_counter_add(&gate_app_session_refused, 1);
+		return false;
+	}
+	if (config->app_memcap && apps->stats.memory + size > config->app_memcap) {
+		apps->stats.memory_refused++;
+		bh_counter_add(&gate_app_memory_refused, 1);
+		return false;
+	}
+	return true;
+}
+
+static void charge(struct gate_session *session, size_t size)
+{
+	session->used += size;
+	session->apps->stats.memory += size;
+}
+
+static void uncharge(struct gate_session *session, size_t size)
+{
+	session->used -= size;
+	session->apps->stats.memory -= size;
+}
+
+static void chunk_link(struct gate_session *session, struct gate_chunk *chunk)
+{
+	chunk->prev = session->chunks.prev;
+	chunk->next = &session->chunks;
+	chunk->prev->next = chunk;
+	chunk->next->prev = chunk;
+}
+
+static void chunk_unlink(struct gate_chunk *chunk)
+{
+	chunk->prev->next = chunk->next;
+	chunk->next->prev = chunk->prev;
+}
+
+void *gate_session_alloc(struct gate_session *session, size_t size)
+{
+	if (!may_use(session, size)) {
+		return NULL;
+	}
+	struct gate_chunk *chunk = calloc(1, sizeof(*chunk) + size);
+	if (!chunk) {
+		return NULL;
+	}
+	charge(session, size);
+	chunk_link(session, chunk);
+	return chunk + 1;
+}
+
+void *gate_session_grow(struct gate_session *session, void *old, size_t old_size, size_t size)
+{
+	if (!old) {
+		return gate_session_alloc(session, size);
+	}
+	if (size > old_size && !may_use(session, size - old_size)) {
+		return NULL;
+	}
+	struct gate_chunk *chunk = (struct gate_chunk *)old - 1;
+	chunk_unlink(chunk);
+	struct gate_chunk *grown = realloc(chunk, sizeof(*chunk) + size);
+	if (!grown) {
+		chunk_link(session, chunk);
+		return NULL;
+	}
+	chunk_link(session, grown);
+	uncharge(session, old_size);
+	charge(session, size);
+	if (size > old_size) {
+		memset((char *)(grown + 1) + old_size, 0, size - old_size);
+	}
+	return grown + 1;
+}
+
+void gate_session_release(struct gate_session *session, void *p, size_t size)
+{
+	if (!p) {
+		return;
+	}
+	struct gate_chunk *chunk = (struct gate_chunk *)p - 1;
+	chunk_unlink(chunk);
+	uncharge(session, size);
+	free(chunk);
+}
+
+/* ---- transactions ---- */
+
+static uint8_t last_state(const struct gate_session *session, enum gate_dir dir)
+{
+	uint8_t n = 0;
+	const char *const *states = session->ops ? session->ops->states[dir] : NULL;
+	while (states && states[n] && n < UINT8_MAX) {
+		n++;
+	}
+	return n ? (uint8_t)(n - 1) : 1;
+}
+
+static bool is_over(const struct gate_session *session, const struct gate_tx *tx)
+{
+	return (tx->done_dirs | tx->skip_dirs | session->eof_dirs) == GATE_BOTH_DIRS;
+}
+
+static void force_oldest(struct gate_session *session)
+{
+	for (struct gate_tx *tx = session->first; tx; tx = tx->next) {
+		if (tx->done_dirs != GATE_BOTH_DIRS) {
+			gate_tx_done(session, tx, GATE_TO_SERVER);
+			gate_tx_done(session, tx, GATE_TO_CLIENT);
+			session->apps->stats.txs_forced++;
+			bh_counter_add(&gate_app_txs_forced, 1);
+			return;
+		}
+	}
+}
+
+struct gate_tx *gate_tx_new(struct gate_session *session, size_t size)
+{
+	uint64_t max = session->apps->config->tx_max ? session->apps->config->tx_max : GATE_TXS_MAX;
+	if (session->tx_count >= 4 * max) {
+		session->apps->stats.txs_refused++;
+		bh_counter_add(&gate_app_txs_refused, 1);
+		return NULL;
+	}
+	if (session->tx_count - session->done_count >= max) {
+		force_oldest(session);
+	}
+	struct gate_tx *tx = gate_session_alloc(session, size);
+	if (!tx) {
+		return NULL;
+	}
+	tx->size = (uint32_t)size;
+	tx->id = session->next_id++;
+	tx->first_us = tx->last_us = session->time_us;
+	tx->updated = true;
+	tx->prev = session->last;
+	if (session->last) {
+		session->last->next = tx;
+	} else {
+		session->first = tx;
+	}
+	session->last = tx;
+	session->tx_count++;
+	if (session->ops) {
+		session->apps->stats.txs[session->ops->app]++;
+	}
+	return tx;
+}
+
+void gate_tx_event(struct gate_session *session, struct gate_tx *tx, uint16_t event)
+{
+	(void)session;
+	for (uint8_t i = 0; i < tx->event_count; i++) {
+		if (tx->events[i] == event) {
+			return;
+		}
+	}
+	if (tx->event_count < GATE_TX_EVENTS_MAX) {
+		tx->events[tx->event_count++] = event;
+		tx->updated = true;
+	}
+}
+
+void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
+		      uint8_t progress)
+{
+	tx->updated = true;
+	tx->last_us = session->time_us;
+	if (progress > tx->progress[dir]) {
+		tx->progress[dir] = progress;
+	}
+}
+
+void gate_tx_done(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir)
+{
+	if (tx->done_dirs & GATE_DIR_BIT(dir)) {
+		return;
+	}
+	bool was = (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
+	tx->done_dirs |= (uint8_t)GATE_DIR_BIT(dir);
+	gate_tx_progress(session, tx, dir, last_state(session, dir));
+	gate_files_finish(session, tx, dir);
+	if (!was && (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS) {
+		session->done_count++;
+	}
+}
+
+void gate_session_finish(struct gate_session *session, enum gate_dir dir)
+{
+	for (struct gate_tx *tx = session->first; tx; tx = tx->next) {
+		gate_tx_done(session, tx, dir);
+	}
+}
+
+static void tx_remove(struct gate_session *session, struct gate_tx *tx)
+{
+	if (tx->prev) {
+		tx->prev->next = tx->next;
+	} else {
+		session->first = tx->next;
+	}
+	if (tx->next) {
+		tx->next->prev = tx->prev;
+	} else {
+		session->last = tx->prev;
+	}
+	session->tx_count--;
+	if ((tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS && session->done_count) {
+		session->done_count--;
+	}
+	if (session->ops && session->ops->tx_free) {
+		session->ops->tx_free(session, tx);
+	}
+	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
+		gate_files_free(session, &tx->files[dir]);
+	}
+	if (tx->detect && session->apps->tx_free) {
+		session->apps->tx_free(tx->detect);
+	}
+	gate_session_release(session, tx, tx->size);
+}
+
+void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected)
+{
+	struct gate_session *session = flow->session;
+	if (!session || !session->first) {
+		return;
+	}
+	bool eof = session->eof_dirs != 0;
+	uint32_t left = session->done_count;
+	struct gate_tx *next = NULL;
+	for (struct gate_tx *tx = session->first; tx && (left || eof); tx = next) {
+		next = tx->next;
+		bool done = (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
+		left -= done && left;
+		if (!is_over(session, tx)) {
+			continue;
+		}
+		bool logged = tx->logged || apps->no_log || !session->ops || !session->ops->log;
+		bool seen = !inspected || (tx->inspected_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
+		if (logged && seen) {
+			tx_remove(session, tx);
+		}
+	}
+}
+
+struct gate_tx *gate_session_first(const struct gate_session *session)
+{
+	return session->first;
+}
+
+struct gate_tx *gate_session_last(const struct gate_session *session)
+{
+	return session->last;
+}
+
+/* ---- sessions ---- */
+
+struct gate_flow *gate_session_flow(const struct gate_session *session)
+{
+	return session->flow;
+}
+
+const struct gate_config *gate_session_config(const struct gate_session *session)
+{
+	return session->apps->config;
+}
+
+uint64_t gate_session_time_us(const struct gate_session *session)
+{
+	return session->time_us;
+}
+
+const char *gate_session_note(const struct gate_session *session)
+{
+	return session->note;
+}
+
+const struct gate_app_ops *gate_session_ops(const struct gate_session *session)
+{
+	return session->ops;
+}
+
+enum gate_app gate_session_original(const struct gate_session *session)
+{
+	return (enum gate_app)session->original;
+}
+
+uint16_t gate_session_events(const struct gate_session *session)
+{
+	return session->events;
+}
+
+void gate_session_stop(struct gate_session *session, enum gate_dir dir)
+{
+	session->stopped_dirs |= (uint8_t)GATE_DIR_BIT(dir);
+	if (session->flow->stream) {
+		gate_stream_stop_app(session->flow->stream, dir);
+	}
+}
+
+void gate_session_encrypted(struct gate_session *session)
+{
+	const char *how = session->apps->config->encryption_handling;
+	if (session->encrypted) {
+		return;
+	}
+	session->encrypted = true;
+	if (how && !strcmp(how, "full")) {
+		return;
+	}
+	session->flow->flags |= GATE_FLOW_NO_PAYLOAD;
+	if (session->flow->stream) {
+		gate_stream_stop_raw(session->flow->stream, GATE_TO_SERVER);
+		gate_stream_stop_raw(session->flow->stream, GATE_TO_CLIENT);
+	}
+	if (how && !strcmp(how, "bypass") && session->apps->flows) {
+		gate_flow_set_state(session->apps->flows, session->flow, GATE_FLOW_BYPASSED);
+	}
+}
+
+void gate_session_become(struct gate_session *session, enum gate_app app)
+{
+	session->becoming = true;
+	session->becomes = (uint16_t)app;
+}
+
+void gate_session_rename(struct gate_session *session, enum gate_app app)
+{
+	const struct gate_app_ops *ops = gate_app_ops_of(app);
+	if (ops) {
+		session->ops = ops;
+		session->flow->app = (uint16_t)app;
+		session->flow->app_to[GATE_TO_SERVER] = (uint16_t)app;
+		session->flow->app_to[GATE_TO_CLIENT] = (uint16_t)app;
+	}
+}
+
+void gate_session_expect(struct gate_session *session, const struct gate_addr *server,
+			 uint16_t port, enum gate_app app, const char *note)
+{
+	struct gate_apps *apps = session->apps;
+	if (apps->flows) {
+		gate_flow_expect(apps->flows, session->flow, server, port, app, session->time_us);
+	}
+	if (!note) {
+		return;
+	}
+	struct gate_note *slot = &apps->notes[apps->note_next++ % GATE_NOTES_MAX];
+	if (slot->until_us > session->time_us) {
+		apps->stats.notes_full++;
+		bh_counter_add(&gate_app_notes_lost, 1);
+	}
+	slot->server = *server;
+	slot->port = port;
+	slot->until_us = session->time_us + GATE_NOTE_TIMEOUT_US;
+	snprintf(slot->text, sizeof(slot->text), "%s", note);
+}
+
+static void take_note(struct gate_session *session)
+{
+	struct gate_apps *apps = session->apps;
+	for (unsigned int side = 0; side < 2; side++) {
+		const struct gate_addr *addr = &session->flow->addr[side];
+		for (unsigned int i = 0; i < GATE_NOTES_MAX; i++) {
+			struct gate_note *note = &apps->notes[i];
+			if (note->until_us < session->time_us || !note->until_us ||
+			    note->port != session->flow->port[side] ||
+			    memcmp(&note->server, addr, sizeof(*addr)) != 0) {
+				continue;
+			}
+			size_t size = strlen(note->text) + 1;
+			char *copy = gate_session_alloc(session, size);
+			if (copy) {
+				memcpy(copy, note->text, size);
+			}
+			session->note = copy;
+			note->until_us = 0;
+			return;
+		}
+	}
+}
+
+void gate_session_close(struct gate_session *session)
+{
+	while (session->first) {
+		tx_remove(session, session->first);
+	}
+	if (session->state && session->ops->free) {
+		session->ops->free(session, session->state);
+	}
+	session->state = NULL;
+	session->ops = NULL;
+	session->done_count = 0;
+}
+
+void gate_session_fail(struct gate_session *session)
+{
+	if (session->ops) {
+		session->apps->stats.errors[session->ops->app]++;
+	}
+	gate_session_finish(session, GATE_TO_SERVER);
+	gate_session_finish(session, GATE_TO_CLIENT);
+	session->flow->app = GATE_APP_FAILED;
+	gate_session_stop(session, GATE_TO_SERVER);
+	gate_session_stop(session, GATE_TO_CLIENT);
+}
+
+bool gate_session_open(struct gate_session *session, const struct gate_app_ops *ops)
+{
+	session->ops = ops;
+	session->state = ops->new ? ops->new (session) : NULL;
+	session->apps->stats.flows[ops->app]++;
+	session->flow->app = (uint16_t)ops->app;
+	if (!session->note && session->flow->app_expected) {
+		take_note(session);
+	}
+	if (ops->new && !session->state) {
+		gate_session_fail(session);
+		return false;
+	}
+	return true;
+}
+
+struct gate_session *gate_session_of(struct gate_apps *apps, struct gate_flow *flow,
+				     uint64_t time_us)
+{
+	struct gate_session *session = flow->session;
+	if (!session) {
+		session = calloc(1, sizeof(*session));
+		if (!session) {
+			return NULL;
+		}
+		session->apps = apps;
+		session->flow = flow;
+		session->chunks.prev = session->chunks.next = &session->chunks;
+		apps->stats.memory += sizeof(*session);
+		flow->session = session;
+	}
+	session->time_us = time_us;
+	return session;
+}
+
+void gate_session_free(struct gate_apps *apps, struct gate_session *session)
+{
+	if (!session) {
+		return;
+	}
+	gate_session_close(session);
+	while (session->chunks.next != &session->chunks) {
+		struct gate_chunk *chunk = session->chunks.next;
+		chunk_unlink(chunk);
+		free(chunk);
+	}
+	apps->stats.memory -= session->used + sizeof(*session);
+	if (session->flow->session == session) {
+		session->flow->session = NULL;
+	}
+	free(session);
+}
+
+bool gate_tx_buffer(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
+		    enum gate_buffer buffer, uint32_t index, struct gate_buffer_view *ret)
+{
+	if (!session->ops) {
+		return false;
+	}
+	if (session->ops->buffer && session->ops->buffer(tx, dir, buffer, index, ret)) {
+		return true;
+	}
+	if (!(gate_buffer_desc(buffer)->flags & GATE_BUFFER_FILE)) {
+		return false;
+	}
+	struct gate_file *file = tx->files[dir].first;
+	while (file && index) {
+		file = file->next;
+		index--;
+	}
+	return file && gate_file_buffer(file, buffer, ret);
+}
+
+/* ---- workers ---- */
+
+struct gate_apps *gate_apps_new(const struct gate_config *config, struct gate_flow_table *flows,
+				struct gate_file_sink *sink)
+{
+	struct gate_apps *apps = bh_alloc(sizeof(*apps));
+	apps->config = config;
+	apps->flows = flows;
+	apps->sink = sink;
+	apps->md5 = EVP_md5();
+	apps->sha1 = EVP_sha1();
+	apps->sha256 = EVP_sha256();
+	gate_matcher_init(&apps->matcher);
+	return apps;
+}
+
+void gate_apps_free(struct gate_apps *apps)
+{
+	if (apps) {
+		gate_matcher_done(&apps->matcher);
+		free(apps);
+	}
+}
+
+void gate_apps_no_log(struct gate_apps *apps)
+{
+	apps->no_log = true;
+}
+
+void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_tx *state))
+{
+	apps->tx_free = fn;
+}
+
+void gate_apps_want_files(struct gate_apps *apps, uint16_t flags)
+{
+	apps->file_flags = flags;
+}
+
+const struct gate_apps_stats *gate_apps_stats(const struct gate_apps *apps)
+{
+	return &apps->stats;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What app.c, detect.c and file.c know of a worker's sessions, and nobody else. One worker.
+ */
+#ifndef BH_GATE_APP_SESSION_H
+#define BH_GATE_APP_SESSION_H
+
+#include "gate/app/app.h"
+
+#include <openssl/evp.h>
+
+#define GATE_DETECT_BYTES_MAX	  (32u << 10) /* of a side: then it is none of ours */
+#define GATE_DETECT_DATAGRAMS_MAX 4
+#define GATE_PATTERN_SIZE_MAX	  24
+#define GATE_PATTERNS_MAX	  256
+#define GATE_NOTES_MAX		  256
+#define GATE_NOTE_SIZE		  128
+#define GATE_NOTE_TIMEOUT_US	  30000000u
+#define GATE_FILES_MAX		  256 /* of one side of a transaction, still open or not logged */
+
+/* Memory of a session: in one ring, so that nothing is lost with it. */
+struct gate_chunk {
+	struct gate_chunk *prev, *next;
+};
+
+enum gate_detect_state { GATE_DETECT_OPEN, GATE_DETECT_KNOWN, GATE_DETECT_NONE };
+
+struct gate_session {
+	struct gate_apps *apps;
+	struct gate_flow *flow;
+	const struct gate_app_ops *ops; /* NULL: not known */
+	void *state;
+	struct gate_tx *first, *last;
+	uint32_t tx_count, done_count; /* done: both sides are through, not yet freed */
+	uint64_t next_id;
+	uint64_t time_us;
+	size_t used;
+	struct gate_chunk chunks; /* the ring's head */
+	const char *note;	  /* of the session's memory */
+	uint16_t original;	  /* enum gate_app */
+	uint16_t becomes;
+	uint16_t events; /* bits of enum gate_session_event */
+	uint8_t detect[GATE_DIRS];
+	uint8_t datagrams[GATE_DIRS];
+	uint8_t spoke_dirs;
+	uint8_t stopped_dirs, eof_dirs;
+	uint8_t kept_dirs, wants_dirs; /* bytes that were offered and not taken */
+	bool becoming, encrypted;
+};
+
+struct gate_pattern {
+	const struct gate_app_ops *ops;
+	uint8_t size;
+	uint8_t value[GATE_PATTERN_SIZE_MAX], mask[GATE_PATTERN_SIZE_MAX];
+};
+
+/* By the first byte of a side; built once per worker. */
+struct gate_matcher {
+	struct gate_pattern patterns[GATE_PATTERNS_MAX];
+	uint16_t count;
+	/* patterns that may begin with that byte: index of the first, and their number */
+	struct {
+		uint16_t first, count;
+	} by_byte[GATE_DIRS][256];
+	uint16_t *index;
+	size_t index_count;
+};
+
+struct gate_note {
+	struct gate_addr server;
+	uint16_t port;
+	uint64_t until_us;
+	char text[GATE_NOTE_SIZE];
+};
+
+struct gate_apps {
+	const struct gate_config *config;
+	struct gate_flow_table *flows;
+	struct gate_file_sink *sink;
+	const EVP_MD *md5, *sha1, *sha256;
+	struct gate_apps_stats stats;
+	struct gate_matcher matcher;
+	struct gate_note notes[GATE_NOTES_MAX];
+	uint32_t note_next;
+	uint32_t file_id;
+	uint16_t file_flags;
+	bool no_log;
+	void (*tx_free)(struct gate_detect_tx *state);
+};
+
+/* detect.c */
+void gate_matcher_init(struct gate_matcher *matcher);
+void gate_matcher_done(struct gate_matcher *matcher);
+struct gate_detected {
+	const struct gate_app_ops *ops; /* NULL: see `more` */
+	bool reversed;
+	bool more; /* it can still become one of ours */
+};
+/* What do the first bytes of a side look like? */
+struct gate_detected gate_detect_app(const struct gate_matcher *matcher,
+				     const struct gate_config *config, const struct gate_flow *flow,
+				     enum gate_dir dir, const struct gate_view *data);
+
+/* app.c */
+const struct gate_app_ops *gate_app_at(unsigned int index); /* of apps.def; NULL at the end */
+struct gate_session *gate_session_of(struct gate_apps *apps, struct gate_flow *flow,
+				     uint64_t time_us);
+bool gate_session_open(struct gate_session *session, const struct gate_app_ops *ops);
+void gate_session_close(struct gate_session *session); /* the parser and its transactions */
+void gate_session_fail(struct gate_session *session);
+void gate_session_finish(struct gate_session *session, enum gate_dir dir);
+
+/* file.c */
+bool gate_file_buffer(const struct gate_file *file, enum gate_buffer buffer,
+		      struct gate_buffer_view *ret);
+void gate_files_free(struct gate_session *session, struct gate_file_list *list);
+void gate_files_finish(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir);
+
+#endif
