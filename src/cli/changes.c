@@ -227,6 +227,27 @@ static void put_connections(const struct cli_output *out, const json_t *connecti
 	}
 }
 
+static void put_misplaced(const struct cli_output *out, const json_t *misplaced)
+{
+	static const struct cli_column columns[] = {
+		{.title = "RUNS WHERE IT MAY NOT ANY MORE", .key = "name"},
+		{.title = "HOST", .key = "host"},
+		{.title = "WHY", .key = "why", .flags = CLI_COL_CUT},
+	};
+	const json_t *vms = json_object_get(misplaced, "vms");
+	uint64_t total = bh_json_u64_or(misplaced, "total", 0);
+
+	if (!total) {
+		return; /* most policies say nothing of hosts */
+	}
+	fputc('\n', out->file);
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), vms, vms, "");
+	if (total > json_array_size(vms)) {
+		fprintf(out->file, "... and %llu more.\n",
+			(unsigned long long)(total - json_array_size(vms)));
+	}
+}
+
 void cli_show_diff(struct cli *cli, const json_t *diff)
 {
 	static const struct cli_column columns[] = {
@@ -246,6 +267,7 @@ void cli_show_diff(struct cli *cli, const json_t *diff)
 	put_changes(&cli->out, json_object_get(diff, "changes"), true);
 	put_effect(&cli->out, json_object_get(diff, "effect"));
 	put_connections(&cli->out, json_object_get(diff, "connections"));
+	put_misplaced(&cli->out, json_object_get(diff, "misplaced"));
 	fputc('\n', cli->out.file);
 	cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
 		      "No host's desired state would change.");

@@ -484,6 +484,11 @@ def test_apply(fake, cli, tmp_path):
     assert "shop role=db  from shop role=web, world  tcp/3306  allow → deny  implicit deny" in text
     assert "and 3 more" in text and "classes" not in text
     assert cli("policy", "apply", "--dry-run", path).stdout == text
+    assert "RUNS WHERE" not in text
+    fake.routes[f"POST /v1/policies:diff?{query}"]["misplaced"] = {"total": 3, "vms": [
+        {"vm": "u", "name": "pay1", "tenant": "shop", "host": "h1", "why": "placement of policy shop/pci needs zone=pci"}]}
+    text = cli("policy", "diff", path).stdout
+    assert "RUNS WHERE IT MAY NOT ANY MORE" in text and "pay1" in text and "... and 2 more" in text
     cli("policy", "diff", path, "--exit-code", code=1)
 
     fake.routes[f"POST /v1/policies:apply?{query}&wait=1"] = {**APPLIED, "complete": False}

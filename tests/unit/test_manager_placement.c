@@ -222,6 +222,43 @@ static void who_runs_elsewhere_is_told_once(void **state)
 	assert_int_equal(manager_placement_check(w->inv, vm, w->h2, &diag), 0);
 }
 
+static size_t would_be_wrong(struct world *w, const char *text)
+{
+	struct bh_policy_set *set = NULL;
+	BH_JSON json_t *said = NULL;
+	size_t count;
+
+	assert_int_equal(bh_policy_parse(text, strlen(text), NULL, &set, NULL), 0);
+	said = manager_placement_preview(w->inv, set);
+	count = json_array_size(json_object_get(said, "vms"));
+	assert_int_equal(bh_json_u64_or(said, "total", 99), count);
+	if (count) {
+		assert_string_equal(
+			bh_json_str_or(json_array_get(json_object_get(said, "vms"), 0), "why", ""),
+			"placement of policy shop/pci needs a host with zone=pci; h1 has no zone");
+	}
+	bh_policy_set_free(set);
+	return count;
+}
+
+/* Before it is in force; what is wrong already is nothing new. */
+static void preview(void **state)
+{
+	struct world *w = *state;
+
+	report(w, w->h1, 1, "pay");
+	report(w, w->h2, 2, "web");
+	assert_int_equal(would_be_wrong(w, PCI), 1);
+	assert_int_equal(would_be_wrong(w, RACK), 0);
+	assert_int_equal(would_be_wrong(w, ""), 0);
+	assert_int_equal(told(w), 0);
+	policies(w, PCI);
+	assert_int_equal(would_be_wrong(w, PCI), 0);
+	policies(w, "");
+	label(w, w->h1, "zone", "pci");
+	assert_int_equal(would_be_wrong(w, PCI), 0);
+}
+
 static void hosts_keep_what_was_said(void **state)
 {
 	struct manager_maintenance m = {.on = true, .reason = "r", .by = "b", .since_ns = 5};
@@ -252,6 +289,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_apis_labels_count, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(maintenance_takes_nobody_new, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_runs_elsewhere_is_told_once, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(preview, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(hosts_keep_what_was_said, set_up, tear_down),
 	};
 

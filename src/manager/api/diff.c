@@ -3,11 +3,13 @@
  * POST /v1/policies:diff: what applying the same documents would change. Policies line by line, the
  * records of hosts, who may talk to whom (policy room), and the connections that are open now and
  * would end: the hosts concerned are asked for theirs, bounded in time and number, and each is
- * judged under both sets at both of its ends. A VM whose classes the new policies change
- * (`selector.vms`, `selector.addresses`) is judged by the identity that it has now.
+ * judged under both sets at both of its ends. And the VMs that would run where they may not. A VM
+ * whose classes the new policies change (`selector.vms`, `selector.addresses`) is judged by the
+ * identity that it has now.
  */
 #include "manager/api/documents.h"
 
+#include "manager/migrate/placement.h"
 #include "manager/rulebook/textdiff.h"
 
 #include "base/json.h"
@@ -253,7 +255,7 @@ static void answer(struct asking *a)
 	struct manager_request *req = a->req;
 	struct manager_distribute *dist = req->parts->dist;
 	const struct bh_policy_set *now = manager_rulebook_set(req->parts->book);
-	json_t *effect = NULL, *connections = NULL;
+	json_t *effect = NULL, *connections = NULL, *misplaced = NULL;
 
 	if (a->result.changed) {
 		a->from = manager_distribute_compiler(dist, now);
@@ -262,13 +264,15 @@ static void answer(struct asking *a)
 			effect = NULL;
 		}
 		connections = connections_json(a);
+		misplaced = manager_placement_preview(req->parts->inv, a->set);
 		add_texts(a->result.changes, now, a->set);
 	}
 	manager_reply(req, 200,
-		      json_pack("{s:b, s:O, s:O, s:o, s:o}", "changed", a->result.changed,
+		      json_pack("{s:b, s:O, s:O, s:o, s:o, s:o}", "changed", a->result.changed,
 				"changes", a->result.changes, "hosts", a->result.hosts, "effect",
 				effect ? effect : json_null(), "connections",
-				connections ? connections : json_null()));
+				connections ? connections : json_null(), "misplaced",
+				misplaced ? misplaced : json_null()));
 }
 
 struct question {

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define PREVIEW_MAX 200
+
 BH_COUNTER(placement_refused, "starts and migrations refused because of where");
 BH_COUNTER(placement_misplaced, "VMs found running where their policies don't allow it");
 
@@ -23,7 +25,7 @@ static struct bh_policy_label *labels_of(const json_t *labels, size_t *ret_count
 	return list;
 }
 
-static int check_labels(const struct manager_inventory *inv, const char *tenant,
+static int check_labels(const struct bh_policy_set *set, const char *tenant,
 			const json_t *vm_labels, const struct manager_host *host,
 			struct bh_diag *diag)
 {
@@ -34,13 +36,13 @@ static int check_labels(const struct manager_inventory *inv, const char *tenant,
 	struct bh_wbuf needs, has;
 	size_t count;
 
-	if (!inv->policies || !bh_policy_set_has_placement(inv->policies)) {
+	if (!set || !bh_policy_set_has_placement(set)) {
 		return 0;
 	}
 	mine = labels_of(vm_labels, &subject.label_count);
 	its = labels_of(host->labels, &count);
 	subject.labels = mine;
-	if (bh_policy_placement_ok(inv->policies, &subject, its, count, &policy)) {
+	if (bh_policy_placement_ok(set, &subject, its, count, &policy)) {
 		return 0;
 	}
 	bh_wbuf_init(&needs, 0);
@@ -91,7 +93,7 @@ int manager_placement_check(const struct manager_inventory *inv, const struct ma
 	int r = check_maintenance(vm, host, diag);
 
 	if (r == 0 && vm->tenant && vm->identity) {
-		r = check_labels(inv, vm->tenant->name, vm->identity->labels, host, diag);
+		r = check_labels(inv->policies, vm->tenant->name, vm->identity->labels, host, diag);
 	}
 	if (r < 0) {
 		bh_counter_add(&placement_refused, 1);
@@ -155,7 +157,7 @@ int manager_placement_check_birth(const struct manager_inventory *inv, const jso
 	r = check_maintenance(known, host, diag);
 	if (r == 0 && inv->policies && bh_policy_set_has_placement(inv->policies)) {
 		labels = described(inv, &report, known, &tenant);
-		r = check_labels(inv, tenant, labels, host, diag);
+		r = check_labels(inv->policies, tenant, labels, host, diag);
 	}
 	if (r < 0) {
 		bh_counter_add(&placement_refused, 1);
@@ -185,18 +187,44 @@ static void misplaced(struct manager_inventory *inv, struct manager_vm *vm, cons
 					   vm->tenant->name, "message", why));
 }
 
+/* Runs where these policies don't let it. */
+static bool runs_wrong(const struct manager_vm *vm, const struct bh_policy_set *set,
+		       struct bh_diag *diag)
+{
+	return vm->host && vm->tenant && vm->identity && manager_report_running(&vm->report) &&
+	       check_labels(set, vm->tenant->name, vm->identity->labels, vm->host, diag) < 0;
+}
+
 void manager_placement_review(struct manager_inventory *inv)
 {
-	bool any = inv->policies && bh_policy_set_has_placement(inv->policies);
 	struct manager_vm *vm, *tmp;
 
 	HASH_ITER (hh, inv->vms, vm, tmp) {
 		struct bh_diag diag = {};
-		bool refused = any && vm->host && vm->tenant && vm->identity &&
-			       manager_report_running(&vm->report) &&
-			       check_labels(inv, vm->tenant->name, vm->identity->labels, vm->host,
-					    &diag) < 0;
 
-		misplaced(inv, vm, refused ? diag.text : NULL);
+		misplaced(inv, vm, runs_wrong(vm, inv->policies, &diag) ? diag.text : NULL);
 	}
+}
+
+json_t *manager_placement_preview(const struct manager_inventory *inv,
+				  const struct bh_policy_set *set)
+{
+	json_t *vms = json_array();
+	struct manager_vm *vm, *tmp;
+	json_int_t total = 0;
+
+	HASH_ITER (hh, inv->vms, vm, tmp) {
+		struct bh_diag diag = {};
+
+		if (runs_wrong(vm, inv->policies, &diag) || !runs_wrong(vm, set, &diag)) {
+			continue;
+		}
+		if (total++ < PREVIEW_MAX) {
+			json_array_append_new(vms, json_pack("{s:s, s:s, s:s, s:s, s:s}", "vm",
+							     vm->uuid, "name", vm->report.name,
+							     "tenant", vm->tenant->name, "host",
+							     vm->host->name, "why", diag.text));
+		}
+	}
+	return json_pack("{s:o, s:I}", "vms", vms, "total", total);
 }

@@ -28,5 +28,9 @@ bool manager_placement_takes(const struct manager_inventory *inv,
 /* After policies, labels or places have changed: which VMs run where they may not? Sets
  * vm->misplaced and tells what is new. */
 void manager_placement_review(struct manager_inventory *inv);
+/* The VMs that run where they may, and would not under these policies: {"vms": [{"vm", "name",
+ * "tenant", "host", "why"}], "total"}, the first 200. Owned. */
+json_t *manager_placement_preview(const struct manager_inventory *inv,
+				  const struct bh_policy_set *set);
 
 #endif
