@@ -417,7 +417,8 @@ int manager_rollback_birth(struct manager_inventory *inv, struct manager_vm *vm,
 
 /* ---- what hosts tell ---- */
 
-static unsigned int claims(const struct manager_inventory *inv, const char *host)
+/* How many more VMs that the inventory does not have this host may speak of. */
+static unsigned int claims_left(const struct manager_inventory *inv, const char *host)
 {
 	const struct memory *m;
 	unsigned int n = 0;
@@ -428,12 +429,12 @@ static unsigned int claims(const struct manager_inventory *inv, const char *host
 		HASH_FIND_STR(inv->vms, m->vm, vm);
 		n += !vm && strcmp(m->host, host) == 0;
 	}
-	return n;
+	return n < CLAIMS_MAX ? CLAIMS_MAX - n : 0;
 }
 
 /* A host speaks of its VMs, and of those that ran on it last. */
 static struct memory *of_host(struct manager_inventory *inv, const struct manager_host *host,
-			      const struct manager_vm *vm, const char *uuid, unsigned int *left)
+			      const struct manager_vm *vm, const char *uuid, int *left)
 {
 	struct memory *m = find(inv, uuid);
 	uint8_t id[16];
@@ -444,6 +445,9 @@ static struct memory *of_host(struct manager_inventory *inv, const struct manage
 	if (m) {
 		return strcmp(m->host, host->name) == 0 ? m : NULL;
 	}
+	if (*left < 0) { /* rarely asked, and it looks at all entries */
+		*left = (int)claims_left(inv, host->name);
+	}
 	if (!*left || bh_uuid_parse(uuid, id) < 0) {
 		return NULL;
 	}
@@ -452,7 +456,7 @@ static struct memory *of_host(struct manager_inventory *inv, const struct manage
 }
 
 static bool told_one(struct manager_inventory *inv, const struct manager_host *host,
-		     const char *uuid, const json_t *said, unsigned int *left)
+		     const char *uuid, const json_t *said, int *left)
 {
 	uint64_t generation = bh_json_u64_or(said, "generation", 0);
 	uint64_t next = bh_json_u64_or(said, "next", generation);
@@ -493,9 +497,8 @@ static bool told_one(struct manager_inventory *inv, const struct manager_host *h
 bool manager_rollback_told(struct manager_inventory *inv, const struct manager_host *host,
 			   const json_t *vms)
 {
-	unsigned int used = claims(inv, host->name);
-	unsigned int left = used < CLAIMS_MAX ? CLAIMS_MAX - used : 0;
 	unsigned int n = 0;
+	int left = -1; /* not counted */
 	bool changed = false;
 	const char *uuid;
 	json_t *said;
