@@ -240,6 +240,15 @@ static void on_hello(struct manager_link *link, struct manager_host *host,
 						  : json_array()));
 }
 
+static void add_birth(json_t *births, const struct manager_vm *vm)
+{
+	const char *birth = bh_json_str_or(vm->api, "birth", "");
+
+	if (*birth) {
+		json_object_set_new(births, vm->uuid, json_string(birth));
+	}
+}
+
 /* What the API says about the births of its VMs: hostd keeps it for the time when nobody can be
  * asked. */
 static json_t *births_of(const struct manager_host *host)
@@ -247,18 +256,10 @@ static json_t *births_of(const struct manager_host *host)
 	json_t *births = json_object();
 
 	for (const struct manager_vm *vm = host->vms; vm; vm = vm->next) {
-		const char *birth = bh_json_str_or(vm->api, "birth", "");
-
-		if (*birth) {
-			json_object_set_new(births, vm->uuid, json_string(birth));
-		}
+		add_birth(births, vm);
 	}
 	for (const struct manager_vm *vm = host->incoming; vm; vm = vm->in_next) {
-		const char *birth = bh_json_str_or(vm->api, "birth", "");
-
-		if (*birth) {
-			json_object_set_new(births, vm->uuid, json_string(birth));
-		}
+		add_birth(births, vm);
 	}
 	return births;
 }
