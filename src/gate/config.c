@@ -349,6 +349,8 @@ static const struct bh_conf_key keys[] = {
 	BOOL("eve.payload", eve_payload, "no", "alerts hold the payload"),
 	BOOL("eve.payload-printable", eve_payload_printable, "no", "and as text"),
 	BOOL("eve.packet", eve_packet, "no", "alerts hold the packet"),
+	BOOL("eve.packet-anomalies", eve_packet_anomalies, "no",
+	     "records of every anomaly of packets and streams too"),
 	BOOL("eve.metadata", eve_metadata, "yes", "alerts hold the rule's metadata and the flow's"),
 	SIZE("eve.payload-buffer-size", eve_payload_size, "4kb", 0, 1 << 16, "bytes of a payload"),
 	NUM("stats.interval", stats_interval_s, "8", 0, DAY,

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all records share: head, batch, times, addresses. The kinds of records have a file each. */
+#include "gate/output/eve.h"
+
+#include "base/counter.h"
+#include "base/util.h"
+
+#include <time.h>
+
+BH_COUNTER(gate_eve_records, "records that were made");
+BH_COUNTER(gate_eve_too_large, "records that were over the size of a record");
+
+/* Which protocols' records are wanted. */
+static uint32_t wanted_apps(uint32_t types)
+{
+	uint32_t apps = 0;
+
+	for (unsigned int app = 0; app < GATE_APP_COUNT; app++) {
+		const struct gate_app_ops *ops = gate_app_ops_of(app);
+		int type = ops && ops->log ? gate_eve_type_find(ops->log) : -1;
+
+		apps |= type >= 0 && types >> type & 1 ? 1u << app : 0;
+	}
+	return apps;
+}
+
+struct gate_eve *gate_eve_new(const struct gate_config *config, struct gate_out *out,
+			      struct gate_names *names, unsigned int worker)
+{
+	struct gate_eve *eve = bh_alloc(sizeof(*eve));
+
+	eve->config = config;
+	eve->out = out;
+	eve->names = names;
+	eve->worker = worker;
+	eve->types = config->eve_types ? config->eve_types : UINT32_MAX;
+	eve->app_logs = wanted_apps(eve->types);
+	eve->batch = bh_alloc(GATE_EVE_BATCH);
+	eve->second = UINT64_MAX;
+	gate_jw_init(&eve->jw);
+	return eve;
+}
+
+void gate_eve_free(struct gate_eve *eve)
+{
+	if (!eve) {
+		return;
+	}
+	gate_eve_flush(eve);
+	gate_jw_done(&eve->jw);
+	free(eve->batch);
+	free(eve);
+}
+
+void gate_eve_interfaces(struct gate_eve *eve, const char *const *names, size_t count)
+{
+	eve->interfaces = names;
+	eve->interface_count = names ? count : 0;
+}
+
+void gate_eve_flush(struct gate_eve *eve)
+{
+	if (eve->batch_size) {
+		gate_out_put(eve->out, eve->batch, eve->batch_size);
+		eve->batch_size = 0;
+	}
+}
+
+void gate_eve_commit(struct gate_eve *eve)
+{
+	struct gate_jw *jw = &eve->jw;
+
+	gate_jw_end(jw);
+	jw->comma = false;
+	gate_jw_raw(jw, NULL, "\n", 1);
+	bh_counter_add(&gate_eve_records, 1);
+	if (!jw->ok || jw->depth) {
+		bh_counter_add(&gate_eve_too_large, 1);
+		return;
+	}
+	if (jw->size > GATE_EVE_BATCH - eve->batch_size) {
+		gate_eve_flush(eve);
+	}
+	if (jw->size > GATE_EVE_BATCH) {
+		gate_out_put(eve->out, jw->data, jw->size);
+		return;
+	}
+	memcpy(eve->batch + eve->batch_size, jw->data, jw->size);
+	eve->batch_size += jw->size;
+}
+
+static void two(char *at, unsigned int value)
+{
+	at[0] = (char)('0' + value / 10 % 10);
+	at[1] = (char)('0' + value % 10);
+}
+
+static void new_second(struct gate_eve *eve, uint64_t second)
+{
+	time_t t = (time_t)second;
+	struct tm tm = {};
+
+	gmtime_r(&t, &tm);
+	memcpy(eve->second_text, "0000-00-00T00:00:00", sizeof("0000-00-00T00:00:00"));
+	two(eve->second_text, (unsigned int)(tm.tm_year + 1900) / 100);
+	two(eve->second_text + 2, (unsigned int)(tm.tm_year + 1900));
+	two(eve->second_text + 5, (unsigned int)tm.tm_mon + 1);
+	two(eve->second_text + 8, (unsigned int)tm.tm_mday);
+	two(eve->second_text + 11, (unsigned int)tm.tm_hour);
+	two(eve->second_text + 14, (unsigned int)tm.tm_min);
+	two(eve->second_text + 17, (unsigned int)tm.tm_sec);
+	eve->second = second;
+}
+
+void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us)
+{
+	char text[] = "0000-00-00T00:00:00.000000+0000";
+	unsigned int us = (unsigned int)(time_us % 1000000);
+
+	if (eve->second != time_us / 1000000) {
+		new_second(eve, time_us / 1000000);
+	}
+	memcpy(text, eve->second_text, 19);
+	two(text + 20, us / 10000);
+	two(text + 22, us / 100);
+	two(text + 24, us);
+	gate_jw_text(&eve->jw, key, text);
+}
+
+/* IPv6 in full, as Suricata writes it. */
+void gate_eve_addr(struct gate_jw *jw, const char *key, const struct gate_addr *addr)
+{
+	char text[40];
+	size_t size = 0;
+
+	if (gate_addr_is_v4(addr)) {
+		for (unsigned int i = 12; i < 16; i++) {
+			unsigned int part = addr->bytes[i];
+
+			if (part >= 100) {
+				text[size++] = (char)('0' + part / 100);
+			}
+			if (part >= 10) {
+				text[size++] = (char)('0' + part / 10 % 10);
+			}
+			text[size++] = (char)('0' + part % 10);
+			text[size++] = '.';
+		}
+	} else {
+		for (unsigned int i = 0; i < 16; i += 2) {
+			bh_hex_format(&addr->bytes[i], 2, text + size);
+			size += 4;
+			text[size++] = ':';
+		}
+	}
+	gate_jw_bytes(jw, key, text, size - 1);
+}
+
+static void put_proto(struct gate_jw *jw, uint8_t proto)
+{
+	static const struct {
+		uint8_t number;
+		const char *name;
+	} names[] = {
+		{IPPROTO_TCP, "TCP"},	       {IPPROTO_UDP, "UDP"},   {IPPROTO_ICMP, "ICMP"},
+		{IPPROTO_ICMPV6, "IPv6-ICMP"}, {IPPROTO_SCTP, "SCTP"}, {IPPROTO_GRE, "GRE"},
+		{IPPROTO_ESP, "ESP"},	       {IPPROTO_AH, "AH"},     {IPPROTO_IPIP, "IP-ENCAP"},
+		{IPPROTO_IPV6, "IPv6"},	       {IPPROTO_IGMP, "IGMP"}};
+	char text[8];
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		if (names[i].number == proto) {
+			gate_jw_text(jw, "proto", names[i].name);
+			return;
+		}
+	}
+	snprintf(text, sizeof(text), "%03u", proto);
+	gate_jw_text(jw, "proto", text);
+}
+
+static bool has_ports(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
+}
+
+static void put_ends(struct gate_jw *jw, const struct gate_addr *const addr[2],
+		     const uint16_t port[2], uint8_t proto, uint8_t version)
+{
+	bool ports = has_ports(proto);
+
+	gate_eve_addr(jw, "src_ip", addr[0]);
+	if (ports) {
+		gate_jw_uint(jw, "src_port", port[0]);
+	}
+	gate_eve_addr(jw, "dest_ip", addr[1]);
+	if (ports) {
+		gate_jw_uint(jw, "dest_port", port[1]);
+	}
+	put_proto(jw, proto);
+	if (proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6) {
+		gate_jw_uint(jw, "icmp_type", port[0]);
+		gate_jw_uint(jw, "icmp_code", port[1]);
+	}
+	gate_jw_uint(jw, "ip_v", version);
+}
+
+static void put_packet_ends(struct gate_jw *jw, const struct gate_packet *p)
+{
+	const struct gate_addr *const addr[2] = {&p->src, &p->dst};
+	uint16_t port[2] = {p->sport, p->dport};
+
+	if (p->icmp4) {
+		port[0] = p->icmp4->type;
+		port[1] = p->icmp4->code;
+	} else if (p->icmp6) {
+		port[0] = p->icmp6->icmp6_type;
+		port[1] = p->icmp6->icmp6_code;
+	}
+	put_ends(jw, addr, port, p->ip_proto, p->ip_version);
+}
+
+static void put_flow_ends(struct gate_jw *jw, const struct gate_flow *flow)
+{
+	const struct gate_addr *const addr[2] = {&flow->addr[0], &flow->addr[1]};
+	uint16_t port[2] = {flow->port[0], flow->port[1]};
+
+	if (!has_ports(flow->ip_proto)) {
+		port[0] = flow->port[0] >> 8;
+		port[1] = flow->port[0] & 255;
+	}
+	put_ends(jw, addr, port, flow->ip_proto, flow->ip_version);
+}
+
+static void put_vlans(struct gate_jw *jw, const uint16_t *vlan, uint8_t count)
+{
+	if (!count) {
+		return;
+	}
+	gate_jw_array(jw, "vlan");
+	for (unsigned int i = 0; i < count && i < GATE_VLANS_MAX; i++) {
+		gate_jw_uint(jw, NULL, vlan[i]);
+	}
+	gate_jw_end(jw);
+}
+
+static const char *packet_source(const struct gate_packet *p)
+{
+	if (p->flags & GATE_PKT_PSEUDO) {
+		return "stream (flow timeout)";
+	}
+	if (p->flags & GATE_PKT_REASSEMBLED) {
+		return "defrag";
+	}
+	return p->flags & GATE_PKT_TUNNELED ? "tunnel" : "wire/pcap";
+}
+
+void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_flow *flow,
+		    const struct gate_packet *p, uint64_t time_us, enum gate_eve_side side)
+{
+	struct gate_jw *jw = &eve->jw;
+	uint16_t source = p ? p->source : flow->source;
+
+	gate_jw_reset(jw);
+	gate_jw_object(jw, NULL);
+	gate_eve_time(eve, "timestamp", time_us);
+	if (flow) {
+		gate_jw_uint(jw, "flow_id", flow->id);
+	}
+	if (source < eve->interface_count) {
+		gate_jw_text(jw, "in_iface", eve->interfaces[source]);
+	}
+	if (p && p->number) {
+		gate_jw_uint(jw, "pcap_cnt", p->number);
+	}
+	gate_jw_text(jw, "event_type", type);
+	put_vlans(jw, p ? p->vlan : flow->vlan, p ? p->vlan_count : flow->vlan_count);
+	if (flow && (side == GATE_EVE_OF_FLOW || !p)) {
+		put_flow_ends(jw, flow);
+	} else if (p->ip_version) {
+		put_packet_ends(jw, p);
+	}
+	if (p) {
+		gate_jw_text(jw, "pkt_src", packet_source(p));
+	}
+	if (flow && eve->config->eve_community_id) {
+		char id[GATE_COMMUNITY_ID_SIZE];
+
+		gate_flow_community_id(flow, id);
+		gate_jw_text(jw, "community_id", id);
+	}
+}
+
+void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow)
+{
+	static const char *const keys[GATE_DIRS] = {"app_proto_ts", "app_proto_tc"};
+	enum gate_app original;
+
+	if (flow->app == GATE_APP_UNKNOWN) {
+		return;
+	}
+	gate_jw_text(jw, "app_proto", gate_app_name(flow->app));
+	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
+		if (flow->app_to[dir] != flow->app && flow->app_to[dir] != GATE_APP_UNKNOWN) {
+			gate_jw_text(jw, keys[dir], gate_app_name(flow->app_to[dir]));
+		}
+	}
+	original = flow->session ? gate_session_original(flow->session) : GATE_APP_UNKNOWN;
+	if (original != GATE_APP_UNKNOWN && original != flow->app) {
+		gate_jw_text(jw, "app_proto_orig", gate_app_name(original));
+	}
+	if (flow->app_expected != GATE_APP_UNKNOWN && flow->app_expected != flow->app) {
+		gate_jw_text(jw, "app_proto_expected", gate_app_name(flow->app_expected));
+	}
+}
+
+void gate_eve_packet(struct gate_eve *eve, const struct gate_packet *p)
+{
+	if (p->alert_count) {
+		gate_eve_alerts(eve, p);
+	}
+	if (p->event_count || p->flags & GATE_PKT_DROP) {
+		gate_eve_anomaly_packet(eve, p);
+	}
+}

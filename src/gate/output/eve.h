@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* EVE inside its room: one writer per worker, its buffers, and what every record begins with. */
+#ifndef BH_GATE_OUTPUT_EVE_H
+#define BH_GATE_OUTPUT_EVE_H
+
+#include "gate/config.h"
+#include "gate/output/output.h"
+
+#define GATE_EVE_BATCH (64u << 10)
+
+struct gate_eve {
+	const struct gate_config *config;
+	struct gate_out *out;
+	struct gate_names *names;
+	unsigned int worker;
+	uint32_t types;	   /* bit per enum gate_eve_type */
+	uint32_t app_logs; /* bit per enum gate_app: its record is wanted */
+	const char *const *interfaces;
+	size_t interface_count;
+
+	struct gate_jw jw;
+	char *batch;
+	size_t batch_size;
+
+	uint64_t second; /* that `second_text` is of */
+	char second_text[20];
+};
+
+/* Whose addresses stand in front. */
+enum gate_eve_side { GATE_EVE_OF_PACKET, GATE_EVE_OF_FLOW };
+
+/* type: the event_type; flow or p may be NULL, not both. Leaves the record open. */
+void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_flow *flow,
+		    const struct gate_packet *p, uint64_t time_us, enum gate_eve_side side);
+/* Closes it and puts it into the batch. */
+void gate_eve_commit(struct gate_eve *eve);
+
+void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us);
+void gate_eve_addr(struct gate_jw *jw, const char *key, const struct gate_addr *addr);
+void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow);
+void gate_eve_files_of(struct gate_jw *jw, const struct gate_tx *tx);
+void gate_eve_file_members(struct gate_jw *jw, const struct gate_tx *tx,
+			   const struct gate_file *file);
+static inline bool gate_eve_wants(const struct gate_eve *eve, enum gate_eve_type type)
+{
+	return eve->types >> type & 1;
+}
+
+/* eve_alert.c, eve_packet.c */
+void gate_eve_alerts(struct gate_eve *eve, const struct gate_packet *p);
+void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p);
+
+#endif

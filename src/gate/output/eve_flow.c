@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `flow` record: one for each flow, when it ends. */
+#include "gate/output/eve.h"
+#include "gate/stream/stream.h"
+
+static const char *state_name(const struct gate_flow *flow)
+{
+	static const char *const names[] = {
+		[GATE_FLOW_NEW] = "new",
+		[GATE_FLOW_ESTABLISHED] = "established",
+		[GATE_FLOW_CLOSED] = "closed",
+		[GATE_FLOW_BYPASSED] = "bypassed",
+	};
+
+	return names[flow->state & 3];
+}
+
+static const char *tcp_state_name(enum gate_tcp_state state)
+{
+	static const char *const names[] = {
+		[GATE_TCP_NONE] = "none",
+		[GATE_TCP_SYN_SENT] = "syn_sent",
+		[GATE_TCP_SYN_RECV] = "syn_recv",
+		[GATE_TCP_ESTABLISHED] = "established",
+		[GATE_TCP_FIN_WAIT1] = "fin_wait1",
+		[GATE_TCP_FIN_WAIT2] = "fin_wait2",
+		[GATE_TCP_TIME_WAIT] = "time_wait",
+		[GATE_TCP_LAST_ACK] = "last_ack",
+		[GATE_TCP_CLOSE_WAIT] = "close_wait",
+		[GATE_TCP_CLOSING] = "closing",
+		[GATE_TCP_CLOSED] = "closed",
+	};
+
+	return names[state];
+}
+
+static void put_tcp(struct gate_jw *jw, const struct gate_stream *stream)
+{
+	static const struct {
+		uint8_t bit;
+		const char *name;
+	} flags[] = {{TH_SYN, "syn"}, {TH_FIN, "fin"}, {TH_RST, "rst"}, {TH_PUSH, "psh"},
+		     {TH_ACK, "ack"}, {TH_URG, "urg"}, {0x40, "ecn"},	{0x80, "cwr"}};
+	uint8_t to_server = gate_stream_flags(stream, GATE_TO_SERVER);
+	uint8_t to_client = gate_stream_flags(stream, GATE_TO_CLIENT);
+	uint8_t both = to_server | to_client;
+
+	gate_jw_object(jw, "tcp");
+	gate_jw_hex(jw, "tcp_flags", &both, 1);
+	gate_jw_hex(jw, "tcp_flags_ts", &to_server, 1);
+	gate_jw_hex(jw, "tcp_flags_tc", &to_client, 1);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(flags); i++) {
+		if (both & flags[i].bit) {
+			gate_jw_bool(jw, flags[i].name, true);
+		}
+	}
+	gate_jw_text(jw, "state", tcp_state_name(gate_stream_state(stream)));
+	gate_jw_end(jw);
+}
+
+void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate_flow_reason reason,
+		   uint64_t now_us)
+{
+	static const char *const reasons[] = {"timeout", "forced", "shutdown"};
+	struct gate_jw *jw = &eve->jw;
+
+	if (!gate_eve_wants(eve, GATE_EVE_FLOW)) {
+		return;
+	}
+	gate_eve_begin(eve, "flow", flow, NULL, now_us, GATE_EVE_OF_FLOW);
+	gate_eve_app_proto(jw, flow);
+	gate_jw_object(jw, "flow");
+	gate_jw_uint(jw, "pkts_toserver", flow->packets[GATE_TO_SERVER]);
+	gate_jw_uint(jw, "pkts_toclient", flow->packets[GATE_TO_CLIENT]);
+	gate_jw_uint(jw, "bytes_toserver", flow->bytes[GATE_TO_SERVER]);
+	gate_jw_uint(jw, "bytes_toclient", flow->bytes[GATE_TO_CLIENT]);
+	gate_eve_time(eve, "start", flow->first_us);
+	gate_eve_time(eve, "end", flow->last_us);
+	gate_jw_uint(jw, "age",
+		     flow->last_us > flow->first_us ? (flow->last_us - flow->first_us) / 1000000
+						    : 0);
+	gate_jw_text(jw, "state", state_name(flow));
+	gate_jw_text(jw, "reason", reasons[reason]);
+	gate_jw_bool(jw, "alerted", flow->flags & GATE_FLOW_ALERTED);
+	if (flow->flags & (GATE_FLOW_DROP | GATE_FLOW_PASS)) {
+		gate_jw_text(jw, "action", flow->flags & GATE_FLOW_DROP ? "drop" : "pass");
+	}
+	gate_jw_end(jw);
+	if (flow->vars && eve->config->eve_metadata) {
+		gate_jw_object(jw, "metadata");
+		gate_vars_log(flow->vars, eve->names, jw);
+		gate_jw_end(jw);
+	}
+	if (flow->ip_proto == IPPROTO_TCP && flow->stream) {
+		put_tcp(jw, flow->stream);
+	}
+	gate_eve_commit(eve);
+}

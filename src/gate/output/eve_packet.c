@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records of packets: `anomaly` (what should not be) and `drop`. */
+#include "gate/output/eve.h"
+#include "gate/verdict/verdict.h"
+
+#include <arpa/inet.h>
+
+static void anomaly(struct gate_eve *eve, const struct gate_packet *p, enum gate_event event)
+{
+	const char *name = gate_event_name(event);
+	struct gate_jw *jw = &eve->jw;
+
+	gate_eve_begin(eve, "anomaly", p->flow, p, p->time_us, GATE_EVE_OF_PACKET);
+	gate_jw_object(jw, "anomaly");
+	gate_jw_text(jw, "type", strncmp(name, "stream.", 7) == 0 ? "stream" : "decode");
+	gate_jw_text(jw, "event", name);
+	gate_jw_end(jw);
+	gate_eve_commit(eve);
+}
+
+static void put_tcp(struct gate_jw *jw, const struct tcphdr *tcp)
+{
+	gate_jw_uint(jw, "tcpseq", ntohl(tcp->th_seq));
+	gate_jw_uint(jw, "tcpack", ntohl(tcp->th_ack));
+	gate_jw_uint(jw, "tcpwin", ntohs(tcp->th_win));
+	gate_jw_bool(jw, "syn", tcp->th_flags & TH_SYN);
+	gate_jw_bool(jw, "ack", tcp->th_flags & TH_ACK);
+	gate_jw_bool(jw, "psh", tcp->th_flags & TH_PUSH);
+	gate_jw_bool(jw, "rst", tcp->th_flags & TH_RST);
+	gate_jw_bool(jw, "urg", tcp->th_flags & TH_URG);
+	gate_jw_bool(jw, "fin", tcp->th_flags & TH_FIN);
+	gate_jw_uint(jw, "tcpres", tcp->th_x2);
+	gate_jw_uint(jw, "tcpurgp", ntohs(tcp->th_urp));
+}
+
+static void drop(struct gate_eve *eve, const struct gate_packet *p)
+{
+	struct gate_jw *jw = &eve->jw;
+
+	gate_eve_begin(eve, "drop", p->flow, p, p->time_us, GATE_EVE_OF_PACKET);
+	gate_jw_object(jw, "drop");
+	gate_jw_uint(jw, "len", p->l3.size);
+	if (p->ip4) {
+		gate_jw_uint(jw, "tos", p->ip4->tos);
+		gate_jw_uint(jw, "ttl", p->ip4->ttl);
+		gate_jw_uint(jw, "ipid", ntohs(p->ip4->id));
+	} else if (p->ip6) {
+		gate_jw_uint(jw, "hoplimit", p->ttl);
+	}
+	if (p->tcp) {
+		put_tcp(jw, p->tcp);
+	} else if (p->udp) {
+		gate_jw_uint(jw, "udplen", ntohs(p->udp->len));
+	}
+	gate_jw_text(jw, "reason", gate_drop_reason_name(p->drop_reason));
+	gate_jw_end(jw);
+	if (p->flow) {
+		gate_jw_text(jw, "direction", p->dir == GATE_TO_SERVER ? "to_server" : "to_client");
+	}
+	gate_eve_commit(eve);
+}
+
+void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p)
+{
+	if (eve->config->eve_packet_anomalies && gate_eve_wants(eve, GATE_EVE_ANOMALY)) {
+		for (unsigned int i = 0; i < p->event_count; i++) {
+			anomaly(eve, p, p->events[i]);
+		}
+	}
+	if (p->flags & GATE_PKT_DROP && !(p->flags & GATE_PKT_PSEUDO) &&
+	    gate_eve_wants(eve, GATE_EVE_DROP)) {
+		drop(eve, p);
+	}
+}
