@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One packet's walk: decode, flow, stream, app, detect, records, verdict. A worker owns all of it and shares
- * nothing but the rule set, which it takes up between two packets. Also what the fuzz targets and
- * the tests drive: no I/O of its own but through source and eve.
+ * One packet's walk: decode, flow, stream, app, detect, records, verdict. A worker owns all of it
+ * and shares nothing but the rule set, which it takes up between two packets. Also what the fuzz
+ * targets and the tests drive: no I/O of its own but through source and eve.
  */
 #ifndef BH_GATE_WORKER_H
 #define BH_GATE_WORKER_H
@@ -20,19 +20,24 @@ struct gate_worker_options {
 	struct gate_out *out; /* NULL: no records */
 	struct gate_names *names;
 	struct gate_verdict verdict;
-	struct gate_file_sink *files; /* NULL none */
+	struct gate_source *source;    /* whose counters go with the worker's; NULL: none */
+	struct gate_file_sink *files;  /* NULL: none */
+	const char *const *interfaces; /* by gate_packet.source, NULL: a file */
+	size_t interface_count;
 	unsigned int number;
 };
 struct gate_worker *gate_worker_new(const struct gate_worker_options *options);
 void gate_worker_free(struct gate_worker *worker);
-/* The next packet sees these; the former are let go when no packet of this worker uses them. Any thread. */
+/* The next packet sees these; the former are let go when no packet of this worker uses them. Any
+ * thread. */
 void gate_worker_use(struct gate_worker *worker, struct gate_rule_set *set);
 void gate_worker_packet(struct gate_worker *worker, struct gate_packet *p);
-/* Timeouts, from time to time; offline the time of the packets. */
+/* Timeouts, and records that wait are handed over; when there are no packets. */
 void gate_worker_tick(struct gate_worker *worker, uint64_t now_us);
 /* All flows end. */
 void gate_worker_finish(struct gate_worker *worker, enum gate_flow_reason reason);
-/* Any thread: adds this worker's counters. */
+/* Any thread: adds this worker's counters. Those of flows, parsers and capture are as of its last
+ * second. */
 void gate_worker_stats(const struct gate_worker *worker, struct gate_stats *sum);
 
 #endif

@@ -15,25 +15,6 @@ static const char *state_name(const struct gate_flow *flow)
 	return names[flow->state & 3];
 }
 
-static const char *tcp_state_name(enum gate_tcp_state state)
-{
-	static const char *const names[] = {
-		[GATE_TCP_NONE] = "none",
-		[GATE_TCP_SYN_SENT] = "syn_sent",
-		[GATE_TCP_SYN_RECV] = "syn_recv",
-		[GATE_TCP_ESTABLISHED] = "established",
-		[GATE_TCP_FIN_WAIT1] = "fin_wait1",
-		[GATE_TCP_FIN_WAIT2] = "fin_wait2",
-		[GATE_TCP_TIME_WAIT] = "time_wait",
-		[GATE_TCP_LAST_ACK] = "last_ack",
-		[GATE_TCP_CLOSE_WAIT] = "close_wait",
-		[GATE_TCP_CLOSING] = "closing",
-		[GATE_TCP_CLOSED] = "closed",
-	};
-
-	return names[state];
-}
-
 static void put_tcp(struct gate_jw *jw, const struct gate_stream *stream)
 {
 	static const struct {
@@ -54,14 +35,19 @@ static void put_tcp(struct gate_jw *jw, const struct gate_stream *stream)
 			gate_jw_bool(jw, flags[i].name, true);
 		}
 	}
-	gate_jw_text(jw, "state", tcp_state_name(gate_stream_state(stream)));
+	gate_jw_text(jw, "state", gate_tcp_state_name(gate_stream_state(stream)));
 	gate_jw_end(jw);
 }
 
 void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate_flow_reason reason,
 		   uint64_t now_us)
 {
-	static const char *const reasons[] = {"timeout", "forced", "shutdown"};
+	static const char *const reasons[] = {
+		[GATE_FLOW_END_TIMEOUT] = "timeout",
+		[GATE_FLOW_END_FORCED] = "forced",
+		[GATE_FLOW_END_SHUTDOWN] = "shutdown",
+		[GATE_FLOW_END_REUSE] = "tcp_reuse",
+	};
 	struct gate_jw *jw = &eve->jw;
 
 	if (!gate_eve_wants(eve, GATE_EVE_FLOW)) {

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate/engine.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "base/util.h"
+#include "gate/rules/read.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#define LOOK_EVERY 1024 /* packets between looks for a signal */
+
+static char *rule_path(const struct gate_config *config, const char *name)
+{
+	if (!config->rule_path || name[0] == '/' || access(name, F_OK) == 0) {
+		return bh_strdup(name);
+	}
+	return bh_asprintf("%s/%s", config->rule_path, name);
+}
+
+void gate_engine_init(struct gate_engine *engine, const struct gate_config *config,
+		      const char *const *files, size_t count, bool only)
+{
+	memset(engine, 0, sizeof(*engine));
+	engine->config = config;
+	engine->names = gate_names_new();
+	engine->shared = gate_shared_new(config);
+	engine->start_us = bh_time_wall_ns() / 1000;
+	if (!only) {
+		bh_vec_foreach (file, &config->rule_files) {
+			*bh_vec_push(&engine->rule_files) = rule_path(config, *file);
+		}
+	}
+	for (size_t i = 0; i < count; i++) {
+		*bh_vec_push(&engine->rule_files) = bh_strdup(files[i]);
+	}
+}
+
+void gate_engine_done(struct gate_engine *engine)
+{
+	struct bh_diag diag = {};
+
+	gate_rule_set_unref(engine->set);
+	if (engine->shared && gate_shared_save(engine->shared, &diag) < 0) {
+		bh_log(BH_LOG_ERROR, "rules", "datasets: %s", diag.text);
+	}
+	gate_shared_free(engine->shared);
+	gate_out_free(engine->out);
+	if (engine->sink) {
+		engine->sink->free(engine->sink);
+	}
+	gate_names_free(engine->names);
+	bh_vec_foreach (file, &engine->rule_files) {
+		free(*file);
+	}
+	bh_vec_done(&engine->rule_files);
+}
+
+static void log_refusal(const struct gate_rule_refusal *refusal, void *arg)
+{
+	bh_log(BH_LOG_WARN, "rules", "%s:%u:%u: sid %u: %s", refusal->file, refusal->line,
+	       refusal->column, refusal->sid, refusal->reason);
+}
+
+static int read_all(struct gate_engine *engine, struct gate_rule_files *files, struct bh_diag *diag)
+{
+	const struct gate_config *config = engine->config;
+	int err = 0;
+
+	bh_vec_foreach (file, &engine->rule_files) {
+		err = gate_rules_read(files, config, engine->names, *file, diag);
+		if (err) {
+			return err;
+		}
+	}
+	if (config->threshold_file) {
+		err = gate_rules_read_thresholds(files, config->threshold_file, diag);
+	}
+	return err;
+}
+
+int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void *arg,
+		      struct gate_rule_set **ret, struct bh_diag *diag)
+{
+	struct gate_rule_files *files = gate_rules_new();
+	struct gate_rule_set_stats stats;
+	uint64_t started = bh_time_mono_ns();
+	size_t left_out;
+	int err = read_all(engine, files, diag);
+
+	bh_vec_foreach (refusal, &files->refusals) {
+		(refused ? refused : log_refusal)(refusal, arg);
+	}
+	if (err) {
+		gate_rules_free(files);
+		return err;
+	}
+	left_out = files->refusals.count;
+	err = gate_rule_set_new(files, engine->config, engine->shared, ret, diag);
+	if (err) {
+		return err;
+	}
+	gate_rule_set_stats(*ret, &stats);
+	bh_log(BH_LOG_INFO, "rules",
+	       "%u rules loaded, %zu refused, %u groups, %u databases (%s), %llu ms", stats.rules,
+	       left_out, stats.groups, stats.databases, stats.from_cache ? "from the cache" : "new",
+	       (unsigned long long)((bh_time_mono_ns() - started) / BH_NS_PER_MS));
+	return 0;
+}
+
+int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag)
+{
+	const struct gate_config *config = engine->config;
+	BH_FREE char *path = NULL;
+	int err = bh_mkdirs(config->log_dir, 0750, diag);
+
+	if (err) {
+		return err;
+	}
+	if (config->eve_unix) {
+		return gate_out_unix(config->eve_unix, &engine->sink, diag);
+	}
+	path = config->eve_file[0] == '/' ? bh_strdup(config->eve_file)
+					  : bh_asprintf("%s/%s", config->log_dir, config->eve_file);
+	return gate_out_file(path, config->eve_rotate, &engine->sink, diag);
+}
+
+void gate_engine_start_output(struct gate_engine *engine, bool patient)
+{
+	engine->out = gate_out_new(engine->config, engine->sink);
+	engine->sink = NULL;
+	if (patient) {
+		gate_out_patient(engine->out);
+	}
+}
+
+static bool asked_to_end(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
+}
+
+static int read_source(struct gate_worker *worker, struct gate_source *source,
+		       uint64_t *ret_last_us, struct bh_diag *diag)
+{
+	struct gate_packet p = {};
+	uint64_t count = 0;
+	int n;
+
+	while ((n = source->ops->next(source, &p, 0, diag)) >= 0) {
+		if (n == 0) {
+			continue;
+		}
+		*ret_last_us = p.time_us;
+		gate_worker_packet(worker, &p);
+		if (++count % LOOK_EVERY == 0 && asked_to_end()) {
+			return 0;
+		}
+	}
+	return n == -ENODATA ? 0 : n;
+}
+
+int gate_engine_run(struct gate_engine *engine, struct gate_source *source, struct bh_diag *diag)
+{
+	const struct gate_worker_options options = {
+		.config = engine->config,
+		.shared = engine->shared,
+		.out = engine->out,
+		.names = engine->names,
+		.source = source,
+		.files = engine->files,
+		.verdict = {.inline_mode = engine->config->simulate_ips},
+	};
+	struct gate_worker *worker = gate_worker_new(&options);
+	struct gate_stats stats = {.start_us = engine->start_us};
+	uint64_t last_us = 0;
+	sigset_t ends, was;
+	int err;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &ends, &was);
+	if (engine->set) {
+		gate_worker_use(worker, engine->set);
+	}
+	err = read_source(worker, source, &last_us, diag);
+	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);
+	gate_worker_stats(worker, &stats);
+	if (engine->out &&
+	    (!engine->config->eve_types || engine->config->eve_types >> GATE_EVE_STATS & 1)) {
+		gate_eve_stats(engine->out, &stats, bh_time_wall_ns() / 1000);
+	}
+	gate_worker_free(worker);
+	if (engine->out) {
+		gate_out_flush(engine->out);
+	}
+	bh_log(BH_LOG_INFO, "main", "%llu packets, %llu bytes, %llu flows, %llu alerts",
+	       (unsigned long long)stats.value[GATE_STAT_CAPTURE_PACKETS],
+	       (unsigned long long)stats.value[GATE_STAT_DECODER_BYTES],
+	       (unsigned long long)stats.value[GATE_STAT_FLOW_TOTAL],
+	       (unsigned long long)stats.value[GATE_STAT_DETECT_ALERTS]);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	return err;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of bulkhead-gated put together: rule set, records, workers. Offline one worker runs in
+ * the caller's thread; live there is a thread per worker with a capture of its own (live.c), and
+ * the caller's thread serves signals and the control socket.
+ */
+#ifndef BH_GATE_ENGINE_H
+#define BH_GATE_ENGINE_H
+
+#include "gate/worker.h"
+
+struct gate_engine {
+	const struct gate_config *config; /* borrowed */
+	BH_VEC(char *) rule_files;	  /* to be read at start and at each reload */
+	struct gate_names *names;
+	struct gate_shared *shared;
+	struct gate_out_sink *sink; /* until gate_engine_start() */
+	struct gate_out *out;
+	struct gate_rule_set *set; /* that runs */
+	struct gate_file_sink *files;
+	uint64_t start_us;
+};
+
+/* What -S, -s and rule-files say. only: those of the configuration do not count. */
+void gate_engine_init(struct gate_engine *engine, const struct gate_config *config,
+		      const char *const *files, size_t count, bool only);
+void gate_engine_done(struct gate_engine *engine);
+
+/* Reads all rule files and compiles them. What is refused is told to `refused` (NULL: the log). A
+ * set of the caller's own. < 0: a file can't be read or the set can't be built. */
+typedef void gate_refused_fn(const struct gate_rule_refusal *refusal, void *arg);
+[[nodiscard]] int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void *arg,
+				    struct gate_rule_set **ret, struct bh_diag *diag);
+
+/* The log folder and where records go; before rights are given up. */
+[[nodiscard]] int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag);
+/* The writing thread; after rights were given up. */
+void gate_engine_start_output(struct gate_engine *engine, bool patient);
+
+/* Reads the source to its end. */
+[[nodiscard]] int gate_engine_run(struct gate_engine *engine, struct gate_source *source,
+				  struct bh_diag *diag);
+
+/* ---- live.c ---- */
+struct gate_live;
+/* Opens the captures; before rights are given up. */
+[[nodiscard]] int gate_live_new(struct gate_engine *engine, const char *in, const char *out,
+				struct gate_live **ret, struct bh_diag *diag);
+/* Until SIGINT or SIGTERM. */
+[[nodiscard]] int gate_live_run(struct gate_live *live, struct bh_diag *diag);
+void gate_live_free(struct gate_live *live);
+
+#endif

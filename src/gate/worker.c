@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See worker.h. Time is that of packets: offline it moves with them, live with the clock. */
+#include "gate/worker.h"
+
+#include "base/util.h"
+#include "gate/app/app.h"
+#include "gate/decode/decode.h"
+#include "gate/flow/flow.h"
+#include "gate/stream/stream.h"
+
+#define TICK_US	    100000
+#define TICK_BUDGET 4096 /* flows that are looked at in a tick */
+#define SECOND_US   1000000
+
+struct gate_worker {
+	struct gate_worker_options options;
+	struct gate_decoder *decoder;
+	struct gate_flow_hooks hooks;
+	struct gate_flow_table *flows;
+	struct gate_streams *streams;
+	struct gate_apps *apps;
+	struct gate_detector *detector;
+	struct gate_eve *eve; /* NULL: no records */
+
+	struct gate_rule_set *_Atomic pending; /* to be taken up; NULL: none */
+	struct gate_rule_set *set;
+
+	struct gate_packet *current; /* on its walk */
+	struct gate_packet *root;    /* as it came from the source */
+	struct gate_packet pseudo;
+	uint64_t now_us, next_tick_us, next_second_us;
+	struct gate_stats stats;
+};
+
+/* ---- stream to parser ---- */
+
+static uint32_t feed(struct gate_worker *w, struct gate_flow *flow, enum gate_dir dir,
+		     const struct gate_stream_view *view)
+{
+	const struct gate_app_input in = {
+		.data = view->data,
+		.size = view->data ? view->size : 0,
+		.gap = view->data ? 0 : view->size,
+		.offset = view->offset,
+		.eof = view->eof,
+		.time_us = w->now_us,
+		.packet = w->current,
+	};
+
+	return gate_apps_stream(w->apps, flow, dir, &in);
+}
+
+static uint32_t on_stream(struct gate_flow *flow, enum gate_dir dir,
+			  const struct gate_stream_view *view, void *arg)
+{
+	enum gate_dir other = GATE_DIR_OTHER(dir);
+	struct gate_worker *w = arg;
+	uint32_t done = feed(w, flow, dir, view);
+
+	/* This side has told the protocol: what the other one has said before comes first. */
+	if (!done && flow->session && gate_session_wants(flow->session, other)) {
+		gate_stream_offer(w->streams, flow, other);
+		done = feed(w, flow, dir, view);
+	}
+	return done;
+}
+
+/* ---- the end of a flow ---- */
+
+static void records(struct gate_worker *w, struct gate_packet *p)
+{
+	if (w->eve) {
+		gate_eve_packet(w->eve, p);
+		if (p->flow && p->flow->session) {
+			gate_eve_session(w->eve, p->flow, p);
+		}
+	}
+}
+
+static void inspect(struct gate_worker *w, struct gate_packet *p)
+{
+	if (w->set) {
+		gate_detect(w->detector, p);
+		GATE_STAT_ADD(&w->stats, DETECT_ALERTS, p->alert_count);
+	}
+}
+
+/* A packet without bytes: rules see what the end of the flow has brought. */
+static void make_pseudo(struct gate_worker *w, struct gate_flow *flow, enum gate_dir dir)
+{
+	struct gate_packet *p = &w->pseudo;
+	enum gate_dir other = GATE_DIR_OTHER(dir);
+
+	memset(p, 0, sizeof(*p));
+	p->time_us = w->now_us;
+	p->source = flow->source;
+	p->flags = GATE_PKT_PSEUDO | GATE_PKT_STREAM_EOF |
+		   (flow->state == GATE_FLOW_NEW ? 0u : GATE_PKT_ESTABLISHED);
+	p->src = flow->addr[dir];
+	p->dst = flow->addr[other];
+	p->ip_version = flow->ip_version;
+	p->ip_proto = flow->ip_proto;
+	if (flow->ip_proto != IPPROTO_ICMP && flow->ip_proto != IPPROTO_ICMPV6) {
+		p->sport = flow->port[dir];
+		p->dport = flow->port[other];
+	}
+	p->vlan_count = flow->vlan_count;
+	memcpy(p->vlan, flow->vlan, sizeof(p->vlan));
+	p->depth = flow->depth;
+	p->flow = flow;
+	p->dir = (uint8_t)dir;
+}
+
+static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason, uint64_t now_us,
+			   void *arg)
+{
+	struct gate_worker *w = arg;
+	struct gate_packet *was = w->current;
+	bool rest = flow->stream || flow->session;
+
+	if (rest && flow->state != GATE_FLOW_BYPASSED) {
+		make_pseudo(w, flow, GATE_TO_SERVER);
+		w->current = &w->pseudo;
+		if (flow->stream) {
+			gate_stream_flush(w->streams, flow);
+		}
+		if (flow->session) {
+			gate_apps_end(w->apps, flow, now_us);
+		}
+		for (enum gate_dir dir = GATE_TO_SERVER; dir < GATE_DIRS; dir++) {
+			make_pseudo(w, flow, dir);
+			inspect(w, &w->pseudo);
+			records(w, &w->pseudo);
+			GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
+		}
+		w->current = was;
+	}
+	if (w->eve) {
+		gate_eve_flow(w->eve, flow, reason, now_us);
+	}
+}
+
+static void on_flow_freeing(struct gate_flow *flow, void *arg)
+{
+	struct gate_worker *w = arg;
+
+	if (flow->session) {
+		gate_session_free(w->apps, flow->session);
+	}
+	if (flow->stream) {
+		gate_stream_free(w->streams, flow->stream);
+	}
+	if (flow->detect) {
+		gate_detect_flow_free(flow->detect);
+	}
+	if (flow->vars) {
+		gate_vars_free(flow->vars);
+	}
+	flow->session = NULL;
+	flow->stream = NULL;
+	flow->detect = NULL;
+	flow->vars = NULL;
+}
+
+/* ---- counters ---- */
+
+static void count_packet(struct gate_stats *s, const struct gate_packet *p)
+{
+	GATE_STAT_ADD(s, DECODER_PKTS, 1);
+	GATE_STAT_ADD(s, DECODER_BYTES, p->size);
+	GATE_STAT_ADD(s, DECODER_INVALID, !!(p->flags & GATE_PKT_INVALID));
+	GATE_STAT_ADD(s, DECODER_TRUNCATED, !!(p->flags & GATE_PKT_TRUNCATED));
+	GATE_STAT_ADD(s, DECODER_BAD_CSUM, !!(p->flags & GATE_PKT_BAD_CSUM));
+	GATE_STAT_ADD(s, DECODER_TUNNELED, !!(p->flags & GATE_PKT_TUNNELED));
+	GATE_STAT_ADD(s, DECODER_FRAGMENTS, !!(p->flags & GATE_PKT_FRAGMENT));
+	GATE_STAT_ADD(s, DECODER_REASSEMBLED, !!(p->flags & GATE_PKT_REASSEMBLED));
+	GATE_STAT_ADD(s, DECODER_VLAN, p->vlan_count > 0);
+	GATE_STAT_ADD(s, DECODER_ARP, p->arp != NULL);
+	GATE_STAT_ADD(s, DECODER_IPV4, p->ip4 != NULL);
+	GATE_STAT_ADD(s, DECODER_IPV6, p->ip6 != NULL);
+	GATE_STAT_ADD(s, DECODER_TCP, p->tcp != NULL);
+	GATE_STAT_ADD(s, DECODER_UDP, p->udp != NULL);
+	GATE_STAT_ADD(s, DECODER_SCTP, p->sctp != NULL);
+	GATE_STAT_ADD(s, DECODER_ICMPV4, p->icmp4 != NULL);
+	GATE_STAT_ADD(s, DECODER_ICMPV6, p->icmp6 != NULL);
+}
+
+static void count_verdict(struct gate_stats *s, const struct gate_packet *p)
+{
+	bool rejected = p->flags & (GATE_PKT_REJECT_SRC | GATE_PKT_REJECT_DST);
+
+	GATE_STAT_ADD(s, IPS_ACCEPTED, !(p->flags & GATE_PKT_DROP));
+	GATE_STAT_ADD(s, IPS_BLOCKED, !!(p->flags & GATE_PKT_DROP));
+	GATE_STAT_ADD(s, IPS_REJECTED, rejected);
+	GATE_STAT_ADD(s, IPS_REPLACED, !!(p->flags & GATE_PKT_MODIFIED));
+}
+
+static void set_stat(struct gate_stats *s, enum gate_stat stat, uint64_t value)
+{
+	atomic_store_explicit(&s->value[stat], value, memory_order_relaxed);
+}
+
+static void publish_apps(struct gate_worker *w)
+{
+	const struct gate_apps_stats *apps = gate_apps_stats(w->apps);
+	struct gate_stats *s = &w->stats;
+
+	set_stat(s, GATE_STAT_APP_MEMORY, apps->memory);
+	set_stat(s, GATE_STAT_APP_MEMORY_REFUSED, apps->memory_refused);
+	set_stat(s, GATE_STAT_APP_SESSION_REFUSED, apps->session_refused);
+	set_stat(s, GATE_STAT_APP_TXS_FORCED, apps->txs_forced);
+	set_stat(s, GATE_STAT_APP_TXS_REFUSED, apps->txs_refused);
+	set_stat(s, GATE_STAT_APP_GAPS, apps->gaps);
+	set_stat(s, GATE_STAT_APP_FILES, apps->files);
+	set_stat(s, GATE_STAT_APP_FILES_REFUSED, apps->files_refused);
+	for (unsigned int app = 0; app < GATE_APP_COUNT; app++) {
+		atomic_store_explicit(&s->app_flows[app], apps->flows[app], memory_order_relaxed);
+		atomic_store_explicit(&s->app_txs[app], apps->txs[app], memory_order_relaxed);
+		atomic_store_explicit(&s->app_errors[app], apps->errors[app], memory_order_relaxed);
+	}
+}
+
+/* Counters that others keep without atomics are copied here, where no other thread may look. */
+static void publish(struct gate_worker *w)
+{
+	struct gate_stats *s = &w->stats;
+	struct gate_source_stats source = {};
+	struct gate_flow_stats flow;
+
+	gate_flow_stats(w->flows, &flow);
+	set_stat(s, GATE_STAT_FLOW_ACTIVE, flow.active);
+	set_stat(s, GATE_STAT_FLOW_TOTAL, flow.total);
+	set_stat(s, GATE_STAT_FLOW_TCP, flow.tcp);
+	set_stat(s, GATE_STAT_FLOW_UDP, flow.udp);
+	set_stat(s, GATE_STAT_FLOW_ICMP, flow.icmp);
+	set_stat(s, GATE_STAT_FLOW_OTHER, flow.other);
+	set_stat(s, GATE_STAT_FLOW_EVICTED_NEW, flow.evicted_new);
+	set_stat(s, GATE_STAT_FLOW_EVICTED, flow.evicted);
+	set_stat(s, GATE_STAT_FLOW_NO_ROOM, flow.no_room);
+	set_stat(s, GATE_STAT_FLOW_EXPECTATIONS_FULL, flow.expectations_full);
+	publish_apps(w);
+	if (w->options.source) {
+		w->options.source->ops->stats(w->options.source, &source);
+		set_stat(s, GATE_STAT_CAPTURE_PACKETS, source.packets);
+		set_stat(s, GATE_STAT_CAPTURE_DROPS, source.kernel_drops);
+		set_stat(s, GATE_STAT_CAPTURE_SENT, source.sent);
+		set_stat(s, GATE_STAT_CAPTURE_SEND_FAILED, source.send_failed);
+		set_stat(s, GATE_STAT_CAPTURE_BAD, source.bad);
+	}
+}
+
+void gate_worker_stats(const struct gate_worker *worker, struct gate_stats *sum)
+{
+	gate_stats_sum(sum, &worker->stats);
+}
+
+/* ---- the walk ---- */
+
+static void drop(struct gate_packet *p, enum gate_drop_reason reason)
+{
+	p->flags |= GATE_PKT_DROP;
+	p->drop_reason = (uint16_t)reason;
+}
+
+static void transport(struct gate_worker *w, struct gate_packet *p)
+{
+	if (p->tcp) {
+		if (!gate_stream_packet(w->streams, p->flow, p)) {
+			drop(p, GATE_DROP_STREAM);
+		}
+	} else if (p->udp && p->payload.size) {
+		gate_apps_datagram(w->apps, p->flow, p);
+	}
+}
+
+/* What becomes of a packet inside another becomes of the outer one. */
+static void tell_root(struct gate_worker *w, const struct gate_packet *p)
+{
+	struct gate_packet *root = w->root;
+
+	if (p == root || !(p->flags & GATE_PKT_DROP)) {
+		return;
+	}
+	root->flags |= GATE_PKT_DROP;
+	root->drop_reason = p->drop_reason;
+}
+
+/* TCP or UDP that found no room in the table: it can't be inspected as it should. */
+static bool is_lost(const struct gate_packet *p)
+{
+	return !p->flow && (p->tcp || p->udp) &&
+	       !(p->flags & (GATE_PKT_FRAGMENT | GATE_PKT_INVALID));
+}
+
+static void walk(struct gate_packet *p, void *arg)
+{
+	struct gate_worker *w = arg;
+	struct gate_flow *flow;
+
+	w->current = p;
+	count_packet(&w->stats, p);
+	flow = gate_flow_of(w->flows, p);
+	if (flow && flow->state == GATE_FLOW_BYPASSED) {
+		return;
+	}
+	if (flow && flow->flags & GATE_FLOW_DROP) {
+		drop(p, GATE_DROP_FLOW);
+	} else if (w->options.verdict.inline_mode && !w->options.config->fail_open && is_lost(p)) {
+		drop(p, GATE_DROP_MEMCAP);
+	} else {
+		if (flow) {
+			transport(w, p);
+		}
+		if (!(p->flags & GATE_PKT_DROP)) {
+			inspect(w, p);
+			GATE_STAT_ADD(&w->stats, DETECT_PACKETS, 1);
+		}
+	}
+	GATE_STAT_ADD(&w->stats, DECODER_EVENTS, p->event_count);
+	records(w, p);
+	tell_root(w, p);
+	if (flow && flow->session) {
+		gate_apps_sweep(w->apps, flow, w->set != NULL);
+	}
+}
+
+/* What the rules want to know of files, from their first byte. */
+static uint16_t file_wants(const struct gate_rule_files *files)
+{
+	static const uint16_t hashes[] = {
+		[GATE_FM_MD5] = GATE_FILE_MD5,
+		[GATE_FM_SHA1] = GATE_FILE_SHA1,
+		[GATE_FM_SHA256] = GATE_FILE_SHA256,
+		[GATE_FM_MAGIC] = GATE_FILE_MAGIC,
+	};
+	uint16_t wants = 0;
+
+	for (size_t i = 0; i < files->rules.count; i++) {
+		const struct gate_rule *rule = files->rules.items[i];
+
+		bh_vec_foreach (match, &rule->tx) {
+			if (match->kind == GATE_M_FILE &&
+			    (size_t)match->file.what < BH_ARRAY_SIZE(hashes)) {
+				wants |= hashes[match->file.what];
+			}
+		}
+		bh_vec_foreach (list, &rule->lists) {
+			wants |= list->buffer == GATE_BUF_FILE_MAGIC ? GATE_FILE_MAGIC : 0;
+		}
+	}
+	return wants;
+}
+
+static void take_up(struct gate_worker *w)
+{
+	struct gate_rule_set *set =
+		atomic_exchange_explicit(&w->pending, NULL, memory_order_acq_rel);
+
+	if (!set) {
+		return;
+	}
+	gate_detector_use(w->detector, set);
+	gate_apps_want_files(w->apps, file_wants(gate_rule_set_files(set)));
+	gate_rule_set_unref(w->set);
+	w->set = set;
+}
+
+void gate_worker_use(struct gate_worker *worker, struct gate_rule_set *set)
+{
+	struct gate_rule_set *was = atomic_exchange_explicit(
+		&worker->pending, gate_rule_set_ref(set), memory_order_acq_rel);
+
+	gate_rule_set_unref(was);
+}
+
+static void tick(struct gate_worker *w, uint64_t now_us)
+{
+	w->now_us = now_us;
+	w->next_tick_us = now_us + TICK_US;
+	gate_flow_tick(w->flows, now_us, TICK_BUDGET);
+	if (now_us < w->next_second_us && w->next_second_us - now_us <= SECOND_US) {
+		return;
+	}
+	w->next_second_us = now_us + SECOND_US;
+	gate_decoder_tick(w->decoder, now_us);
+	if (!w->options.number) {
+		gate_shared_tick(w->options.shared, now_us);
+	}
+	publish(w);
+}
+
+void gate_worker_packet(struct gate_worker *worker, struct gate_packet *p)
+{
+	struct gate_worker *w = worker;
+
+	if (atomic_load_explicit(&w->pending, memory_order_relaxed)) {
+		take_up(w);
+	}
+	/* a capture whose times go back begins its ticks anew */
+	if (p->time_us >= w->next_tick_us || w->next_tick_us - p->time_us > TICK_US) {
+		tick(w, p->time_us);
+	}
+	w->now_us = p->time_us;
+	w->root = p;
+	gate_decode(w->decoder, p, walk, w);
+	count_verdict(&w->stats, p);
+	gate_verdict_packet(&w->options.verdict, p);
+	w->current = NULL;
+	w->root = NULL;
+}
+
+void gate_worker_tick(struct gate_worker *worker, uint64_t now_us)
+{
+	take_up(worker);
+	tick(worker, now_us);
+	if (worker->eve) {
+		gate_eve_flush(worker->eve);
+	}
+}
+
+void gate_worker_finish(struct gate_worker *worker, enum gate_flow_reason reason)
+{
+	take_up(worker);
+	gate_flow_end_all(worker->flows, reason, worker->now_us);
+	publish(worker);
+	if (worker->eve) {
+		gate_eve_flush(worker->eve);
+	}
+}
+
+struct gate_worker *gate_worker_new(const struct gate_worker_options *options)
+{
+	struct gate_worker *w = bh_alloc(sizeof(*w));
+	const struct gate_config *config = options->config;
+
+	w->options = *options;
+	w->hooks = (struct gate_flow_hooks){
+		.ending = on_flow_ending, .freeing = on_flow_freeing, .arg = w};
+	w->decoder = gate_decoder_new(config);
+	w->flows = gate_flow_table_new(config, &w->hooks);
+	w->streams = gate_streams_new(config, on_stream, w);
+	w->apps = gate_apps_new(config, w->flows, options->files);
+	gate_apps_on_tx_free(w->apps, gate_detect_tx_free);
+	w->detector = gate_detector_new(config, options->shared);
+	if (options->out) {
+		w->eve = gate_eve_new(config, options->out, options->names, options->number);
+		gate_eve_interfaces(w->eve, options->interfaces, options->interface_count);
+	} else {
+		gate_apps_no_log(w->apps);
+	}
+	return w;
+}
+
+void gate_worker_free(struct gate_worker *worker)
+{
+	if (!worker) {
+		return;
+	}
+	gate_flow_table_free(worker->flows);
+	gate_apps_free(worker->apps);
+	gate_streams_free(worker->streams);
+	gate_detector_free(worker->detector);
+	gate_decoder_free(worker->decoder);
+	gate_eve_free(worker->eve);
+	gate_rule_set_unref(worker->set);
+	gate_rule_set_unref(worker->pending);
+	free(worker);
+}
