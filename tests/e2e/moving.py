@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A VM that moves while it talks: who may reach it must not notice, who may not must not get through."""
+import json
 import os
 import sys
 import time
@@ -239,6 +240,8 @@ class Yard:
         running = {host: host.virsh("list", "--name").stdout.split() for host in world.hosts}
         for guest, place in ((self.mover, None), *self.homes.items()):
             self.bring(guest, place, [host for host in world.hosts if guest.name in running[host]])
+        if self.vm()["quarantine"]:
+            manager.cli("vm", "release", "mover")
         manager.wait_in_sync(60)
 
     def bring(self, guest, place, runs_on):
@@ -310,7 +313,6 @@ class Yard:
         return util.wait_until("the end of the migration in the manager's record", ended, timeout, 0.1)
 
     def hostd(self, host, op):
-        import json
         return json.loads(host.run(program("bulkhead"), "debug", "host", op, "--json").stdout)
 
     def noted(self, *steps, guest=None):
@@ -326,7 +328,7 @@ class Yard:
             raise AssertionError(f"{set(steps) - set(have)} not in the record: {have}") from None
 
     def nothing_of(self, guest, host, timeout=15):
-        """The host's kernel holds no NIC of the VM, its image no segment."""
+        """The host's kernel holds no NIC of the VM."""
         macs = {n.mac for n in guest.nics}
 
         def gone():
@@ -353,8 +355,24 @@ class Yard:
         assert done["vm"] == guest.uuid
         return last
 
-    def stayed(self, guest, source, target, state, timeout=20):
+    def vetoed(self, move, *words):
+        """It does not go: virsh says these words, and the VM runs on where it is."""
+        assert move.wait(check=False), "virsh says that the VM has moved"
+        for word in words:
+            assert word in move.said, f"virsh does not say {word}: {move.said}"
+        assert self.runs_on(move.guest, move.source) and not self.runs_on(move.guest, move.to)
+        return move
+
+    def refused(self, move, *words):
+        """The record and the event of a migration that was vetoed have these words, and who wanted it."""
+        last, told = self.stayed(move, "refused")
+        for word in words:
+            assert word in last["reason"] and word in told["reason"], (last, told)
+        assert told.get("by"), f"who wanted it is missing: {told}"
+
+    def stayed(self, move, state, timeout=20):
         """A migration that came to nothing: the VM runs on where it was, the target has forgotten it."""
+        guest, source, target = move.guest, move.source, move.to
         last = self.wait_ended(guest, timeout)
         assert last["state"] == state and last["reason"], last
         assert self.runs_on(guest, source) and not self.runs_on(guest, target)

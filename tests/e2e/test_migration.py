@@ -135,7 +135,7 @@ def test_cold(yard):
         mover.serve(port, proto)
     yard.world.manager.wait_in_sync()
     vm = yard.vm()
-    assert vm["host"] == mover.host.name != source.name and vm["uuid"] == mover.uuid
+    assert vm["host"] == mover.host.name != source.name and vm["uuid"] == mover.uuid and vm["quarantine"] is None, vm
     yard.nothing_of(mover, source)
     web, evil = yard.world.guests["web"], yard.world.guests["evil"]
     assert web.tcp(mover.address, 3306) == "connected" and web.tcp(mover.address, 22, timeout_ms=800) == "timeout"

@@ -234,7 +234,7 @@ metadata: {name: repair, tenant: shop}
 spec:
   selector: {matchLabels: {role: back}}
   quarantine: true
-  rollback: {quarantine: true, releaseAfter: 20s}
+  rollback: {quarantine: true, releaseAfter: 10s}
   ingress: [{name: look, from: [{selector: {matchLabels: {role: peer}}}], ports: [tcp/3306]}]
 """)
     util.wait_until("what quarantine leaves", lambda: peer.tcp(back.address, 3306, send="x\n", timeout_ms=700) ==
