@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "gate/output/filestore.h"
 #include "gate/rules/read.h"
+#include "gate/sandbox.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -51,6 +53,7 @@ void gate_engine_done(struct gate_engine *engine)
 	if (engine->sink) {
 		engine->sink->free(engine->sink);
 	}
+	gate_filestore_free(engine->files);
 	gate_names_free(engine->names);
 	bh_vec_foreach (file, &engine->rule_files) {
 		free(*file);
@@ -110,12 +113,52 @@ int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void
 	return 0;
 }
 
+static bool stores_files(const struct gate_engine *engine)
+{
+	const struct gate_rule_files *files;
+
+	if (engine->config->file_store || !engine->set) {
+		return engine->config->file_store;
+	}
+	files = gate_rule_set_files(engine->set);
+	for (size_t i = 0; i < files->rules.count; i++) {
+		bh_vec_foreach (match, &files->rules.items[i]->post) {
+			if (match->kind == GATE_M_FILESTORE) {
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* What we make belongs to who we are going to be. */
+static int open_store(struct gate_engine *engine, struct bh_diag *diag)
+{
+	const char *user = engine->config->user;
+	BH_FREE char *tmp = NULL;
+	int err = gate_filestore_new(engine->config, &engine->files, diag);
+
+	if (err) {
+		return err;
+	}
+	tmp = bh_asprintf("%s/tmp", gate_filestore_folder(engine->files));
+	err = gate_sandbox_give(user, tmp, diag);
+	return err ? err : gate_sandbox_give(user, gate_filestore_folder(engine->files), diag);
+}
+
 int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag)
 {
 	const struct gate_config *config = engine->config;
+	bool fresh = access(config->log_dir, F_OK) < 0;
 	BH_FREE char *path = NULL;
 	int err = bh_mkdirs(config->log_dir, 0750, diag);
 
+	if (!err && fresh) {
+		err = gate_sandbox_give(config->user, config->log_dir, diag);
+	}
+	if (!err && stores_files(engine)) {
+		err = open_store(engine, diag);
+	}
 	if (err) {
 		return err;
 	}
@@ -124,7 +167,9 @@ int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag)
 	}
 	path = config->eve_file[0] == '/' ? bh_strdup(config->eve_file)
 					  : bh_asprintf("%s/%s", config->log_dir, config->eve_file);
-	return gate_out_file(path, config->eve_rotate, &engine->sink, diag);
+	fresh = access(path, F_OK) < 0;
+	err = gate_out_file(path, config->eve_rotate, &engine->sink, diag);
+	return !err && fresh ? gate_sandbox_give(config->user, path, diag) : err;
 }
 
 void gate_engine_start_output(struct gate_engine *engine, bool patient)

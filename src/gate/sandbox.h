@@ -22,4 +22,7 @@ struct gate_sandbox {
 /* 0 or < 0 with diag. What the kernel does not have (Landlock before 5.13) is logged. */
 [[nodiscard]] int gate_sandbox_enter(const struct gate_sandbox *sandbox, struct bh_diag *diag);
 
+/* What we have made, for who we are going to be; nothing when we stay who we are. */
+[[nodiscard]] int gate_sandbox_give(const char *user, const char *path, struct bh_diag *diag);
+
 #endif

@@ -6,6 +6,7 @@
 #include "gate/app/app.h"
 #include "gate/decode/decode.h"
 #include "gate/flow/flow.h"
+#include "gate/output/filestore.h"
 #include "gate/stream/stream.h"
 
 #define TICK_US	    100000
@@ -67,8 +68,23 @@ static uint32_t on_stream(struct gate_flow *flow, enum gate_dir dir,
 
 /* ---- the end of a flow ---- */
 
+/* Files that rules have wanted after their end. */
+static void keep_files(struct gate_worker *w, struct gate_session *session)
+{
+	for (struct gate_tx *tx = gate_session_first(session); tx; tx = tx->next) {
+		for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
+			for (struct gate_file *f = tx->files[dir].first; f; f = f->next) {
+				gate_filestore_look(w->options.files, f);
+			}
+		}
+	}
+}
+
 static void records(struct gate_worker *w, struct gate_packet *p)
 {
+	if (w->options.files && p->flow && p->flow->session) {
+		keep_files(w, p->flow->session);
+	}
 	if (w->eve) {
 		gate_eve_packet(w->eve, p);
 		if (p->flow && p->flow->session) {
@@ -325,7 +341,7 @@ static void walk(struct gate_packet *p, void *arg)
 }
 
 /* What the rules want to know of files, from their first byte. */
-static uint16_t file_wants(const struct gate_rule_files *files)
+static uint16_t file_wants(const struct gate_config *config, const struct gate_rule_files *files)
 {
 	static const uint16_t hashes[] = {
 		[GATE_FM_MD5] = GATE_FILE_MD5,
@@ -333,7 +349,7 @@ static uint16_t file_wants(const struct gate_rule_files *files)
 		[GATE_FM_SHA256] = GATE_FILE_SHA256,
 		[GATE_FM_MAGIC] = GATE_FILE_MAGIC,
 	};
-	uint16_t wants = 0;
+	uint16_t wants = config->file_store ? GATE_FILE_STORE | GATE_FILE_SHA256 : 0;
 
 	for (size_t i = 0; i < files->rules.count; i++) {
 		const struct gate_rule *rule = files->rules.items[i];
@@ -343,6 +359,9 @@ static uint16_t file_wants(const struct gate_rule_files *files)
 			    (size_t)match->file.what < BH_ARRAY_SIZE(hashes)) {
 				wants |= hashes[match->file.what];
 			}
+		}
+		bh_vec_foreach (match, &rule->post) {
+			wants |= match->kind == GATE_M_FILESTORE ? GATE_FILE_SHA256 : 0;
 		}
 		bh_vec_foreach (list, &rule->lists) {
 			wants |= list->buffer == GATE_BUF_FILE_MAGIC ? GATE_FILE_MAGIC : 0;
@@ -360,7 +379,7 @@ static void take_up(struct gate_worker *w)
 		return;
 	}
 	gate_detector_use(w->detector, set);
-	gate_apps_want_files(w->apps, file_wants(gate_rule_set_files(set)));
+	gate_apps_want_files(w->apps, file_wants(w->options.config, gate_rule_set_files(set)));
 	gate_rule_set_unref(w->set);
 	w->set = set;
 }

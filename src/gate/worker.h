@@ -21,7 +21,7 @@ struct gate_worker_options {
 	struct gate_names *names;
 	struct gate_verdict verdict;
 	struct gate_source *source;    /* whose counters go with the worker's; NULL: none */
-	struct gate_file_sink *files;  /* NULL: none */
+	struct gate_file_sink *files;  /* of filestore.h, NULL: none */
 	const char *const *interfaces; /* by gate_packet.source, NULL: a file */
 	size_t interface_count;
 	unsigned int number;
