@@ -189,8 +189,7 @@ static bool asked_to_end(void)
 	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
 }
 
-static int read_source(struct gate_worker *worker, struct gate_source *source,
-		       uint64_t *ret_last_us, struct bh_diag *diag)
+static int read_source(struct gate_worker *worker, struct gate_source *source, struct bh_diag *diag)
 {
 	struct gate_packet p = {};
 	uint64_t count = 0;
@@ -200,7 +199,6 @@ static int read_source(struct gate_worker *worker, struct gate_source *source,
 		if (n == 0) {
 			continue;
 		}
-		*ret_last_us = p.time_us;
 		gate_worker_packet(worker, &p);
 		if (++count % LOOK_EVERY == 0 && asked_to_end()) {
 			return 0;
@@ -222,7 +220,7 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	};
 	struct gate_worker *worker = gate_worker_new(&options);
 	struct gate_stats stats = {.start_us = engine->start_us};
-	uint64_t last_us = 0;
+	uint64_t began = bh_time_mono_ns();
 	sigset_t ends, was;
 	int err;
 
@@ -233,7 +231,7 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	if (engine->set) {
 		gate_worker_use(worker, engine->set);
 	}
-	err = read_source(worker, source, &last_us, diag);
+	err = read_source(worker, source, diag);
 	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);
 	gate_worker_stats(worker, &stats);
 	if (engine->out &&
@@ -244,11 +242,12 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	if (engine->out) {
 		gate_out_flush(engine->out);
 	}
-	bh_log(BH_LOG_INFO, "main", "%llu packets, %llu bytes, %llu flows, %llu alerts",
+	bh_log(BH_LOG_INFO, "main", "%llu packets, %llu bytes, %llu flows, %llu alerts in %.3f s",
 	       (unsigned long long)stats.value[GATE_STAT_CAPTURE_PACKETS],
 	       (unsigned long long)stats.value[GATE_STAT_DECODER_BYTES],
 	       (unsigned long long)stats.value[GATE_STAT_FLOW_TOTAL],
-	       (unsigned long long)stats.value[GATE_STAT_DETECT_ALERTS]);
+	       (unsigned long long)stats.value[GATE_STAT_DETECT_ALERTS],
+	       (double)(bh_time_mono_ns() - began) / (double)BH_NS_PER_S);
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
 	return err;
 }
