@@ -6,8 +6,10 @@
  * Offline and as a sensor data counts when the receiver has acknowledged it; inline
  * (stream.inline) as soon as it is here, and what overlaps with other content is replaced by what
  * was there first. Bytes live in one buffer per side which slides: its start is the lower of what
- * the parser has consumed and what detection has seen. Bounded per side (stream.depth) and over all
- * flows of the worker (stream.memcap): past it data is not kept, the gap is told and counted.
+ * the parser has consumed and what detection has seen (inline also of what is acknowledged, so
+ * that what is sent again can be compared). Bounded per side (stream.reassembly.depth;
+ * GATE_STREAM_SEGMENTS_MAX segments that wait for missing bytes) and over all flows of the worker
+ * (memcap / workers): past it data is not kept, the gap is told and counted.
  */
 #ifndef BH_GATE_STREAM_STREAM_H
 #define BH_GATE_STREAM_STREAM_H
@@ -19,12 +21,6 @@
 struct gate_config;
 struct gate_streams; /* one per worker: pools, limits */
 struct gate_stream;
-
-enum gate_tcp_state {
-	GATE_TCP_NONE, GATE_TCP_SYN_SENT, GATE_TCP_SYN_RECV, GATE_TCP_ESTABLISHED, GATE_TCP_FIN_WAIT1,
-	GATE_TCP_FIN_WAIT2, GATE_TCP_TIME_WAIT, GATE_TCP_LAST_ACK, GATE_TCP_CLOSE_WAIT, GATE_TCP_CLOSING,
-	GATE_TCP_CLOSED,
-};
 
 /* What may be read of one side now. */
 struct gate_stream_view {
@@ -40,6 +36,10 @@ struct gate_stream_view {
 typedef uint32_t gate_stream_data_fn(struct gate_flow *flow, enum gate_dir dir,
 				     const struct gate_stream_view *view, void *arg);
 
+#define GATE_STREAM_SEGMENTS_MAX 1024
+#define GATE_STREAM_SYNS_MAX	 10 /* different SYNs that wait for an answer */
+#define GATE_STREAM_SYNACKS_MAX	 5
+
 struct gate_streams *gate_streams_new(const struct gate_config *config, gate_stream_data_fn *fn,
 				      void *arg);
 void gate_streams_free(struct gate_streams *streams);
@@ -47,6 +47,9 @@ void gate_streams_free(struct gate_streams *streams);
  * Inline: returns false when the packet must not pass (stream.c counts why). */
 [[nodiscard]] bool gate_stream_packet(struct gate_streams *streams, struct gate_flow *flow,
 				      struct gate_packet *p);
+/* The bytes of that side that the parser has seen and not consumed, once more (another side has
+ * told the protocol). Also from inside gate_stream_data_fn for the other side. */
+void gate_stream_offer(struct gate_streams *streams, struct gate_flow *flow, enum gate_dir dir);
 /* The flow ends: everything that is there counts now, acknowledged or not; eof is told. */
 void gate_stream_flush(struct gate_streams *streams, struct gate_flow *flow);
 void gate_stream_free(struct gate_streams *streams, struct gate_stream *stream);
@@ -66,10 +69,24 @@ void gate_stream_stop_raw(struct gate_stream *stream, enum gate_dir dir);
 void gate_stream_set_depth(struct gate_stream *stream, enum gate_dir dir, uint32_t depth);
 
 enum gate_tcp_state gate_stream_state(const struct gate_stream *stream);
-uint64_t gate_stream_size(const struct gate_stream *stream, enum gate_dir dir); /* in order so far */
+/* As the keyword stream_size counts: sequence numbers used so far, SYN and FIN too. */
+uint64_t gate_stream_size(const struct gate_stream *stream, enum gate_dir dir);
+uint64_t gate_stream_in_order(const struct gate_stream *stream,
+			      enum gate_dir dir); /* bytes so far */
 uint32_t gate_stream_next_seq(const struct gate_stream *stream, enum gate_dir dir); /* for RST */
 bool gate_stream_is_midstream(const struct gate_stream *stream);
 /* TCP flags seen, for flow records. */
 uint8_t gate_stream_flags(const struct gate_stream *stream, enum gate_dir dir);
+bool gate_stream_has_gap(const struct gate_stream *stream, enum gate_dir dir);
+const char *gate_tcp_state_name(enum gate_tcp_state state); /* as EVE: "established" */
+
+struct gate_stream_stats {
+	uint64_t sessions, active, midstream,
+		no_memory; /* no_memory: sessions and bytes not kept */
+	uint64_t invalid_checksum, invalid, rst, syn, synack, gaps, gap_bytes, overlaps, different;
+	uint64_t depth_reached, segments_full, urgent, rewritten, retransmissions;
+	uint64_t memory, memory_peak, memory_max; /* bytes */
+};
+void gate_streams_stats(const struct gate_streams *streams, struct gate_stream_stats *ret);
 
 #endif
