@@ -41,6 +41,8 @@ enum gate_rule_proto {
 
 /* ---- matches ---- */
 
+#define GATE_SUBSLICE_ALL INT32_MIN
+enum gate_base64_mode { GATE_BASE64_RFC4648, GATE_BASE64_RFC2045, GATE_BASE64_STRICT };
 enum gate_transform_kind {
 	GATE_XF_COMPRESS_WHITESPACE, GATE_XF_STRIP_WHITESPACE, GATE_XF_STRIP_PSEUDO_HEADERS, GATE_XF_HEADER_LOWERCASE,
 	GATE_XF_TO_LOWERCASE, GATE_XF_TO_UPPERCASE, GATE_XF_TO_MD5, GATE_XF_TO_SHA1, GATE_XF_TO_SHA256,
@@ -51,7 +53,10 @@ struct gate_transform {
 	enum gate_transform_kind kind;
 	char *text;	      /* xor key (bytes), pattern, options */
 	uint32_t text_size;
-	int32_t args[3];      /* from_base64: bytes, offset, mode; subslice: offset, size, .. ; gunzip: max size */
+	/* from_base64: bytes (0 all), offset, enum gate_base64_mode. subslice: offset, size
+	 * (GATE_SUBSLICE_ALL: to the end), 1 truncate. gunzip, zlib_deflate: largest size. xor: offset,
+	 * size of the key that is taken out of the buffer (0: the key is text), where it stands. */
+	int32_t args[3];
 };
 
 /* A number, or the number-th variable of the rule (byte_extract, byte_math), as Suricata allows. */
@@ -76,9 +81,10 @@ enum gate_content_flag {
 	GATE_CONTENT_REPLACE = 1 << 12,
 };
 struct gate_content {
-	uint8_t *bytes; /* size of them */
+	uint8_t *bytes; /* size of them, as written (also with NOCASE) */
 	uint16_t size;
 	uint16_t flags;
+	/* Numbers as written: depth counts from offset. STARTSWITH has DEPTH of its size as well. */
 	struct gate_operand offset, depth, distance, within;
 	uint16_t chop_offset, chop_size;
 	uint8_t *replace; /* of the same size */
@@ -93,9 +99,9 @@ struct gate_pcre {
 	char *pattern; /* without slashes and options */
 	uint32_t options; /* of pcre2_compile */
 	uint8_t flags;
-	/* captures: (?P<flow_x>..) and "pcre:...,flow:name, pkt:name" */
+	/* captures: (?P<flow_x>..) and "pcre:...,flow:name, pkt:name"; the i-th is of group i + 1 */
 	BH_VEC(struct gate_pcre_capture {
-		char *name;
+		char *name; /* NULL: not kept */
 		bool of_flow;
 	}) captures;
 };
@@ -146,6 +152,10 @@ struct gate_dataset {
 	char *load, *state; /* files, NULL none */
 	uint32_t memcap, hashsize;
 	struct gate_test rep;
+	bool subdomain; /* match subdomain: the value, and then what is behind each of its dots */
+	enum { GATE_DATA_CSV, GATE_DATA_JSON, GATE_DATA_NDJSON } format; /* of `load` */
+	char *value_key, *array_key, *context_key; /* of JSON; NULL none */
+	bool remove_key;
 };
 struct gate_flowbits {
 	enum { GATE_BITS_SET, GATE_BITS_UNSET, GATE_BITS_TOGGLE, GATE_BITS_ISSET, GATE_BITS_ISNOTSET } cmd;
@@ -183,6 +193,19 @@ enum gate_match_kind {
 	GATE_M_TAG, GATE_M_FILESTORE, GATE_M_BYPASS, GATE_M_SETCONFIG,
 };
 
+enum gate_sides { GATE_SIDE_SERVER, GATE_SIDE_CLIENT, GATE_SIDE_BOTH, GATE_SIDE_EITHER };
+/* app-layer-protocol: which side's protocol. DIRECTION: that of the packet's side. */
+enum gate_app_mode { GATE_APP_OF_DIRECTION, GATE_APP_FINAL, GATE_APP_ORIGINAL, GATE_APP_EITHER,
+	GATE_APP_OF_SERVER, GATE_APP_OF_CLIENT };
+/* other.args of ASN1: bits of what is asked for, oversize length, absolute or relative offset. */
+enum gate_asn1_flag { GATE_ASN1_BITSTRING = 1, GATE_ASN1_DOUBLE = 2, GATE_ASN1_OVERSIZE = 4,
+	GATE_ASN1_ABSOLUTE = 8, GATE_ASN1_RELATIVE = 16 };
+/* other.args[0] of CSUM; [1] is 1 for valid, 0 for invalid. */
+enum gate_csum_of { GATE_CSUM_IPV4, GATE_CSUM_TCPV4, GATE_CSUM_TCPV6, GATE_CSUM_UDPV4,
+	GATE_CSUM_UDPV6, GATE_CSUM_ICMPV4, GATE_CSUM_ICMPV6 };
+/* other.args[1] of RPC: which of program (always), version, procedure in [0], [2], [3] are given. */
+enum gate_rpc_flag { GATE_RPC_VERSION = 1, GATE_RPC_PROCEDURE = 2 };
+
 /* What of a file: filename and fileext are buffers. */
 struct gate_file_match {
 	enum { GATE_FM_SIZE, GATE_FM_MD5, GATE_FM_SHA1, GATE_FM_SHA256, GATE_FM_MAGIC } what;
@@ -193,6 +216,7 @@ struct gate_file_match {
 	size_t hash_count;
 };
 
+#define GATE_IPOPT_ANY 256
 struct gate_match {
 	enum gate_match_kind kind;
 	union {
@@ -208,12 +232,15 @@ struct gate_match {
 		struct {
 			struct gate_test test;
 			uint16_t number;  /* enum gate_number, GATE_M_NUMBER */
-			uint8_t dir;	  /* stream_size, flow.pkts: 0 server 1 client 2 both 3 either */
+			/* stream_size, flow.pkts: enum gate_sides; vlan.id: the layer + 1 (0 any), from the
+			 * innermost as 0xff, 0xfe, .. FILESTORE: GATE_DIR_BITs, 0 that of the match; number
+			 * is 0 for the file, 1 the transaction, 2 the flow. */
+			uint8_t dir;
 			bool negated;
 		} num; /* whatever compares one whole number */
 		struct {
-			uint8_t set, mask; /* flags:S,12 */
-			char op;	   /* 0 exact, + * ! */
+			uint8_t set, mask; /* flags:S,12: mask has the bits that count */
+			char op; /* 0 exactly set, '+' all of it, '*' any of it, '!' not all of it */
 		} tcp_flags;
 		struct {
 			uint16_t event; /* enum gate_event, or the parser's number */
@@ -234,8 +261,9 @@ struct gate_match {
 		} iprep;
 		struct {
 			bool negated;
-			uint8_t dir; /* GATE_DIR_BITs of the side asked for, 0 the flow's */
+			uint8_t dir; /* enum gate_app_mode */
 			uint16_t app;
+			uint32_t apps; /* bit per enum gate_app that it stands for (http: several) */
 		} app_proto;
 		struct {
 			bool host, src; /* host: src or dst; else the session */
@@ -243,8 +271,11 @@ struct gate_match {
 			uint32_t count;
 		} tag;
 		struct {
-			char *text; /* what only one keyword has: ipopts, fragbits, asn1, rpc, flowvar */
+			char *text; /* as written: ipopts, fragbits, asn1, rpc */
 			struct gate_test test;
+			/* absent: 1 or_else. ipopts: the option's number, GATE_IPOPT_ANY. fragbits: IP_MF and
+			 * the like (0x2000, 0x4000, 0x8000), modifier (0 exactly, + * !). asn1, csum, rpc:
+			 * above. */
 			uint32_t args[4];
 			bool negated;
 		} other;
@@ -293,7 +324,7 @@ struct gate_rule {
 	char *msg;
 	const char *classtype, *class_text; /* NULL none; of the classification */
 	BH_VEC(struct gate_reference {
-		const char *key;
+		const char *key, *prefix; /* prefix: of the reference.config, NULL unknown */
 		char *value;
 	}) references;
 	BH_VEC(struct gate_metadata {
@@ -318,8 +349,15 @@ struct gate_rule {
 	struct gate_threshold threshold;	/* by the rule itself */
 	BH_VEC(struct gate_threshold) configured; /* by threshold.config */
 	uint16_t var_count;			/* of byte_extract and byte_math */
+	/* On what base64_decode has decoded (at most one in a rule): evaluated where it stands. */
+	BH_VEC(struct gate_match) base64_data;
 };
 
+struct bh_wbuf;
+struct gate_names;
 void gate_rule_free(struct gate_rule *rule);
+/* The rule in one normal spelling, without what is only its text (file, line): reading it gives the
+ * same rule again. */
+void gate_rule_format(const struct gate_rule *rule, struct gate_names *names, struct bh_wbuf *w);
 
 #endif

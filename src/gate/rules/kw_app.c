@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Keywords about transactions: numbers, events, DCERPC, certificates. */
+#include "gate/app/app.h"
+#include "gate/rules/reading.h"
+
+#include <ctype.h>
+#include <time.h>
+
+int gate_apps_restrict(struct gate_reading *r, uint32_t apps)
+{
+	uint32_t both = r->apps_wanted ? r->apps_wanted & apps : apps;
+
+	if (!both) {
+		return gate_refuse_at(r, r->option->at, "%s: keywords before it are about another "
+						       "protocol", r->option->name);
+	}
+	r->apps_wanted = both;
+	return 0;
+}
+
+static const struct {
+	uint16_t number;
+	const char *name;
+	const char *test;
+} values[] = {
+#define VALUE(number, name, test) {GATE_NUM_##number, name, test},
+#include "gate/rules/values.def"
+#undef VALUE
+};
+
+/* A name of the number's values, negated perhaps, as the comparison it stands for. */
+static const char *named_value(uint16_t number, const char *name)
+{
+	for (size_t i = 0; i < BH_ARRAY_SIZE(values); i++) {
+		if (values[i].number == number && !strcasecmp(values[i].name, name)) {
+			return values[i].test;
+		}
+	}
+	return name;
+}
+
+static int add_number(struct gate_reading *r, uint16_t number, const struct gate_test *test)
+{
+	struct gate_match *match = gate_tx_match(r, GATE_M_NUMBER);
+
+	if (!match) {
+		return -EINVAL;
+	}
+	match->num.number = number;
+	match->num.test = *test;
+	return 0;
+}
+
+static bool invert(struct gate_test *test)
+{
+	switch (test->op) {
+	case GATE_EQ:
+		test->op = GATE_NE;
+		return true;
+	case GATE_MASK:
+		test->op = GATE_NOT_MASK;
+		return true;
+	default:
+		return false;
+	}
+}
+
+int gate_kw_number(struct gate_reading *r, const struct gate_option *o)
+{
+	uint16_t number = o->keyword->number;
+	bool negated = *o->value == '!';
+	const char *name = gate_trim(o->value + negated), *named = named_value(number, name);
+	struct gate_test test;
+
+	if (named == name) {
+		name = o->value;
+		negated = false;
+	} else {
+		name = named;
+	}
+	if (gate_test_read(name, UINT64_MAX, &test) || (negated && !invert(&test))) {
+		return gate_refuse(r, "%s: %s can't be compared with", o->name, o->value);
+	}
+	return add_number(r, number, &test);
+}
+
+int gate_kw_app_event(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_match *match;
+	enum gate_app app, named;
+	uint16_t event;
+	uint32_t apps;
+	int err;
+
+	if (gate_app_event_find(o->value, &app, &event)) {
+		return gate_refuse(r, "app-layer-event: no event %s", o->value);
+	}
+	/* http.x is an event of HTTP/1, http2.x of HTTP/2: the one that the name says */
+	apps = gate_apps_named(gate_app_name(app), &named) & (1u << app);
+	err = gate_apps_restrict(r, apps ? apps : 1u << app);
+	match = err ? NULL : gate_tx_match(r, GATE_M_APP_EVENT);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	match->event.event = event;
+	match->event.app = (uint16_t)app;
+	return 0;
+}
+
+/* ---- DCERPC ---- */
+
+/* 8 bytes-4-4-4-12 */
+static int uuid_read(const char *s, uint8_t ret[16])
+{
+	static const uint8_t groups[] = {4, 2, 2, 2, 6};
+	char digits[13];
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(groups); i++) {
+		size_t len = groups[i] * 2u;
+
+		if (strnlen(s, len) < len || (i < 4 ? s[len] != '-' : s[len] != '\0')) {
+			return -EINVAL;
+		}
+		memcpy(digits, s, len);
+		digits[len] = '\0';
+		if (bh_hex_parse(digits, ret, groups[i])) {
+			return -EINVAL;
+		}
+		ret += groups[i];
+		s += len + 1;
+	}
+	return 0;
+}
+
+int gate_kw_dce_iface(struct gate_reading *r, const struct gate_option *o)
+{
+	char *rest = o->value, *uuid = gate_part(&rest), *part;
+	struct gate_match *match;
+	int err;
+
+	for (char *p = uuid; *p; p++) {
+		*p = (char)tolower((unsigned char)*p);
+	}
+	err = gate_apps_restrict(r, 1u << GATE_APP_DCERPC | 1u << GATE_APP_SMB);
+	match = err ? NULL : gate_tx_match(r, GATE_M_DCE_IFACE);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	if (uuid_read(uuid, match->dce_iface.uuid)) {
+		return gate_refuse(r, "dcerpc.iface: %s is no UUID", uuid);
+	}
+	while ((part = gate_part(&rest))) {
+		if (!strcmp(part, "any_frag")) {
+			match->dce_iface.any_frag = true;
+		} else if (!match->dce_iface.has_version && strchr("<>=!", *part) &&
+			   !gate_test_read(part, UINT16_MAX, &match->dce_iface.version)) {
+			match->dce_iface.has_version = true;
+		} else {
+			return gate_refuse(r, "dcerpc.iface: <version or any_frag is expected, not %s",
+					   *part ? part : "nothing");
+		}
+	}
+	return 0;
+}
+
+int gate_kw_dce_opnum(struct gate_reading *r, const struct gate_option *o)
+{
+	char *rest = o->value, *part;
+	struct gate_match *match;
+	int err;
+
+	err = gate_apps_restrict(r, 1u << GATE_APP_DCERPC | 1u << GATE_APP_SMB);
+	match = err ? NULL : gate_tx_match(r, GATE_M_DCE_OPNUM);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	while ((part = gate_part(&rest))) {
+		char *dash = strchr(part, '-');
+		uint64_t first, last;
+		struct gate_port_range *range;
+
+		if (dash) {
+			*dash++ = '\0';
+		}
+		if (gate_number_read(gate_trim(part), UINT16_MAX, &first) ||
+		    (dash && gate_number_read(gate_trim(dash), UINT16_MAX, &last)) ||
+		    (dash && last < first)) {
+			return gate_refuse(r, "dcerpc.opnum: %s is no number", part);
+		}
+		range = bh_vec_push(&match->dce_opnum.in);
+		range->first = (uint16_t)first;
+		range->last = (uint16_t)(dash ? last : first);
+	}
+	return 0;
+}
+
+/* ---- certificates ---- */
+
+int gate_kw_cert_expired(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_test test = {.op = GATE_EQ, .a = o->keyword->number};
+
+	return add_number(r, GATE_NUM_TLS_CERT_EXPIRED, &test);
+}
+
+/* "2015", "2015-10", .. "2015-10-21 07:28:00", or seconds since 1970. */
+static int date_read(const char *s, uint64_t *ret)
+{
+	int v[6] = {1970, 1, 1, 0, 0, 0};
+	static const int most[] = {9999, 12, 31, 23, 59, 60};
+	struct tm tm = {};
+	unsigned int i = 0;
+
+	if (strlen(s) > 4 && !gate_number_read(s, UINT32_MAX, ret)) {
+		return 0;
+	}
+	while (*s && i < 6) {
+		if (!isdigit((unsigned char)*s)) {
+			return -EINVAL;
+		}
+		for (v[i] = 0; isdigit((unsigned char)*s) && v[i] < 10000; s++) {
+			v[i] = v[i] * 10 + (*s - '0');
+		}
+		if (v[i] > most[i] || (i && i < 3 && !v[i])) {
+			return -EINVAL;
+		}
+		s += *s && strchr("-: T", *s);
+		i++;
+	}
+	if (*s || v[0] < 1970) {
+		return -EINVAL;
+	}
+	tm.tm_year = v[0] - 1900;
+	tm.tm_mon = v[1] - 1;
+	tm.tm_mday = v[2];
+	tm.tm_hour = v[3];
+	tm.tm_min = v[4];
+	tm.tm_sec = v[5];
+	*ret = (uint64_t)timegm(&tm);
+	return 0;
+}
+
+int gate_kw_cert_date(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_test test = {};
+	char *first = o->value, *second = strstr(o->value, "<>");
+
+	if (second) {
+		*second = '\0';
+		second += 2;
+		test.op = GATE_RANGE;
+	} else if (*first == '<' || *first == '>') {
+		test.op = *first == '<' ? GATE_LT : GATE_GT;
+		first++;
+	}
+	if (date_read(gate_trim(first), &test.a) ||
+	    (second && (date_read(gate_trim(second), &test.b) || test.b <= test.a))) {
+		return gate_refuse(r, "%s: 2015-10-21T07:28:00 is expected, with < or > before it or "
+				      "<> between two", o->name);
+	}
+	return add_number(r, o->keyword->number, &test);
+}
+
+int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char *const names[] = {"sslv2", "sslv3", "tls1.0", "tls1.1", "tls1.2", "tls1.3",
+					    NULL};
+	static const uint16_t versions[] = {0x0200, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304};
+	char *rest = o->value, *part = gate_part(&rest);
+	struct gate_test test = {.op = *part == '!' ? GATE_NE : GATE_EQ};
+	int which = gate_word_index(gate_trim(part + (*part == '!')), names);
+
+	if (which < 0) {
+		return gate_refuse(r, "ssl_version: no version %s", part);
+	}
+	if (rest) {
+		return gate_refuse(r, "ssl_version: one version is supported");
+	}
+	test.a = versions[which];
+	return add_number(r, GATE_NUM_TLS_VERSION, &test);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How often a rule alerts: threshold and detection_filter in the rule, and threshold.config. */
+#include "base/file.h"
+#include "gate/rules/reading.h"
+
+#define THRESHOLD_FILE_MAX (4u << 20)
+
+static const char *const types[] = {"", "limit", "threshold", "both", "", "", "backoff", NULL};
+static const char *const tracks[] = {"",	"by_src",  "by_dst",	"by_both",
+				     "by_rule", "by_flow", "by_either", NULL};
+
+/* One word and its value. 0, or -EINVAL. */
+static int limit_word(const char *word, char *value, struct gate_threshold *t)
+{
+	static const char *const ports[] = {"", "src_port", "dst_port", NULL};
+	uint32_t *number = NULL;
+	int which;
+	uint64_t v;
+
+	if (!*value) {
+		return -EINVAL;
+	}
+	if (!strcmp(word, "track")) {
+		which = gate_word_index(value, tracks);
+		t->track = which < 0 ? t->track : (typeof(t->track))which;
+		return which < 0 ? -EINVAL : 0;
+	}
+	if (!strcmp(word, "type")) {
+		which = gate_word_index(value, types);
+		t->type = which < 0 ? t->type : (typeof(t->type))which;
+		return which < 0 ? -EINVAL : 0;
+	}
+	if (!strcmp(word, "unique_on")) {
+		t->unique = gate_word_index(value, ports);
+		return t->unique < 0 ? -EINVAL : 0;
+	}
+	number = !strcmp(word, "count")	       ? &t->count
+		 : !strcmp(word, "seconds")    ? &t->seconds
+		 : !strcmp(word, "multiplier") ? &t->multiplier
+		 : !strcmp(word, "timeout")    ? &t->timeout
+					       : NULL;
+	if (!number || gate_number_read(value, UINT32_MAX, &v) || (!v && number != &t->timeout)) {
+		return -EINVAL;
+	}
+	*number = (uint32_t)v;
+	return 0;
+}
+
+/* "type limit, track by_src, count 1, seconds 60"; what is wrong, or NULL. */
+static const char *limit_words(char *rest, struct gate_threshold *t)
+{
+	char *part;
+
+	while ((part = gate_part(&rest))) {
+		const char *word = gate_word(&part);
+
+		if (limit_word(word, gate_trim(part), t)) {
+			return word;
+		}
+	}
+	return NULL;
+}
+
+/* What is missing, or NULL. */
+static const char *limit_missing(const struct gate_threshold *t)
+{
+	if (t->type == GATE_TH_NONE) {
+		return "type";
+	}
+	if (t->track == GATE_TRACK_NONE || t->track == GATE_TRACK_EITHER) {
+		return "track";
+	}
+	if (!t->count) {
+		return "count";
+	}
+	if (t->type == GATE_TH_BACKOFF) {
+		return t->track != GATE_TRACK_FLOW ? "track by_flow" : t->multiplier ? NULL
+										  : "multiplier";
+	}
+	return t->seconds ? NULL : "seconds";
+}
+
+static int limit_set(struct gate_reading *r, struct gate_threshold *t)
+{
+	const char *missing = limit_missing(t);
+
+	if (missing) {
+		return gate_refuse(r, "%s: %s is expected", r->option->name, missing);
+	}
+	if (r->rule->threshold.type != GATE_TH_NONE) {
+		return gate_refuse_at(r, r->option->at,
+				      "%s: there is one threshold or detection_filter in a rule",
+				      r->option->name);
+	}
+	r->rule->threshold = *t;
+	return 0;
+}
+
+int gate_kw_threshold(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_threshold t = {};
+	const char *wrong = limit_words(o->value, &t);
+
+	if (wrong || t.unique || t.timeout) {
+		return gate_refuse(r, "threshold: %s is not understood", wrong ? wrong : "a word");
+	}
+	return limit_set(r, &t);
+}
+
+int gate_kw_detection_filter(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_threshold t = {};
+	const char *wrong = limit_words(o->value, &t);
+
+	if (wrong || t.type != GATE_TH_NONE || t.timeout || t.multiplier) {
+		return gate_refuse(r, "detection_filter: %s is not understood",
+				   wrong ? wrong : "a word");
+	}
+	t.type = GATE_TH_DETECTION;
+	return limit_set(r, &t);
+}
+
+/* ---- threshold.config ---- */
+
+struct line {
+	struct gate_rule_files *files;
+	struct gate_rule_shared *shared;
+	const char *path;
+	unsigned int number;
+	struct gate_threshold t;
+	uint64_t gid, sid;
+	struct bh_diag *diag;
+};
+
+static int line_wrong(const struct line *l, const char *what)
+{
+	return bh_diag_at(l->diag, -EINVAL, l->path, l->number, 1, "%s is not understood", what);
+}
+
+/* Addresses of a suppression; shared by their text. */
+static int line_addrs(struct line *l, const char *text)
+{
+	struct gate_option option = {.name = (char *)"suppress"};
+	struct gate_reading r = {.shared = l->shared, .option = &option};
+
+	if (gate_read_addrs(&r, text, 0, &l->t.addrs)) {
+		return bh_diag_at(l->diag, -EINVAL, l->path, l->number, 1, "%s", r.reason);
+	}
+	return 0;
+}
+
+static int new_action(const char *value, uint8_t *ret)
+{
+	static const char *const names[] = {"alert", "drop", "pass", "reject", NULL};
+	static const uint8_t actions[] = {GATE_ALERT, GATE_DROP, GATE_PASS, GATE_REJECT};
+	int which = gate_word_index(value, names);
+
+	if (which < 0) {
+		return -EINVAL;
+	}
+	*ret = actions[which];
+	return 0;
+}
+
+/* A comma that is not inside brackets ends a part. */
+static char *line_part(char **rest)
+{
+	char *part = *rest;
+	int depth = 0;
+
+	if (!part) {
+		return NULL;
+	}
+	for (char *p = part; *p; p++) {
+		depth += *p == '[';
+		depth -= *p == ']';
+		if (*p == ',' && !depth) {
+			*p = '\0';
+			*rest = p + 1;
+			return gate_trim(part);
+		}
+	}
+	*rest = NULL;
+	return gate_trim(part);
+}
+
+static int line_word(struct line *l, const char *word, char *value)
+{
+	if (!strcmp(word, "gen_id") || !strcmp(word, "sig_id")) {
+		uint64_t *to = *word == 'g' ? &l->gid : &l->sid;
+
+		return gate_number_read(value, UINT32_MAX, to) ? line_wrong(l, value) : 0;
+	}
+	if (!strcmp(word, "ip")) {
+		return line_addrs(l, value);
+	}
+	if (!strcmp(word, "new_action")) {
+		return new_action(value, &l->t.new_action) ? line_wrong(l, value) : 0;
+	}
+	return limit_word(word, value, &l->t) ? line_wrong(l, word) : 0;
+}
+
+/* Gives it to the rules that it names; 0 stands for all. */
+static void line_apply(const struct line *l)
+{
+	bh_vec_foreach(rule, &l->files->rules)
+	{
+		bool same = (!l->gid || (*rule)->gid == l->gid) && (!l->sid || (*rule)->sid == l->sid);
+
+		/* for all rules: those with a threshold of their own keep it */
+		if (!same || (!l->sid && l->t.type != GATE_TH_SUPPRESS &&
+			      (*rule)->threshold.type != GATE_TH_NONE)) {
+			continue;
+		}
+		*bh_vec_push(&(*rule)->configured) = l->t;
+	}
+}
+
+static int line_read(struct line *l, char *text)
+{
+	char *kind = gate_word(&text), *part;
+	int err = 0;
+
+	if (!strcmp(kind, "suppress")) {
+		l->t.type = GATE_TH_SUPPRESS;
+	} else if (!strcmp(kind, "rate_filter")) {
+		l->t.type = GATE_TH_RATE;
+	} else if (strcmp(kind, "threshold") != 0 && strcmp(kind, "event_filter") != 0) {
+		return line_wrong(l, kind);
+	}
+	while (!err && (part = line_part(&text))) {
+		const char *word = gate_word(&part);
+
+		err = line_word(l, word, gate_trim(part));
+	}
+	if (err) {
+		return err;
+	}
+	if (l->t.type == GATE_TH_SUPPRESS) {
+		if ((l->t.track == GATE_TRACK_NONE) != (l->t.addrs == NULL)) {
+			return line_wrong(l, "track without ip, or ip without track");
+		}
+	} else if (limit_missing(&l->t) ||
+		   (l->t.type == GATE_TH_RATE && !l->t.new_action)) {
+		return line_wrong(l, "a line without type, track, count or seconds");
+	}
+	line_apply(l);
+	return 0;
+}
+
+int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path, struct bh_diag *diag)
+{
+	BH_FREE char *data = NULL;
+	struct gate_rule_shared *shared = files->shared;
+	size_t size, pos = 0;
+	uint32_t line = 0;
+	uint64_t disabled = 0;
+	int err;
+
+	err = bh_file_read(path, THRESHOLD_FILE_MAX, &data, &size, diag);
+	if (err) {
+		return err;
+	}
+	gate_shared_digest(shared, data, size);
+	gate_shared_digest_get(shared, files->hash);
+	for (;;) {
+		struct gate_rule_text text;
+		struct line l = {.files = files, .shared = shared, .path = path, .diag = diag};
+
+		if (!gate_lex_next(data, size, &pos, &line, &disabled, &text)) {
+			return 0;
+		}
+		l.number = text.line;
+		err = line_read(&l, gate_trim(text.text));
+		gate_rule_text_done(&text);
+		if (err) {
+			return err;
+		}
+	}
+}

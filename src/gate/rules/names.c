@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names that rules share and their numbers, which stay through reloads. Append only; a lock, since
+ * a reload reads while workers ask for texts. */
+#include "gate/rules/read.h"
+
+#include <pthread.h>
+
+struct name {
+	char *text;
+	uint32_t next; /* index + 1 in its bucket */
+};
+
+#define BUCKETS 4096u
+
+struct gate_names {
+	pthread_mutex_t lock;
+	uint32_t buckets[BUCKETS];
+	BH_VEC(struct name *) all;
+};
+
+struct gate_names *gate_names_new(void)
+{
+	struct gate_names *names = bh_alloc(sizeof(*names));
+
+	pthread_mutex_init(&names->lock, NULL);
+	return names;
+}
+
+void gate_names_free(struct gate_names *names)
+{
+	if (!names) {
+		return;
+	}
+	bh_vec_foreach(n, &names->all)
+	{
+		free((*n)->text);
+		free(*n);
+	}
+	bh_vec_done(&names->all);
+	pthread_mutex_destroy(&names->lock);
+	free(names);
+}
+
+static uint32_t bucket_of(const char *text)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (; *text; text++) {
+		h = (h ^ (uint8_t)*text) * 16777619u;
+	}
+	return h % BUCKETS;
+}
+
+uint32_t gate_names_number(struct gate_names *names, const char *name)
+{
+	uint32_t *bucket = &names->buckets[bucket_of(name)], at;
+	struct name *new;
+
+	pthread_mutex_lock(&names->lock);
+	for (at = *bucket; at; at = names->all.items[at - 1]->next) {
+		if (!strcmp(names->all.items[at - 1]->text, name)) {
+			break;
+		}
+	}
+	if (!at) {
+		new = bh_alloc(sizeof(*new));
+		new->text = bh_strdup(name);
+		new->next = *bucket;
+		*bh_vec_push(&names->all) = new;
+		at = *bucket = (uint32_t)names->all.count;
+	}
+	pthread_mutex_unlock(&names->lock);
+	return at - 1;
+}
+
+const char *gate_names_text(struct gate_names *names, uint32_t number)
+{
+	const char *text;
+
+	pthread_mutex_lock(&names->lock);
+	text = number < names->all.count ? names->all.items[number]->text : NULL;
+	pthread_mutex_unlock(&names->lock);
+	return text;
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rule files from the first to the last line: each rule is read by itself, and one that can't be
+ * loaded leaves a refusal with its place. See reading.h for how the files of this room work together.
+ */
+#include "base/file.h"
+#include "gate/config.h"
+#include "gate/rules/reading.h"
+
+#include <stdarg.h>
+
+void gate_refuse_put(struct gate_reading *r, size_t at, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!*r->reason) {
+		va_start(ap, fmt);
+		vsnprintf(r->reason, sizeof(r->reason), fmt, ap);
+		va_end(ap);
+		r->reason_at = at;
+	}
+}
+
+struct gate_rule_files *gate_rules_new(void)
+{
+	struct gate_rule_files *files = bh_alloc(sizeof(*files));
+
+	files->shared = gate_rule_shared_new();
+	return files;
+}
+
+void gate_rules_free(struct gate_rule_files *files)
+{
+	if (!files) {
+		return;
+	}
+	bh_vec_foreach(rule, &files->rules)
+	{
+		gate_rule_free(*rule);
+	}
+	bh_vec_foreach(refusal, &files->refusals)
+	{
+		free(refusal->file);
+		free(refusal->reason);
+	}
+	bh_vec_done(&files->rules);
+	bh_vec_done(&files->refusals);
+	gate_rule_shared_free(files->shared);
+	free(files);
+}
+
+static void reading_done(struct gate_reading *r)
+{
+	bh_vec_foreach(transform, &r->transforms)
+	{
+		gate_transform_done(transform);
+	}
+	bh_vec_foreach(var, &r->vars)
+	{
+		free(*var);
+	}
+	bh_vec_done(&r->transforms);
+	bh_vec_done(&r->vars);
+	bh_vec_done(&r->once);
+	gate_rule_free(r->rule);
+}
+
+static void refuse_rule(struct gate_reading *r)
+{
+	struct gate_rule_refusal *refusal = bh_vec_push(&r->files->refusals);
+
+	refusal->file = bh_strdup(r->file);
+	gate_rule_text_place(r->text, r->reason_at, &refusal->line, &refusal->column);
+	refusal->sid = r->rule->sid;
+	refusal->reason = bh_strdup(r->reason);
+}
+
+/* A number that is there already: the higher revision stays, in the place of the first. */
+static int keep_rule(struct gate_reading *r)
+{
+	struct gate_rule *rule = r->rule;
+	size_t index = gate_shared_sid(r->shared, rule->gid, rule->sid);
+
+	if (!index) {
+		*bh_vec_push(&r->files->rules) = bh_steal(&r->rule);
+		gate_shared_keep_sid(r->shared, rule->gid, rule->sid, r->files->rules.count);
+		return 0;
+	}
+	struct gate_rule **old = &r->files->rules.items[index - 1];
+
+	if ((*old)->rev >= rule->rev) {
+		return gate_refuse_at(r, 0, "sid %u is taken by a rule of line %u", rule->sid,
+				      (*old)->line);
+	}
+	gate_rule_free(*old);
+	*old = bh_steal(&r->rule);
+	return 0;
+}
+
+static int read_parts(struct gate_reading *r, const struct gate_rule_text *text)
+{
+	BH_FREE char *buf = bh_strdup(text->text);
+	size_t options = 0;
+	int err;
+
+	if (text->size > GATE_RULE_SIZE_MAX) {
+		return gate_refuse_at(r, 0, "the rule is longer than %u bytes", GATE_RULE_SIZE_MAX);
+	}
+	if (strlen(text->text) != text->size) {
+		return gate_refuse_at(r, strlen(text->text), "a NUL byte");
+	}
+	err = gate_read_header(r, buf, &options);
+	err = err ? err : gate_read_options(r, buf, options);
+	return err ? err : gate_rule_validate(r);
+}
+
+static void read_rule(struct gate_rule_files *files, const struct gate_config *config,
+		      struct gate_names *names, const char *file, struct gate_rule_text *text)
+{
+	static const struct gate_match_ref none = {.list = GATE_LIST_NONE};
+	struct gate_reading r = {
+		.files = files,
+		.shared = files->shared,
+		.config = config,
+		.names = names,
+		.file = file,
+		.text = text,
+		.rule = bh_alloc(sizeof(*r.rule)),
+		.list = GATE_LIST_PAYLOAD,
+		.payload = GATE_LIST_NONE,
+		.last_content = none,
+		.last_match = none,
+		.last_anchor = none,
+	};
+
+	r.rule->gid = 1;
+	r.rule->priority = 3;
+	r.rule->file = file;
+	r.rule->line = text->line;
+	if (read_parts(&r, text)) {
+		refuse_rule(&r);
+		reading_done(&r);
+		return;
+	}
+	r.rule->text = bh_steal(&text->text);
+	if (keep_rule(&r)) {
+		refuse_rule(&r);
+	}
+	reading_done(&r);
+}
+
+/* What the meaning of rules depends on besides their text. */
+static void digest_config(struct gate_rule_shared *shared, const struct gate_config *config)
+{
+	if (!config) {
+		return;
+	}
+	bh_vec_foreach(group, &config->groups)
+	{
+		gate_shared_digest(shared, group->name, strlen(group->name));
+		gate_shared_digest(shared, group->value, strlen(group->value));
+	}
+}
+
+int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config *config,
+			 struct gate_names *names, const char *file, const char *text, size_t size,
+			 struct bh_diag *diag)
+{
+	struct gate_rule_shared *shared = files->shared;
+	const char *kept = gate_shared_text(shared, file);
+	struct gate_rule_text rule;
+	uint32_t line = 0;
+	size_t pos = 0;
+	int err;
+
+	err = gate_shared_load(shared, config, diag);
+	if (err) {
+		return err;
+	}
+	digest_config(shared, config);
+	gate_shared_digest(shared, text, size);
+	while (gate_lex_next(text, size, &pos, &line, &files->disabled, &rule)) {
+		read_rule(files, config, names, kept, &rule);
+		gate_rule_text_done(&rule);
+	}
+	gate_shared_digest_get(shared, files->hash);
+	return 0;
+}
+
+int gate_rules_read(struct gate_rule_files *files, const struct gate_config *config,
+		    struct gate_names *names, const char *path, struct bh_diag *diag)
+{
+	BH_FREE char *data = NULL;
+	size_t size;
+	int err;
+
+	err = bh_file_read(path, GATE_RULE_FILE_MAX, &data, &size, diag);
+	return err ? err : gate_rules_read_text(files, config, names, path, data, size, diag);
+}
