@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 
+import make
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 NEWEST = (9, 0, 0)  # of Suricata: what `requires` is held against
@@ -72,7 +74,13 @@ class Case:
         return [w.replace("${TEST_DIR}", self.folder) for w in words]
 
 
-def pcap_of(case):
+def pcap_of(case, folder):
+    """Its path; one that is made goes into folder."""
+    if "make" in case.data:
+        path = f"{folder}/{case.name}.pcap"
+        with open(path, "wb") as file:
+            file.write(getattr(make, case.data["make"])())
+        return path
     for base in (case.folder, case.base):
         path = os.path.join(base, case.data["pcap"])
         if os.path.exists(path):
@@ -103,7 +111,7 @@ def run_case(program, case, more):
     """List of what is wrong."""
     log = tempfile.mkdtemp(prefix="gate-case-")
     try:
-        argv = [program, "-q", "-r", pcap_of(case), "-S", f"{case.folder}/test.rules", "-l", log, *case.arguments(), *more]
+        argv = [program, "-q", "-r", pcap_of(case, log), "-S", f"{case.folder}/test.rules", "-l", log, *case.arguments(), *more]
         try:
             r = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Captures of our own cases, made when they are needed: a function per case (case.json names it as `make`)."""
+import gzip
+import struct
+
+CLIENT, SERVER = "192.168.1.10", "10.9.8.7"
+FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
+
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def address(text):
+    return bytes(int(part) for part in text.split("."))
+
+
+def ip(src, dst, proto, payload, *, ident=1, fragment=0, ttl=64):
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), ident, fragment, ttl, proto, 0, address(src), address(dst))
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
+
+
+def transport_checksum(src, dst, proto, segment):
+    return checksum(address(src) + address(dst) + struct.pack("!BBH", 0, proto, len(segment)) + segment)
+
+
+def tcp(src, dst, sport, dport, seq, ack, flags, payload=b"", *, urgent=0, options=b"", ttl=64):
+    def segment(check):
+        return struct.pack("!HHIIBBHHH", sport, dport, seq & 0xffffffff, ack & 0xffffffff, (20 + len(options)) // 4 << 4,
+                           flags, 65000, check, urgent) + options + payload
+    return ip(src, dst, 6, segment(transport_checksum(src, dst, 6, segment(0))), ttl=ttl)
+
+
+def udp(src, dst, sport, dport, payload):
+    def datagram(check):
+        return struct.pack("!HHHH", sport, dport, 8 + len(payload), check) + payload
+    return ip(src, dst, 17, datagram(transport_checksum(src, dst, 17, datagram(0)) or 0xffff))
+
+
+def frame(packet):
+    return b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0" + packet
+
+
+def pcap(packets, *, snaplen=65535, cut=None):
+    out = struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, snaplen, 1)
+    for i, packet in enumerate(packets):
+        data = frame(packet)
+        seen = data[:cut] if cut else data
+        out += struct.pack("<IIII", 1700000000 + i // 100, i % 100 * 10000, len(seen), len(data)) + seen
+    return out
+
+
+class Connection:
+    """Packets of one TCP connection in the order in which they were sent."""
+
+    def __init__(self, sport=40000, dport=80):
+        self.ends = [(CLIENT, sport), (SERVER, dport)]
+        self.seq = [1000, 5000]
+        self.packets = []
+
+    def raw(self, side, seq, ack, flags, payload=b"", **more):
+        (src, sport), (dst, dport) = self.ends[side], self.ends[1 - side]
+        self.packets.append(tcp(src, dst, sport, dport, seq, ack, flags, payload, **more))
+
+    def open(self):
+        self.raw(0, 1000, 0, SYN)
+        self.raw(1, 5000, 1001, SYN | ACK)
+        self.seq = [1001, 5001]
+        self.ack(0)
+        return self
+
+    def ack(self, side):
+        self.raw(side, self.seq[side], self.seq[1 - side], ACK)
+
+    def send(self, side, payload, size=1400):
+        """In segments of `size`, each acknowledged."""
+        for at in range(0, len(payload), size):
+            part = payload[at:at + size]
+            self.raw(side, self.seq[side], self.seq[1 - side], PSH | ACK, part)
+            self.seq[side] += len(part)
+            self.ack(1 - side)
+        return self
+
+    def close(self):
+        for side in (0, 1):
+            self.raw(side, self.seq[side], self.seq[1 - side], FIN | ACK)
+            self.seq[side] += 1
+            self.ack(1 - side)
+        return self
+
+
+def answer(body, *headers):
+    lines = ["HTTP/1.1 200 OK", *headers, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+# ---- cases ----
+
+def http_pipelined():
+    requests = b"".join(b"GET /evil/%d HTTP/1.1\r\nHost: a.example\r\n\r\n" % i for i in range(3))
+    c = Connection().open().send(0, requests)
+    for _ in range(3):
+        c.send(1, answer(b"ok"))
+    return pcap(c.close().packets)
+
+
+def stream_split():
+    c = Connection(dport=4444).open()
+    c.send(0, b"xxxxSPLIT-OVER-SEGMENTSxxxx", size=3)
+    return pcap(c.close().packets)
+
+
+def rst_bad_sequence():
+    c = Connection(dport=4444).open()
+    c.raw(1, c.seq[1] + 100000, c.seq[0], RST)
+    c.send(0, b"AFTER-THE-RESET")
+    return pcap(c.close().packets)
+
+
+def overlap_other_data():
+    """The second copy of bytes that were not acknowledged yet says something else: BSD keeps the first."""
+    c = Connection(dport=4444).open()
+    at = c.seq[0]
+    c.raw(0, at + 6, c.seq[1], PSH | ACK, b"FIRST-COPY")
+    c.raw(0, at + 6, c.seq[1], PSH | ACK, b"OTHER-COPY")
+    c.raw(0, at, c.seq[1], PSH | ACK, b"begin-")
+    c.seq[0] += 16
+    c.ack(1)
+    return pcap(c.close().packets)
+
+
+def fin_in_the_middle():
+    """Data behind a FIN that came too early is still data until the FIN's place is reached."""
+    c = Connection(dport=4444).open()
+    at = c.seq[0]
+    c.raw(0, at + 9, c.seq[1], FIN | ACK)
+    c.raw(0, at, c.seq[1], PSH | ACK, b"LATE-DATA")
+    c.seq[0] += 10
+    c.ack(1)
+    return pcap(c.packets)
+
+
+def gzip_chunked():
+    body = gzip.compress(b"<html>" + b"a" * 3000 + b"HIDDEN-IN-GZIP</html>", mtime=0)
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(body[i:i + 40]), body[i:i + 40]) for i in range(0, len(body), 40)) + b"0\r\n\r\n"
+    c = Connection().open().send(0, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    c.send(1, b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+    return pcap(c.close().packets)
+
+
+def dns_query():
+    name = b"".join(bytes([len(part)]) + part for part in (b"evil", b"example", b"com")) + b"\0"
+    query = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + name + struct.pack("!HH", 1, 1)
+    reply = struct.pack("!HHHHHH", 7, 0x8180, 1, 1, 0, 0) + name + struct.pack("!HH", 1, 1) + \
+        b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + address("9.9.9.9")
+    return pcap([udp(CLIENT, SERVER, 5353, 53, query), udp(SERVER, CLIENT, 53, 5353, reply)])
+
+
+def two_shouts():
+    """Two segments with the same word, for rules that drop or pass."""
+    c = Connection(dport=4444).open()
+    c.send(0, b"SHOUT one")
+    c.send(0, b"SHOUT two")
+    return pcap(c.close().packets)
+
+
+def fragments():
+    whole = udp(CLIENT, SERVER, 1111, 2222, b"x" * 24 + b"OVER-TWO-FRAGMENTS" + b"y" * 30)[20:]
+    first, second = whole[:40], whole[40:]
+    return pcap([ip(CLIENT, SERVER, 17, second, ident=9, fragment=5), ip(CLIENT, SERVER, 17, first, ident=9, fragment=0x2000)])
+
+
+def snaplen_cut():
+    c = Connection(dport=4444).open()
+    c.send(0, b"EARLY" + b"x" * 400 + b"BEYOND-THE-SNAPLEN")
+    return pcap(c.close().packets, snaplen=128, cut=128)
+
+
+def file_truncated():
+    """The file ends in the middle of a record."""
+    c = Connection(dport=4444).open()
+    c.send(0, b"WHOLE-RECORD")
+    c.send(0, b"HALF-RECORD")
+    return pcap(c.packets)[:-90]
