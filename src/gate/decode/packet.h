@@ -23,6 +23,25 @@
 #define GATE_PACKET_ALERTS_MAX 15 /* as Suricata's packet-alert-max */
 #define GATE_TUNNEL_DEPTH_MAX  16
 
+/* LINKTYPE_* of libpcap; the last two are ours, for what tunnels carry. */
+enum gate_link {
+	GATE_LINK_NULL = 0,
+	GATE_LINK_ETHERNET = 1,
+	GATE_LINK_PPP = 9,
+	GATE_LINK_RAW_BSD = 12,
+	GATE_LINK_RAW_OPENBSD = 14,
+	GATE_LINK_PPP_HDLC = 50,
+	GATE_LINK_RAW = 101,
+	GATE_LINK_C_HDLC = 104,
+	GATE_LINK_LOOP = 108,
+	GATE_LINK_SLL = 113,
+	GATE_LINK_IPV4 = 228,
+	GATE_LINK_IPV6 = 229,
+	GATE_LINK_SLL2 = 276,
+	GATE_LINK_VLAN = 0xff00,
+	GATE_LINK_ARP = 0xff01,
+};
+
 /* IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), in network order. */
 struct gate_addr {
 	uint8_t bytes[16];
@@ -35,7 +54,7 @@ enum gate_packet_flag {
 	GATE_PKT_TUNNELED = 1u << 2,	/* came inside another: `outer` */
 	GATE_PKT_PSEUDO = 1u << 3,	/* made by us: the end of a flow; no bytes, no log of it */
 	GATE_PKT_TRUNCATED = 1u << 4,	/* snaplen: fewer bytes than were on the wire */
-	GATE_PKT_BAD_CSUM = 1u << 5,	/* and checksums are checked */
+	GATE_PKT_BAD_CSUM = 1u << 5,	/* of TCP, when they are checked: not for streams */
 	GATE_PKT_INVALID = 1u << 6,	/* a header that can't be: nothing above is decoded */
 	/* set by flow and stream */
 	GATE_PKT_ESTABLISHED = 1u << 8, /* both sides have been seen (TCP: handshake) */
@@ -76,7 +95,7 @@ struct gate_packet {
 	uint32_t size, wire_size;
 	uint64_t time_us; /* since 1970 */
 	uint64_t number;  /* of the capture, from 1; 0 unknown */
-	uint16_t link;	  /* LINKTYPE_* of libpcap */
+	uint16_t link;	  /* enum gate_link */
 	uint16_t source;  /* index of the interface or of the leg it came in by */
 	uint32_t flags;
 	const struct gate_packet *outer;
