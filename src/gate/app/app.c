@@ -236,6 +236,9 @@ static void force_oldest(struct gate_session *session)
 {
 	for (struct gate_tx *tx = session->first; tx; tx = tx->next) {
 		if (tx->done_dirs != GATE_BOTH_DIRS) {
+			if (session->ops && session->ops->too_many) {
+				gate_tx_event(session, tx, session->ops->too_many - 1);
+			}
 			gate_tx_done(session, tx, GATE_TO_SERVER);
 			gate_tx_done(session, tx, GATE_TO_CLIENT);
 			session->apps->stats.txs_forced++;
@@ -532,7 +535,10 @@ void gate_session_fail(struct gate_session *session)
 	}
 	gate_session_finish(session, GATE_TO_SERVER);
 	gate_session_finish(session, GATE_TO_CLIENT);
-	session->flow->app = GATE_APP_FAILED;
+	/* what it was remains said; only what was never known is failed */
+	if (!session->ops) {
+		session->flow->app = GATE_APP_FAILED;
+	}
 	gate_session_stop(session, GATE_TO_SERVER);
 	gate_session_stop(session, GATE_TO_CLIENT);
 }

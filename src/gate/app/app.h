@@ -17,8 +17,8 @@
  *                detection has seen it so and it is logged. At most GATE_TXS_MAX are open; past it
  *                the oldest is completed by force (event too_many_transactions, counted).
  *   Trouble      What a parser does not like is an event of its transaction; when it can't go on it
- *                returns -EBADMSG: the session's app becomes GATE_APP_FAILED, open transactions
- *                are completed, detection goes on with raw bytes.
+ *                returns -EBADMSG: it gets no more bytes, open transactions are completed (the
+ *                flow keeps its protocol), detection goes on with raw bytes.
  * Everything is charged to the flow and bounded (limits in config); parsers allocate by
  * gate_session_alloc only.
  */
@@ -83,6 +83,8 @@ struct gate_app_ops {
 		*states[GATE_DIRS]; /* names of progress, NULL at the end; the last is "complete" */
 	const struct gate_app_event *events;
 	uint16_t event_count;
+	uint16_t
+		too_many; /* event of the oldest transaction when there are too many, + 1; 0 none */
 	const uint16_t *ports; /* of servers, 0 at the end: those are asked first */
 	const char *const
 		*patterns[GATE_DIRS]; /* that the first bytes hold: \xNN escapes, NULL end */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Buffers and numbers of transactions that rules name. buffers.def is the one list: identifier, the
- * name in rules, protocols, sides, the progress from which it is whole, and what kind it is. Whoever
+ * name in rules, protocols, sides, the progress from which it is whole, and what kind it is.
+ * Whoever
  * adds a line adds its case to the parser's `buffer` or `number`.
  */
 #ifndef BH_GATE_APP_BUFFERS_H

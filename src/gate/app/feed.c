@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes to parsers: the first ones of each side to detection (detect.c), the rest to the parser that
+ * Bytes to parsers: the first ones of each side to detection (detect.c), the rest to the parser
+ * that
  * was found.
  *
  * While a flow's protocol is not known its bytes stay in the stream, at most GATE_DETECT_BYTES_MAX
  * of a side; a gap among them ends it. When one side is known the other side's kept bytes go
- * first if it spoke first (gate_session_wants). Both sides are looked at, also when one has told already:
+ * first if it spoke first (gate_session_wants). Both sides are looked at, also when one has
+ * told already:
  * what each looked like stands in flow->app_to.
  */
 #include "gate/app/app.h"

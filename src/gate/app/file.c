@@ -4,7 +4,8 @@
  *
  * The window keeps what detection has not seen, and config.file_window bytes at most; what slides
  * out is gone for rules, not for hashes and sink. Hashes cost time: they are made only when a rule
- * or the configuration asks (gate_apps_want_files, gate_file_want while everything is still in the window).
+ * or the configuration asks (gate_apps_want_files, gate_file_want while everything is still in
+ * the window).
  */
 #include "gate/app/file.h"
 #include "base/counter.h"

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Content codings. A chain of decoders: what comes out of one goes into the next, the last one's
+ * goes to the caller. What a server calls gzip or deflate is told by the first bytes and not by the
+ * name, as browsers do: gzip's own header is read here and leniently, what follows is raw deflate;
+ * its trailer is not checked.
+ */
+#include "gate/app/http1/coding.h"
+#include "base/counter.h"
+#include "gate/app/app.h"
+#include "gate/config.h"
+
+#include <brotli/decode.h>
+#include <string.h>
+#include <time.h>
+#include <zlib.h>
+
+#define OUT_SIZE      8192
+#define BOMB_RATIO    2048
+#define GZIP_HEAD_MAX 1024
+#define SNIFF_SIZE    16
+
+BH_COUNTER(gate_http_bombs, "bodies that were no longer decoded: compression bombs");
+BH_COUNTER(gate_http_coding_failed, "bodies that could not be decoded");
+
+enum layer_state { LAYER_SNIFF, LAYER_GZIP_HEAD, LAYER_ON, LAYER_PLAIN, LAYER_DEAD };
+
+struct layer {
+	struct http_coding *coding;
+	uint8_t kind; /* as the header says */
+	enum layer_state state;
+	bool inflating, zlib_wrapped, proved;
+	uint8_t head[GZIP_HEAD_MAX]; /* what has been held back */
+	uint32_t head_size;
+	z_stream z;
+	BrotliDecoderState *brotli;
+	uint8_t out[OUT_SIZE];
+};
+
+struct http_coding {
+	struct gate_session *session;
+	struct layer *layers[HTTP_CODINGS_MAX];
+	unsigned int count;
+	uint64_t in, produced, spent_us;
+	uint64_t limit, time_us;
+	http_coding_fn *fn;
+	void *arg;
+	enum http_coding_result result;
+	bool stopped;
+};
+
+static void push(struct http_coding *coding, unsigned int index, const uint8_t *data,
+		 uint32_t size);
+
+/* ---- memory of zlib and brotli: the session's, with its size before it ---- */
+
+static void *charged_alloc(void *arg, size_t size)
+{
+	size_t *p = gate_session_alloc(arg, size + 16);
+	if (!p) {
+		return NULL;
+	}
+	*p = size + 16;
+	return (char *)p + 16;
+}
+
+static void charged_free(void *arg, void *p)
+{
+	if (p) {
+		size_t *head = (size_t *)(void *)((char *)p - 16);
+		gate_session_release(arg, head, *head);
+	}
+}
+
+static void *z_alloc(void *arg, unsigned int items, unsigned int size)
+{
+	return charged_alloc(arg, (size_t)items * size);
+}
+
+/* ---- one layer ---- */
+
+static bool inflate_begin(struct layer *layer, int window_bits)
+{
+	layer->z = (z_stream){
+		.zalloc = z_alloc, .zfree = charged_free, .opaque = layer->coding->session};
+	layer->inflating = inflateInit2(&layer->z, window_bits) == Z_OK;
+	layer->zlib_wrapped = window_bits > 0;
+	return layer->inflating;
+}
+
+static void layer_close(struct layer *layer)
+{
+	if (layer->inflating) {
+		(void)inflateEnd(&layer->z);
+		layer->inflating = false;
+	}
+	BrotliDecoderDestroyInstance(layer->brotli);
+	layer->brotli = NULL;
+}
+
+static void layer_dead(struct layer *layer, enum http_coding_result why)
+{
+	layer->state = LAYER_DEAD;
+	layer_close(layer);
+	if (layer->coding->result == HTTP_CODING_OK) {
+		layer->coding->result = why;
+	}
+}
+
+/* It is not what it was called: out it comes as it is. */
+static void layer_plain(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
+{
+	layer_close(layer);
+	layer->state = LAYER_PLAIN;
+	push(layer->coding, index + 1, data, size);
+}
+
+/* Out of the last layer. */
+static void emit(struct http_coding *coding, const uint8_t *data, uint32_t size)
+{
+	coding->produced += size;
+	if (coding->produced > coding->limit && coding->produced / BOMB_RATIO > coding->in) {
+		coding->result = HTTP_CODING_BOMB;
+		coding->stopped = true;
+		bh_counter_add(&gate_http_bombs, 1);
+		return;
+	}
+	if (size && !coding->fn(coding->arg, data, size)) {
+		coding->stopped = true;
+	}
+}
+
+static void inflate_more(struct layer *layer, unsigned int index, const uint8_t *data,
+			 uint32_t size)
+{
+	struct http_coding *coding = layer->coding;
+	const uint8_t *all = data;
+	layer->z.next_in = (Bytef *)(uintptr_t)data;
+	layer->z.avail_in = size;
+	while (!coding->stopped && layer->state == LAYER_ON) {
+		layer->z.next_out = layer->out;
+		layer->z.avail_out = OUT_SIZE;
+		int r = inflate(&layer->z, Z_NO_FLUSH);
+		uint32_t n = OUT_SIZE - layer->z.avail_out;
+		bool bad = r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR;
+		if (bad && !layer->proved) {
+			/* what it made before it failed is nothing */
+			bh_counter_add(&gate_http_coding_failed, 1);
+			coding->result = HTTP_CODING_FAILED;
+			layer_plain(layer, index, all, size);
+			return;
+		}
+		layer->proved = true;
+		if (n) {
+			push(coding, index + 1, layer->out, n);
+		}
+		if (bad || r == Z_STREAM_END) {
+			layer_dead(layer, bad ? HTTP_CODING_FAILED : HTTP_CODING_OK);
+		} else if (layer->z.avail_out || r == Z_BUF_ERROR) {
+			return;
+		}
+	}
+}
+
+static void brotli_more(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
+{
+	struct http_coding *coding = layer->coding;
+	size_t in_size = size;
+	const uint8_t *in = data;
+	while (!coding->stopped && layer->state == LAYER_ON) {
+		size_t out_size = OUT_SIZE;
+		uint8_t *out = layer->out;
+		BrotliDecoderResult r = BrotliDecoderDecompressStream(layer->brotli, &in_size, &in,
+								      &out_size, &out, NULL);
+		if (r == BROTLI_DECODER_RESULT_ERROR && !layer->proved) {
+			bh_counter_add(&gate_http_coding_failed, 1);
+			coding->result = HTTP_CODING_FAILED;
+			layer_plain(layer, index, data, size);
+			return;
+		}
+		layer->proved = true;
+		if (out_size < OUT_SIZE) {
+			push(coding, index + 1, layer->out, (uint32_t)(OUT_SIZE - out_size));
+		}
+		if (r == BROTLI_DECODER_RESULT_ERROR || r == BROTLI_DECODER_RESULT_SUCCESS) {
+			layer_dead(layer, r == BROTLI_DECODER_RESULT_ERROR ? HTTP_CODING_FAILED
+									   : HTTP_CODING_OK);
+		} else if (r == BROTLI_DECODER_RESULT_NEEDS_MORE_INPUT) {
+			return;
+		}
+	}
+}
+
+static void layer_run(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
+{
+	if (layer->kind == HTTP_CODING_BROTLI) {
+		brotli_more(layer, index, data, size);
+	} else {
+		inflate_more(layer, index, data, size);
+	}
+}
+
+/* ---- which it is ---- */
+
+/* Size of a gzip header at the head, 0: there is more to come. */
+static uint32_t gzip_head(const struct layer *layer)
+{
+	const uint8_t *p = layer->head;
+	uint32_t n = layer->head_size, at = 10;
+	if (n < at) {
+		return 0;
+	}
+	if (p[3] & 4) {
+		if (n < at + 2) {
+			return 0;
+		}
+		at += 2u + p[at] + (uint32_t)p[at + 1] * 256;
+	}
+	for (unsigned int flag = 8; flag <= 16; flag *= 2) {
+		if (!(p[3] & flag)) {
+			continue;
+		}
+		const uint8_t *nul = at < n ? memchr(p + at, 0, n - at) : NULL;
+		if (!nul) {
+			return 0;
+		}
+		at = (uint32_t)(nul - p) + 1;
+	}
+	at += p[3] & 2 ? 2 : 0;
+	return at <= n ? at : 0;
+}
+
+static void begin(struct layer *layer, unsigned int index, uint32_t skip, int window_bits)
+{
+	bool ok = false;
+	if (layer->kind == HTTP_CODING_BROTLI) {
+		layer->brotli = BrotliDecoderCreateInstance(charged_alloc, charged_free,
+							    layer->coding->session);
+		ok = layer->brotli != NULL;
+	} else {
+		ok = inflate_begin(layer, window_bits);
+	}
+	if (!ok) {
+		layer_dead(layer, HTTP_CODING_FAILED);
+		return;
+	}
+	layer->state = LAYER_ON;
+	if (layer->head_size > skip) {
+		layer_run(layer, index, layer->head + skip, layer->head_size - skip);
+	}
+}
+
+/* Raw deflate has no mark of its own, and its fixed code makes something of any text: what is all
+ * printable is no deflate. */
+static bool looks_plain(const uint8_t *p, uint32_t n)
+{
+	for (uint32_t i = 0; i < n && i < SNIFF_SIZE; i++) {
+		if ((p[i] < ' ' && p[i] != '\t' && p[i] != '\n' && p[i] != '\r') || p[i] > 0x7e) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The first bytes stand in the head. */
+static void sniff(struct layer *layer, unsigned int index, bool last)
+{
+	const uint8_t *p = layer->head;
+	uint32_t n = layer->head_size;
+	if (layer->kind == HTTP_CODING_BROTLI) {
+		begin(layer, index, 0, 0);
+		return;
+	}
+	if (n < 2 && !last) {
+		return;
+	}
+	if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) {
+		uint32_t head = gzip_head(layer);
+		if (head) {
+			begin(layer, index, head, -MAX_WBITS);
+		} else if (last || n == GZIP_HEAD_MAX) {
+			layer_plain(layer, index, p, n);
+		}
+		return;
+	}
+	if (n >= 2 && (p[0] & 0x0f) == 8 && (p[0] * 256 + p[1]) % 31 == 0) {
+		begin(layer, index, 0, MAX_WBITS);
+		return;
+	}
+	bool plain = looks_plain(p, n);
+	if (plain && n < SNIFF_SIZE && !last) {
+		return;
+	}
+	if (plain) {
+		layer->coding->result = HTTP_CODING_FAILED;
+		bh_counter_add(&gate_http_coding_failed, 1);
+		layer_plain(layer, index, p, n);
+		return;
+	}
+	begin(layer, index, 0, -MAX_WBITS);
+}
+
+static void layer_push(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
+{
+	while (size && layer->state == LAYER_SNIFF && !layer->coding->stopped) {
+		uint32_t room = GZIP_HEAD_MAX - layer->head_size;
+		uint32_t n = size < room ? size : room;
+		memcpy(layer->head + layer->head_size, data, n);
+		layer->head_size += n;
+		data += n;
+		size -= n;
+		sniff(layer, index, false);
+	}
+	if (!size || layer->coding->stopped) {
+		return;
+	}
+	if (layer->state == LAYER_ON) {
+		layer_run(layer, index, data, size);
+	} else if (layer->state == LAYER_PLAIN) {
+		push(layer->coding, index + 1, data, size);
+	}
+}
+
+static void push(struct http_coding *coding, unsigned int index, const uint8_t *data, uint32_t size)
+{
+	if (coding->stopped || !size) {
+		return;
+	}
+	if (index == coding->count) {
+		emit(coding, data, size);
+	} else {
+		layer_push(coding->layers[index], index, data, size);
+	}
+}
+
+/* ---- what others call ---- */
+
+struct http_coding *gate_coding_new(struct gate_session *session, const uint8_t *kinds,
+				    unsigned int count)
+{
+	const struct gate_config *config = gate_session_config(session);
+	struct http_coding *coding = gate_session_alloc(session, sizeof(*coding));
+	if (!coding) {
+		return NULL;
+	}
+	coding->session = session;
+	coding->limit = config->http_decompress_limit;
+	coding->time_us = config->http_decompress_time_us;
+	for (unsigned int i = 0; i < count && i < HTTP_CODINGS_MAX; i++) {
+		struct layer *layer = gate_session_alloc(session, sizeof(*layer));
+		if (!layer) {
+			gate_coding_free(coding);
+			return NULL;
+		}
+		layer->coding = coding;
+		/* what was applied last is taken off first */
+		layer->kind = kinds[count - 1 - i];
+		coding->layers[coding->count++] = layer;
+	}
+	return coding;
+}
+
+void gate_coding_free(struct http_coding *coding)
+{
+	if (!coding) {
+		return;
+	}
+	for (unsigned int i = 0; i < coding->count; i++) {
+		layer_close(coding->layers[i]);
+		gate_session_release(coding->session, coding->layers[i], sizeof(struct layer));
+	}
+	gate_session_release(coding->session, coding, sizeof(*coding));
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
+}
+
+enum http_coding_result gate_coding_data(struct http_coding *coding, const uint8_t *data,
+					 uint32_t size, http_coding_fn *fn, void *arg)
+{
+	if (coding->stopped) {
+		return HTTP_CODING_OK;
+	}
+	uint64_t before = coding->time_us ? now_us() : 0;
+	coding->fn = fn;
+	coding->arg = arg;
+	coding->in += size;
+	coding->result = HTTP_CODING_OK;
+	push(coding, 0, data, size);
+	if (coding->time_us) {
+		coding->spent_us += now_us() - before;
+		if (coding->spent_us > coding->time_us && !coding->stopped) {
+			coding->stopped = true;
+			coding->result = HTTP_CODING_BOMB;
+			bh_counter_add(&gate_http_bombs, 1);
+		}
+	}
+	return coding->result;
+}
+
+enum http_coding_result gate_coding_end(struct http_coding *coding, http_coding_fn *fn, void *arg)
+{
+	coding->fn = fn;
+	coding->arg = arg;
+	coding->result = HTTP_CODING_OK;
+	for (unsigned int i = 0; i < coding->count && !coding->stopped; i++) {
+		struct layer *layer = coding->layers[i];
+		if (layer->state == LAYER_SNIFF && layer->head_size) {
+			sniff(layer, i, true);
+		}
+	}
+	return coding->result;
+}

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One header at a time, read in place. Lines end with LF or CR LF; in responses also with CR and
+ * LF CR, as browsers read them. A line that begins with white space goes on with the value before
+ * it, but in a response one that has a name of its own is a header of its own. Headers of one name
+ * become one value with ", " between (but Content-Length, of which the first counts).
+ */
+#include "gate/app/http1/http1.h"
+#include "gate/config.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NEED_MORE (-1)
+
+/* What of the input a header is made of. */
+struct lexed {
+	struct gate_view name, value;
+	bool folded; /* value is in the side's `made`, at value_at */
+	uint32_t value_at, value_size;
+	bool no_colon, lead_space, trail_space, no_token, deformed;
+	uint32_t end; /* behind the header */
+};
+
+struct lexer {
+	struct http_tx *tx;
+	struct http_side *side;
+	bool response, complete;
+	const uint8_t *data;
+	uint32_t size;
+};
+
+static const struct {
+	const char *name;
+	enum http_known known;
+} known_names[] = {
+	{"host", HTTP_K_HOST},
+	{"user-agent", HTTP_K_USER_AGENT},
+	{"cookie", HTTP_K_COOKIE},
+	{"set-cookie", HTTP_K_SET_COOKIE},
+	{"referer", HTTP_K_REFERER},
+	{"accept", HTTP_K_ACCEPT},
+	{"accept-language", HTTP_K_ACCEPT_LANG},
+	{"accept-encoding", HTTP_K_ACCEPT_ENC},
+	{"connection", HTTP_K_CONNECTION},
+	{"content-type", HTTP_K_CONTENT_TYPE},
+	{"content-length", HTTP_K_CONTENT_LENGTH},
+	{"transfer-encoding", HTTP_K_TRANSFER_ENCODING},
+	{"content-encoding", HTTP_K_CONTENT_ENCODING},
+	{"server", HTTP_K_SERVER},
+	{"location", HTTP_K_LOCATION},
+	{"upgrade", HTTP_K_UPGRADE},
+	{"expect", HTTP_K_EXPECT},
+	{"authorization", HTTP_K_AUTHORIZATION},
+	{"content-range", HTTP_K_CONTENT_RANGE},
+	{"content-disposition", HTTP_K_CONTENT_DISPOSITION},
+	{"x-forwarded-for", HTTP_K_XFF},
+	{"http2-settings", HTTP_K_HTTP2_SETTINGS},
+};
+
+static bool is_token(uint8_t c)
+{
+	return c > ' ' && c < 0x7f && !strchr("()<>@,;:\\\"/[]?={}", c);
+}
+
+static bool is_lws(uint8_t c)
+{
+	return c == ' ' || c == '\t' || c == '\0';
+}
+
+/* ---- line ends ---- */
+
+static bool follows(const uint8_t *p, uint32_t n, const char *what)
+{
+	uint32_t size = (uint32_t)strlen(what);
+	return n >= size && !memcmp(p, what, size);
+}
+
+static bool line_end_follows(const uint8_t *p, uint32_t n)
+{
+	return follows(p, n, "\n") || follows(p, n, "\r\n");
+}
+
+/* Line ends that only an evader writes: 0 none. */
+static uint32_t deformed_end(const struct lexer *lx, const uint8_t *p, uint32_t n)
+{
+	if (follows(p, n, "\n\r\r\n") && line_end_follows(p + 4, n - 4)) {
+		return 4;
+	}
+	if (!lx->response) {
+		return follows(p, n, "\n\r\r\n") ? 2 : 0;
+	}
+	if (!follows(p, n, "\r\n\r")) {
+		return 0;
+	}
+	uint32_t i = 3;
+	while (i < n && (p[i] == '\r' || p[i] == ' ' || p[i] == '\t')) {
+		i++;
+	}
+	if (i == 3) {
+		return 0;
+	}
+	i += i < n && p[i] == '\n';
+	return i < n && !line_end_follows(p + i, n - i) ? i : 0;
+}
+
+/* Size of the line's end at p, 0: none. NEED_MORE: it depends on what follows. */
+static int end_size(const struct lexer *lx, const uint8_t *p, uint32_t n, bool *ret_deformed)
+{
+	uint32_t deformed = n > 3 ? deformed_end(lx, p, n) : 0;
+	if (deformed) {
+		*ret_deformed = true;
+		return (int)deformed;
+	}
+	if (n < 2 && !lx->complete) {
+		return NEED_MORE;
+	}
+	if (follows(p, n, "\r\n")) {
+		return 2;
+	}
+	if (lx->response && follows(p, n, "\n\r")) {
+		return 2;
+	}
+	return *p == '\n' || (lx->response && *p == '\r') ? 1 : 0;
+}
+
+/* Where the line that begins at `from` ends: offset of its end, -1: not there yet. */
+static int64_t find_end(const struct lexer *lx, uint32_t from)
+{
+	const uint8_t *begin = lx->data + from;
+	uint32_t size = lx->size - from;
+	const uint8_t *lf = size ? memchr(begin, '\n', size) : NULL;
+	uint32_t line = lf ? (uint32_t)(lf - begin) : size;
+	if (lx->response) {
+		const uint8_t *cr = line ? memchr(begin, '\r', line) : NULL;
+		return cr ? cr - lx->data : lf ? lf - lx->data : -1;
+	}
+	if (!lf) {
+		return -1;
+	}
+	return lf - lx->data - (line && lf[-1] == '\r');
+}
+
+/* ---- folding ---- */
+
+/* "  Name : .." in a response is a header and no folded line. */
+static bool is_own_header(const struct lexer *lx, uint32_t at)
+{
+	while (at < lx->size && (lx->data[at] == ' ' || lx->data[at] == '\t')) {
+		at++;
+	}
+	uint32_t token = at;
+	while (at < lx->size && is_token(lx->data[at])) {
+		at++;
+	}
+	bool has_token = at > token;
+	while (at < lx->size && (lx->data[at] == ' ' || lx->data[at] == '\t')) {
+		at++;
+	}
+	return has_token && at < lx->size && lx->data[at] == ':';
+}
+
+/* The value goes on at `at`, behind the white space that said so. Writes it to `made`.
+ * 0, NEED_MORE, -ENOMEM. */
+static int fold(const struct lexer *lx, uint32_t at, struct lexed *h)
+{
+	struct http_text *made = &lx->side->made;
+	uint32_t begin = made->size;
+	struct gate_view first = gate_http1_trim(h->value);
+	if (!gate_http1_add(lx->tx, made, first.data, first.size)) {
+		return -ENOMEM;
+	}
+	for (unsigned int folds = 0; folds < FOLDS_MAX; folds++) {
+		if (lx->response && is_own_header(lx, at)) {
+			h->end = at;
+			break;
+		}
+		int64_t end = find_end(lx, at);
+		if (end < 0 && !lx->complete) {
+			made->size = begin;
+			return NEED_MORE;
+		}
+		uint32_t stop = end < 0 ? lx->size : (uint32_t)end;
+		uint8_t space = lx->data[at - 1] ? lx->data[at - 1] : ' ';
+		if ((made->size > begin && !gate_http1_add(lx->tx, made, &space, 1)) ||
+		    !gate_http1_add(lx->tx, made, lx->data + at, stop - at)) {
+			return -ENOMEM;
+		}
+		int eol = 0;
+		if (stop < lx->size) {
+			eol = end_size(lx, lx->data + stop, lx->size - stop, &h->deformed);
+		}
+		if (eol == NEED_MORE || (stop + (uint32_t)eol >= lx->size && !lx->complete)) {
+			made->size = begin;
+			return NEED_MORE;
+		}
+		h->end = at = stop + (uint32_t)eol;
+		if (at >= lx->size || !is_lws(lx->data[at])) {
+			break;
+		}
+		at++;
+	}
+	h->folded = true;
+	h->value_at = begin;
+	h->value_size = made->size - begin;
+	return 0;
+}
+
+/* ---- a header ---- */
+
+static void split_name(const struct lexer *lx, uint32_t end, struct lexed *h)
+{
+	const uint8_t *colon = end ? memchr(lx->data, ':', end) : NULL;
+	if (!colon) {
+		h->no_colon = true;
+		h->name = (struct gate_view){.data = lx->data};
+		h->value = (struct gate_view){.data = lx->data, .size = end};
+		return;
+	}
+	uint32_t size = (uint32_t)(colon - lx->data);
+	h->name = (struct gate_view){.data = lx->data, .size = size};
+	h->value = (struct gate_view){.data = colon + 1, .size = end - size - 1};
+	if (!size) {
+		return;
+	}
+	h->lead_space = lx->data[0] == ' ' || lx->data[0] == '\t';
+	h->trail_space = colon[-1] == ' ' || colon[-1] == '\t';
+	h->name = gate_http1_trim(h->name);
+	for (uint32_t i = 0; i < h->name.size; i++) {
+		h->no_token = h->no_token || !is_token(h->name.data[i]);
+	}
+}
+
+static int lex(const struct lexer *lx, struct lexed *h)
+{
+	int64_t found = find_end(lx, 0);
+	if (found < 0 && !lx->complete) {
+		return NEED_MORE;
+	}
+	uint32_t stop = found < 0 ? lx->size : (uint32_t)found;
+	int eol = 0;
+	if (stop < lx->size) {
+		eol = end_size(lx, lx->data + stop, lx->size - stop, &h->deformed);
+	}
+	if (eol == NEED_MORE) {
+		return NEED_MORE;
+	}
+	h->end = stop + (uint32_t)eol;
+	/* Whether it is folded is told by the next byte. */
+	if (h->end >= lx->size && !lx->complete) {
+		return NEED_MORE;
+	}
+	split_name(lx, stop, h);
+	if (h->end < lx->size && is_lws(lx->data[h->end]) && !h->deformed) {
+		return fold(lx, h->end + 1, h);
+	}
+	h->value = gate_http1_trim(h->value);
+	return 0;
+}
+
+/* ---- keeping it ---- */
+
+static void tell(const struct lexer *lx, const struct lexed *h)
+{
+	static const enum http_event invalid[] = {HTTP_EV_REQUEST_HEADER, HTTP_EV_RESPONSE_HEADER};
+	static const enum http_event folding[] = {HTTP_EV_REQUEST_FOLDING,
+						  HTTP_EV_RESPONSE_FOLDING};
+	static const enum http_event colon[] = {HTTP_EV_REQUEST_NO_COLON,
+						HTTP_EV_RESPONSE_NO_COLON};
+	if (h->trail_space || h->no_token || (!h->no_colon && !h->name.size)) {
+		gate_http1_event(lx->tx, invalid[lx->response]);
+	}
+	if (h->lead_space) {
+		gate_http1_event(lx->tx, folding[lx->response]);
+	}
+	if (h->no_colon) {
+		gate_http1_event(lx->tx, colon[lx->response]);
+	}
+	if (h->deformed && lx->response) {
+		gate_http1_event(lx->tx, HTTP_EV_DEFORMED_EOL);
+	}
+}
+
+static uint32_t hash_name(struct gate_view name)
+{
+	uint32_t hash = 2166136261u;
+	for (uint32_t i = 0; i < name.size; i++) {
+		uint8_t c = name.data[i];
+		c = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+		hash = (hash ^ c) * 16777619u;
+	}
+	return hash;
+}
+
+/* Names are compared without the NULs in them. */
+static enum http_known known_of(struct gate_view name)
+{
+	uint8_t plain[32];
+	uint32_t size = 0;
+	if (name.size && memchr(name.data, 0, name.size)) {
+		for (uint32_t i = 0; i < name.size && size < sizeof(plain); i++) {
+			plain[size] = name.data[i];
+			size += name.data[i] != 0;
+		}
+		name = (struct gate_view){.data = plain, .size = size};
+	}
+	if (name.size < 4 || name.size > 19) {
+		return HTTP_K_NONE;
+	}
+	uint8_t first = name.data[0] | 0x20;
+	for (size_t i = 0; i < sizeof(known_names) / sizeof(known_names[0]); i++) {
+		if ((uint8_t)known_names[i].name[0] == first &&
+		    gate_http1_equals(name, known_names[i].name)) {
+			return known_names[i].known;
+		}
+	}
+	return HTTP_K_NONE;
+}
+
+static struct http_header *find_same(struct http_side *side, struct gate_view name, uint32_t hash)
+{
+	for (uint32_t i = 0; i < side->count; i++) {
+		struct http_header *h = &side->headers[i];
+		if (h->hash != hash || h->name.size != name.size) {
+			continue;
+		}
+		struct gate_view other = gate_http1_view(side, &h->name);
+		uint32_t k = 0;
+		while (k < name.size &&
+		       (other.data[k] == name.data[k] ||
+			((other.data[k] ^ name.data[k]) == 0x20 && (other.data[k] | 0x20) >= 'a' &&
+			 (other.data[k] | 0x20) <= 'z'))) {
+			k++;
+		}
+		if (k == name.size) {
+			return h;
+		}
+	}
+	return NULL;
+}
+
+/* One more of a name that is there already. */
+static bool join(const struct lexer *lx, struct http_header *have, struct gate_view value)
+{
+	static const enum http_event again[] = {HTTP_EV_REQUEST_REPETITION,
+						HTTP_EV_RESPONSE_REPETITION};
+	static const enum http_event two[] = {HTTP_EV_REQUEST_TWO_CL, HTTP_EV_RESPONSE_TWO_CL};
+	struct http_side *side = lx->side;
+	if (!have->repeated) {
+		gate_http1_event(lx->tx, again[lx->response]);
+	} else if (side->repetitions++ >= REPETITIONS_MAX) {
+		side->repetitions = REPETITIONS_MAX;
+		return true;
+	}
+	have->repeated = true;
+	struct gate_view old = gate_http1_view(side, &have->value);
+	if (have->known == HTTP_K_CONTENT_LENGTH) {
+		uint64_t a = 0, b = 0;
+		if (!gate_http1_length(NULL, old, &a) || !gate_http1_length(NULL, value, &b) ||
+		    a != b) {
+			gate_http1_event(lx->tx, two[lx->response]);
+		}
+		return true;
+	}
+	/* `made` may move: room first, then views anew. */
+	struct http_text *made = &side->made;
+	uint32_t at = made->size;
+	bool in_made = have->value.made;
+	uint32_t old_at = have->value.at, old_size = have->value.size;
+	bool value_made = value.size && value.data >= made->data && value.data < made->data + at;
+	uint32_t value_at = value_made ? (uint32_t)(value.data - made->data) : 0;
+	static const uint8_t zeros[64];
+	uint32_t total = old_size + 2 + value.size;
+	for (uint32_t left = total; left;) {
+		uint32_t n = left < sizeof(zeros) ? left : (uint32_t)sizeof(zeros);
+		if (!gate_http1_add(lx->tx, made, zeros, n)) {
+			made->size = at;
+			return false;
+		}
+		left -= n;
+	}
+	uint8_t *to = made->data + at;
+	memcpy(to, (in_made ? made->data : side->raw.data) + old_at, old_size);
+	memcpy(to + old_size, ", ", 2);
+	if (value.size) {
+		memcpy(to + old_size + 2, value_made ? made->data + value_at : value.data,
+		       value.size);
+	}
+	have->value = (struct http_span){.at = at, .size = total, .made = true, .is = true};
+	return true;
+}
+
+static int keep_new(const struct lexer *lx, const struct lexed *h, uint32_t hash, uint32_t raw_at)
+{
+	static const enum http_event many[] = {HTTP_EV_REQUEST_HEADERS, HTTP_EV_RESPONSE_HEADERS};
+	struct http_side *side = lx->side;
+	if (side->count > gate_session_config(lx->tx->session)->http_headers_max) {
+		gate_http1_event(lx->tx, many[lx->response]);
+		return -EMSGSIZE;
+	}
+	if (side->count == side->capacity) {
+		uint32_t capacity = side->capacity ? side->capacity * 2 : 16;
+		void *grown = gate_session_grow(lx->tx->session, side->headers,
+						side->capacity * sizeof(*side->headers),
+						capacity * sizeof(*side->headers));
+		if (!grown) {
+			return -ENOMEM;
+		}
+		side->headers = grown;
+		side->capacity = capacity;
+	}
+	struct http_header *header = &side->headers[side->count++];
+	memset(header, 0, sizeof(*header));
+	header->hash = hash;
+	header->known = (uint8_t)known_of(h->name);
+	header->folded = h->folded;
+	header->name = (struct http_span){.at = raw_at + (uint32_t)(h->name.data - lx->data),
+					  .size = h->name.size,
+					  .is = true};
+	if (h->folded) {
+		header->value = (struct http_span){
+			.at = h->value_at, .size = h->value_size, .made = true, .is = true};
+	} else {
+		header->value =
+			(struct http_span){.at = raw_at + (uint32_t)(h->value.data - lx->data),
+					   .size = h->value.size,
+					   .is = true};
+	}
+	if (header->known && !side->known[header->known]) {
+		side->known[header->known] = (uint16_t)side->count;
+	}
+	return 0;
+}
+
+static int keep(const struct lexer *lx, struct lexed *h)
+{
+	struct http_side *side = lx->side;
+	uint32_t raw_at = side->raw.size;
+	if (!gate_http1_add(lx->tx, &side->raw, lx->data, h->end)) {
+		return -ENOMEM;
+	}
+	side->headers_end = side->raw.size;
+	struct gate_view value = h->value;
+	if (h->folded) {
+		struct gate_view made = {.data = side->made.data + h->value_at,
+					 .size = h->value_size};
+		value = h->value_size ? gate_http1_trim(made)
+				      : (struct gate_view){.data = (const uint8_t *)""};
+		if (h->value_size) {
+			h->value_at = (uint32_t)(value.data - side->made.data);
+		}
+		h->value_size = value.size;
+	}
+	uint32_t hash = hash_name(h->name);
+	struct http_header *have = find_same(side, h->name, hash);
+	if (have) {
+		return join(lx, have, value) ? 0 : -ENOMEM;
+	}
+	return keep_new(lx, h, hash, raw_at);
+}
+
+int64_t gate_http1_read_header(struct http_tx *tx, enum gate_dir dir, const uint8_t *data,
+			       uint32_t size, bool complete, bool *ret_end)
+{
+	struct lexer lx = {.tx = tx,
+			   .side = &tx->side[dir],
+			   .response = dir == GATE_TO_CLIENT,
+			   .complete = complete,
+			   .data = data,
+			   .size = size};
+	struct lexed h = {};
+	if (!size) {
+		return 0;
+	}
+	if (data[0] == '\r' && size == 1 && !complete) {
+		return 0;
+	}
+	uint32_t end = follows(data, size, "\r\n") ? 2 : data[0] == '\n' ? 1 : 0;
+	if (lx.response && !end && data[0] == '\r') {
+		end = 1;
+	}
+	if (end) {
+		*ret_end = true;
+		if (!gate_http1_add(tx, &lx.side->raw, data, end)) {
+			return -ENOMEM;
+		}
+		lx.side->headers_end = lx.side->raw.size;
+		return end;
+	}
+	int r = lex(&lx, &h);
+	if (r == NEED_MORE) {
+		return 0;
+	}
+	if (r < 0) {
+		return r;
+	}
+	tell(&lx, &h);
+	r = keep(&lx, &h);
+	return r < 0 ? r : (int64_t)h.end;
+}
