@@ -58,7 +58,8 @@ void gate_rule_set_unref(struct gate_rule_set *set);
 const struct gate_rule_files *gate_rule_set_files(const struct gate_rule_set *set);
 void gate_rule_set_stats(const struct gate_rule_set *set, struct gate_rule_set_stats *ret);
 
-struct gate_detector *gate_detector_new(const struct gate_config *config, struct gate_shared *shared);
+struct gate_detector *gate_detector_new(const struct gate_config *config,
+					struct gate_shared *shared);
 void gate_detector_free(struct gate_detector *detector);
 /* Between two packets: rules from here on; NULL none. */
 void gate_detector_use(struct gate_detector *detector, struct gate_rule_set *set);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one worker needs to apply rules: scratch, candidates, values of buffers, what has matched so
+ * far on this packet. Internal to detect; one thread.
+ */
+#ifndef BH_GATE_DETECT_DETECTOR_H
+#define BH_GATE_DETECT_DETECTOR_H
+
+#include "gate/config.h"
+#include "gate/detect/inspect.h"
+#include "gate/detect/set.h"
+#include "gate/detect/shared.h"
+#include "gate/detect/transform.h"
+#include "gate/detect/vars.h"
+
+#define GATE_QUEUE_MAX	256	   /* matches of a packet before actions are applied */
+#define GATE_VALUES_MAX 8	   /* of a buffer with several that are kept at hand */
+#define GATE_XF_MEMORY	(4u << 20) /* for transformed values of a packet or transaction */
+
+/* Rules that may match, each once. */
+struct gate_cands {
+	uint32_t *nums;
+	uint32_t count;
+	uint64_t *seen; /* bit per rule */
+};
+
+/* Values of one slot, of the transaction and side (or packet) with this generation. */
+struct gate_values {
+	uint32_t generation;
+	uint8_t known; /* that many */
+	bool end;      /* and there are no more */
+	struct gate_buffer_view views[GATE_VALUES_MAX];
+};
+
+struct gate_queued {
+	uint32_t num;
+	bool in_tx, in_stream;
+	uint64_t tx_id;
+};
+
+struct gate_detector_stats {
+	uint64_t packets, scans, scanned_bytes, candidates, evaluated, alerts, suppressed;
+	uint64_t queue_full, alerts_full, recursion_limit, states_full, transform_full, pcre_limit;
+};
+
+struct gate_tx_side;
+struct gate_detector {
+	const struct gate_config *config;
+	struct gate_shared *shared;
+	struct gate_rule_set *set; /* a reference */
+	struct gate_pool *pool;	   /* of gate_detect_flow and gate_detect_tx */
+	hs_scratch_t *scratch;
+	struct gate_cands cands;
+	struct gate_values *values; /* per slot */
+	uint32_t generation;
+
+	/* the packet */
+	struct gate_packet *p;
+	uint32_t have; /* enum gate_need */
+	struct gate_stream_view stream;
+	uint64_t stream_from; /* what of it is new */
+	bool has_stream;
+	uint32_t addr_known[2][2], addr_value[2][2]; /* [src, dst]: the first 64 sets */
+
+	/* the transaction */
+	struct gate_session *session;
+	struct gate_tx *tx;
+	uint8_t dir;	/* the side that is looked at */
+	bool side_over; /* nothing follows on it */
+	struct gate_xf_memory xf;
+
+	struct gate_inspect in;
+	struct gate_queued queue[GATE_QUEUE_MAX];
+	uint32_t queued;
+	struct gate_detector_stats stats;
+};
+
+/* prefilter.c: adds the rules whose pattern is in the view and ends behind `from`. */
+void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm *mpm,
+			 const struct gate_buffer_view *view, uint32_t from);
+static inline void gate_cands_add(struct gate_cands *c, uint32_t num)
+{
+	uint64_t bit = 1ull << (num % 64);
+
+	if (!(c->seen[num / 64] & bit)) {
+		c->seen[num / 64] |= bit;
+		c->nums[c->count++] = num;
+	}
+}
+void gate_cands_sort(struct gate_cands *c);
+void gate_cands_clear(struct gate_cands *c);
+
+/* buffers.c: the index-th value of the slot; false: there is none (any more, or yet). */
+bool gate_values_get(struct gate_detector *d, uint16_t slot, uint32_t index,
+		     struct gate_buffer_view *ret);
+/* Of a body: what of it has been looked at; and that now all of it has. */
+uint64_t gate_values_seen(const struct gate_detector *d, uint16_t slot, uint32_t index);
+void gate_values_saw(struct gate_detector *d, struct gate_tx_side *side, uint16_t slot,
+		     uint32_t index, uint64_t until);
+/* What was cached belongs to another transaction, side or packet from here on. */
+void gate_values_forget(struct gate_detector *d);
+
+/* header.c */
+uint32_t gate_have_of(const struct gate_packet *p);
+bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig);
+bool gate_packet_matches(struct gate_detector *d, const struct gate_sig *sig);
+/* match.c: one keyword of packet or flow. */
+bool gate_packet_match(struct gate_detector *d, const struct gate_match *m);
+/* checksum.c */
+bool gate_checksum_matches(const struct gate_packet *p, const struct gate_match *m);
+/* keys.c: of xbits, thresholds and tags; false: there is nobody to keep it for. */
+bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *bits, uint32_t name,
+		      struct gate_key *ret);
+bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *rule,
+			   const struct gate_threshold *th, uint8_t index, struct gate_key *ret);
+/* The packets that follow are to be logged. */
+void gate_tag_begin(struct gate_detector *d, const struct gate_match *m);
+
+/* packet.c, stream.c, tx.c */
+void gate_detect_ip_only(struct gate_detector *d);
+void gate_detect_packet(struct gate_detector *d);
+void gate_detect_txs(struct gate_detector *d);
+/* What is left to do when nothing is to be found: transactions count as seen. */
+void gate_detect_skip_txs(struct gate_detector *d);
+void gate_detect_proto(struct gate_detector *d);
+bool gate_list_payload(struct gate_detector *d, const struct gate_sig *sig,
+		       const struct gate_dlist *list, bool *ret_in_stream);
+void gate_stream_begin(struct gate_detector *d);
+void gate_stream_end(struct gate_detector *d);
+
+/* action.c */
+void gate_queue(struct gate_detector *d, const struct gate_sig *sig, bool in_stream);
+void gate_actions(struct gate_detector *d);
+
+/* A worker's states of flows and transactions; outlives the detector while any is in use. */
+struct gate_pool;
+struct gate_pool *gate_pool_new(void);
+void gate_pool_unref(struct gate_pool *pool);
+
+struct gate_detect_flow {
+	struct gate_pool *pool;
+	struct gate_detect_flow *next_free;
+	uint32_t set_id;
+	uint8_t ip_only_dirs, proto_dirs;
+	uint32_t addr_known[2][2], addr_value[2][2]; /* [client, server] */
+};
+struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow);
+
+/* What of a transaction has been looked at. */
+#define GATE_TX_STREAMS	   6
+#define GATE_TX_STATES_MAX 512
+struct gate_tx_state {
+	uint32_t num;
+	uint32_t bits;	/* of lists that hold */
+	uint16_t files; /* when it matched */
+	bool over;	/* matched, or can't any more */
+};
+struct gate_tx_side {
+	uint8_t scanned; /* engines below this progress that are scanned once are through */
+	uint16_t count, capacity;
+	struct gate_tx_state *states; /* by num */
+	struct gate_tx_stream {
+		uint16_t slot;
+		uint32_t index; /* of the value + 1; 0: this one is free */
+		uint64_t until; /* of its bytes */
+	} streams[GATE_TX_STREAMS];
+	uint8_t stream_next;
+};
+struct gate_detect_tx {
+	struct gate_pool *pool;
+	struct gate_detect_tx *next_free;
+	uint32_t set_id;
+	struct gate_tx_side sides[GATE_DIRS];
+};
+struct gate_detect_tx *gate_state_of_tx(struct gate_detector *d, struct gate_tx *tx);
+
+#endif

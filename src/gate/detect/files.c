@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Conditions on a transaction that are no buffers: numbers, events, files. */
+#include "gate/detect/txmatch.h"
+
+static bool hash_in(const struct gate_file_match *m, const uint8_t *hash, size_t size)
+{
+	size_t low = 0, high = m->hash_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		int order = memcmp(m->hashes + mid * size, hash, size);
+
+		if (!order) {
+			return true;
+		}
+		if (order < 0) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	return false;
+}
+
+static enum gate_list_result file_size(const struct gate_file_match *m,
+				       const struct gate_file *file)
+{
+	bool open = file->state == GATE_FILE_OPEN;
+	bool grows = m->size.op == GATE_GT || m->size.op == GATE_GE;
+
+	/* It may yet grow: only what stays true can be said. */
+	if (open && !(grows && !m->negated)) {
+		return GATE_LIST_NOT_YET;
+	}
+	if (gate_test_holds(&m->size, file->size) != m->negated) {
+		return GATE_LIST_HOLDS;
+	}
+	return open ? GATE_LIST_NOT_YET : GATE_LIST_NEVER;
+}
+
+static enum gate_list_result file_hash(const struct gate_file_match *m,
+				       const struct gate_file *file)
+{
+	const uint8_t *hash = file->md5;
+	size_t size = sizeof(file->md5);
+	uint16_t flag = GATE_FILE_MD5;
+
+	if (m->what == GATE_FM_SHA1) {
+		hash = file->sha1;
+		size = sizeof(file->sha1);
+		flag = GATE_FILE_SHA1;
+	} else if (m->what == GATE_FM_SHA256) {
+		hash = file->sha256;
+		size = sizeof(file->sha256);
+		flag = GATE_FILE_SHA256;
+	}
+	if (file->state == GATE_FILE_OPEN) {
+		return GATE_LIST_NOT_YET;
+	}
+	if (file->state != GATE_FILE_CLOSED || !(file->flags & flag)) {
+		return GATE_LIST_NEVER;
+	}
+	return hash_in(m, hash, size) != m->negated ? GATE_LIST_HOLDS : GATE_LIST_NEVER;
+}
+
+enum gate_list_result gate_list_files(struct gate_detector *d, const struct gate_match *m)
+{
+	const struct gate_file_match *fm = &m->file;
+	enum gate_list_result result = d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
+
+	for (const struct gate_file *f = d->tx->files[d->dir].first; f; f = f->next) {
+		enum gate_list_result r =
+			fm->what == GATE_FM_SIZE ? file_size(fm, f) : file_hash(fm, f);
+
+		if (r == GATE_LIST_HOLDS) {
+			return r;
+		}
+		result = r == GATE_LIST_NOT_YET && !d->side_over ? r : result;
+	}
+	return result;
+}
+
+enum gate_list_result gate_list_number(struct gate_detector *d, const struct gate_match *m)
+{
+	const struct gate_app_ops *ops = gate_session_ops(d->session);
+	uint64_t value;
+
+	for (uint32_t i = 0; ops && ops->number && i < UINT16_MAX; i++) {
+		if (!ops->number(d->tx, (enum gate_dir)d->dir, (enum gate_number)m->num.number, i,
+				 &value)) {
+			break;
+		}
+		if (gate_test_holds(&m->num.test, value) != m->num.negated) {
+			return GATE_LIST_HOLDS;
+		}
+	}
+	return d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
+}
+
+enum gate_list_result gate_list_event(struct gate_detector *d, const struct gate_match *m)
+{
+	if (m->event.app == GATE_APP_UNKNOWN) {
+		return gate_session_events(d->session) & (1u << m->event.event) ? GATE_LIST_HOLDS
+										: GATE_LIST_NOT_YET;
+	}
+	for (uint8_t i = 0; m->event.app == d->p->flow->app && i < d->tx->event_count; i++) {
+		if (d->tx->events[i] == m->event.event) {
+			return GATE_LIST_HOLDS;
+		}
+	}
+	return d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
+}

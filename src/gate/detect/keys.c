@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For whom a value is kept: keys of gate_shared; and tags, which use them. */
+#include "gate/detect/detector.h"
+
+static int addr_order(const struct gate_addr *a, const struct gate_addr *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+/* Both addresses, the same key from either side. */
+static void key_pair(const struct gate_packet *p, struct gate_key *key)
+{
+	bool swap = addr_order(&p->src, &p->dst) > 0;
+
+	key->addrs[0] = swap ? p->dst : p->src;
+	key->addrs[1] = swap ? p->src : p->dst;
+}
+
+bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *bits, uint32_t name,
+		      struct gate_key *ret)
+{
+	if (!p->ip_version) {
+		return false;
+	}
+	*ret = (struct gate_key){.kind = GATE_KEY_XBIT, .a = name};
+	switch (bits->track) {
+	case GATE_BITS_SRC:
+		ret->addrs[0] = p->src;
+		break;
+	case GATE_BITS_DST:
+		ret->addrs[0] = p->dst;
+		break;
+	default:
+		ret->sub = 1;
+		key_pair(p, ret);
+		break;
+	}
+	return true;
+}
+
+bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *rule,
+			   const struct gate_threshold *th, uint8_t index, struct gate_key *ret)
+{
+	*ret = (struct gate_key){
+		.kind = GATE_KEY_THRESHOLD, .sub = index, .a = rule->sid, .b = rule->gid};
+	switch (th->track) {
+	case GATE_TRACK_SRC:
+		ret->addrs[0] = p->src;
+		return p->ip_version;
+	case GATE_TRACK_DST:
+		ret->addrs[0] = p->dst;
+		return p->ip_version;
+	case GATE_TRACK_BOTH:
+	case GATE_TRACK_EITHER:
+		key_pair(p, ret);
+		return p->ip_version;
+	case GATE_TRACK_FLOW:
+		if (!p->flow) {
+			return false;
+		}
+		memcpy(ret->addrs[0].bytes, &p->flow->id, sizeof(p->flow->id));
+		return true;
+	default:
+		return true;
+	}
+}
+
+void gate_tag_begin(struct gate_detector *d, const struct gate_match *m)
+{
+	struct gate_packet *p = d->p;
+	struct gate_key key = {.kind = GATE_KEY_TAG};
+	struct gate_vars *vars;
+
+	if (m->tag.host) {
+		if (p->ip_version) {
+			key.addrs[0] = m->tag.src ? p->src : p->dst;
+			gate_tag_host(d->shared, &key, p->time_us, m->tag.packets, m->tag.count);
+		}
+		return;
+	}
+	if (!p->flow) {
+		return;
+	}
+	vars = gate_vars_of(p->flow);
+	if (m->tag.packets) {
+		vars->tag_packets = m->tag.count;
+	} else {
+		vars->tag_until_us = p->time_us + m->tag.count * 1000000ull;
+	}
+}

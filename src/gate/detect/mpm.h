@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Many literals at once: one Hyperscan block database for the fast patterns of a group of rules.
+ *
+ * Theory of operation
+ *   A gate_mpm maps patterns to rules. Its database (gate_hs) is made of the sorted distinct
+ *   patterns only, so groups and rule sets that look for the same bytes share one, found by the
+ *   SHA-256 of the patterns and of Hyperscan's version and platform. Databases are compiled by
+ *   several threads after all groups are known, and kept in a folder: a file holds the hash and a
+ *   checksum, and a file that does not fit is compiled anew and replaced.
+ *   A pattern is reported once per scan, at its first end: what stands too late for every rule of
+ *   the pattern (depth) is no candidate.
+ * The registry locks itself; a gate_mpm is read-only once gate_mpm_jobs_run is through.
+ */
+#ifndef BH_GATE_DETECT_MPM_H
+#define BH_GATE_DETECT_MPM_H
+
+#include "base/diag.h"
+#include "base/util.h"
+
+#include <hs/hs.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GATE_PATTERN_MAX                                                                           \
+	48 /* bytes of a literal that are looked for; the rest is the rule's work */
+
+struct gate_hs;
+struct gate_hs_registry;
+struct gate_hs_registry *gate_hs_registry_new(void);
+void gate_hs_registry_free(struct gate_hs_registry *registry);
+
+struct gate_mpm_pattern {
+	uint32_t first, count; /* of sigs */
+	uint32_t max_end;      /* a first match that ends behind it is of no use */
+};
+struct gate_mpm {
+	const hs_database_t *db;
+	const struct gate_mpm_pattern *patterns;
+	const uint32_t *sigs;
+	uint32_t pattern_count, sig_count;
+	uint32_t longest;
+	struct gate_hs *hs; /* a reference */
+};
+void gate_mpm_free(struct gate_mpm *mpm);
+
+/* What is to be looked for in one group. */
+struct gate_mpm_input {
+	BH_VEC(struct gate_mpm_literal {
+		const uint8_t *bytes; /* borrowed; lower case when nocase */
+		uint16_t size;
+		bool nocase;
+		uint32_t max_end, sig;
+	})
+	literals;
+};
+
+struct gate_mpm_jobs; /* of one rule set's build */
+struct gate_mpm_jobs *gate_mpm_jobs_new(struct gate_hs_registry *registry, const char *cache_dir);
+void gate_mpm_jobs_free(struct gate_mpm_jobs *jobs);
+/* NULL when there is nothing to look for. Owned by the caller; its database comes with the run. */
+struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate_mpm_input *input);
+/* 0, or < 0 when Hyperscan refuses. */
+[[nodiscard]] int gate_mpm_jobs_run(struct gate_mpm_jobs *jobs, struct bh_diag *diag);
+struct gate_mpm_jobs_stats {
+	uint32_t databases, shared, cached, compiled;
+	size_t bytes; /* of those that this set was first to have */
+};
+void gate_mpm_jobs_stats(const struct gate_mpm_jobs *jobs, struct gate_mpm_jobs_stats *ret);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of rules (Suricata's detect-engine-sigorder): by action; what sets flowbits, flowints
+ * and xbits before what only tests them, and those before rules that have none; priority; id.
+ */
+#include "gate/detect/set.h"
+
+static int action_rank(const struct gate_rule *rule)
+{
+	switch (rule->action) {
+	case GATE_PASS:
+		return 0;
+	case GATE_DROP:
+		return 1;
+	case GATE_REJECT:
+	case GATE_REJECT_DST:
+	case GATE_REJECT_BOTH:
+		return 2;
+	default:
+		return 3;
+	}
+}
+
+enum { RANK_SETS, RANK_SETS_AND_TESTS, RANK_TESTS, RANK_NONE };
+
+static bool is_kind(const struct gate_match *m, enum gate_match_kind kind, bool shared)
+{
+	return m->kind == kind &&
+	       (kind != GATE_M_FLOWBITS || (m->bits.track != GATE_BITS_FLOW) == shared);
+}
+
+static int variable_rank(const struct gate_rule *rule, enum gate_match_kind kind, bool shared)
+{
+	bool sets = false, tests = false;
+
+	bh_vec_foreach (m, &rule->post) {
+		sets = sets || is_kind(m, kind, shared);
+	}
+	bh_vec_foreach (m, &rule->packet) {
+		tests = tests || is_kind(m, kind, shared);
+	}
+	if (sets) {
+		return tests ? RANK_SETS_AND_TESTS : RANK_SETS;
+	}
+	return tests ? RANK_TESTS : RANK_NONE;
+}
+
+static int compare(int64_t a, int64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+int gate_rule_order(const struct gate_rule *a, const struct gate_rule *b)
+{
+	int r = compare(action_rank(a), action_rank(b));
+
+	if (!r) {
+		r = compare(variable_rank(a, GATE_M_FLOWBITS, false),
+			    variable_rank(b, GATE_M_FLOWBITS, false));
+	}
+	if (!r) {
+		r = compare(variable_rank(a, GATE_M_FLOWINT, false),
+			    variable_rank(b, GATE_M_FLOWINT, false));
+	}
+	if (!r) {
+		r = compare(variable_rank(a, GATE_M_FLOWBITS, true),
+			    variable_rank(b, GATE_M_FLOWBITS, true));
+	}
+	if (!r) {
+		r = compare(a->priority, b->priority);
+	}
+	if (!r) {
+		r = compare(a->gid, b->gid);
+	}
+	return r ? r : compare(a->sid, b->sid);
+}

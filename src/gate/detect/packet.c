@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules on packets and on the raw bytes of streams.
+ *
+ * A packet's payload is searched for what asks for packets; new bytes of the stream, when enough
+ * stand ready, for what is content with the stream; a TCP payload that went into no stream for both.
+ * A rule holds on the stream's bytes or, when it may, on the packet's, and alerts once.
+ */
+#include "gate/detect/detector.h"
+
+void gate_stream_begin(struct gate_detector *d)
+{
+	struct gate_packet *p = d->p;
+
+	d->has_stream = false;
+	if (!p->flow || !p->flow->stream || (p->flags & GATE_PKT_NO_PAYLOAD)) {
+		return;
+	}
+	d->has_stream = gate_stream_uninspected(p->flow->stream, (enum gate_dir)p->dir,
+						GATE_STREAM_BACK, &d->stream, &d->stream_from) &&
+			d->stream.size > 0;
+	if (d->has_stream) {
+		d->have |= GATE_NEED_STREAM | GATE_NEED_PAYLOAD_OR_STREAM;
+	}
+}
+
+void gate_stream_end(struct gate_detector *d)
+{
+	if (d->has_stream) {
+		gate_stream_inspected(d->p->flow->stream, (enum gate_dir)d->p->dir,
+				      d->stream.offset + d->stream.size);
+	}
+}
+
+static enum gate_transport transport_of(const struct gate_detector *d)
+{
+	return d->have & GATE_NEED_TCP	 ? GATE_TR_TCP
+	       : d->have & GATE_NEED_UDP ? GATE_TR_UDP
+					 : GATE_TR_OTHER;
+}
+
+static const struct gate_port_group *group_of(const struct gate_detector *d)
+{
+	const struct gate_packet_groups *g = &d->set->packets;
+	const struct gate_packet *p = d->p;
+	enum gate_transport tr = transport_of(d);
+	unsigned int dir = p->flow ? p->dir : GATE_TO_SERVER;
+	uint16_t port = dir == GATE_TO_SERVER ? p->dport : p->sport;
+
+	return &g->groups[tr][dir][g->by_port[tr][dir][tr == GATE_TR_OTHER ? 0 : port]];
+}
+
+static void stream_view(const struct gate_detector *d, struct gate_buffer_view *ret)
+{
+	*ret = (struct gate_buffer_view){.data = d->stream.data,
+					 .size = d->stream.size,
+					 .offset = d->stream.offset,
+					 .complete = d->stream.eof};
+}
+
+/* What of the window was looked at before, but for a pattern that may reach into what is new. */
+static void scan_stream(struct gate_detector *d, const struct gate_mpm *mpm)
+{
+	struct gate_buffer_view view;
+	uint32_t old = (uint32_t)(d->stream_from - d->stream.offset), skip;
+
+	stream_view(d, &view);
+	old = old > view.size ? view.size : old;
+	skip = old >= mpm->longest ? old - (mpm->longest - 1) : 0;
+	view.data += skip;
+	view.size -= skip;
+	view.offset += skip;
+	gate_prefilter_scan(d, mpm, &view, old - skip);
+}
+
+static void find_candidates(struct gate_detector *d, const struct gate_port_group *group)
+{
+	const struct gate_packet *p = d->p;
+	struct gate_buffer_view payload = {
+		.data = p->payload.data, .size = p->payload.size, .complete = true};
+
+	if (d->have & GATE_NEED_PAYLOAD) {
+		if (group->packet) {
+			gate_prefilter_scan(d, group->packet, &payload, 0);
+		}
+		if (group->stream && !(p->flags & GATE_PKT_STREAM_ADD)) {
+			gate_prefilter_scan(d, group->stream, &payload, 0);
+		}
+	}
+	if (d->has_stream && group->stream) {
+		scan_stream(d, group->stream);
+	}
+	for (uint32_t i = 0; i < group->always_count; i++) {
+		const struct gate_sig *sig = &d->set->sigs[group->always[i]];
+
+		if ((d->have & sig->need) == sig->need) {
+			gate_cands_add(&d->cands, group->always[i]);
+		}
+	}
+}
+
+bool gate_list_payload(struct gate_detector *d, const struct gate_sig *sig,
+		       const struct gate_dlist *list, bool *ret_in_stream)
+{
+	const struct gate_packet *p = d->p;
+	struct gate_buffer_view view;
+
+	if (d->has_stream && (sig->require_stream || sig->type == GATE_SIG_TX)) {
+		stream_view(d, &view);
+		if (gate_inspect_list(&d->in, list->matches, &view)) {
+			*ret_in_stream = true;
+			return true;
+		}
+	}
+	if (!(d->have & GATE_NEED_PAYLOAD) ||
+	    ((p->flags & GATE_PKT_STREAM_ADD) && !sig->require_packet)) {
+		return false;
+	}
+	view = (struct gate_buffer_view){
+		.data = p->payload.data, .size = p->payload.size, .complete = true};
+	return gate_inspect_list(&d->in, list->matches, &view);
+}
+
+static bool lists_match(struct gate_detector *d, const struct gate_sig *sig, bool *ret_in_stream)
+{
+	struct gate_buffer_view view;
+
+	for (unsigned int i = 0; i < sig->list_count; i++) {
+		const struct gate_dlist *list = &sig->lists[i];
+
+		if (list->kind == GATE_LIST_PAYLOAD) {
+			if (!gate_list_payload(d, sig, list, ret_in_stream)) {
+				return false;
+			}
+		} else if (!gate_values_get(d, list->slot, 0, &view) ||
+			   !gate_inspect_list(&d->in, list->matches, &view)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void evaluate(struct gate_detector *d, const struct gate_sig *sig)
+{
+	bool in_stream = false;
+
+	d->stats.candidates++;
+	if (!gate_header_matches(d, sig)) {
+		return;
+	}
+	d->stats.evaluated++;
+	gate_inspect_begin(&d->in);
+	if (gate_packet_matches(d, sig) && lists_match(d, sig, &in_stream)) {
+		gate_queue(d, sig, in_stream);
+	}
+}
+
+void gate_detect_packet(struct gate_detector *d)
+{
+	d->tx = NULL;
+	d->dir = d->p->dir;
+	gate_values_forget(d);
+	find_candidates(d, group_of(d));
+	gate_cands_sort(&d->cands);
+	for (uint32_t i = 0; i < d->cands.count; i++) {
+		evaluate(d, &d->set->sigs[d->cands.nums[i]]);
+	}
+	gate_cands_clear(&d->cands);
+}
+
+void gate_detect_ip_only(struct gate_detector *d)
+{
+	struct gate_packet *p = d->p;
+
+	if (!d->set->ip_only_count) {
+		return;
+	}
+	if (p->flow) {
+		struct gate_detect_flow *state = gate_state_of_flow(d, p->flow);
+
+		if (state->ip_only_dirs & GATE_DIR_BIT(p->dir)) {
+			return;
+		}
+		state->ip_only_dirs |= GATE_DIR_BIT(p->dir);
+	}
+	d->tx = NULL;
+	for (uint32_t i = 0; i < d->set->ip_only_count; i++) {
+		evaluate(d, &d->set->sigs[d->set->ip_only[i]]);
+	}
+}
+
+void gate_detect_proto(struct gate_detector *d)
+{
+	struct gate_packet *p = d->p;
+	struct gate_detect_flow *state;
+
+	if (!d->set->proto_detected_count || !p->flow ||
+	    p->flow->app_to[p->dir] == GATE_APP_UNKNOWN) {
+		return;
+	}
+	state = gate_state_of_flow(d, p->flow);
+	if (state->proto_dirs & GATE_DIR_BIT(p->dir)) {
+		return;
+	}
+	state->proto_dirs |= GATE_DIR_BIT(p->dir);
+	d->tx = NULL;
+	for (uint32_t i = 0; i < d->set->proto_detected_count; i++) {
+		evaluate(d, &d->set->sigs[d->set->proto_detected[i]]);
+	}
+}

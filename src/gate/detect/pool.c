@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What detection keeps with flows and transactions: taken from lists of a worker and put back, so
+ * that a packet costs no allocation once the worker has seen as many at a time. The pool lives as
+ * long as one of them does.
+ */
+#include "gate/detect/detector.h"
+
+#define STATES_KEPT 64 /* a longer list of rules is freed with its transaction */
+
+struct gate_pool {
+	uint32_t refs; /* the detector's and one per state in use */
+	struct gate_detect_flow *flows;
+	struct gate_detect_tx *txs;
+};
+
+struct gate_pool *gate_pool_new(void)
+{
+	struct gate_pool *pool = bh_alloc(sizeof(*pool));
+
+	pool->refs = 1;
+	return pool;
+}
+
+static void free_tx(struct gate_detect_tx *state)
+{
+	free(state->sides[0].states);
+	free(state->sides[1].states);
+	free(state);
+}
+
+void gate_pool_unref(struct gate_pool *pool)
+{
+	if (--pool->refs) {
+		return;
+	}
+	while (pool->flows) {
+		struct gate_detect_flow *next = pool->flows->next_free;
+
+		free(pool->flows);
+		pool->flows = next;
+	}
+	while (pool->txs) {
+		struct gate_detect_tx *next = pool->txs->next_free;
+
+		free_tx(pool->txs);
+		pool->txs = next;
+	}
+	free(pool);
+}
+
+struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow)
+{
+	struct gate_detect_flow *state = flow->detect;
+	struct gate_pool *pool = d->pool;
+
+	if (!state) {
+		state = pool->flows;
+		if (state) {
+			pool->flows = state->next_free;
+			memset(state, 0, sizeof(*state));
+		} else {
+			state = bh_alloc(sizeof(*state));
+		}
+		state->pool = pool;
+		pool->refs++;
+		flow->detect = state;
+	}
+	if (state->set_id != d->set->id) {
+		/* Other rules: numbers of sets mean something else; what was asked was asked of them. */
+		memset(state->addr_known, 0, sizeof(state->addr_known));
+		memset(state->addr_value, 0, sizeof(state->addr_value));
+		state->set_id = d->set->id;
+	}
+	return state;
+}
+
+void gate_detect_flow_free(struct gate_detect_flow *state)
+{
+	struct gate_pool *pool;
+
+	if (!state) {
+		return;
+	}
+	pool = state->pool;
+	state->next_free = pool->flows;
+	pool->flows = state;
+	gate_pool_unref(pool);
+}
+
+static void reset_tx(struct gate_detect_tx *state)
+{
+	for (int dir = 0; dir < GATE_DIRS; dir++) {
+		struct gate_tx_side *side = &state->sides[dir];
+		struct gate_tx_state *states = side->states;
+		uint16_t capacity = side->capacity;
+
+		if (capacity > STATES_KEPT) {
+			free(states);
+			states = NULL;
+			capacity = 0;
+		}
+		*side = (struct gate_tx_side){.states = states, .capacity = capacity};
+	}
+}
+
+struct gate_detect_tx *gate_state_of_tx(struct gate_detector *d, struct gate_tx *tx)
+{
+	struct gate_detect_tx *state = tx->detect;
+	struct gate_pool *pool = d->pool;
+
+	if (!state) {
+		state = pool->txs;
+		if (state) {
+			pool->txs = state->next_free;
+		} else {
+			state = bh_alloc(sizeof(*state));
+		}
+		reset_tx(state);
+		state->pool = pool;
+		state->set_id = d->set->id;
+		pool->refs++;
+		tx->detect = state;
+	} else if (state->set_id != d->set->id) {
+		reset_tx(state);
+		state->set_id = d->set->id;
+	}
+	return state;
+}
+
+void gate_detect_tx_free(struct gate_detect_tx *state)
+{
+	struct gate_pool *pool;
+
+	if (!state) {
+		return;
+	}
+	pool = state->pool;
+	state->next_free = pool->txs;
+	pool->txs = state;
+	gate_pool_unref(pool);
+}
