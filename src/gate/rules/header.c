@@ -288,5 +288,7 @@ int gate_read_options(struct gate_reading *r, char *buf, size_t begin)
 	}
 	for (at++; isspace((unsigned char)*at); at++) {
 	}
-	return *at ? gate_refuse_at(r, (size_t)(at - buf), "there is something behind the rule") : 0;
+	return *at && *at != '#'
+		       ? gate_refuse_at(r, (size_t)(at - buf), "there is something behind the rule")
+		       : 0;
 }

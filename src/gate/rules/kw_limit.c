@@ -96,10 +96,24 @@ static int limit_set(struct gate_reading *r, struct gate_threshold *t)
 	return 0;
 }
 
+/* Suricata reads no further when it has all it needs: "track by_src reference:url,x;" loads. */
+static const char *threshold_words(char *rest, struct gate_threshold *t)
+{
+	const char *wrong = NULL;
+	char *part;
+
+	while (!wrong && limit_missing(t) && (part = gate_part(&rest))) {
+		char *word = gate_word(&part);
+
+		wrong = limit_word(word, gate_word(&part), t) ? word : NULL;
+	}
+	return wrong;
+}
+
 int gate_kw_threshold(struct gate_reading *r, const struct gate_option *o)
 {
 	struct gate_threshold t = {};
-	const char *wrong = limit_words(o->value, &t);
+	const char *wrong = threshold_words(o->value, &t);
 
 	if (wrong || t.unique || t.timeout) {
 		return gate_refuse(r, "threshold: %s is not understood", wrong ? wrong : "a word");

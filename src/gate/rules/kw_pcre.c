@@ -165,6 +165,15 @@ static void pcre_done(struct gate_pcre *pcre)
 	gate_match_done(&match);
 }
 
+/* The buffer of a letter is the open one. To Suricata Q and file_data are the same. */
+static bool is_open(const struct gate_reading *r, enum gate_buffer buffer)
+{
+	enum gate_buffer open = r->list < 0 ? GATE_BUF_PAYLOAD : r->rule->lists.items[r->list].buffer;
+
+	return open == buffer ||
+	       (open == GATE_BUF_FILE_DATA && buffer == GATE_BUF_HTTP_RESPONSE_BODY);
+}
+
 int gate_kw_pcre(struct gate_reading *r, const struct gate_option *o)
 {
 	enum gate_buffer buffer = GATE_BUF_PAYLOAD;
@@ -175,7 +184,7 @@ int gate_kw_pcre(struct gate_reading *r, const struct gate_option *o)
 
 	err = read_all(r, o, &pcre, &buffer);
 	if (!err && buffer != GATE_BUF_PAYLOAD && r->list != GATE_LIST_PAYLOAD &&
-	    (r->list < 0 || r->rule->lists.items[r->list].buffer != buffer)) {
+	    !is_open(r, buffer)) {
 		err = gate_refuse(r, "pcre: the letter of a buffer, and another buffer is open");
 	}
 	if (!err && buffer != GATE_BUF_PAYLOAD && r->list == GATE_LIST_PAYLOAD) {

@@ -43,7 +43,8 @@ static int leave_open(struct gate_reading *r)
 static int32_t list_find(const struct gate_reading *r, enum gate_buffer buffer, bool sticky)
 {
 	if (buffer != GATE_BUF_PAYLOAD && sticky &&
-	    (gate_buffer_desc(buffer)->flags & GATE_BUFFER_MULTI)) {
+	    (gate_buffer_desc(buffer)->flags & (GATE_BUFFER_MULTI | GATE_BUFFER_FILE)) ==
+		    GATE_BUFFER_MULTI) {
 		return GATE_LIST_NONE;
 	}
 	for (size_t i = 0; i < r->rule->lists.count; i++) {

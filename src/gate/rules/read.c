@@ -65,13 +65,22 @@ static void reading_done(struct gate_reading *r)
 	gate_rule_free(r->rule);
 }
 
+/* The number of a rule that was not read so far. */
+static uint32_t sid_in(const char *text)
+{
+	const char *at = text ? strstr(text, "sid:") : NULL;
+	unsigned long sid = at ? strtoul(at + 4, NULL, 10) : 0;
+
+	return sid <= UINT32_MAX ? (uint32_t)sid : 0;
+}
+
 static void refuse_rule(struct gate_reading *r)
 {
 	struct gate_rule_refusal *refusal = bh_vec_push(&r->files->refusals);
 
 	refusal->file = bh_strdup(r->file);
 	gate_rule_text_place(r->text, r->reason_at, &refusal->line, &refusal->column);
-	refusal->sid = r->rule->sid;
+	refusal->sid = r->rule->sid ? r->rule->sid : sid_in(r->text->text);
 	refusal->reason = bh_strdup(r->reason);
 }
 
@@ -95,6 +104,32 @@ static int keep_rule(struct gate_reading *r)
 	gate_rule_free(*old);
 	*old = bh_steal(&r->rule);
 	return 0;
+}
+
+/* A rule stays as it is now: what its arrays have in reserve goes. */
+#define SHRINK(v)                                                                                  \
+	do {                                                                                       \
+		if ((v)->count < (v)->capacity) {                                                  \
+			(v)->items = bh_realloc_array((v)->items, (v)->count,                      \
+						      sizeof(*(v)->items));                        \
+			(v)->capacity = (v)->count ? (v)->count : 1;                               \
+		}                                                                                  \
+	} while (0)
+
+static void shrink(struct gate_rule *rule)
+{
+	SHRINK(&rule->lists);
+	bh_vec_foreach(list, &rule->lists)
+	{
+		SHRINK(&list->transforms);
+		SHRINK(&list->matches);
+	}
+	SHRINK(&rule->packet);
+	SHRINK(&rule->tx);
+	SHRINK(&rule->post);
+	SHRINK(&rule->base64_data);
+	SHRINK(&rule->references);
+	SHRINK(&rule->metadata);
 }
 
 static int read_parts(struct gate_reading *r, const struct gate_rule_text *text)
@@ -143,6 +178,7 @@ static void read_rule(struct gate_rule_files *files, const struct gate_config *c
 		return;
 	}
 	r.rule->text = bh_steal(&text->text);
+	shrink(r.rule);
 	if (keep_rule(&r)) {
 		refuse_rule(&r);
 	}

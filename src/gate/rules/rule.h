@@ -120,7 +120,7 @@ enum gate_byte_flag {
 struct gate_byte {
 	uint16_t flags;
 	uint8_t base; /* of strings: 8, 10, 16; 0 by itself */
-	struct gate_operand count; /* of bytes */
+	struct gate_operand count; /* of bytes; 0 of a string: as many digits as there are */
 	struct gate_operand offset, value;
 	char op; /* < > = & ^ l(<=) g(>=) ; math: + - * / l(<<) r(>>) */
 	uint32_t multiplier, bitmask;
