@@ -22,6 +22,7 @@ PARTS = ("live", "downtime", "capsule")
 NEIGHBOURS = ("web", "web2", "evil")  # and evil2, which comes with the VM that moves
 WORLD = "10.78.0.100"
 STREAM_PORT = 5555
+SETTLE_S = 5  # a hostd that has just started reads and tells much; a host's does not start before each migration
 # a line per call: stage, start and end; the shell's own clock, so that no process more is started
 TIMED_HOOK = """#!/bin/bash
 begin=$EPOCHREALTIME
@@ -339,6 +340,7 @@ def part_downtime(place, table, options):
             if wanted != inside:
                 (place.put_in if wanted else place.take_out)()
                 inside = wanted
+                time.sleep(SETTLE_S)
             time.sleep(1)
             moved = place.move()
             downs[wanted].append(moved["downtime"])
