@@ -21,7 +21,8 @@ struct gate_source_stats {
 
 struct gate_source_ops {
 	/* Next packet in p (data, sizes, time, number, link, source), valid until the next call. 1;
-	 * 0 nothing within wait_ms; -ENODATA at the end of a file; < 0 with diag. */
+	 * 0 nothing within wait_ms; -ENODATA at the end of a file; < 0 with diag. After an error of
+	 * a file the next call goes on with the next file of the folder, or is at the end. */
 	int (*next)(struct gate_source *source, struct gate_packet *p, int wait_ms,
 		    struct bh_diag *diag);
 	/* Inline: on to the other side, as it is now (p->data may have been changed). */
@@ -38,6 +39,9 @@ struct gate_source {
 
 [[nodiscard]] int gate_source_file(const char *path, struct gate_source **ret,
 				   struct bh_diag *diag);
+/* A capture that is in memory (copied), for tests. */
+[[nodiscard]] int gate_source_memory(const char *name, const void *data, size_t size,
+				     struct gate_source **ret, struct bh_diag *diag);
 struct gate_live_options {
 	const char *in, *out; /* interfaces; out NULL: a sensor */
 	unsigned int worker, workers;
