@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 
 #define FILES_MAX 64
@@ -337,6 +338,9 @@ int main(int argc, char **argv)
 				      : options.quiet ? BH_LOG_ERROR
 						      : BH_LOG_INFO);
 	signal(SIGPIPE, SIG_IGN);
+	/* Streams and bodies come and go: giving their memory back each time costs a tenth. */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 	if (options.list_keywords || options.list_events || options.list_settings) {
 		list_names(&options);
 		return 0;

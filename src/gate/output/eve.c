@@ -219,10 +219,10 @@ static void put_packet_ends(struct gate_jw *jw, const struct gate_packet *p)
 	put_ends(jw, addr, port, p->ip_proto, p->ip_version);
 }
 
-static void put_flow_ends(struct gate_jw *jw, const struct gate_flow *flow)
+static void put_flow_ends(struct gate_jw *jw, const struct gate_flow *flow, enum gate_dir from)
 {
-	const struct gate_addr *const addr[2] = {&flow->addr[0], &flow->addr[1]};
-	uint16_t port[2] = {flow->port[0], flow->port[1]};
+	const struct gate_addr *const addr[2] = {&flow->addr[from], &flow->addr[1 - from]};
+	uint16_t port[2] = {flow->port[from], flow->port[1 - from]};
 
 	if (!has_ports(flow->ip_proto)) {
 		port[0] = flow->port[0] >> 8;
@@ -274,8 +274,9 @@ void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_fl
 	}
 	gate_jw_text(jw, "event_type", type);
 	put_vlans(jw, p ? p->vlan : flow->vlan, p ? p->vlan_count : flow->vlan_count);
-	if (flow && (side == GATE_EVE_OF_FLOW || !p)) {
-		put_flow_ends(jw, flow);
+	if (flow && (side != GATE_EVE_OF_PACKET || !p)) {
+		put_flow_ends(jw, flow,
+			      side == GATE_EVE_OF_SERVER ? GATE_TO_CLIENT : GATE_TO_SERVER);
 	} else if (p->ip_version) {
 		put_packet_ends(jw, p);
 	}

@@ -27,7 +27,11 @@ struct gate_eve {
 };
 
 /* Whose addresses stand in front. */
-enum gate_eve_side { GATE_EVE_OF_PACKET, GATE_EVE_OF_FLOW };
+enum gate_eve_side {
+	GATE_EVE_OF_PACKET,
+	GATE_EVE_OF_FLOW,   /* the client's */
+	GATE_EVE_OF_SERVER, /* what the server sent */
+};
 
 /* type: the event_type; flow or p may be NULL, not both. Leaves the record open. */
 void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_flow *flow,

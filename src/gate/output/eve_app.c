@@ -86,7 +86,8 @@ static void fileinfo(struct gate_eve *eve, const struct gate_flow *flow,
 {
 	struct gate_jw *jw = &eve->jw;
 
-	gate_eve_begin(eve, "fileinfo", flow, p, p ? p->time_us : flow->last_us, GATE_EVE_OF_FLOW);
+	gate_eve_begin(eve, "fileinfo", flow, p, p ? p->time_us : flow->last_us,
+		       file->dir == GATE_TO_SERVER ? GATE_EVE_OF_FLOW : GATE_EVE_OF_SERVER);
 	if (ops->log && ops->log_tx) {
 		struct gate_jw before = *jw;
 

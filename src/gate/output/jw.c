@@ -108,6 +108,17 @@ static bool is_plain(uint8_t c)
 	return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
 }
 
+/* Most values are printable ASCII: how many bytes from the start are. */
+static size_t plain_prefix(const uint8_t *data, size_t size)
+{
+	size_t i = 0;
+
+	while (i < size && data[i] < 0x80 && is_plain(data[i])) {
+		i++;
+	}
+	return i;
+}
+
 static size_t escape(uint8_t c, char ret[8])
 {
 	static const char shorts[] = "\bb\tt\nn\ff\rr\"\"\\\\";
@@ -127,12 +138,22 @@ static size_t escape(uint8_t c, char ret[8])
 /* Bytes that are not UTF-8 as a whole: each that is no ASCII becomes \xNN, as Suricata does it. */
 static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
 {
-	bool utf8 = is_utf8(data, size);
-	size_t from = 0;
+	size_t plain = plain_prefix(data, size), from = 0;
 	char text[8];
+	bool utf8;
 
+	if (plain == size) {
+		if (room(jw, size + 2)) {
+			jw->data[jw->size] = '"';
+			memcpy(jw->data + jw->size + 1, data, size);
+			jw->data[jw->size + 1 + size] = '"';
+			jw->size += size + 2;
+		}
+		return;
+	}
+	utf8 = is_utf8(data, size);
 	put_char(jw, '"');
-	for (size_t i = 0; i < size; i++) {
+	for (size_t i = plain; i < size; i++) {
 		if (is_plain(data[i]) && (data[i] < 0x80 || utf8)) {
 			continue;
 		}
@@ -146,14 +167,28 @@ static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
 
 static void begin(struct gate_jw *jw, const char *key)
 {
-	if (jw->comma) {
-		put_char(jw, ',');
+	bool named = key && !(jw->arrays >> (jw->depth & 31) & 1);
+	size_t size = named ? strlen(key) : 0;
+
+	if (named && plain_prefix((const uint8_t *)key, size) < size) {
+		put(jw, ",", jw->comma);
+		put_escaped(jw, (const uint8_t *)key, size);
+		put_char(jw, ':');
+	} else if (room(jw, size + 4)) {
+		char *at = jw->data + jw->size;
+
+		*at = ',';
+		at += jw->comma;
+		if (named) {
+			*at++ = '"';
+			memcpy(at, key, size);
+			at += size;
+			*at++ = '"';
+			*at++ = ':';
+		}
+		jw->size = (size_t)(at - jw->data);
 	}
 	jw->comma = true;
-	if (key && !(jw->arrays >> (jw->depth & 31) & 1)) {
-		put_escaped(jw, (const uint8_t *)key, strlen(key));
-		put_char(jw, ':');
-	}
 }
 
 static void open_level(struct gate_jw *jw, const char *key, bool array)
