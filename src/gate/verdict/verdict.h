@@ -25,7 +25,14 @@ struct gate_verdict {
 	struct gate_source *source; /* NULL offline: verdicts are only counted */
 	struct gate_bypass *bypass; /* NULL: a bypassed flow is passed on here without inspection */
 	bool inline_mode;
+	struct {
+		uint64_t tokens, last_us;
+	} reject; /* verdict.c's own: at most GATE_REJECTS_PER_S a second, bursts of a tenth */
 };
+#define GATE_REJECTS_PER_S   1000
+#define GATE_REJECT_SIZE_MAX 256
+/* p as it came from the source, after its walk. Checksums of changed bytes are made good, then on
+ * with it, or not. */
 void gate_verdict_packet(struct gate_verdict *verdict, struct gate_packet *p);
 /* For tests: the frame that answers p. Size, or 0 when there is none to send. */
 size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *ret, size_t size);

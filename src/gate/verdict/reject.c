@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frame that answers a packet which a rule rejects: TCP a RST (RFC 9293 3.10.7.1: with the
+ * sequence number that its receiver waits for, or it is ignored), anything else an ICMP error
+ * "administratively prohibited" to the sender (RFC 792, 1812, 4443). Never to a RST, an ICMP error,
+ * a later fragment, nor about broadcast or multicast. Ethernet with VLAN tags, or bare IP.
+ */
+#include "gate/decode/checksum.h"
+#include "gate/flow/flow.h"
+#include "gate/stream/stream.h"
+#include "gate/verdict/verdict.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#define ETHERNET_SIZE 14
+#define IP4_SIZE      20
+#define IP6_SIZE      40
+#define TCP_SIZE      20
+#define ICMP_SIZE     8
+#define TTL	      64
+#define QUOTE4	      8	 /* of the transport, behind the IP header */
+#define QUOTE6	      88 /* of the datagram: what fits into our frame, more is not needed */
+#define OUR_ID	      0x4742
+
+struct maker {
+	const struct gate_packet *p;
+	bool to_sender;
+	uint8_t *frame;
+	size_t size, room;
+};
+
+static uint8_t *grow(struct maker *m, size_t size)
+{
+	uint8_t *at = m->frame + m->size;
+
+	if (size > m->room - m->size) {
+		return NULL;
+	}
+	memset(at, 0, size);
+	m->size += size;
+	return at;
+}
+
+static void put16(uint8_t *at, unsigned int value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+	put16(at, value >> 16);
+	put16(at + 2, value & 0xffff);
+}
+
+static void put_sum(uint8_t *at, uint64_t sum)
+{
+	uint16_t folded = gate_checksum_fold(sum);
+
+	memcpy(at, &folded, sizeof(folded));
+}
+
+/* Addresses and tags of the packet; false: something stands in between that we can't answer with. */
+static bool link(struct maker *m)
+{
+	const struct gate_packet *p = m->p;
+	size_t size = (size_t)(p->l3.data - p->data);
+	uint8_t *at;
+
+	if (!size && !p->eth) {
+		return true;
+	}
+	if (p->eth != p->data || size != ETHERNET_SIZE + 4u * p->vlan_count) {
+		return false;
+	}
+	at = grow(m, size);
+	if (!at) {
+		return false;
+	}
+	memcpy(at, p->eth, size);
+	if (m->to_sender) {
+		memcpy(at, p->eth + 6, 6);
+		memcpy(at + 6, p->eth, 6);
+	}
+	return true;
+}
+
+/* An IP header around what follows; its checksum is right at once. */
+static bool network(struct maker *m, unsigned int proto, unsigned int carried)
+{
+	const struct gate_packet *p = m->p;
+	const struct gate_addr *from = m->to_sender ? &p->dst : &p->src;
+	const struct gate_addr *to = m->to_sender ? &p->src : &p->dst;
+	uint8_t *at = grow(m, p->ip_version == 4 ? IP4_SIZE : IP6_SIZE);
+
+	if (!at) {
+		return false;
+	}
+	if (p->ip_version == 4) {
+		at[0] = 0x45;
+		put16(at + 2, IP4_SIZE + carried);
+		put16(at + 4, OUR_ID);
+		at[8] = TTL;
+		at[9] = (uint8_t)proto;
+		memcpy(at + 12, from->bytes + 12, 4);
+		memcpy(at + 16, to->bytes + 12, 4);
+		put_sum(at + 10, gate_checksum_add(0, at, IP4_SIZE));
+		return true;
+	}
+	at[0] = 0x60;
+	put16(at + 4, carried);
+	at[6] = (uint8_t)proto;
+	at[7] = TTL;
+	memcpy(at + 8, from->bytes, 16);
+	memcpy(at + 24, to->bytes, 16);
+	return true;
+}
+
+/* Over addresses, protocol, length; what a transport's checksum begins with. */
+static uint64_t pseudo(const struct gate_packet *p, unsigned int proto, unsigned int size)
+{
+	unsigned int from = p->ip_version == 4 ? 12 : 0, addr = 16 - from;
+	uint8_t tail[4] = {0, (uint8_t)proto, (uint8_t)(size >> 8), (uint8_t)size};
+	uint64_t sum = gate_checksum_add(0, p->src.bytes + from, addr);
+
+	sum = gate_checksum_add(sum, p->dst.bytes + from, addr);
+	return gate_checksum_add(sum, tail, sizeof(tail));
+}
+
+/* What the packet's sequence number ends at: SYN and FIN count. */
+static uint32_t end_of(const struct gate_packet *p)
+{
+	return ntohl(p->tcp->th_seq) + p->payload.size + !!(p->tcp->th_flags & TH_SYN) +
+	       !!(p->tcp->th_flags & TH_FIN);
+}
+
+/* What the receiver of p waits for from its sender. */
+static uint32_t awaited(const struct gate_packet *p)
+{
+	if (p->flow && p->flow->stream && !(p->tcp->th_flags & TH_SYN)) {
+		uint32_t next = gate_stream_next_seq(p->flow->stream, p->dir);
+		uint32_t seq = ntohl(p->tcp->th_seq);
+
+		/* p itself may have been taken into the stream before the rule spoke */
+		return next - seq <= p->payload.size + 1 ? seq : next;
+	}
+	return ntohl(p->tcp->th_seq);
+}
+
+static bool reset(struct maker *m)
+{
+	const struct gate_packet *p = m->p;
+	bool acks = p->tcp->th_flags & TH_ACK;
+	uint8_t *at;
+
+	if (p->tcp->th_flags & TH_RST || !network(m, IPPROTO_TCP, TCP_SIZE)) {
+		return false;
+	}
+	at = grow(m, TCP_SIZE);
+	if (!at) {
+		return false;
+	}
+	put16(at, m->to_sender ? p->dport : p->sport);
+	put16(at + 2, m->to_sender ? p->sport : p->dport);
+	at[12] = TCP_SIZE / 4 << 4;
+	at[13] = TH_RST | TH_ACK;
+	if (m->to_sender) {
+		put32(at + 4, acks ? ntohl(p->tcp->th_ack) : 0);
+		put32(at + 8, end_of(p));
+	} else {
+		put32(at + 4, awaited(p));
+		put32(at + 8, acks ? ntohl(p->tcp->th_ack) : 0);
+		at[13] = acks ? TH_RST | TH_ACK : TH_RST;
+	}
+	put_sum(at + 16, gate_checksum_add(pseudo(p, IPPROTO_TCP, TCP_SIZE), at, TCP_SIZE));
+	return true;
+}
+
+static bool is_to_many(const struct gate_packet *p)
+{
+	const uint8_t *v4 = p->dst.bytes + 12;
+
+	if (p->eth && p->eth[0] & 1) {
+		return true;
+	}
+	return p->ip_version == 4 ? v4[0] >= 224 || !v4[0] : p->dst.bytes[0] == 0xff;
+}
+
+static bool is_answerable(const struct gate_packet *p)
+{
+	if (p->icmp4) {
+		return p->icmp4->type == ICMP_ECHO || p->icmp4->type == ICMP_TIMESTAMP;
+	}
+	if (p->icmp6) {
+		return p->icmp6->icmp6_type == ICMP6_ECHO_REQUEST;
+	}
+	return !(p->flags & GATE_PKT_FRAGMENT);
+}
+
+static bool unreachable(struct maker *m)
+{
+	const struct gate_packet *p = m->p;
+	bool v4 = p->ip_version == 4;
+	unsigned int proto = v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6, size;
+	uint32_t quote = v4 ? p->l3_size + QUOTE4 : QUOTE6;
+	uint8_t *at;
+
+	if (!m->to_sender || is_to_many(p) || !is_answerable(p)) {
+		return false;
+	}
+	quote = quote < p->l3.size ? quote : p->l3.size;
+	size = ICMP_SIZE + quote;
+	if (!network(m, proto, size)) {
+		return false;
+	}
+	at = grow(m, size);
+	if (!at) {
+		return false;
+	}
+	at[0] = v4 ? ICMP_DEST_UNREACH : ICMP6_DST_UNREACH;
+	at[1] = v4 ? ICMP_PKT_FILTERED : ICMP6_DST_UNREACH_ADMIN;
+	memcpy(at + ICMP_SIZE, p->l3.data, quote);
+	put_sum(at + 2, gate_checksum_add(v4 ? 0 : pseudo(p, proto, size), at, size));
+	return true;
+}
+
+size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *ret, size_t size)
+{
+	struct maker m = {.p = p, .to_sender = to_sender, .frame = ret, .room = size};
+
+	if (!p->ip_version || p->flags & (GATE_PKT_TUNNELED | GATE_PKT_REASSEMBLED | GATE_PKT_PSEUDO) ||
+	    !link(&m)) {
+		return 0;
+	}
+	return (p->tcp ? reset(&m) : unreachable(&m)) ? m.size : 0;
+}
