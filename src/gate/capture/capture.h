@@ -48,6 +48,7 @@ struct gate_live_options {
 	uint32_t ring_mb;
 	uint32_t snaplen;
 	bool promiscuous;
+	bool fail_open; /* inline: pass frames on without inspection when too far behind */
 };
 [[nodiscard]] int gate_source_afpacket(const struct gate_live_options *options,
 				       struct gate_source **ret, struct bh_diag *diag);

@@ -70,6 +70,7 @@ static int file_next(struct gate_source *source, struct gate_packet *p, int wait
 		result = capture_reader_next(&f->reader, p, diag);
 		if (result > 0) {
 			p->number = ++f->number;
+			p->unsummed = false;
 			f->stats.packets++;
 			f->stats.bytes += p->size;
 			return 1;

@@ -113,7 +113,8 @@ void gate_checksum_redo(struct gate_packet *p)
 	const uint8_t *l4, *place = l4_place(p, &l4);
 	uint16_t sum;
 
-	if (place && !(p->udp && !place[0] && !place[1])) {
+	/* what the hardware or the receiver completes begins with the pseudo header, which holds */
+	if (place && !p->unsummed && !(p->udp && !place[0] && !place[1])) {
 		store(place, 0);
 		sum = l4_sum(p, l4);
 		store(place, p->udp && !sum ? 0xffff : sum);

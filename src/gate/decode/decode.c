@@ -46,6 +46,7 @@ static struct gate_packet *next_packet(struct gate_decoder *d, struct gate_packe
 	inner->number = p->number;
 	inner->source = p->source;
 	inner->link = GATE_LINK_RAW;
+	inner->unsummed = p->unsummed;
 	reset(inner);
 	d->next = inner;
 	return inner;

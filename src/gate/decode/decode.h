@@ -20,7 +20,7 @@ void gate_decoder_free(struct gate_decoder *decoder);
 /* Called for the packet itself and then for each that it carried or completed, in order; they are
  * gone after the call returns. */
 typedef void gate_decoded_fn(struct gate_packet *p, void *arg);
-/* p holds data, size, wire_size, time_us, number, link, source; all else is set here. */
+/* p holds data, size, wire_size, time_us, number, link, source, unsummed; all else is set here. */
 void gate_decode(struct gate_decoder *decoder, struct gate_packet *p, gate_decoded_fn *fn, void *arg);
 /* Forgets fragments that are too old. */
 void gate_decoder_tick(struct gate_decoder *decoder, uint64_t now_us);

@@ -97,6 +97,7 @@ struct gate_packet {
 	uint64_t number;  /* of the capture, from 1; 0 unknown */
 	uint16_t link;	  /* enum gate_link */
 	uint16_t source;  /* index of the interface or of the leg it came in by */
+	bool unsummed;	  /* by the source: TCP's checksum is still to be made, or known right */
 	uint32_t flags;
 	const struct gate_packet *outer;
 	uint8_t depth; /* of tunnels */

@@ -143,7 +143,7 @@ void decode_tcp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 	if (header > TCP_MIN && !only_timestamps(p, data + TCP_MIN, header - TCP_MIN)) {
 		tcp_options(p, data + TCP_MIN, header - TCP_MIN);
 	}
-	if (d->check_tcp && !gate_checksum_l4_ok(p)) {
+	if (d->check_tcp && !p->unsummed && !gate_checksum_l4_ok(p)) {
 		p->flags |= GATE_PKT_BAD_CSUM;
 	}
 }
