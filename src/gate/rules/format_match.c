@@ -476,13 +476,6 @@ static const char *test_name(const struct gate_match *m)
 	}
 }
 
-/* Dates are written as the seconds they are. */
-static bool is_date(const struct gate_match *m)
-{
-	return m->kind == GATE_M_NUMBER && (m->num.number == GATE_NUM_TLS_CERT_NOTBEFORE ||
-					    m->num.number == GATE_NUM_TLS_CERT_NOTAFTER);
-}
-
 static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
 {
 	static const char *const stream[] = {"server", "client", "both", "either"};
@@ -646,9 +639,12 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 {
 	const char *name = test_name(m);
 
+	if (m->kind == GATE_M_NUMBER && m->num.number == GATE_NUM_TLS_CERT_EXPIRED) {
+		bh_wbuf_str(f->w, m->num.test.a ? "tls_cert_expired; " : "tls_cert_valid; ");
+		return;
+	}
 	if (name) {
 		bh_wbuf_printf(f->w, "%s:", name);
-		bh_wbuf_str(f->w, is_date(m) && m->num.test.op == GATE_LE ? "<" : "");
 		put_test(f->w, &m->num.test);
 		bh_wbuf_str(f->w, "; ");
 		return;

@@ -134,7 +134,7 @@ int gate_read_header(struct gate_reading *r, char *buf, size_t *ret_options)
 
 	for (unsigned int i = 0; i < 7; i++) {
 		words[i] = header_word(&rest, &at[i], buf);
-		if (*rest == '(' && i < 6) {
+		if (rest == words[i] || (*rest == '(' && i < 6)) {
 			return gate_refuse_at(r, at[i], "the header is not complete: action, "
 							"protocol, address, port, direction, "
 							"address, port");

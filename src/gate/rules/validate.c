@@ -185,7 +185,10 @@ static int narrow(struct gate_reading *r, uint32_t apps, const char *by)
 	if (apps & (1u << GATE_APP_HTTP2 | 1u << GATE_APP_DNS)) {
 		apps |= 1u << GATE_APP_DOH2;
 	}
-	if (r->rule->apps && !(r->rule->apps & apps)) {
+	/* .. but only a rule that says so is about both */
+	if (r->rule->apps &&
+	    (!(r->rule->apps & apps) || ((r->rule->apps & apps) == 1u << GATE_APP_DOH2 &&
+					 r->rule->app != GATE_APP_DOH2))) {
 		return gate_refuse_at(r, 0, "%s is of another protocol than what is before it", by);
 	}
 	r->rule->apps = r->rule->apps ? r->rule->apps & apps : apps;
