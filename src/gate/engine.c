@@ -189,25 +189,29 @@ static bool asked_to_end(void)
 	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
 }
 
-static int read_source(struct gate_worker *worker, struct gate_source *source, struct bh_diag *diag)
+/* A record that can't be ends its file, not the run: what came before it counts. */
+static void read_source(struct gate_worker *worker, struct gate_source *source)
 {
 	struct gate_packet p = {};
+	struct bh_diag diag = {};
 	uint64_t count = 0;
 	int n;
 
-	while ((n = source->ops->next(source, &p, 0, diag)) >= 0) {
-		if (n == 0) {
+	while ((n = source->ops->next(source, &p, 0, &diag)) != -ENODATA) {
+		if (n < 0) {
+			bh_log(BH_LOG_WARN, "capture", "%s", diag.text);
 			continue;
 		}
-		gate_worker_packet(worker, &p);
+		if (n) {
+			gate_worker_packet(worker, &p);
+		}
 		if (++count % LOOK_EVERY == 0 && asked_to_end()) {
-			return 0;
+			return;
 		}
 	}
-	return n == -ENODATA ? 0 : n;
 }
 
-int gate_engine_run(struct gate_engine *engine, struct gate_source *source, struct bh_diag *diag)
+void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 {
 	const struct gate_worker_options options = {
 		.config = engine->config,
@@ -222,7 +226,6 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	struct gate_stats stats = {.start_us = engine->start_us};
 	uint64_t began = bh_time_mono_ns();
 	sigset_t ends, was;
-	int err;
 
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGINT);
@@ -231,7 +234,7 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	if (engine->set) {
 		gate_worker_use(worker, engine->set);
 	}
-	err = read_source(worker, source, diag);
+	read_source(worker, source);
 	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);
 	gate_worker_stats(worker, &stats);
 	if (engine->out &&
@@ -249,5 +252,4 @@ int gate_engine_run(struct gate_engine *engine, struct gate_source *source, stru
 	       (unsigned long long)stats.value[GATE_STAT_DETECT_ALERTS],
 	       (double)(bh_time_mono_ns() - began) / (double)BH_NS_PER_S);
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
-	return err;
 }

@@ -37,9 +37,8 @@ typedef void gate_refused_fn(const struct gate_rule_refusal *refusal, void *arg)
 /* The writing thread; after rights were given up. */
 void gate_engine_start_output(struct gate_engine *engine, bool patient);
 
-/* Reads the source to its end. */
-[[nodiscard]] int gate_engine_run(struct gate_engine *engine, struct gate_source *source,
-				  struct bh_diag *diag);
+/* Reads the source to its end; a file that is broken somewhere is read up to there (logged). */
+void gate_engine_run(struct gate_engine *engine, struct gate_source *source);
 
 /* ---- live.c ---- */
 struct gate_live;

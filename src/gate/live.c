@@ -316,6 +316,7 @@ static int open_source(struct gate_live *live, unsigned int number, struct bh_di
 		.ring_mb = (uint32_t)(config->ring_mb >> 20),
 		.snaplen = (uint32_t)config->snaplen,
 		.promiscuous = true,
+		.fail_open = config->fail_open,
 	};
 	struct gate_source **ret = &live->workers[number].source;
 

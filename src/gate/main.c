@@ -275,7 +275,7 @@ static int run_file(struct gate_engine *engine, const char *path, struct bh_diag
 	err = err ? err : enter_sandbox(engine->config, false, diag);
 	if (!err) {
 		gate_engine_start_output(engine, true);
-		err = gate_engine_run(engine, source, diag);
+		gate_engine_run(engine, source);
 	}
 	if (source) {
 		source->ops->free(source);
