@@ -57,21 +57,19 @@ static unsigned int list_of(const struct gate_flow *flow)
 
 static void list_remove(struct gate_flow_table *table, struct gate_flow *flow)
 {
-	struct flow_list *list = &table->lists[flow->lru];
+	struct flow_list *list = &table->lists[list_of(flow)];
 	uint32_t prev = flow->table.lru_prev, next = flow->table.lru_next;
 
 	*(prev ? &table->entries[prev].table.lru_next : &list->first) = next;
 	*(next ? &table->entries[next].table.lru_prev : &list->last) = prev;
 }
 
-static void list_append(struct gate_flow_table *table, struct gate_flow *flow, unsigned int lru,
-			uint64_t now_us)
+static void list_append(struct gate_flow_table *table, struct gate_flow *flow)
 {
-	struct flow_list *list = &table->lists[lru];
+	struct flow_list *list = &table->lists[list_of(flow)];
 	uint32_t number = (uint32_t)(flow - table->entries);
 
-	flow->lru = (uint8_t)lru;
-	flow->lru_s = (uint32_t)(now_us / US);
+	flow->lru_s = table->now_s;
 	flow->table.lru_prev = list->last;
 	flow->table.lru_next = 0;
 	*(list->last ? &table->entries[list->last].table.lru_next : &list->first) = number;
@@ -81,7 +79,7 @@ static void list_append(struct gate_flow_table *table, struct gate_flow *flow, u
 static bool timed_out(const struct gate_flow_table *table, const struct gate_flow *flow,
 		      uint64_t now_us)
 {
-	return now_us > flow->last_us && now_us - flow->last_us > table->timeout_us[flow->lru];
+	return now_us > flow->last_us && now_us - flow->last_us > table->timeout_us[list_of(flow)];
 }
 
 static void count_one(struct gate_flow_table *table, const struct gate_flow *flow)
@@ -127,30 +125,15 @@ static void end_flow(struct gate_flow_table *table, struct gate_flow *flow,
 	table->stats.reused += reason == GATE_FLOW_END_REUSE;
 }
 
-/* The first of the list that has been silent since it got there; those that were not go to its
- * end. */
-static struct gate_flow *most_silent(struct gate_flow_table *table, unsigned int lru)
-{
-	for (unsigned int tries = 0; tries < 4; tries++) {
-		uint32_t number = table->lists[lru].first;
-		struct gate_flow *flow = &table->entries[number];
-		if (!number || flow->last_us / US <= (uint64_t)flow->lru_s + TOUCH_S) {
-			return number ? flow : NULL;
-		}
-		list_remove(table, flow);
-		list_append(table, flow, lru, flow->last_us);
-	}
-	return &table->entries[table->lists[lru].first];
-}
-
 static struct gate_flow *victim(struct gate_flow_table *table, bool established)
 {
 	struct gate_flow *worst = NULL;
 	for (unsigned int lru = 0; lru < FLOW_LISTS; lru++) {
 		unsigned int state = lru % FLOW_STATES;
 		bool kept = state == GATE_FLOW_ESTABLISHED || state == GATE_FLOW_BYPASSED;
-		struct gate_flow *flow = kept == established ? most_silent(table, lru) : NULL;
-		if (flow && (!worst || flow->last_us < worst->last_us)) {
+		uint32_t number = table->lists[lru].first;
+		struct gate_flow *flow = &table->entries[number];
+		if (number && kept == established && (!worst || flow->last_us < worst->last_us)) {
 			worst = flow;
 		}
 	}
@@ -212,11 +195,11 @@ static struct gate_flow *new_flow(struct gate_flow_table *table, const struct fl
 		.id = new_id(table, key->hash),
 		.hooks = &table->hooks,
 	};
-	if (p->icmp4 || p->icmp6) {
-		flow->port[0] |= p->icmp4 ? p->icmp4->code : p->icmp6->icmp6_code;
+	if (flow_icmp(p)) {
+		flow->port[0] |= flow_icmp(p)[1];
 	}
 	*bucket = number;
-	list_append(table, flow, list_of(flow), p->time_us);
+	list_append(table, flow);
 	count_one(table, flow);
 	flow_expected(table, flow);
 	return flow;
@@ -245,6 +228,7 @@ static bool matches(const struct gate_flow *flow, const struct flow_key *key, en
 	}
 	return false;
 }
+static_assert(sizeof(struct gate_flow) == 192, "whole cache lines");
 static_assert(offsetof(struct gate_flow, ip_proto) == offsetof(struct flow_key, ip_proto));
 static_assert(offsetof(struct gate_flow, table) == offsetof(struct gate_flow, ip_proto) + 12);
 static_assert(offsetof(struct flow_key, hash) == offsetof(struct flow_key, ip_proto) + 12);
@@ -266,14 +250,18 @@ static struct gate_flow *find(const struct gate_flow_table *table, const struct 
 /* A SYN that begins another connection between the same ports, not one that is sent again. */
 static bool ports_used_anew(const struct gate_flow *flow, const struct gate_packet *p)
 {
-	if (!p->tcp || !p->tcp->syn || p->tcp->ack || p->tcp->rst || p->tcp->fin ||
+	const uint8_t *header = (const uint8_t *)p->tcp;
+	uint32_t seq;
+
+	if (!header || (header[13] & (TH_SYN | TH_ACK | TH_RST | TH_FIN)) != TH_SYN ||
 	    p->flags & GATE_PKT_BAD_CSUM) {
 		return false;
 	}
 	if (!flow->stream) {
 		return true;
 	}
-	if (ntohl(p->tcp->seq) == flow->tcp_isn) {
+	memcpy(&seq, header + 4, sizeof(seq));
+	if (ntohl(seq) == flow->tcp_isn) {
 		return false;
 	}
 	return !flow->tcp_state || flow->tcp_state >= GATE_TCP_TIME_WAIT;
@@ -297,9 +285,9 @@ static void count_packet(struct gate_flow_table *table, struct gate_flow *flow,
 	}
 	if (p->time_us > flow->last_us) {
 		flow->last_us = p->time_us;
-		if (p->time_us / US > (uint64_t)flow->lru_s + TOUCH_S) {
+		if (table->now_s > flow->lru_s + TOUCH_S) {
 			list_remove(table, flow);
-			list_append(table, flow, flow->lru, p->time_us);
+			list_append(table, flow);
 		}
 	}
 }
@@ -330,6 +318,9 @@ struct gate_flow *gate_flow_of(struct gate_flow_table *table, struct gate_packet
 	if (!flow_key_of(table, p, &key)) {
 		return NULL;
 	}
+	if (p->time_us / US > table->now_s) {
+		table->now_s = (uint32_t)(p->time_us / US);
+	}
 	struct gate_flow *flow = find(table, &key, &dir);
 	if (flow && timed_out(table, flow, p->time_us)) {
 		end_flow(table, flow, GATE_FLOW_END_TIMEOUT, p->time_us);
@@ -355,21 +346,18 @@ struct gate_flow *gate_flow_of(struct gate_flow_table *table, struct gate_packet
 
 void gate_flow_tick(struct gate_flow_table *table, uint64_t now_us, unsigned int budget)
 {
+	if (now_us / US > table->now_s) {
+		table->now_s = (uint32_t)(now_us / US);
+	}
 	for (unsigned int lru = 0; lru < FLOW_LISTS && budget; lru++) {
-		uint64_t timeout_us = table->timeout_us[lru];
 		uint32_t number;
 		while (budget && (number = table->lists[lru].first)) {
 			struct gate_flow *flow = &table->entries[number];
-			if ((uint64_t)flow->lru_s * US + timeout_us >= now_us) {
-				break;
+			if (!timed_out(table, flow, now_us)) {
+				break; /* those behind it have been silent less long, by TOUCH_S */
 			}
 			budget--;
-			if (timed_out(table, flow, now_us)) {
-				end_flow(table, flow, GATE_FLOW_END_TIMEOUT, now_us);
-			} else {
-				list_remove(table, flow);
-				list_append(table, flow, lru, flow->last_us);
-			}
+			end_flow(table, flow, GATE_FLOW_END_TIMEOUT, now_us);
 		}
 	}
 }
@@ -389,10 +377,12 @@ void gate_flow_set_state(struct gate_flow_table *table, struct gate_flow *flow,
 	if (flow->state == (uint8_t)state) {
 		return;
 	}
-	flow->state = (uint8_t)state;
 	if (table) {
 		list_remove(table, flow);
-		list_append(table, flow, list_of(flow), flow->last_us);
+	}
+	flow->state = (uint8_t)state;
+	if (table) {
+		list_append(table, flow);
 	}
 }
 

@@ -67,22 +67,21 @@ struct gate_flow {
 	uint16_t source;
 	struct {
 		uint32_t hash, next, lru_prev, lru_next;
-	} table; /* flow.c's own, as lru_s and lru */
+	} table; /* flow.c's own, as lru_s */
 
 	uint64_t last_us;
 	uint64_t packets[GATE_DIRS], bytes[GATE_DIRS];
 	uint32_t flags; /* enum gate_flow_flag */
 	uint32_t lru_s;
-	uint8_t lru;
 	uint8_t state;	   /* enum gate_flow_state */
 	uint8_t tcp_state; /* enum gate_tcp_state, kept by stream: when ports are used anew */
 	uint8_t ttl_min[GATE_DIRS], ttl_max[GATE_DIRS];
-	uint32_t tcp_isn; /* of who began it */
+	uint16_t rule_set; /* which of the running ones inspects it */
+	uint32_t tcp_isn;  /* of who began it */
+	uint32_t alerts;
 
 	uint64_t id; /* EVE flow_id: 53 bits */
 	uint64_t first_us;
-	uint32_t alerts;
-	uint16_t rule_set;		 /* which of the running ones inspects it */
 	uint16_t app, app_to[GATE_DIRS]; /* enum gate_app; app_to: what each side looked like */
 	uint16_t app_expected;		 /* by another flow (FTP data) */
 	struct gate_stream *stream;	 /* TCP */

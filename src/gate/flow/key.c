@@ -121,13 +121,13 @@ static void icmp_ports(unsigned int version, unsigned int type, uint16_t port[2]
 
 static bool icmp_is_error(const struct gate_packet *p)
 {
+	unsigned int type = flow_icmp(p)[0];
 	if (p->icmp4) {
-		unsigned int type = p->icmp4->type;
 		return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH ||
 		       type == ICMP_REDIRECT || type == ICMP_TIME_EXCEEDED ||
 		       type == ICMP_PARAMETERPROB;
 	}
-	return p->icmp6 && p->icmp6->icmp6_type < 128;
+	return type < 128;
 }
 
 static void v4_mapped(struct gate_addr *ret, const void *v4)
@@ -237,13 +237,12 @@ static bool is_tunnel(unsigned int proto)
 
 static bool ports_of(const struct gate_packet *p, struct flow_key *key)
 {
-	if (p->icmp4 || p->icmp6) {
+	if (flow_icmp(p)) {
 		if (icmp_is_error(p)) {
 			key->icmp_error = true;
 			return inner_key(key, &p->icmp_inner);
 		}
-		icmp_ports(p->ip_version, p->icmp4 ? p->icmp4->type : p->icmp6->icmp6_type,
-			   key->port);
+		icmp_ports(p->ip_version, flow_icmp(p)[0], key->port);
 		return true;
 	}
 	if (p->tcp || p->udp || p->sctp) {

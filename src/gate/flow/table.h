@@ -21,6 +21,12 @@ struct flow_key {
 	bool icmp_error; /* key is of what the error speaks of */
 };
 
+/* Headers may stand at any address: they are read as bytes. */
+static inline const uint8_t *flow_icmp(const struct gate_packet *p) /* type, code; NULL */
+{
+	return p->icmp4 ? (const uint8_t *)p->icmp4 : (const uint8_t *)p->icmp6;
+}
+
 struct flow_expectation {
 	struct gate_addr server, peer[2];
 	uint64_t until_us;
@@ -41,6 +47,7 @@ struct gate_flow_table {
 	struct flow_list lists[FLOW_LISTS];
 	uint64_t timeout_us[FLOW_LISTS];
 	uint64_t hash_key[2];
+	uint32_t now_s; /* the latest time seen: lists are in its order */
 	bool by_source, by_vlan;
 	struct gate_flow_hooks hooks;
 	struct flow_expectation *expectations;

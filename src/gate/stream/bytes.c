@@ -10,9 +10,9 @@
  *               into a block twice as large.
  *   Out of order  Segments wait in a list (overlap.c) and are copied when the hole before them
  *               closes.
- *   Lost        What is acknowledged and was never seen, or found no memory, is a gap: the parser sees
- *               what is before it, is told of it, and goes on behind it. What detection has not
- *               seen before a gap is set aside (`tail`) until it has.
+ *   Lost        What is acknowledged and was never seen, or found no memory, is a gap: the parser
+ *               sees what is before it, is told of it, and goes on behind it. What detection has
+ *               not seen before a gap is set aside (`tail`) until it has.
  *   Out of band  A byte of urgent data which the receiver's system takes out of the stream is taken
  *               out here too (stream.reassembly.urgent.policy oob): sequence numbers go on,
  *               offsets don't.
@@ -386,7 +386,7 @@ void side_slide(struct gate_streams *streams, struct gate_stream *stream, struct
 /* Which byte of the payload is out of band; NO_OOB when none, or none is taken out. */
 static uint32_t urgent_byte(struct tcp_in *in)
 {
-	uint32_t pointer = ntohs(in->p->tcp->urg_ptr);
+	uint32_t pointer = in->urgent;
 
 	if (!(in->flags & TCP_URG) || pointer == 0 || pointer > in->len) {
 		return NO_OOB;
@@ -454,7 +454,7 @@ static void insert_range(struct tcp_in *in, uint32_t seq, const uint8_t *data, u
 static void insert_urgent(struct tcp_in *in)
 {
 	const uint8_t *data = in->p->payload.data;
-	uint32_t pointer = ntohs(in->p->tcp->urg_ptr);
+	uint32_t pointer = in->urgent;
 
 	if (pointer == 0 || pointer > in->len || in->streams->urgent != URGENT_GAP) {
 		if (in->streams->urgent == URGENT_DROP && pointer) {

@@ -68,8 +68,8 @@ static bool remember_hello(struct tcp_in *in, unsigned int max, enum gate_event 
 
 static bool is_fast_open(const struct gate_packet *p)
 {
-	const uint8_t *o = (const uint8_t *)p->tcp + sizeof(*p->tcp);
-	uint32_t size = p->l4_size > sizeof(*p->tcp) ? p->l4_size - (uint32_t)sizeof(*p->tcp) : 0;
+	const uint8_t *o = (const uint8_t *)p->tcp + sizeof(struct tcphdr);
+	uint32_t fixed = sizeof(struct tcphdr), size = p->l4_size > fixed ? p->l4_size - fixed : 0;
 	for (uint32_t i = 0; i < size && o[i] != 0;) {
 		uint32_t len = o[i] == 1 ? 1 : (i + 1 < size ? o[i + 1] : 0);
 		if (len == 0 || i + len > size || (o[i] != 1 && len < 2)) {

@@ -145,6 +145,11 @@ static void redo_checksum(struct gate_packet *p)
 	header[17] = (uint8_t)~sum;
 }
 
+static uint32_t be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 static bool refuse(struct gate_streams *streams, struct gate_packet *p)
 {
 	if (!streams->inline_mode || !streams->drop_invalid) {
@@ -169,10 +174,11 @@ bool gate_stream_packet(struct gate_streams *streams, struct gate_flow *flow, st
 		.stream = flow->stream,
 		.flow = flow,
 		.p = p,
-		.seq = ntohl(p->tcp->seq),
-		.ack = ntohl(p->tcp->ack_seq),
+		.seq = be32(header + 4),
+		.ack = be32(header + 8),
 		.len = p->payload.size,
-		.window = ntohs(p->tcp->window),
+		.window = (uint32_t)header[14] << 8 | header[15],
+		.urgent = (uint32_t)header[18] << 8 | header[19],
 		.flags = header[13],
 		.to_server = p->dir == GATE_TO_SERVER,
 	};

@@ -174,7 +174,7 @@ struct tcp_in {
 	struct gate_flow *flow;
 	struct gate_packet *p;
 	struct side *from, *to; /* bytes of its sender, of its receiver */
-	uint32_t seq, ack, len, end, window;
+	uint32_t seq, ack, len, end, window, urgent;
 	uint8_t flags; /* TCP_* */
 	bool to_server;
 	bool drop; /* inline: what it holds can't be kept or put right */
