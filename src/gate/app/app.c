@@ -459,6 +459,22 @@ void gate_session_become(struct gate_session *session, enum gate_app app)
 	session->becomes = (uint16_t)app;
 }
 
+void gate_session_hand(struct gate_session *session, const void *data, size_t size)
+{
+	gate_session_release(session, session->handed, session->handed_size);
+	session->handed = size ? gate_session_alloc(session, size) : NULL;
+	session->handed_size = session->handed ? size : 0;
+	if (session->handed_size) {
+		memcpy(session->handed, data, size);
+	}
+}
+
+const uint8_t *gate_session_handed(const struct gate_session *session, size_t *ret_size)
+{
+	*ret_size = session->handed_size;
+	return session->handed;
+}
+
 void gate_session_rename(struct gate_session *session, enum gate_app app)
 {
 	const struct gate_app_ops *ops = gate_app_ops_of(app);

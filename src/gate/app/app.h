@@ -135,6 +135,10 @@ const char *gate_session_note(const struct gate_session *session);
 void gate_session_encrypted(struct gate_session *session);
 /* From here on another protocol (STARTTLS, CONNECT, Upgrade): UNKNOWN probes anew. */
 void gate_session_become(struct gate_session *session, enum gate_app app);
+/* For the parser that is to come (an upgrade): copied, gone when it has been taken. NULL:
+ * nothing. */
+void gate_session_hand(struct gate_session *session, const void *data, size_t size);
+const uint8_t *gate_session_handed(const struct gate_session *session, size_t *ret_size);
 /* The same parser and transactions under another name (HTTP/2 that carries DNS). */
 void gate_session_rename(struct gate_session *session, enum gate_app app);
 /* Expects a flow to that server and port (FTP data); `note` is handed to its parser (borrowed

@@ -46,6 +46,7 @@ static void change_over(struct gate_session *session)
 			GATE_DETECT_KNOWN;
 		(void)gate_session_open(session, ops);
 	}
+	gate_session_hand(session, NULL, 0);
 }
 
 static void found(struct gate_session *session, enum gate_dir dir, const struct gate_app_ops *ops)

@@ -36,8 +36,10 @@ struct gate_session {
 	uint64_t time_us;
 	size_t used;
 	struct gate_chunk chunks; /* the ring's head */
-	const char *note;	  /* of the session's memory */
-	uint16_t original;	  /* enum gate_app */
+	uint8_t *handed;
+	size_t handed_size;
+	const char *note;  /* of the session's memory */
+	uint16_t original; /* enum gate_app */
 	uint16_t becomes;
 	uint16_t events; /* bits of enum gate_session_event */
 	uint8_t detect[GATE_DIRS];

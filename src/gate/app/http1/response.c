@@ -190,6 +190,35 @@ static enum http_step no_body(struct http_machine *m)
 	return HTTP_GO;
 }
 
+/* The request as HTTP/2 has it, for the parser that follows: sizes of name and value, and both. */
+static bool hand_one(struct http_tx *tx, struct http_text *text, struct gate_view name,
+		     struct gate_view value)
+{
+	uint32_t sizes[2] = {name.size, value.size};
+	return gate_http1_add(tx, text, sizes, sizeof(sizes)) &&
+	       gate_http1_add(tx, text, name.data, name.size) &&
+	       gate_http1_add(tx, text, value.data, value.size);
+}
+
+static void hand_over(struct http_tx *tx)
+{
+	const struct http_side *side = &tx->side[GATE_TO_SERVER];
+	struct http_text text = {};
+	bool ok = hand_one(tx, &text, (struct gate_view){(const uint8_t *)":method", 7},
+			   gate_http1_view(side, &tx->method)) &&
+		  hand_one(tx, &text, (struct gate_view){(const uint8_t *)":path", 5},
+			   gate_http1_view(side, &tx->uri));
+	for (uint32_t i = 0; ok && i < side->count; i++) {
+		struct gate_view name = gate_http1_view(side, &side->headers[i].name);
+		if (side->headers[i].known == HTTP_K_HOST) {
+			name = (struct gate_view){(const uint8_t *)":authority", 10};
+		}
+		ok = hand_one(tx, &text, name, gate_http1_view(side, &side->headers[i].value));
+	}
+	gate_session_hand(tx->session, text.data, text.size);
+	gate_http1_text_free(tx, &text);
+}
+
 /* 101: from here on it is something else. */
 static enum http_step switched(struct http_conn *conn)
 {
@@ -205,6 +234,9 @@ static enum http_step switched(struct http_conn *conn)
 	(void)no_body(m);
 	(void)complete(conn, true);
 	if (gate_app_ops_of(app)) {
+		if (app == GATE_APP_HTTP2) {
+			hand_over(tx);
+		}
 		gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);
 		gate_session_become(conn->session, app);
 		return HTTP_STOP;
