@@ -2,8 +2,8 @@
 /*
  * What rules and records ask of a certificate (RFC 5280), read from its DER in place. Our own
  * reader instead of libcrypto's d2i_X509, which builds the whole tree with many allocations for
- * each certificate of each connection, refuses what Suricata's reader takes (an empty issuer, NUL in
- * names), and prints names in another spelling. This one makes nothing, follows at most
+ * each certificate of each connection, refuses what Suricata's reader takes (an empty issuer, NUL
+ * in names), and prints names in another spelling. This one makes nothing, follows at most
  * GATE_CERT_RDNS_MAX attributes and GATE_CERT_NAMES_MAX names, and nests four deep. Pure.
  */
 #ifndef BH_GATE_APP_TLS_CERT_H

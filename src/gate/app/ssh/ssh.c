@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SSH (RFC 4253): banners, key exchange with HASSH (salesforce/hassh), until both sides change to
+ * their keys; what follows is encrypted and not read. A flow has one transaction. Banners longer
+ * than BANNER_MAX are cut off (event), packets longer than RECORD_MAX passed over.
+ */
+#include "gate/app/app.h"
+
+#include "base/util.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+
+#define BANNER_MAX 256u
+#define RECORD_MAX 65535u
+#define HASSH_MAX  8192u
+#define NAME_LISTS 10u
+
+enum { MSG_KEXINIT = 20, MSG_NEWKEYS = 21 };
+enum ssh_state { SSH_START, SSH_BANNER, SSH_KEX, SSH_DONE };
+enum ssh_event {
+	SSH_INVALID_BANNER,
+	SSH_LONG_BANNER,
+	SSH_INVALID_RECORD,
+	SSH_LONG_KEX_RECORD,
+	SSH_EVENTS
+};
+static const struct gate_app_event events[SSH_EVENTS] = {
+	[SSH_INVALID_BANNER] = {"invalid_banner", "a banner that can't be"},
+	[SSH_LONG_BANNER] = {"long_banner", "a banner of more than 255 bytes"},
+	[SSH_INVALID_RECORD] = {"invalid_record", "a packet that can't be"},
+	[SSH_LONG_KEX_RECORD] = {"long_kex_record", "a key exchange that is too long"},
+};
+static const char *const client_states[] = {"request_in_progress", "request_banner_done",
+					    "request_kex_done", "request_finished", NULL};
+static const char *const server_states[] = {"response_in_progress", "response_banner_done",
+					    "response_kex_done", "response_finished", NULL};
+static const char *const patterns[] = {"\\x53\\x53\\x48\\x2d", NULL};
+
+struct side {
+	char banner[BANNER_MAX];
+	uint16_t proto_at, proto_size, software_at, software_size;
+	char *hassh; /* the string */
+	uint32_t hassh_size;
+	char hash[33];
+};
+
+struct ssh_tx {
+	struct gate_tx tx;
+	struct side side[GATE_DIRS];
+};
+
+struct ssh_conn {
+	struct ssh_tx *tx;
+	uint32_t skip[GATE_DIRS];
+	uint8_t state[GATE_DIRS];
+	bool line[GATE_DIRS]; /* the rest of a long banner goes up to its end of line */
+};
+
+static void event(struct gate_session *session, struct ssh_conn *c, enum ssh_event e)
+{
+	gate_tx_event(session, &c->tx->tx, (uint16_t)e);
+}
+
+/* ---- banner ---- */
+
+/* "SSH-2.0-OpenSSH_9.2 comment": version and software, which has no spaces. */
+static bool banner_read(struct side *s, const uint8_t *line, uint32_t size)
+{
+	if (size < 4 || memcmp(line, "SSH-", 4) != 0) {
+		return false;
+	}
+	size = size < BANNER_MAX ? size : BANNER_MAX;
+	memcpy(s->banner, line, size);
+	const char *dash = memchr(s->banner + 4, '-', size - 4);
+	if (!dash || dash == s->banner + 4) {
+		return false;
+	}
+	s->proto_at = 4;
+	s->proto_size = (uint16_t)(dash - s->banner - 4);
+	s->software_at = (uint16_t)(dash - s->banner + 1);
+	uint32_t end = s->software_at;
+	while (end < size && s->banner[end] != ' ' && s->banner[end] != '\r') {
+		end++;
+	}
+	s->software_size = (uint16_t)(end - s->software_at);
+	return true;
+}
+
+static void banner_done(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir)
+{
+	c->state[dir] = SSH_BANNER;
+	gate_tx_progress(session, &c->tx->tx, dir, SSH_BANNER);
+}
+
+/* How many bytes it is through with; -EBADMSG. */
+static int64_t banner(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
+		      const struct gate_view *in)
+{
+	const uint8_t *end = memchr(in->data, '\n', in->size);
+	uint32_t size = end ? (uint32_t)(end - in->data) : in->size;
+	if (c->line[dir]) {
+		if (end) {
+			banner_done(session, c, dir);
+		}
+		return end ? size + 1 : size;
+	}
+	if (!end && size < BANNER_MAX) {
+		return 0;
+	}
+	if (!banner_read(&c->tx->side[dir], in->data, size)) {
+		event(session, c, SSH_INVALID_BANNER);
+		return -EBADMSG;
+	}
+	if (size >= BANNER_MAX) {
+		event(session, c, SSH_LONG_BANNER);
+	}
+	if (!end) {
+		c->line[dir] = true;
+		return size;
+	}
+	banner_done(session, c, dir);
+	return size + 1;
+}
+
+/* ---- packets ---- */
+
+static uint32_t be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* What a side's HASSH is made of: key exchange, then its own ciphers, MACs, compression. */
+static bool is_hashed(unsigned int list, enum gate_dir dir)
+{
+	unsigned int side = dir == GATE_TO_SERVER ? 0 : 1;
+	return list == 0 || list == 2 + side || list == 4 + side || list == 6 + side;
+}
+
+static void hash(struct side *s, const char *text, uint32_t size)
+{
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	if (EVP_Digest(text, size, sum, NULL, EVP_md5(), NULL)) {
+		bh_hex_format(sum, 16, s->hash);
+	}
+}
+
+static bool kexinit(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
+		    const struct gate_view *body)
+{
+	struct side *s = &c->tx->side[dir];
+	char text[HASSH_MAX];
+	uint32_t at = 16, size = 0;
+	for (unsigned int list = 0; list < NAME_LISTS; list++) {
+		uint32_t length = at + 4 <= body->size ? be32(body->data + at) : UINT32_MAX;
+		if (length > body->size || at + 4 + length > body->size) {
+			return false;
+		}
+		at += 4;
+		if (is_hashed(list, dir)) {
+			if (size + length + 1 > HASSH_MAX) {
+				event(session, c, SSH_LONG_KEX_RECORD);
+				return true;
+			}
+			memcpy(text + size, body->data + at, length);
+			size += length;
+			text[size++] = ';';
+		}
+		at += length;
+	}
+	size--;
+	if (!s->hassh && (s->hassh = gate_session_alloc(session, size + 1))) {
+		memcpy(s->hassh, text, size);
+		s->hassh_size = size;
+		hash(s, text, size);
+	}
+	c->state[dir] = SSH_KEX;
+	gate_tx_progress(session, &c->tx->tx, dir, SSH_KEX);
+	return true;
+}
+
+static void newkeys(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir)
+{
+	c->state[dir] = SSH_DONE;
+	gate_tx_done(session, &c->tx->tx, dir);
+	if (c->state[GATE_DIR_OTHER(dir)] == SSH_DONE) {
+		gate_session_encrypted(session);
+		gate_session_stop(session, GATE_TO_SERVER);
+		gate_session_stop(session, GATE_TO_CLIENT);
+	}
+}
+
+/* SSH 1 has other packets (and nobody looks into them). */
+static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
+		      const struct gate_view *in)
+{
+	if (in->size < 6) {
+		return 0;
+	}
+	uint32_t length = be32(in->data);
+	uint8_t padding = in->data[4], type = in->data[5];
+	if (length < 2 || length > RECORD_MAX || padding > length - 2) {
+		event(session, c, SSH_INVALID_RECORD);
+		return -EBADMSG;
+	}
+	if (type != MSG_KEXINIT) {
+		uint32_t whole = 4 + length;
+		if (type == MSG_NEWKEYS) {
+			newkeys(session, c, dir);
+		}
+		c->skip[dir] = whole > in->size ? whole - in->size : 0;
+		return whole < in->size ? whole : in->size;
+	}
+	if (in->size < 4 + length) {
+		return 0;
+	}
+	struct gate_view body = {.data = in->data + 6, .size = length - 2 - padding};
+	if (body.size < 16 || !kexinit(session, c, dir, &body)) {
+		event(session, c, SSH_INVALID_RECORD);
+	}
+	return 4 + length;
+}
+
+static int64_t step(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
+		    const struct gate_view *in)
+{
+	if (c->skip[dir]) {
+		uint32_t n = c->skip[dir] < in->size ? c->skip[dir] : in->size;
+		c->skip[dir] -= n;
+		return n;
+	}
+	if (c->state[dir] == SSH_START) {
+		return banner(session, c, dir, in);
+	}
+	if (c->state[dir] == SSH_DONE || c->tx->side[dir].banner[4] == '1') {
+		return in->size;
+	}
+	return record(session, c, dir, in);
+}
+
+static int64_t parse(struct gate_session *session, void *state, enum gate_dir dir,
+		     const struct gate_app_input *in)
+{
+	struct ssh_conn *c = state;
+	struct gate_view rest = {.data = in->data, .size = in->size};
+	if (!c->tx) {
+		c->tx = (struct ssh_tx *)gate_tx_new(session, sizeof(struct ssh_tx));
+	}
+	if (!c->tx || in->gap) {
+		return -EBADMSG;
+	}
+	while (rest.size) {
+		int64_t n = step(session, c, dir, &rest);
+		if (n < 0) {
+			return n;
+		}
+		if (!n) {
+			break;
+		}
+		rest.data += n;
+		rest.size -= (uint32_t)n;
+	}
+	return in->size - rest.size;
+}
+
+static void *ssh_new(struct gate_session *session)
+{
+	return gate_session_alloc(session, sizeof(struct ssh_conn));
+}
+
+static void ssh_free(struct gate_session *session, void *state)
+{
+	gate_session_release(session, state, sizeof(struct ssh_conn));
+}
+
+static void tx_free(struct gate_session *session, struct gate_tx *tx)
+{
+	struct ssh_tx *t = (struct ssh_tx *)tx;
+	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
+		struct side *s = &t->side[dir];
+		gate_session_release(session, s->hassh, s->hassh_size + 1);
+	}
+}
+
+/* ---- what rules and records ask ---- */
+
+static bool view(struct gate_buffer_view *ret, const void *data, size_t size)
+{
+	*ret = (struct gate_buffer_view){.data = data, .size = (uint32_t)size, .complete = true};
+	return data && size;
+}
+
+static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which, uint32_t index,
+		   struct gate_buffer_view *ret)
+{
+	const struct side *s = &((const struct ssh_tx *)tx)->side[dir];
+	if (index) {
+		return false;
+	}
+	switch (which) {
+	case GATE_BUF_SSH_PROTO:
+		return view(ret, s->banner + s->proto_at, s->proto_size);
+	case GATE_BUF_SSH_SOFTWARE:
+		return view(ret, s->banner + s->software_at, s->software_size);
+	case GATE_BUF_SSH_HASSH:
+	case GATE_BUF_SSH_HASSH_SERVER:
+		return view(ret, s->hash, strlen(s->hash));
+	case GATE_BUF_SSH_HASSH_STRING:
+	case GATE_BUF_SSH_HASSH_SERVER_STRING:
+		return view(ret, s->hassh, s->hassh_size);
+	default:
+		return false;
+	}
+}
+
+static void log_side(struct gate_jw *jw, const char *key, const struct side *s)
+{
+	gate_jw_object(jw, key);
+	gate_jw_bytes(jw, "proto_version", s->banner + s->proto_at, s->proto_size);
+	gate_jw_bytes(jw, "software_version", s->banner + s->software_at, s->software_size);
+	if (s->hassh) {
+		gate_jw_object(jw, "hassh");
+		gate_jw_text(jw, "hash", s->hash);
+		gate_jw_bytes(jw, "string", s->hassh, s->hassh_size);
+		gate_jw_end(jw);
+	}
+	gate_jw_end(jw);
+}
+
+static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
+{
+	const struct ssh_tx *t = (const struct ssh_tx *)tx;
+	const struct side *client = &t->side[GATE_TO_SERVER], *server = &t->side[GATE_TO_CLIENT];
+	if (!client->proto_size && !server->proto_size) {
+		return false;
+	}
+	if (client->proto_size) {
+		log_side(jw, "client", client);
+	}
+	if (server->proto_size) {
+		log_side(jw, "server", server);
+	}
+	return true;
+}
+
+const struct gate_app_ops gate_ssh_ops = {
+	.app = GATE_APP_SSH,
+	.name = "ssh",
+	.log = "ssh",
+	.transports = 1,
+	.states = {client_states, server_states},
+	.events = events,
+	.event_count = SSH_EVENTS,
+	.patterns = {patterns, patterns},
+	.new = ssh_new,
+	.free = ssh_free,
+	.parse = parse,
+	.tx_free = tx_free,
+	.buffer = buffer,
+	.log_tx = log_tx,
+};
