@@ -12,8 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What the normal spelling does not say: hashes of files, categories; names with odd letters. */
 static bool comes_back(const struct gate_rule *rule)
 {
-	bh_vec_foreach(m, &rule->tx)
-	{
+	bh_vec_foreach (m, &rule->tx) {
 		if (m->kind == GATE_M_FILE && m->file.what != GATE_FM_SIZE) {
 			return false;
 		}
@@ -32,8 +31,8 @@ static void check_rule(const struct gate_config *config, struct gate_names *name
 	bh_wbuf_init(&text, 0);
 	bh_wbuf_init(&second, 0);
 	gate_rule_format(rule, names, &text);
-	if (gate_rules_read_text(again, config, names, "again", (const char *)text.data, text.size,
-				 &diag)) {
+	if (gate_rules_read_text(again, config, names, "again",
+				 (struct gate_view){text.data, (uint32_t)text.size}, &diag)) {
 		abort();
 	}
 	if (comes_back(rule)) {
@@ -59,18 +58,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct gate_rule_files *files = gate_rules_new();
 	struct bh_diag diag;
 
-	if (gate_rules_read_text(files, &config, names, "fuzz.rules", (const char *)data, size,
-				 &diag)) {
+	if (gate_rules_read_text(files, &config, names, "fuzz.rules",
+				 (struct gate_view){data, (uint32_t)size}, &diag)) {
 		abort();
 	}
-	bh_vec_foreach(refusal, &files->refusals)
-	{
+	bh_vec_foreach (refusal, &files->refusals) {
 		if (!refusal->line || !refusal->column || !*refusal->reason) {
 			abort();
 		}
 	}
-	bh_vec_foreach(rule, &files->rules)
-	{
+	bh_vec_foreach (rule, &files->rules) {
 		check_rule(&config, names, *rule);
 	}
 	gate_rules_free(files);

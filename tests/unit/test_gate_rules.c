@@ -48,8 +48,10 @@ static struct gate_rule_files *read_text(struct world *w, const char *text)
 	struct gate_rule_files *files = gate_rules_new();
 	struct bh_diag diag;
 
-	assert_int_equal(gate_rules_read_text(files, &w->config, w->names, "t.rules", text,
-					      strlen(text), &diag),
+	assert_int_equal(gate_rules_read_text(
+				 files, &w->config, w->names, "t.rules",
+				 (struct gate_view){(const uint8_t *)text, (uint32_t)strlen(text)},
+				 &diag),
 			 0);
 	return files;
 }
@@ -94,9 +96,11 @@ static const struct {
 	{"content:\"x\"; isdataat:10,relative; isdataat:!20;",
 	 "content:\"x\"; isdataat:10,relative; isdataat:!20; "},
 	/* buffers: old spellings, the same list again, several values */
-	{"content:\"GET\"; http_method; content:\"/a\"; http_uri; content:\"b\"; http_uri; distance:1;",
+	{"content:\"GET\"; http_method; content:\"/a\"; http_uri; content:\"b\"; http_uri; "
+	 "distance:1;",
 	 "http.method; content:\"GET\"; http.uri; content:\"/a\"; content:\"b\"; distance:1; "},
-	{"content:\"p\"; http.uri; content:\"a\"; http.method; content:\"b\"; http.uri; content:\"c\";",
+	{"content:\"p\"; http.uri; content:\"a\"; http.method; content:\"b\"; http.uri; "
+	 "content:\"c\";",
 	 "content:\"p\"; http.uri; content:\"a\"; content:\"c\"; http.method; content:\"b\"; "},
 	{"http.request_header; content:\"a\"; http.request_header; content:\"b\";",
 	 "http.request_header; content:\"a\"; http.request_header; content:\"b\"; "},
@@ -125,7 +129,8 @@ static const struct {
 	 "http.uri.raw; pcre:\"/\\.\\/a/\"; content:\"/c/\"; within:5; "},
 	{"http.uri; pcre:\"/^x/R\";", "http.uri; pcre:\"/^x/R\"; "},
 	{"pcre:\"/(a)(b)/i, flow:one, pkt:two\";", "pcre:\"/(a)(b)/i, flow:one, pkt:two\"; "},
-	{"file_data; content:\"a\"; pcre:\"/^b/QR\";", "file.data; content:\"a\"; pcre:\"/^b/R\"; "},
+	{"file_data; content:\"a\"; pcre:\"/^b/QR\";",
+	 "file.data; content:\"a\"; pcre:\"/^b/R\"; "},
 	/* transforms */
 	{"http.uri; url_decode; to_lowercase; content:\"x\"; http.uri; content:\"y\";",
 	 "http.uri; url_decode; to_lowercase; content:\"x\"; http.uri; content:\"y\"; "},
@@ -146,8 +151,7 @@ static const struct {
 	 "http.request_body; content:\"|27|\"; base64_decode:offset 1, relative, bytes 64; "
 	 "base64_data; content:\"x\"; within:2; content:\"y\"; http.uri; content:\"z\"; "},
 	/* numbers in bytes, variables */
-	{"byte_test:2,!=,0x10,-4,relative,little;",
-	 "byte_test:2,!=,16,-4,relative,little; "},
+	{"byte_test:2,!=,0x10,-4,relative,little;", "byte_test:2,!=,16,-4,relative,little; "},
 	{"byte_test:0,>=,10,0,string,dec, bitmask 0xf0;",
 	 "byte_test:0,>=,10,0,string,dec,bitmask 0xf0; "},
 	{"byte_jump:4,0,relative,multiplier 2,align,post_offset -8,from_beginning;",
@@ -188,8 +192,8 @@ static void test_options(void **state)
 	for (size_t i = 0; i < BH_ARRAY_SIZE(http_rules); i++) {
 		BH_FREE char *text = bh_asprintf("alert http any any -> any any (%s sid:1;)",
 						 http_rules[i].options);
-		BH_FREE char *want = bh_asprintf("alert http any any -> any any (%s" TAIL,
-						 http_rules[i].normal);
+		BH_FREE char *want =
+			bh_asprintf("alert http any any -> any any (%s" TAIL, http_rules[i].normal);
 		BH_FREE char *got = normal(*state, text);
 		BH_FREE char *again = normal(*state, got);
 
@@ -213,8 +217,9 @@ static const struct {
 	 "pass ip [1.2.3.0-1.2.3.3,1.2.3.5-1.2.3.255] any -> [1.1.1.1-1.1.1.1] any (" TAIL},
 	{"alert udp $HOME_NET any -> [$DNS_SERVERS, ![172.16.0.0/12, 10.0.0.0/8]] $HTTP_PORTS "
 	 "(content:\"x\"; sid:1;)",
-	 "alert udp [10.0.0.0-10.255.255.255,172.16.0.0-172.31.255.255,192.168.0.0-192.168.255.255] "
-	 "any -> [192.168.0.0-192.168.255.255] [80:80] (content:\"x\"; " TAIL},
+	 "alert udp [10.0.0.0-10.255.255.255,172.16.0.0-172.31.255.255,"
+	 "192.168.0.0-192.168.255.255] any -> [192.168.0.0-192.168.255.255] [80:80] "
+	 "(content:\"x\"; " TAIL},
 	{"alert icmp any any -> any any (itype:7<>20; icode:!3; icmp_id:\"5\"; icmp_seq:9; sid:1;)",
 	 "alert icmp any any -> any any (itype:7<>20; icode:!3; icmp_id:5; icmp_seq:9; " TAIL},
 	{"rejectboth tcp-pkt any any -> any !80 (dsize:9<>18; id:3; fragbits:MD+; "
@@ -223,17 +228,20 @@ static const struct {
 	 "rejectboth tcp-pkt any any -> any [0:79,81:65535] (dsize:9<>18; id:3; fragbits:MD+; "
 	 "fragoffset:>3; ipopts:rr; tos:!8; ip_proto:!17; sameip; seq:1; ack:2; window:!3; "
 	 "tcp.mss:<536; " TAIL},
-	{"alert tls any any => any any (ja3.hash; content:\"AB\"; ja3s.hash; content:\"cd\"; sid:1;)",
-	 "alert tls any any => any any (ja3.hash; content:\"ab\"; ja3s.hash; content:\"cd\"; " TAIL},
+	{"alert tls any any => any any (ja3.hash; content:\"AB\"; ja3s.hash; "
+	 "content:\"cd\"; sid:1;)",
+	 "alert tls any any => any any (ja3.hash; content:\"ab\"; ja3s.hash; "
+	 "content:\"cd\"; " TAIL},
 	{"alert tls any any -> any any (tls.version:1.2; tls_cert_notafter:<2015-10-21; "
 	 "tls_cert_expired; tls.subject:\"CN=x\"; sid:1;)",
 	 "alert tls any any -> any any (tls.cert_subject; content:\"CN=x\"; tls.version:771; "
 	 "tls_cert_notafter:<1445385600; tls_cert_expired; " TAIL},
-	{"alert tcp any any -> any any (dce_iface:AFA8bd80-7d8a-11c9-bef4-08002b102989,<1,any_frag; "
-	 "dce_opnum:1,3-5; sid:1;)",
+	{"alert tcp any any -> any any "
+	 "(dce_iface:AFA8bd80-7d8a-11c9-bef4-08002b102989,<1,any_frag; dce_opnum:1,3-5; sid:1;)",
 	 "alert tcp any any -> any any (dcerpc.iface:afa8bd80-7d8a-11c9-bef4-08002b102989,<1,"
 	 "any_frag; dcerpc.opnum:1-1,3-5; " TAIL},
-	{"alert dns any any -> any any (dns.opcode:!query; dns.rcode:NXDOMAIN; dns.rrtype:28; sid:1;)",
+	{"alert dns any any -> any any (dns.opcode:!query; dns.rcode:NXDOMAIN; "
+	 "dns.rrtype:28; sid:1;)",
 	 "alert dns any any -> any any (dns.opcode:!0; dns.rcode:3; dns.rrtype:28; " TAIL},
 	{"alert tcp any any -> any any (app-layer-protocol:!http1; app-layer-protocol:tls,final; "
 	 "asn1:double_overflow, relative_offset 5; rpc:100000,*,3; vlan.id:!300,-1; sid:1;)",
@@ -466,7 +474,8 @@ static void test_derived(void **state)
 		 1u << GATE_APP_DNS | 1u << GATE_APP_DOH2},
 		{"alert doh2 any any -> any any (dns.query; content:\"x\"; sid:1;)", 1, false,
 		 1u << GATE_APP_DOH2},
-		{"alert smb any any -> any any (dcerpc.opnum:1; sid:1;)", 3, false, 1u << GATE_APP_SMB},
+		{"alert smb any any -> any any (dcerpc.opnum:1; sid:1;)", 3, false,
+		 1u << GATE_APP_SMB},
 		{"alert arp any any -> any any (sid:1;)", 3, false, 0},
 	};
 
@@ -488,9 +497,9 @@ static struct gate_addr v4(uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 
 static void test_sets(void **state)
 {
-	struct gate_rule_files *files = read_text(
-		*state, "alert tcp $EXTERNAL_NET [1:9,!5] -> any any (sid:1;)\n"
-			"alert tcp $EXTERNAL_NET any -> !any any (sid:2;)\n");
+	struct gate_rule_files *files =
+		read_text(*state, "alert tcp $EXTERNAL_NET [1:9,!5] -> any any (sid:1;)\n"
+				  "alert tcp $EXTERNAL_NET any -> !any any (sid:2;)\n");
 	const struct gate_rule *rule = only(files);
 	struct gate_addr inside = v4(10, 3, 2, 1), outside = v4(11, 0, 0, 0), v6 = {{0x20, 1}};
 
@@ -511,10 +520,17 @@ static void test_tests(void **state)
 		struct gate_test test;
 		uint64_t yes, no;
 	} tests[] = {
-		{{GATE_EQ, 5, 0}, 5, 4},	{{GATE_NE, 5, 0}, 4, 5},   {{GATE_LT, 5, 0}, 4, 5},
-		{{GATE_LE, 5, 0}, 5, 6},	{{GATE_GT, 5, 0}, 6, 5},   {{GATE_GE, 5, 0}, 5, 4},
-		{{GATE_RANGE, 5, 8}, 6, 5},	{{GATE_RANGE, 5, 8}, 7, 8}, {{GATE_NOT_RANGE, 5, 8}, 5, 6},
-		{{GATE_MASK, 0xf0, 0x10}, 0x1f, 0x2f}, {{GATE_NOT_MASK, 0xf0, 0x10}, 0x2f, 0x1f},
+		{{GATE_EQ, 5, 0}, 5, 4},
+		{{GATE_NE, 5, 0}, 4, 5},
+		{{GATE_LT, 5, 0}, 4, 5},
+		{{GATE_LE, 5, 0}, 5, 6},
+		{{GATE_GT, 5, 0}, 6, 5},
+		{{GATE_GE, 5, 0}, 5, 4},
+		{{GATE_RANGE, 5, 8}, 6, 5},
+		{{GATE_RANGE, 5, 8}, 7, 8},
+		{{GATE_NOT_RANGE, 5, 8}, 5, 6},
+		{{GATE_MASK, 0xf0, 0x10}, 0x1f, 0x2f},
+		{{GATE_NOT_MASK, 0xf0, 0x10}, 0x2f, 0x1f},
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(tests); i++) {
@@ -544,23 +560,26 @@ static void test_thresholds(void **state)
 
 	assert_true(fd >= 0);
 	close(fd);
-	write_file(path, "# comment\n"
-			 "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
-			 "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n"
-			 "rate_filter gen_id 1, sig_id 2, track by_rule, count 1, seconds 2, \\\n"
-			 " new_action drop, timeout 9\n");
+	write_file(path,
+		   "# comment\n"
+		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
+		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n"
+		   "rate_filter gen_id 1, sig_id 2, track by_rule, count 1, seconds 2, \\\n"
+		   " new_action drop, timeout 9\n");
 	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
 	assert_int_equal(files->rules.items[1]->configured.count, 1);
 	assert_int_equal(files->rules.items[1]->configured.items[0].type, GATE_TH_RATE);
 	assert_int_equal(files->rules.items[1]->configured.items[0].new_action, GATE_DROP);
 	assert_int_equal(files->rules.items[1]->configured.items[0].timeout, 9);
-	write_file(path, "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
-			 "suppress gen_id 1, sig_id 2\n"
-			 "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n");
+	write_file(path,
+		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
+		   "suppress gen_id 1, sig_id 2\n"
+		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n");
 	gate_rules_free(files);
-	files = read_text(*state, "alert tcp any any -> any any (sid:1;)\n"
-				  "alert tcp any any -> any any (threshold:type both, track by_src, "
-				  "count 1, seconds 2; sid:2;)\n");
+	files = read_text(*state,
+			  "alert tcp any any -> any any (sid:1;)\n"
+			  "alert tcp any any -> any any (threshold:type both, track by_src, "
+			  "count 1, seconds 2; sid:2;)\n");
 	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
 	assert_int_equal(files->rules.items[0]->configured.count, 2);
 	assert_int_equal(files->rules.items[0]->configured.items[0].type, GATE_TH_SUPPRESS);
@@ -589,10 +608,11 @@ static void test_data_files(void **state)
 
 	write_file(hashes, "# hashes\nFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF  name\n"
 			   "00112233445566778899aabbccddeeff\n");
-	write_file(rules, "alert http any any -> any any (filemd5:!h.md5; sid:1;)\n"
-			  "alert http any any -> any any (http.uri; dataset:isset,x,type md5,load h.md5; "
-			  "sid:2;)\n"
-			  "alert http any any -> any any (filesha1:h.md5; sid:3;)\n");
+	write_file(rules,
+		   "alert http any any -> any any (filemd5:!h.md5; sid:1;)\n"
+		   "alert http any any -> any any (http.uri; dataset:isset,x,type md5,load h.md5; "
+		   "sid:2;)\n"
+		   "alert http any any -> any any (filesha1:h.md5; sid:3;)\n");
 	assert_int_equal(gate_rules_read(files, &w->config, w->names, rules, &diag), 0);
 	assert_int_equal(files->rules.count, 2);
 	const struct gate_file_match *m = &files->rules.items[0]->tx.items[0].file;
@@ -631,26 +651,24 @@ static void expect_all(struct world *w, const char *path, size_t count)
 	struct bh_diag diag;
 
 	assert_int_equal(gate_rules_read(files, &w->config, w->names, path, &diag), 0);
-	bh_vec_foreach(refusal, &files->refusals)
-	{
+	bh_vec_foreach (refusal, &files->refusals) {
 		print_message("%s:%u:%u: %s\n", refusal->file, refusal->line, refusal->column,
 			      refusal->reason);
 	}
 	assert_int_equal(files->refusals.count, 0);
 	assert_int_equal(files->rules.count, count);
 	bh_wbuf_init(&all, 0);
-	bh_vec_foreach(rule, &files->rules)
-	{
+	bh_vec_foreach (rule, &files->rules) {
 		gate_rule_format(*rule, w->names, &all);
 		bh_wbuf_u8(&all, '\n');
 	}
 	assert_int_equal(gate_rules_read_text(again, &w->config, w->names, "again",
-					      (const char *)all.data, all.size, &diag),
+					      (struct gate_view){all.data, (uint32_t)all.size},
+					      &diag),
 			 0);
 	assert_int_equal(again->rules.count, count);
 	bh_wbuf_init(&out, 0);
-	bh_vec_foreach(rule, &again->rules)
-	{
+	bh_vec_foreach (rule, &again->rules) {
 		gate_rule_format(*rule, w->names, &out);
 		bh_wbuf_u8(&out, '\n');
 	}
@@ -692,13 +710,13 @@ static void test_manual(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	    cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_bad),	    cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_places),	    cmocka_unit_test(test_same_number),
-		cmocka_unit_test(test_derived),	    cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_tests),	    cmocka_unit_test(test_thresholds),
-		cmocka_unit_test(test_data_files),  cmocka_unit_test(test_hash),
-		cmocka_unit_test(test_sample),	    cmocka_unit_test(test_emerging_threats),
+		cmocka_unit_test(test_options),	   cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_bad),	   cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_places),	   cmocka_unit_test(test_same_number),
+		cmocka_unit_test(test_derived),	   cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_tests),	   cmocka_unit_test(test_thresholds),
+		cmocka_unit_test(test_data_files), cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_sample),	   cmocka_unit_test(test_emerging_threats),
 		cmocka_unit_test(test_manual),
 	};
 

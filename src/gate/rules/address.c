@@ -139,8 +139,7 @@ static void set_subtract(struct set *from, const struct set *out)
 	struct set result = {};
 	size_t j = 0;
 
-	bh_vec_foreach(a, &from->in)
-	{
+	bh_vec_foreach (a, &from->in) {
 		struct gate_addr at = a->first;
 		bool left = true;
 
@@ -223,7 +222,9 @@ static int network_read(char *slash, bool v4, struct gate_addr_range *ret)
 	bits += v4 ? 96 : 0;
 	ret->last = ret->first;
 	for (unsigned int i = 0; i < 16; i++) {
-		unsigned int keep = bits >= (i + 1) * 8 ? 8 : bits <= i * 8 ? 0 : (unsigned int)bits % 8;
+		unsigned int keep = bits >= (i + 1) * 8 ? 8
+				    : bits <= i * 8	? 0
+							: (unsigned int)bits % 8;
 		uint8_t net = (uint8_t)(0xff00 >> keep);
 
 		ret->first.bytes[i] &= net;
@@ -290,8 +291,7 @@ static int port_read(const char *text, struct set *set)
 static const char *group_value(const struct group_reader *g, const char *name)
 {
 	if (g->r->config) {
-		bh_vec_foreach(group, &g->r->config->groups)
-		{
+		bh_vec_foreach (group, &g->r->config->groups) {
 			if (group->ports == g->ports && !strcmp(group->name, name)) {
 				return group->value;
 			}
@@ -312,10 +312,12 @@ static void everything(const struct group_reader *g, struct set *set)
 	set_add(set, g->ports ? &low : &addr_first, g->ports ? &high : &addr_last);
 }
 
-static int group_read(const struct group_reader *g, char *text, unsigned int depth, struct set *set);
+static int group_read(const struct group_reader *g, char *text, unsigned int depth,
+		      struct set *set);
 
 /* A member without its negation. */
-static int member_read(const struct group_reader *g, char *text, unsigned int depth, struct set *set)
+static int member_read(const struct group_reader *g, char *text, unsigned int depth,
+		       struct set *set)
 {
 	struct gate_addr_range range;
 
@@ -327,7 +329,8 @@ static int member_read(const struct group_reader *g, char *text, unsigned int de
 		return 0;
 	}
 	if (g->ports) {
-		return port_read(text, set) ? gate_refuse_at(g->r, g->at, "%s is no port", text) : 0;
+		return port_read(text, set) ? gate_refuse_at(g->r, g->at, "%s is no port", text)
+					    : 0;
 	}
 	if (gate_read_addr_range(text, &range)) {
 		return gate_refuse_at(g->r, g->at, "%s is no address", text);
@@ -388,8 +391,7 @@ static int list_read(const struct group_reader *g, char *text, unsigned int dept
 		set_normal(&in);
 		set_normal(&out);
 		set_subtract(&in, &out);
-		bh_vec_foreach(range, &in.in)
-		{
+		bh_vec_foreach (range, &in.in) {
 			*bh_vec_push(&set->in) = *range;
 		}
 	}
@@ -418,8 +420,8 @@ static int group_read(const struct group_reader *g, char *text, unsigned int dep
 	if (*text == '$') {
 		value = group_value(g, text + 1);
 		if (!value) {
-			return gate_refuse_at(g->r, g->at, "there is no variable %s for %s", text + 1,
-					      g->ports ? "ports" : "addresses");
+			return gate_refuse_at(g->r, g->at, "there is no variable %s for %s",
+					      text + 1, g->ports ? "ports" : "addresses");
 		}
 		BH_FREE char *copy = bh_strdup(value);
 		char *trimmed = gate_trim(copy);
@@ -443,8 +445,7 @@ static int text_read(const struct group_reader *g, const char *text, struct set 
 		return err;
 	}
 	set_normal(set);
-	return set->in.count ? 0
-			     : gate_refuse_at(g->r, g->at, "nothing is left of %s", text);
+	return set->in.count ? 0 : gate_refuse_at(g->r, g->at, "nothing is left of %s", text);
 }
 
 /* A range that has IPv4 inside and IPv6 beside it becomes two or three of one family each. */
@@ -462,8 +463,7 @@ static void split_push(struct gate_addr_set *set, const struct range *range)
 		set_add(&parts, &first, &last);
 		qsort(parts.in.items, parts.in.count, sizeof(*parts.in.items), range_order);
 	}
-	bh_vec_foreach(part, &parts.in)
-	{
+	bh_vec_foreach (part, &parts.in) {
 		struct gate_addr_range *new = bh_vec_push(&set->in);
 
 		new->first = part->first;
@@ -489,8 +489,7 @@ int gate_read_addrs(struct gate_reading *r, const char *text, size_t at, struct 
 		new = bh_alloc(sizeof(*new));
 		new->any = set.in.count == 1 && !addr_cmp(&set.in.items[0].first, &addr_first) &&
 			   !addr_cmp(&set.in.items[0].last, &addr_last);
-		bh_vec_foreach(range, &set.in)
-		{
+		bh_vec_foreach (range, &set.in) {
 			split_push(new, range);
 		}
 		gate_shared_keep_addrs(r->shared, text, new);
@@ -514,15 +513,15 @@ int gate_read_ports(struct gate_reading *r, const char *text, size_t at, struct 
 	err = text_read(&g, text, &set);
 	if (!err) {
 		new = bh_alloc(sizeof(*new));
-		bh_vec_foreach(range, &set.in)
-		{
-			const uint8_t *first = &range->first.bytes[14], *last = &range->last.bytes[14];
+		bh_vec_foreach (range, &set.in) {
+			const uint8_t *first = &range->first.bytes[14],
+				      *last = &range->last.bytes[14];
 			struct gate_port_range *in = bh_vec_push(&new->in);
 
 			in->first = (uint16_t)(first[0] << 8 | first[1]);
 			in->last = (uint16_t)(last[0] << 8 | last[1]);
 		}
-		new->any = !new->in.items[0].first && new->in.items[0].last == 65535;
+		new->any = !new->in.items[0].first &&new->in.items[0].last == 65535;
 		gate_shared_keep_ports(r->shared, text, new);
 		*ret = new;
 	}

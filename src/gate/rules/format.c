@@ -28,8 +28,8 @@ static const char *action_name(uint8_t action)
 static const char *proto_name(const struct gate_rule *rule)
 {
 	static const char *const names[] = {
-		"ip",  "ipv4", "ipv6",	 "tcp",	   "tcp-pkt", "tcp-stream", "udp",
-		"icmp", "icmpv4", "icmpv6", "sctp", "pkthdr",  "ether",	    "arp",
+		"ip",	"ipv4",	  "ipv6",   "tcp",  "tcp-pkt", "tcp-stream", "udp",
+		"icmp", "icmpv4", "icmpv6", "sctp", "pkthdr",  "ether",	     "arp",
 	};
 	return rule->proto == GATE_RULE_APP ? gate_app_name(rule->app) : names[rule->proto];
 }
@@ -105,9 +105,9 @@ void gate_format_escaped(struct bh_wbuf *w, const char *text)
 
 static void put_flow(const struct gate_rule *rule, struct bh_wbuf *w)
 {
-	static const char *const words[] = {"to_server", "to_client",	"established",
+	static const char *const words[] = {"to_server",       "to_client", "established",
 					    "not_established", "stateless", "only_stream",
-					    "no_stream", "only_frag",	"no_frag"};
+					    "no_stream",       "only_frag", "no_frag"};
 	const char *before = "flow:";
 
 	for (unsigned int i = 0; i < BH_ARRAY_SIZE(words); i++) {
@@ -133,17 +133,14 @@ static void put_list(struct gate_format *f, const struct gate_rule_list *list, b
 	} else if (!first) {
 		bh_wbuf_str(f->w, "pkt_data; ");
 	}
-	bh_vec_foreach(transform, &list->transforms)
-	{
+	bh_vec_foreach (transform, &list->transforms) {
 		gate_format_transform(f, transform);
 	}
-	bh_vec_foreach(m, &list->matches)
-	{
+	bh_vec_foreach (m, &list->matches) {
 		gate_format_match(f, m);
 		if (m->kind == GATE_M_BASE64_DECODE && f->rule->base64_data.count) {
 			bh_wbuf_str(f->w, "base64_data; ");
-			bh_vec_foreach(decoded, &f->rule->base64_data)
-			{
+			bh_vec_foreach (decoded, &f->rule->base64_data) {
 				gate_format_match(f, decoded);
 			}
 		}
@@ -156,7 +153,8 @@ static void put_threshold(const struct gate_rule *rule, struct bh_wbuf *w)
 					    [GATE_TH_THRESHOLD] = "threshold",
 					    [GATE_TH_BOTH] = "both",
 					    [GATE_TH_BACKOFF] = "backoff"};
-	static const char *const tracks[] = {"", "by_src", "by_dst", "by_both", "by_rule", "by_flow"};
+	static const char *const tracks[] = {"",	"by_src",  "by_dst",
+					     "by_both", "by_rule", "by_flow"};
 	const struct gate_threshold *t = &rule->threshold;
 
 	if (t->type == GATE_TH_NONE) {
@@ -193,14 +191,14 @@ static void put_about(const struct gate_rule *rule, struct bh_wbuf *w)
 		bh_wbuf_printf(w, "target:%s; ",
 			       rule->flags & GATE_RULE_TARGET_SRC ? "src_ip" : "dest_ip");
 	}
-	bh_vec_foreach(reference, &rule->references)
-	{
+	bh_vec_foreach (reference, &rule->references) {
 		bh_wbuf_printf(w, "reference:%s,%s; ", reference->key, reference->value);
 	}
 	if (rule->metadata.count) {
 		for (size_t i = 0; i < rule->metadata.count; i++) {
-			bh_wbuf_printf(w, "%s%s %s", i ? ", " : "metadata:",
-				       rule->metadata.items[i].key, rule->metadata.items[i].value);
+			bh_wbuf_printf(w, "%s%s %s",
+				       i ? ", " : "metadata:", rule->metadata.items[i].key,
+				       rule->metadata.items[i].value);
 		}
 		bh_wbuf_str(w, "; ");
 	}
@@ -232,20 +230,16 @@ void gate_rule_format(const struct gate_rule *rule, struct gate_names *names, st
 		bh_wbuf_str(w, "\"; ");
 	}
 	put_flow(rule, w);
-	bh_vec_foreach(m, &rule->packet)
-	{
+	bh_vec_foreach (m, &rule->packet) {
 		gate_format_match(&f, m);
 	}
-	bh_vec_foreach(list, &rule->lists)
-	{
+	bh_vec_foreach (list, &rule->lists) {
 		put_list(&f, list, list == rule->lists.items);
 	}
-	bh_vec_foreach(m, &rule->tx)
-	{
+	bh_vec_foreach (m, &rule->tx) {
 		gate_format_match(&f, m);
 	}
-	bh_vec_foreach(m, &rule->post)
-	{
+	bh_vec_foreach (m, &rule->post) {
 		gate_format_match(&f, m);
 	}
 	put_about(rule, w);

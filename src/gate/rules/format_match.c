@@ -70,12 +70,24 @@ static void put_operand(struct bh_wbuf *w, const struct gate_operand *o)
 void gate_format_transform(struct gate_format *f, const struct gate_transform *t)
 {
 	static const char *const names[] = {
-		"compress_whitespace", "strip_whitespace", "strip_pseudo_headers",
-		"header_lowercase",    "to_lowercase",	   "to_uppercase",
-		"to_md5",	       "to_sha1",	   "to_sha256",
-		"dotprefix",	       "url_decode",	   "xor",
-		"pcrexform",	       "from_base64",	   "domain",
-		"tld",		       "gunzip",	   "zlib_deflate",
+		"compress_whitespace",
+		"strip_whitespace",
+		"strip_pseudo_headers",
+		"header_lowercase",
+		"to_lowercase",
+		"to_uppercase",
+		"to_md5",
+		"to_sha1",
+		"to_sha256",
+		"dotprefix",
+		"url_decode",
+		"xor",
+		"pcrexform",
+		"from_base64",
+		"domain",
+		"tld",
+		"gunzip",
+		"zlib_deflate",
 		"subslice",
 	};
 	static const char *const modes[] = {"rfc4648", "rfc2045", "strict"};
@@ -177,8 +189,8 @@ static void put_pcre(struct bh_wbuf *w, const struct gate_pcre *p)
 		char letter;
 		uint32_t option;
 	} options[] = {
-		{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE},	    {'s', PCRE2_DOTALL},
-		{'x', PCRE2_EXTENDED}, {'A', PCRE2_ANCHORED},	    {'E', PCRE2_DOLLAR_ENDONLY},
+		{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL},
+		{'x', PCRE2_EXTENDED}, {'A', PCRE2_ANCHORED},  {'E', PCRE2_DOLLAR_ENDONLY},
 		{'G', PCRE2_UNGREEDY},
 	};
 
@@ -204,9 +216,12 @@ static void put_byte_words(struct bh_wbuf *w, const struct gate_byte *b, enum ga
 		uint16_t flag;
 		const char *word;
 	} words[] = {
-		{GATE_BYTE_RELATIVE, "relative"}, {GATE_BYTE_LITTLE, "little"},
-		{GATE_BYTE_DCE, "dce"},		  {GATE_BYTE_STRING, "string"},
-		{GATE_BYTE_FROM_BEGINNING, "from_beginning"}, {GATE_BYTE_FROM_END, "from_end"},
+		{GATE_BYTE_RELATIVE, "relative"},
+		{GATE_BYTE_LITTLE, "little"},
+		{GATE_BYTE_DCE, "dce"},
+		{GATE_BYTE_STRING, "string"},
+		{GATE_BYTE_FROM_BEGINNING, "from_beginning"},
+		{GATE_BYTE_FROM_END, "from_end"},
 	};
 
 	for (unsigned int i = 0; i < BH_ARRAY_SIZE(words); i++) {
@@ -246,8 +261,8 @@ static void put_byte(struct bh_wbuf *w, const struct gate_match *m)
 	put_operand(w, &b->count);
 	bh_wbuf_str(w, ",");
 	if (m->kind == GATE_M_BYTE_TEST) {
-		bh_wbuf_printf(w, "%s%.*s,", b->flags & GATE_BYTE_NEGATED ? "!" : "",
-			       op ? 2 : 1, op ? op : &b->op);
+		bh_wbuf_printf(w, "%s%.*s,", b->flags & GATE_BYTE_NEGATED ? "!" : "", op ? 2 : 1,
+			       op ? op : &b->op);
 		if (b->value.is_var) {
 			put_operand(w, &b->value);
 		} else {
@@ -280,9 +295,10 @@ static void put_byte_math(struct bh_wbuf *w, const struct gate_byte *b)
 		bh_wbuf_str(w, b->flags & GATE_BYTE_DCE ? ", dce" : ", endian little");
 	}
 	if (b->flags & GATE_BYTE_STRING) {
-		bh_wbuf_printf(w, ", string %s", b->base == 8	 ? "oct"
-						 : b->base == 10 ? "dec"
-								 : "hex");
+		bh_wbuf_printf(w, ", string %s",
+			       b->base == 8    ? "oct"
+			       : b->base == 10 ? "dec"
+					       : "hex");
 	}
 	if (b->bitmask) {
 		bh_wbuf_printf(w, ", bitmask 0x%x", b->bitmask);
@@ -387,8 +403,8 @@ static void put_dce(struct bh_wbuf *w, const struct gate_match *m)
 
 	if (m->kind == GATE_M_DCE_OPNUM) {
 		for (size_t i = 0; i < m->dce_opnum.in.count; i++) {
-			bh_wbuf_printf(w, "%s%u-%u", i ? "," : "dcerpc.opnum:",
-				       m->dce_opnum.in.items[i].first,
+			bh_wbuf_printf(w, "%s%u-%u",
+				       i ? "," : "dcerpc.opnum:", m->dce_opnum.in.items[i].first,
 				       m->dce_opnum.in.items[i].last);
 		}
 		bh_wbuf_str(w, "; ");
@@ -485,7 +501,8 @@ static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
 		bh_wbuf_printf(w, "stream_size:%s,", stream[m->num.dir]);
 		put_split_test(w, &m->num.test);
 	} else {
-		bh_wbuf_printf(w, "%s:%s,", m->kind == GATE_M_FLOW_PKTS ? "flow.pkts" : "flow.bytes",
+		bh_wbuf_printf(w, "%s:%s,",
+			       m->kind == GATE_M_FLOW_PKTS ? "flow.pkts" : "flow.bytes",
 			       flow[m->num.dir]);
 		put_test(w, &m->num.test);
 	}
@@ -505,7 +522,7 @@ static void put_vlan(struct bh_wbuf *w, const struct gate_match *m)
 /* Those of packet and flow that are no comparison of one number. */
 static void put_packet(struct gate_format *f, const struct gate_match *m)
 {
-	static const char *const csums[] = {"ipv4", "tcpv4", "tcpv6", "udpv4",
+	static const char *const csums[] = {"ipv4",  "tcpv4",  "tcpv6", "udpv4",
 					    "udpv6", "icmpv4", "icmpv6"};
 	static const char *const modes[] = {"direction", "final",     "original",
 					    "either",	 "to_server", "to_client"};
@@ -513,8 +530,10 @@ static void put_packet(struct gate_format *f, const struct gate_match *m)
 	static const struct {
 		uint32_t apps;
 		const char *name;
-	} names[] = {{1u << GATE_APP_HTTP1, "http1"}, {1u << GATE_APP_DOH2, "doh2"},
-		     {1u << GATE_APP_FAILED, "failed"}, {1u << GATE_APP_UNKNOWN, "unknown"}};
+	} names[] = {{1u << GATE_APP_HTTP1, "http1"},
+		     {1u << GATE_APP_DOH2, "doh2"},
+		     {1u << GATE_APP_FAILED, "failed"},
+		     {1u << GATE_APP_UNKNOWN, "unknown"}};
 	struct bh_wbuf *w = f->w;
 	const char *app;
 
@@ -573,7 +592,7 @@ static void put_post(struct bh_wbuf *w, const struct gate_match *m)
 			       m->tag.packets	? "packets"
 			       : m->tag.seconds ? "seconds"
 						: "bytes",
-			       !m->tag.host  ? ""
+			       !m->tag.host ? ""
 			       : m->tag.src ? ",src"
 					    : ",dst");
 		break;

@@ -14,8 +14,12 @@ static const struct {
 	const char *name;
 	enum gate_action action;
 } actions[] = {
-	{"alert", GATE_ALERT},	     {"drop", GATE_DROP},	   {"pass", GATE_PASS},
-	{"reject", GATE_REJECT},     {"rejectsrc", GATE_REJECT},   {"rejectdst", GATE_REJECT_DST},
+	{"alert", GATE_ALERT},
+	{"drop", GATE_DROP},
+	{"pass", GATE_PASS},
+	{"reject", GATE_REJECT},
+	{"rejectsrc", GATE_REJECT},
+	{"rejectdst", GATE_REJECT_DST},
 	{"rejectboth", GATE_REJECT_BOTH},
 };
 
@@ -23,12 +27,14 @@ static const struct {
 	const char *name;
 	enum gate_rule_proto proto;
 } protos[] = {
-	{"ip", GATE_RULE_IP},	      {"ip4", GATE_RULE_IPV4},	      {"ipv4", GATE_RULE_IPV4},
-	{"ip6", GATE_RULE_IPV6},      {"ipv6", GATE_RULE_IPV6},	      {"tcp", GATE_RULE_TCP},
-	{"tcp-pkt", GATE_RULE_TCP_PKT}, {"tcp-stream", GATE_RULE_TCP_STREAM}, {"udp", GATE_RULE_UDP},
-	{"icmp", GATE_RULE_ICMP},     {"icmpv4", GATE_RULE_ICMPV4},   {"icmpv6", GATE_RULE_ICMPV6},
-	{"sctp", GATE_RULE_SCTP},     {"pkthdr", GATE_RULE_PKTHDR},   {"ether", GATE_RULE_ETHER},
-	{"arp", GATE_RULE_ARP},
+	{"ip", GATE_RULE_IP},		{"ip4", GATE_RULE_IPV4},
+	{"ipv4", GATE_RULE_IPV4},	{"ip6", GATE_RULE_IPV6},
+	{"ipv6", GATE_RULE_IPV6},	{"tcp", GATE_RULE_TCP},
+	{"tcp-pkt", GATE_RULE_TCP_PKT}, {"tcp-stream", GATE_RULE_TCP_STREAM},
+	{"udp", GATE_RULE_UDP},		{"icmp", GATE_RULE_ICMP},
+	{"icmpv4", GATE_RULE_ICMPV4},	{"icmpv6", GATE_RULE_ICMPV6},
+	{"sctp", GATE_RULE_SCTP},	{"pkthdr", GATE_RULE_PKTHDR},
+	{"ether", GATE_RULE_ETHER},	{"arp", GATE_RULE_ARP},
 };
 
 /* Names that stand for several, or that are spelled otherwise in rules. */
@@ -71,8 +77,7 @@ static char *header_word(char **rest, size_t *ret_at, const char *buf)
 	}
 	*ret_at = (size_t)(begin - buf);
 	*rest = begin;
-	while (**rest && **rest != '(' &&
-	       (depth > 0 || (**rest != ' ' && **rest != '\t'))) {
+	while (**rest && **rest != '(' && (depth > 0 || (**rest != ' ' && **rest != '\t'))) {
 		depth += **rest == '[';
 		depth -= **rest == ']';
 		++*rest;
@@ -135,9 +140,10 @@ int gate_read_header(struct gate_reading *r, char *buf, size_t *ret_options)
 	for (unsigned int i = 0; i < 7; i++) {
 		words[i] = header_word(&rest, &at[i], buf);
 		if (rest == words[i] || (*rest == '(' && i < 6)) {
-			return gate_refuse_at(r, at[i], "the header is not complete: action, "
-							"protocol, address, port, direction, "
-							"address, port");
+			return gate_refuse_at(r, at[i],
+					      "the header is not complete: action, "
+					      "protocol, address, port, direction, "
+					      "address, port");
 		}
 		if (*rest && *rest != '(') {
 			*rest++ = '\0';
@@ -218,8 +224,7 @@ static int option_once(struct gate_reading *r, const struct gate_option *o)
 	if (!(o->keyword->flags & GATE_KW_ONCE)) {
 		return 0;
 	}
-	bh_vec_foreach(once, &r->once)
-	{
+	bh_vec_foreach (once, &r->once) {
 		if (*once == o->keyword) {
 			return gate_refuse_at(r, o->at, "%s is there twice", o->name);
 		}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of keywords: keywords.def, and each buffer and number of app/buffers.def by its name. */
+/* The table of keywords: keywords.def, and each buffer and number of app/buffers.def by name. */
 #include "gate/rules/reading.h"
 
 #define NOVAL  GATE_KW_NO_VALUE

@@ -11,8 +11,10 @@ int gate_apps_restrict(struct gate_reading *r, uint32_t apps)
 	uint32_t both = r->apps_wanted ? r->apps_wanted & apps : apps;
 
 	if (!both) {
-		return gate_refuse_at(r, r->option->at, "%s: keywords before it are about another "
-						       "protocol", r->option->name);
+		return gate_refuse_at(r, r->option->at,
+				      "%s: keywords before it are about another "
+				      "protocol",
+				      r->option->name);
 	}
 	r->apps_wanted = both;
 	return 0;
@@ -156,7 +158,8 @@ int gate_kw_dce_iface(struct gate_reading *r, const struct gate_option *o)
 			   !gate_test_read(part, UINT16_MAX, &match->dce_iface.version)) {
 			match->dce_iface.has_version = true;
 		} else {
-			return gate_refuse(r, "dcerpc.iface: <version or any_frag is expected, not %s",
+			return gate_refuse(r,
+					   "dcerpc.iface: <version or any_frag is expected, not %s",
 					   *part ? part : "nothing");
 		}
 	}
@@ -255,16 +258,18 @@ int gate_kw_cert_date(struct gate_reading *r, const struct gate_option *o)
 	}
 	if (date_read(gate_trim(first), &test.a) ||
 	    (second && (date_read(gate_trim(second), &test.b) || test.b <= test.a))) {
-		return gate_refuse(r, "%s: 2015-10-21T07:28:00 is expected, with < or > before it or "
-				      "<> between two", o->name);
+		return gate_refuse(r,
+				   "%s: 2015-10-21T07:28:00 is expected, with < or > before it or "
+				   "<> between two",
+				   o->name);
 	}
 	return add_number(r, o->keyword->number, &test);
 }
 
 int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
 {
-	static const char *const names[] = {"sslv2", "sslv3", "tls1.0", "tls1.1", "tls1.2", "tls1.3",
-					    NULL};
+	static const char *const names[] = {"sslv2",  "sslv3",	"tls1.0", "tls1.1",
+					    "tls1.2", "tls1.3", NULL};
 	static const uint16_t versions[] = {0x0200, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304};
 	char *rest = o->value, *part = gate_part(&rest);
 	struct gate_test test = {.op = *part == '!' ? GATE_NE : GATE_EQ};

@@ -120,8 +120,7 @@ static int place(struct gate_reading *r, enum gate_match_kind kind, const struct
 	int err;
 
 	if (!b->count.is_var &&
-	    (b->count.value > most ||
-	     (!b->count.value && !string && kind != GATE_M_BYTE_JUMP))) {
+	    (b->count.value > most || (!b->count.value && !string && kind != GATE_M_BYTE_JUMP))) {
 		return gate_refuse(r, "%s: %lld bytes, at most %lld %s", r->option->name,
 				   (long long)b->count.value, (long long)most,
 				   string ? "of a string" : "of a number");

@@ -2,7 +2,8 @@
 /* content, its modifiers, and what else looks at bytes without reading numbers. */
 #include "gate/rules/reading.h"
 
-#define VALUE_MAX 1048576 /* of offset, depth, distance, within: Suricata's DETECT_CONTENT_VALUE_MAX */
+#define VALUE_MAX                                                                                  \
+	1048576 /* of offset, depth, distance, within: Suricata's DETECT_CONTENT_VALUE_MAX */
 
 static int content_new(struct gate_reading *r, const struct gate_option *o, int32_t list,
 		       struct gate_match **ret)
@@ -57,7 +58,8 @@ int gate_kw_uricontent(struct gate_reading *r, const struct gate_option *o)
 static int content_in(struct gate_reading *r, const struct gate_option *o, uint16_t flags)
 {
 	enum gate_buffer buffer = o->keyword->number;
-	struct gate_match_ref content = r->last_content, any = r->last_match, anchor = r->last_anchor;
+	struct gate_match_ref content = r->last_content, any = r->last_match,
+			      anchor = r->last_anchor;
 	struct gate_match *match;
 	int32_t list;
 	int err;
@@ -200,7 +202,8 @@ int gate_kw_distance(struct gate_reading *r, const struct gate_option *o)
 	err = content_flag(r, GATE_CONTENT_DISTANCE,
 			   GATE_CONTENT_OFFSET | GATE_CONTENT_DEPTH | GATE_CONTENT_STARTSWITH,
 			   &content);
-	return err ? err : gate_operand_read(r, o->value, -VALUE_MAX, VALUE_MAX, &content->distance);
+	return err ? err
+		   : gate_operand_read(r, o->value, -VALUE_MAX, VALUE_MAX, &content->distance);
 }
 
 int gate_kw_within(struct gate_reading *r, const struct gate_option *o)
@@ -338,8 +341,7 @@ int gate_kw_sticky(struct gate_reading *r, const struct gate_option *o)
 
 int gate_kw_pkt_data(struct gate_reading *r, const struct gate_option *o)
 {
-	if (r->transforms.count ||
-	    (r->list >= 0 && !r->rule->lists.items[r->list].matches.count)) {
+	if (r->transforms.count || (r->list >= 0 && !r->rule->lists.items[r->list].matches.count)) {
 		return gate_refuse_at(r, o->at, "pkt_data: nothing is asked of the buffer before");
 	}
 	r->list = GATE_LIST_PAYLOAD;

@@ -47,7 +47,6 @@ static int open_data(struct gate_reading *r, const char *name, char **ret_path)
 	return 0;
 }
 
-
 static int compare16(const void *a, const void *b)
 {
 	return memcmp(a, b, 16);
@@ -90,7 +89,8 @@ static int hashes_read(struct gate_reading *r, const char *path, size_t size,
 		}
 		bh_vec_grow((void **)&file->hashes, &capacity, file->hash_count + 1, size);
 		if (bh_hex_parse(line, file->hashes + file->hash_count * size, size)) {
-			return gate_refuse(r, "%s: %s:%u is no hash", r->option->name, path, number);
+			return gate_refuse(r, "%s: %s:%u is no hash", r->option->name, path,
+					   number);
 		}
 		file->hash_count++;
 	}
@@ -125,8 +125,8 @@ int gate_kw_filehash(struct gate_reading *r, const struct gate_option *o)
 /* [direction[,scope]] */
 int gate_kw_filestore(struct gate_reading *r, const struct gate_option *o)
 {
-	static const char *const dirs[] = {"", "request", "to_server", "response", "to_client", "both",
-					   NULL};
+	static const char *const dirs[] = {"",		"request", "to_server", "response",
+					   "to_client", "both",	   NULL};
 	static const uint8_t bits[] = {0,
 				       GATE_DIR_BIT(GATE_TO_SERVER),
 				       GATE_DIR_BIT(GATE_TO_SERVER),
@@ -265,7 +265,8 @@ static int set_match(struct gate_reading *r, struct gate_match **ret)
 static int set_name(struct gate_reading *r, const char *name, struct gate_dataset *set)
 {
 	if (!name || !*name || strlen(name) > 63 || strpbrk(name, " \t/")) {
-		return gate_refuse(r, "%s: a name of up to 63 letters is expected", r->option->name);
+		return gate_refuse(r, "%s: a name of up to 63 letters is expected",
+				   r->option->name);
 	}
 	set->name = bh_strdup(name);
 	return 0;

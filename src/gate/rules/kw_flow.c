@@ -95,8 +95,9 @@ int gate_kw_flowbits(struct gate_reading *r, const struct gate_option *o)
 		return 0;
 	}
 	if (which < 0 || !rest || strchr(rest, ',')) {
-		return gate_refuse(r, "flowbits: set, unset, toggle, isset, isnotset and a name, or "
-				      "noalert, is expected");
+		return gate_refuse(r,
+				   "flowbits: set, unset, toggle, isset, isnotset and a name, or "
+				   "noalert, is expected");
 	}
 	err = bits_match(r, which, &match);
 	return err ? err : bits_names(r, &match->bits, rest);
@@ -161,7 +162,8 @@ int gate_kw_hostbits(struct gate_reading *r, const struct gate_option *o)
 	static const char *const sides[] = {"src", "dst", "both", NULL};
 	char *rest = o->value, *command = gate_part(&rest), *name = gate_part(&rest);
 	char *side = gate_part(&rest);
-	int which = gate_word_index(command, commands), on = side ? gate_word_index(side, sides) : 0;
+	int which = gate_word_index(command, commands),
+	    on = side ? gate_word_index(side, sides) : 0;
 	struct gate_match *match;
 	int err;
 
@@ -190,12 +192,18 @@ static int flowint_sign(const char *sign, struct gate_flowint *f)
 		const char *sign;
 		uint8_t cmd, op;
 	} signs[] = {
-		{"+", GATE_INT_ADD, 0},		 {"-", GATE_INT_SUB, 0},
-		{"=", GATE_INT_SET, 0},		 {"==", GATE_INT_TEST, GATE_EQ},
-		{"!=", GATE_INT_TEST, GATE_NE},	 {"<", GATE_INT_TEST, GATE_LT},
-		{"<=", GATE_INT_TEST, GATE_LE},	 {">", GATE_INT_TEST, GATE_GT},
-		{">=", GATE_INT_TEST, GATE_GE},	 {"isset", GATE_INT_ISSET, 0},
-		{"isnotset", GATE_INT_ISNOTSET, 0}, {"notset", GATE_INT_ISNOTSET, 0},
+		{"+", GATE_INT_ADD, 0},
+		{"-", GATE_INT_SUB, 0},
+		{"=", GATE_INT_SET, 0},
+		{"==", GATE_INT_TEST, GATE_EQ},
+		{"!=", GATE_INT_TEST, GATE_NE},
+		{"<", GATE_INT_TEST, GATE_LT},
+		{"<=", GATE_INT_TEST, GATE_LE},
+		{">", GATE_INT_TEST, GATE_GT},
+		{">=", GATE_INT_TEST, GATE_GE},
+		{"isset", GATE_INT_ISSET, 0},
+		{"isnotset", GATE_INT_ISNOTSET, 0},
+		{"notset", GATE_INT_ISNOTSET, 0},
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(signs); i++) {
@@ -222,8 +230,9 @@ int gate_kw_flowint(struct gate_reading *r, const struct gate_option *o)
 				      "value are expected");
 	}
 	if ((f.cmd == GATE_INT_ISSET || f.cmd == GATE_INT_ISNOTSET) != (!value || !*value)) {
-		return gate_refuse(r, value ? "flowint: %s takes no value"
-					    : "flowint: %s takes a value", sign);
+		return gate_refuse(
+			r, value ? "flowint: %s takes no value" : "flowint: %s takes a value",
+			sign);
 	}
 	f.name = gate_names_number(r->names, name);
 	if (value && *value && !gate_number_read(value, UINT32_MAX, &v)) {
@@ -289,8 +298,10 @@ int gate_kw_flow_sides(struct gate_reading *r, const struct gate_option *o)
 	int which = gate_word_index(side, sides);
 
 	if (which < 0 || !rest) {
-		return gate_refuse(r, "%s: toserver, toclient, both or either and a comparison are "
-				      "expected", o->name);
+		return gate_refuse(r,
+				   "%s: toserver, toclient, both or either and a comparison are "
+				   "expected",
+				   o->name);
 	}
 	return sides_match(r, o->keyword->number, which, gate_trim(rest));
 }

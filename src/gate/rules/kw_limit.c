@@ -74,8 +74,9 @@ static const char *limit_missing(const struct gate_threshold *t)
 		return "count";
 	}
 	if (t->type == GATE_TH_BACKOFF) {
-		return t->track != GATE_TRACK_FLOW ? "track by_flow" : t->multiplier ? NULL
-										  : "multiplier";
+		return t->track != GATE_TRACK_FLOW ? "track by_flow"
+		       : t->multiplier		   ? NULL
+						   : "multiplier";
 	}
 	return t->seconds ? NULL : "seconds";
 }
@@ -217,9 +218,9 @@ static int line_word(struct line *l, const char *word, char *value)
 /* Gives it to the rules that it names; 0 stands for all. */
 static void line_apply(const struct line *l)
 {
-	bh_vec_foreach(rule, &l->files->rules)
-	{
-		bool same = (!l->gid || (*rule)->gid == l->gid) && (!l->sid || (*rule)->sid == l->sid);
+	bh_vec_foreach (rule, &l->files->rules) {
+		bool same =
+			(!l->gid || (*rule)->gid == l->gid) && (!l->sid || (*rule)->sid == l->sid);
 
 		/* for all rules: those with a threshold of their own keep it */
 		if (!same || (!l->sid && l->t.type != GATE_TH_SUPPRESS &&
@@ -254,15 +255,15 @@ static int line_read(struct line *l, char *text)
 		if ((l->t.track == GATE_TRACK_NONE) != (l->t.addrs == NULL)) {
 			return line_wrong(l, "track without ip, or ip without track");
 		}
-	} else if (limit_missing(&l->t) ||
-		   (l->t.type == GATE_TH_RATE && !l->t.new_action)) {
+	} else if (limit_missing(&l->t) || (l->t.type == GATE_TH_RATE && !l->t.new_action)) {
 		return line_wrong(l, "a line without type, track, count or seconds");
 	}
 	line_apply(l);
 	return 0;
 }
 
-int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path, struct bh_diag *diag)
+int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path,
+			       struct bh_diag *diag)
 {
 	BH_FREE char *data = NULL;
 	struct gate_rule_shared *shared = files->shared;

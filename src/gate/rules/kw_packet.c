@@ -98,13 +98,26 @@ static int proto_number(const char *name, uint64_t *ret)
 		const char *name;
 		uint8_t number;
 	} protos[] = {
-		{"icmp", IPPROTO_ICMP},	    {"igmp", IPPROTO_IGMP},   {"ipip", IPPROTO_IPIP},
-		{"tcp", IPPROTO_TCP},	    {"egp", IPPROTO_EGP},     {"udp", IPPROTO_UDP},
-		{"ipv6", IPPROTO_IPV6},	    {"rsvp", IPPROTO_RSVP},   {"gre", IPPROTO_GRE},
-		{"esp", IPPROTO_ESP},	    {"ah", IPPROTO_AH},	      {"ipv6-icmp", IPPROTO_ICMPV6},
-		{"icmpv6", IPPROTO_ICMPV6}, {"eigrp", 88},	      {"ospf", 89},
-		{"pim", IPPROTO_PIM},	    {"vrrp", 112},	      {"l2tp", 115},
-		{"sctp", IPPROTO_SCTP},	    {"udplite", IPPROTO_UDPLITE},
+		{"icmp", IPPROTO_ICMP},
+		{"igmp", IPPROTO_IGMP},
+		{"ipip", IPPROTO_IPIP},
+		{"tcp", IPPROTO_TCP},
+		{"egp", IPPROTO_EGP},
+		{"udp", IPPROTO_UDP},
+		{"ipv6", IPPROTO_IPV6},
+		{"rsvp", IPPROTO_RSVP},
+		{"gre", IPPROTO_GRE},
+		{"esp", IPPROTO_ESP},
+		{"ah", IPPROTO_AH},
+		{"ipv6-icmp", IPPROTO_ICMPV6},
+		{"icmpv6", IPPROTO_ICMPV6},
+		{"eigrp", 88},
+		{"ospf", 89},
+		{"pim", IPPROTO_PIM},
+		{"vrrp", 112},
+		{"l2tp", 115},
+		{"sctp", IPPROTO_SCTP},
+		{"udplite", IPPROTO_UDPLITE},
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(protos); i++) {
@@ -148,9 +161,10 @@ static int add_other(struct gate_reading *r, enum gate_match_kind kind, const ch
 
 int gate_kw_ipopts(struct gate_reading *r, const struct gate_option *o)
 {
-	static const char *const names[] = {"rr",    "lsrr", "eol",   "nop", "ts",  "sec",
-					    "esec",  "lsrre", "ssrr", "satid", "any", NULL};
-	static const uint16_t numbers[] = {7, 131, 0, 1, 68, 130, 133, 131, 137, 136, GATE_IPOPT_ANY};
+	static const char *const names[] = {"rr",   "lsrr",  "eol",  "nop",   "ts",  "sec",
+					    "esec", "lsrre", "ssrr", "satid", "any", NULL};
+	static const uint16_t numbers[] = {7,	131,	       0, 1, 68, 130, 133, 131, 137,
+					   136, GATE_IPOPT_ANY};
 	int which = gate_word_index(o->value, names);
 
 	if (which < 0) {
@@ -364,9 +378,9 @@ int gate_kw_asn1(struct gate_reading *r, const struct gate_option *o)
 		char *word = gate_word(&part);
 		int which = gate_word_index(word, names);
 
-		if (which < 0 || (which >= 2 && gate_signed_read(gate_trim(part),
-								  which == 4 ? INT32_MIN : 0,
-								  INT32_MAX, &v))) {
+		if (which < 0 ||
+		    (which >= 2 && gate_signed_read(gate_trim(part), which == 4 ? INT32_MIN : 0,
+						    INT32_MAX, &v))) {
 			return gate_refuse(r, "asn1: %s is not understood", word);
 		}
 		args[0] |= 1u << which;

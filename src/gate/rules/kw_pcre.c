@@ -13,8 +13,9 @@ static const struct {
 	char letter;
 	uint32_t option;
 } options[] = {
-	{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL},	     {'x', PCRE2_EXTENDED},
-	{'A', PCRE2_ANCHORED}, {'E', PCRE2_DOLLAR_ENDONLY}, {'G', PCRE2_UNGREEDY},
+	{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL},
+	{'x', PCRE2_EXTENDED}, {'A', PCRE2_ANCHORED},  {'E', PCRE2_DOLLAR_ENDONLY},
+	{'G', PCRE2_UNGREEDY},
 };
 
 static const struct {
@@ -168,7 +169,8 @@ static void pcre_done(struct gate_pcre *pcre)
 /* The buffer of a letter is the open one. To Suricata Q and file_data are the same. */
 static bool is_open(const struct gate_reading *r, enum gate_buffer buffer)
 {
-	enum gate_buffer open = r->list < 0 ? GATE_BUF_PAYLOAD : r->rule->lists.items[r->list].buffer;
+	enum gate_buffer open =
+		r->list < 0 ? GATE_BUF_PAYLOAD : r->rule->lists.items[r->list].buffer;
 
 	return open == buffer ||
 	       (open == GATE_BUF_FILE_DATA && buffer == GATE_BUF_HTTP_RESPONSE_BODY);

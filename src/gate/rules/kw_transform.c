@@ -78,8 +78,8 @@ int gate_kw_pcrexform(struct gate_reading *r, const struct gate_option *o)
 	uint32_t groups = 0;
 	PCRE2_SIZE at = 0;
 	int code = 0;
-	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)o->value, PCRE2_ZERO_TERMINATED, 0, &code,
-					     &at, NULL);
+	pcre2_code *compiled =
+		pcre2_compile((PCRE2_SPTR)o->value, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
 
 	if (!compiled) {
 		pcre2_get_error_message(code, text, sizeof(text));

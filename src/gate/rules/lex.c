@@ -7,8 +7,8 @@
 
 #include <ctype.h>
 
-static const char *const actions[] = {"alert",	 "drop",      "pass",	    "reject", "rejectsrc",
-				      "rejectdst", "rejectboth", NULL};
+static const char *const actions[] = {"alert",	   "drop",	"pass",	      "reject",
+				      "rejectsrc", "rejectdst", "rejectboth", NULL};
 
 void gate_rule_text_done(struct gate_rule_text *text)
 {
@@ -23,8 +23,7 @@ void gate_rule_text_place(const struct gate_rule_text *text, size_t offset, uint
 	size_t begin = 0;
 
 	*ret_line = text->line;
-	bh_vec_foreach(j, &text->joins)
-	{
+	bh_vec_foreach (j, &text->joins) {
 		if (j->offset > offset) {
 			break;
 		}

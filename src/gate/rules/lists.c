@@ -98,8 +98,7 @@ int gate_list_settle(struct gate_reading *r)
 		}
 		list = &r->rule->lists.items[r->list];
 	}
-	bh_vec_foreach(transform, &r->transforms)
-	{
+	bh_vec_foreach (transform, &r->transforms) {
 		*bh_vec_push(&list->transforms) = *transform;
 	}
 	bh_vec_done(&r->transforms);
@@ -266,8 +265,10 @@ int gate_list_move_last(struct gate_reading *r, enum gate_buffer buffer)
 	}
 	moved = *gate_match_at(r, r->last_content);
 	if (moved.content.flags & GATE_CONTENT_REPLACE) {
-		return gate_refuse_at(r, r->option->at, "%s: the content is replaced; only "
-							"payload can be", r->option->name);
+		return gate_refuse_at(r, r->option->at,
+				      "%s: the content is replaced; only "
+				      "payload can be",
+				      r->option->name);
 	}
 	if (moved.content.flags & GATE_CONTENT_RAWBYTES) {
 		return gate_refuse_at(r, r->option->at, "%s: the content has rawbytes",

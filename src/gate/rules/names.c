@@ -31,8 +31,7 @@ void gate_names_free(struct gate_names *names)
 	if (!names) {
 		return;
 	}
-	bh_vec_foreach(n, &names->all)
-	{
+	bh_vec_foreach (n, &names->all) {
 		free((*n)->text);
 		free(*n);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rule files from the first to the last line: each rule is read by itself, and one that can't be
- * loaded leaves a refusal with its place. See reading.h for how the files of this room work together.
+ * loaded leaves a refusal with its place. See reading.h for how the files of this room work
+ * together.
  */
 #include "base/file.h"
 #include "gate/config.h"
@@ -34,12 +35,10 @@ void gate_rules_free(struct gate_rule_files *files)
 	if (!files) {
 		return;
 	}
-	bh_vec_foreach(rule, &files->rules)
-	{
+	bh_vec_foreach (rule, &files->rules) {
 		gate_rule_free(*rule);
 	}
-	bh_vec_foreach(refusal, &files->refusals)
-	{
+	bh_vec_foreach (refusal, &files->refusals) {
 		free(refusal->file);
 		free(refusal->reason);
 	}
@@ -51,12 +50,10 @@ void gate_rules_free(struct gate_rule_files *files)
 
 static void reading_done(struct gate_reading *r)
 {
-	bh_vec_foreach(transform, &r->transforms)
-	{
+	bh_vec_foreach (transform, &r->transforms) {
 		gate_transform_done(transform);
 	}
-	bh_vec_foreach(var, &r->vars)
-	{
+	bh_vec_foreach (var, &r->vars) {
 		free(*var);
 	}
 	bh_vec_done(&r->transforms);
@@ -110,8 +107,8 @@ static int keep_rule(struct gate_reading *r)
 #define SHRINK(v)                                                                                  \
 	do {                                                                                       \
 		if ((v)->count < (v)->capacity) {                                                  \
-			(v)->items = bh_realloc_array((v)->items, (v)->count,                      \
-						      sizeof(*(v)->items));                        \
+			(v)->items =                                                               \
+				bh_realloc_array((v)->items, (v)->count, sizeof(*(v)->items));     \
 			(v)->capacity = (v)->count ? (v)->count : 1;                               \
 		}                                                                                  \
 	} while (0)
@@ -119,8 +116,7 @@ static int keep_rule(struct gate_reading *r)
 static void shrink(struct gate_rule *rule)
 {
 	SHRINK(&rule->lists);
-	bh_vec_foreach(list, &rule->lists)
-	{
+	bh_vec_foreach (list, &rule->lists) {
 		SHRINK(&list->transforms);
 		SHRINK(&list->matches);
 	}
@@ -191,15 +187,14 @@ static void digest_config(struct gate_rule_shared *shared, const struct gate_con
 	if (!config) {
 		return;
 	}
-	bh_vec_foreach(group, &config->groups)
-	{
+	bh_vec_foreach (group, &config->groups) {
 		gate_shared_digest(shared, group->name, strlen(group->name));
 		gate_shared_digest(shared, group->value, strlen(group->value));
 	}
 }
 
 int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config *config,
-			 struct gate_names *names, const char *file, const char *text, size_t size,
+			 struct gate_names *names, const char *file, struct gate_view text,
 			 struct bh_diag *diag)
 {
 	struct gate_rule_shared *shared = files->shared;
@@ -214,8 +209,9 @@ int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config
 		return err;
 	}
 	digest_config(shared, config);
-	gate_shared_digest(shared, text, size);
-	while (gate_lex_next(text, size, &pos, &line, &files->disabled, &rule)) {
+	gate_shared_digest(shared, text.data, text.size);
+	while (gate_lex_next((const char *)text.data, text.size, &pos, &line, &files->disabled,
+			     &rule)) {
 		read_rule(files, config, names, kept, &rule);
 		gate_rule_text_done(&rule);
 	}
@@ -227,9 +223,11 @@ int gate_rules_read(struct gate_rule_files *files, const struct gate_config *con
 		    struct gate_names *names, const char *path, struct bh_diag *diag)
 {
 	BH_FREE char *data = NULL;
-	size_t size;
+	struct gate_view text;
+	size_t size = 0;
 	int err;
 
 	err = bh_file_read(path, GATE_RULE_FILE_MAX, &data, &size, diag);
-	return err ? err : gate_rules_read_text(files, config, names, path, data, size, diag);
+	text = (struct gate_view){(const uint8_t *)data, (uint32_t)size};
+	return err ? err : gate_rules_read_text(files, config, names, path, text, diag);
 }

@@ -32,8 +32,9 @@ struct gate_rule_files {
 	BH_VEC(struct gate_rule *) rules;
 	BH_VEC(struct gate_rule_refusal) refusals;
 	uint64_t disabled; /* lines that are comments on rules */
-	uint8_t hash[32];  /* SHA-256 over all that was read: rules, variables, classification, data files' names */
-	void *shared;	   /* address and port sets, classification */
+	/* SHA-256 over all that was read: rules, variables, classification, data files */
+	uint8_t hash[32];
+	void *shared; /* address and port sets, classification */
 };
 
 struct gate_rule_files *gate_rules_new(void);
@@ -46,7 +47,7 @@ void gate_rules_free(struct gate_rule_files *files);
 /* One rule from memory, for tests and the fuzzer; file and line are for messages. */
 [[nodiscard]] int gate_rules_read_text(struct gate_rule_files *files,
 				       const struct gate_config *config, struct gate_names *names,
-				       const char *file, const char *text, size_t size,
+				       const char *file, struct gate_view text,
 				       struct bh_diag *diag);
 /* threshold.config: after all rules. */
 [[nodiscard]] int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path,

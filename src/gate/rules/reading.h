@@ -4,10 +4,11 @@
  *
  * Theory of operation: lex.c finds the rules of a file and cuts each into header and options
  * (keyword, value, place). read.c goes through the options in order; keywords.c finds the keyword,
- * whose function fills the rule by way of struct gate_reading: which list is open (a sticky buffer),
+ * whose function fills the rule by way of struct gate_reading: which list is open (sticky buffer),
  * which match was last (what modifiers and relative keywords speak of), which variables exist. At
  * the end validate.c asks whether the whole can be true and derives directions and protocols. A
- * function that does not like what it reads calls gate_refuse and returns its value; the rule is then dropped.
+ * function that does not like what it reads calls gate_refuse and returns its value; the rule is
+ * then dropped.
  */
 #ifndef BH_GATE_RULES_READING_H
 #define BH_GATE_RULES_READING_H
@@ -34,20 +35,21 @@ struct gate_rule_text {
 	BH_VEC(struct gate_rule_join {
 		size_t offset; /* where in text a new line of the file begins */
 		uint32_t line;
-	}) joins;
+	})
+	joins;
 };
 void gate_rule_text_done(struct gate_rule_text *text);
 void gate_rule_text_place(const struct gate_rule_text *text, size_t offset, uint32_t *ret_line,
 			  uint32_t *ret_column);
-/* The next rule at or behind *pos (and its line); false at the end. `disabled` counts rules that are
- * comments. */
+/* The next rule at or behind *pos (and its line); false at the end. `disabled` counts rules that
+ * are comments. */
 bool gate_lex_next(const char *data, size_t size, size_t *pos, uint32_t *line, uint64_t *disabled,
 		   struct gate_rule_text *ret);
 
 struct gate_keyword_entry;
 struct gate_option {
-	char *name;  /* NUL behind it */
-	char *value; /* NULL: none; without quotes and negation */
+	char *name;	     /* NUL behind it */
+	char *value;	     /* NULL: none; without quotes and negation */
 	size_t at, value_at; /* offsets in the rule */
 	bool negated, quoted;
 	const struct gate_keyword_entry *keyword;
@@ -76,13 +78,14 @@ void gate_shared_keep_ports(struct gate_rule_shared *shared, const char *text,
 			    struct gate_port_set *set);
 /* Index + 1 of a rule among the files' rules by gid and sid, 0 none. */
 size_t gate_shared_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid);
-void gate_shared_keep_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid, size_t index);
+void gate_shared_keep_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid,
+			  size_t index);
 /* Goes into gate_rule_files.hash. */
 void gate_shared_digest(struct gate_rule_shared *shared, const void *data, size_t size);
 void gate_shared_digest_get(struct gate_rule_shared *shared, uint8_t ret[32]);
 /* Classification, reference and reputation files; the built-in ones without. Once per shared. */
-[[nodiscard]] int gate_shared_load(struct gate_rule_shared *shared, const struct gate_config *config,
-				   struct bh_diag *diag);
+[[nodiscard]] int gate_shared_load(struct gate_rule_shared *shared,
+				   const struct gate_config *config, struct bh_diag *diag);
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name);
 const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *shared,
 						       const char *key);
@@ -152,7 +155,7 @@ enum gate_keyword_flag {
 	GATE_KW_VALUE_OPTIONAL = 1 << 1,
 	GATE_KW_NEGATABLE = 1 << 2, /* ! before the value is taken off */
 	GATE_KW_QUOTES = 1 << 3,    /* "value": the quotes are taken off */
-	GATE_KW_ONCE = 1 << 4, /* a second one is refused */
+	GATE_KW_ONCE = 1 << 4,	    /* a second one is refused */
 	GATE_KW_MUST_QUOTE = 1 << 5,
 };
 struct gate_keyword_entry {
@@ -200,7 +203,8 @@ char *gate_trim(char *s);
 char *gate_part(char **rest);
 /* The next word and what is behind it. */
 char *gate_word(char **rest);
-[[nodiscard]] int gate_number_read(const char *s, uint64_t max, uint64_t *ret);  /* 10, 0x0a, 012 is 12 */
+[[nodiscard]] int gate_number_read(const char *s, uint64_t max,
+				   uint64_t *ret); /* 10, 0x0a, 012 is 12 */
 [[nodiscard]] int gate_signed_read(const char *s, int64_t min, int64_t max, int64_t *ret);
 /* 5, =5, !5, !=5, <5, >=5, 3<>7, 3-7, !3-7, &0xf0=0x10; kb, mb, gb behind numbers. */
 [[nodiscard]] int gate_test_read(const char *s, uint64_t max, struct gate_test *ret);
@@ -219,7 +223,7 @@ char *gate_data_path(const struct gate_reading *r, const char *name);
 [[nodiscard]] int gate_rule_validate(struct gate_reading *r);
 
 /* ---- keyword functions by subject; number is in the entry ---- */
-#define GATE_KEYWORD_FN(name) int name(struct gate_reading *r, const struct gate_option *o)
+#define GATE_KEYWORD_FN(name)			    int name(struct gate_reading *, const struct gate_option *)
 #define KEYWORD(id, alias, fn, flags, number, help) GATE_KEYWORD_FN(gate_kw_##fn);
 #define REFUSED(id, reason)
 #include "gate/rules/keywords.def"

@@ -54,8 +54,7 @@ void gate_match_done(struct gate_match *match)
 		break;
 	case GATE_M_PCRE:
 		free(match->pcre.pattern);
-		bh_vec_foreach(capture, &match->pcre.captures)
-		{
+		bh_vec_foreach (capture, &match->pcre.captures) {
 			free(capture->name);
 		}
 		bh_vec_done(&match->pcre.captures);
@@ -87,8 +86,7 @@ void gate_match_done(struct gate_match *match)
 
 #define FREE_MATCHES(v)                                                                            \
 	do {                                                                                       \
-		bh_vec_foreach(m_, v)                                                              \
-		{                                                                                  \
+		bh_vec_foreach (m_, v) {                                                           \
 			gate_match_done(m_);                                                       \
 		}                                                                                  \
 		bh_vec_done(v);                                                                    \
@@ -96,8 +94,7 @@ void gate_match_done(struct gate_match *match)
 
 static void list_done(struct gate_rule_list *list)
 {
-	bh_vec_foreach(transform, &list->transforms)
-	{
+	bh_vec_foreach (transform, &list->transforms) {
 		gate_transform_done(transform);
 	}
 	bh_vec_done(&list->transforms);
@@ -109,8 +106,7 @@ void gate_rule_free(struct gate_rule *rule)
 	if (!rule) {
 		return;
 	}
-	bh_vec_foreach(list, &rule->lists)
-	{
+	bh_vec_foreach (list, &rule->lists) {
 		list_done(list);
 	}
 	bh_vec_done(&rule->lists);
@@ -118,13 +114,11 @@ void gate_rule_free(struct gate_rule *rule)
 	FREE_MATCHES(&rule->tx);
 	FREE_MATCHES(&rule->post);
 	FREE_MATCHES(&rule->base64_data);
-	bh_vec_foreach(reference, &rule->references)
-	{
+	bh_vec_foreach (reference, &rule->references) {
 		free(reference->value);
 	}
 	bh_vec_done(&rule->references);
-	bh_vec_foreach(metadata, &rule->metadata)
-	{
+	bh_vec_foreach (metadata, &rule->metadata) {
 		free(metadata->key);
 		free(metadata->value);
 	}

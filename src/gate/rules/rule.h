@@ -17,7 +17,7 @@
 struct gate_addr_range {
 	struct gate_addr first, last; /* one family; both ends belong to it */
 };
-/* What is in `in` and not in `out`; sorted, without overlap; any: everything of both families. */
+/* Sorted, without overlap; any: everything of both families. */
 struct gate_addr_set {
 	bool any;
 	BH_VEC(struct gate_addr_range) in;
@@ -34,9 +34,21 @@ bool gate_port_set_has(const struct gate_port_set *set, uint16_t port);
 
 /* The word after the action. */
 enum gate_rule_proto {
-	GATE_RULE_IP, GATE_RULE_IPV4, GATE_RULE_IPV6, GATE_RULE_TCP, GATE_RULE_TCP_PKT, GATE_RULE_TCP_STREAM,
-	GATE_RULE_UDP, GATE_RULE_ICMP, GATE_RULE_ICMPV4, GATE_RULE_ICMPV6, GATE_RULE_SCTP, GATE_RULE_PKTHDR,
-	GATE_RULE_ETHER, GATE_RULE_ARP, GATE_RULE_APP, /* one of enum gate_app */
+	GATE_RULE_IP,
+	GATE_RULE_IPV4,
+	GATE_RULE_IPV6,
+	GATE_RULE_TCP,
+	GATE_RULE_TCP_PKT,
+	GATE_RULE_TCP_STREAM,
+	GATE_RULE_UDP,
+	GATE_RULE_ICMP,
+	GATE_RULE_ICMPV4,
+	GATE_RULE_ICMPV6,
+	GATE_RULE_SCTP,
+	GATE_RULE_PKTHDR,
+	GATE_RULE_ETHER,
+	GATE_RULE_ARP,
+	GATE_RULE_APP, /* one of enum gate_app */
 };
 
 /* ---- matches ---- */
@@ -44,18 +56,35 @@ enum gate_rule_proto {
 #define GATE_SUBSLICE_ALL INT32_MIN
 enum gate_base64_mode { GATE_BASE64_RFC4648, GATE_BASE64_RFC2045, GATE_BASE64_STRICT };
 enum gate_transform_kind {
-	GATE_XF_COMPRESS_WHITESPACE, GATE_XF_STRIP_WHITESPACE, GATE_XF_STRIP_PSEUDO_HEADERS, GATE_XF_HEADER_LOWERCASE,
-	GATE_XF_TO_LOWERCASE, GATE_XF_TO_UPPERCASE, GATE_XF_TO_MD5, GATE_XF_TO_SHA1, GATE_XF_TO_SHA256,
-	GATE_XF_DOTPREFIX, GATE_XF_URL_DECODE, GATE_XF_XOR, GATE_XF_PCREXFORM, GATE_XF_FROM_BASE64, GATE_XF_DOMAIN,
-	GATE_XF_TLD, GATE_XF_GUNZIP, GATE_XF_ZLIB_DEFLATE, GATE_XF_SUBSLICE, GATE_XF_CASECHANGE,
+	GATE_XF_COMPRESS_WHITESPACE,
+	GATE_XF_STRIP_WHITESPACE,
+	GATE_XF_STRIP_PSEUDO_HEADERS,
+	GATE_XF_HEADER_LOWERCASE,
+	GATE_XF_TO_LOWERCASE,
+	GATE_XF_TO_UPPERCASE,
+	GATE_XF_TO_MD5,
+	GATE_XF_TO_SHA1,
+	GATE_XF_TO_SHA256,
+	GATE_XF_DOTPREFIX,
+	GATE_XF_URL_DECODE,
+	GATE_XF_XOR,
+	GATE_XF_PCREXFORM,
+	GATE_XF_FROM_BASE64,
+	GATE_XF_DOMAIN,
+	GATE_XF_TLD,
+	GATE_XF_GUNZIP,
+	GATE_XF_ZLIB_DEFLATE,
+	GATE_XF_SUBSLICE,
+	GATE_XF_CASECHANGE,
 };
 struct gate_transform {
 	enum gate_transform_kind kind;
-	char *text;	      /* xor key (bytes), pattern, options */
+	char *text; /* xor key (bytes), pattern, options */
 	uint32_t text_size;
 	/* from_base64: bytes (0 all), offset, enum gate_base64_mode. subslice: offset, size
-	 * (GATE_SUBSLICE_ALL: to the end), 1 truncate. gunzip, zlib_deflate: largest size. xor: offset,
-	 * size of the key that is taken out of the buffer (0: the key is text), where it stands. */
+	 * (GATE_SUBSLICE_ALL: to the end), 1 truncate. gunzip, zlib_deflate: largest size. xor:
+	 * offset, size of the key that is taken out of the buffer (0: the key is text), where it
+	 * stands. */
 	int32_t args[3];
 };
 
@@ -84,7 +113,7 @@ struct gate_content {
 	uint8_t *bytes; /* size of them, as written (also with NOCASE) */
 	uint16_t size;
 	uint16_t flags;
-	/* Numbers as written: depth counts from offset. STARTSWITH has DEPTH of its size as well. */
+	/* Numbers as written: depth counts from offset. STARTSWITH has DEPTH of its size too. */
 	struct gate_operand offset, depth, distance, within;
 	uint16_t chop_offset, chop_size;
 	uint8_t *replace; /* of the same size */
@@ -96,14 +125,15 @@ enum gate_pcre_flag {
 	GATE_PCRE_RAWBYTES = 1 << 2,
 };
 struct gate_pcre {
-	char *pattern; /* without slashes and options */
+	char *pattern;	  /* without slashes and options */
 	uint32_t options; /* of pcre2_compile */
 	uint8_t flags;
-	/* captures: (?P<flow_x>..) and "pcre:...,flow:name, pkt:name"; the i-th is of group i + 1 */
+	/* captures: (?P<flow_x>..) and "/../, flow:name, pkt:name"; the i-th is of group i + 1 */
 	BH_VEC(struct gate_pcre_capture {
 		char *name; /* NULL: not kept */
 		bool of_flow;
-	}) captures;
+	})
+	captures;
 };
 
 enum gate_byte_flag {
@@ -119,7 +149,7 @@ enum gate_byte_flag {
 /* byte_test, byte_jump, byte_extract, byte_math: those members that the keyword has. */
 struct gate_byte {
 	uint16_t flags;
-	uint8_t base; /* of strings: 8, 10, 16; 0 by itself */
+	uint8_t base;		   /* of strings: 8, 10, 16; 0 by itself */
 	struct gate_operand count; /* of bytes; 0 of a string: as many digits as there are */
 	struct gate_operand offset, value;
 	char op; /* < > = & ^ l(<=) g(>=) ; math: + - * / l(<<) r(>>) */
@@ -129,8 +159,18 @@ struct gate_byte {
 	uint16_t var; /* that it sets */
 };
 
-enum gate_compare { GATE_EQ, GATE_NE, GATE_LT, GATE_LE, GATE_GT, GATE_GE, GATE_RANGE /* both ends out */, GATE_NOT_RANGE,
-	GATE_MASK /* (v & a) == b */, GATE_NOT_MASK };
+enum gate_compare {
+	GATE_EQ,
+	GATE_NE,
+	GATE_LT,
+	GATE_LE,
+	GATE_GT,
+	GATE_GE,
+	GATE_RANGE /* both ends out */,
+	GATE_NOT_RANGE,
+	GATE_MASK /* (v & a) == b */,
+	GATE_NOT_MASK
+};
 struct gate_test {
 	enum gate_compare op;
 	uint64_t a, b;
@@ -147,19 +187,37 @@ struct gate_base64 {
 };
 struct gate_dataset {
 	char *name;
-	enum { GATE_DATA_ISSET, GATE_DATA_ISNOTSET, GATE_DATA_SET, GATE_DATA_UNSET, GATE_DATA_REP } cmd;
-	enum { GATE_DATA_STRING, GATE_DATA_MD5, GATE_DATA_SHA256, GATE_DATA_IPV4, GATE_DATA_IP } type;
+	enum {
+		GATE_DATA_ISSET,
+		GATE_DATA_ISNOTSET,
+		GATE_DATA_SET,
+		GATE_DATA_UNSET,
+		GATE_DATA_REP
+	} cmd;
+	enum {
+		GATE_DATA_STRING,
+		GATE_DATA_MD5,
+		GATE_DATA_SHA256,
+		GATE_DATA_IPV4,
+		GATE_DATA_IP
+	} type;
 	char *load, *state; /* files, NULL none */
 	uint32_t memcap, hashsize;
 	struct gate_test rep;
 	bool subdomain; /* match subdomain: the value, and then what is behind each of its dots */
 	enum { GATE_DATA_CSV, GATE_DATA_JSON, GATE_DATA_NDJSON } format; /* of `load` */
-	char *value_key, *array_key, *context_key; /* of JSON; NULL none */
+	char *value_key, *array_key, *context_key;			 /* of JSON; NULL none */
 	bool remove_key;
 };
 struct gate_flowbits {
-	enum { GATE_BITS_SET, GATE_BITS_UNSET, GATE_BITS_TOGGLE, GATE_BITS_ISSET, GATE_BITS_ISNOTSET } cmd;
-	bool any; /* a|b: one of them; else all (there is one) */
+	enum {
+		GATE_BITS_SET,
+		GATE_BITS_UNSET,
+		GATE_BITS_TOGGLE,
+		GATE_BITS_ISSET,
+		GATE_BITS_ISNOTSET
+	} cmd;
+	bool any;		/* a|b: one of them; else all (there is one) */
 	BH_VEC(uint32_t) names; /* numbers, gate_names */
 	/* xbits, hostbits */
 	enum { GATE_BITS_FLOW, GATE_BITS_SRC, GATE_BITS_DST, GATE_BITS_PAIR, GATE_BITS_TX } track;
@@ -167,7 +225,14 @@ struct gate_flowbits {
 };
 struct gate_flowint {
 	uint32_t name;
-	enum { GATE_INT_SET, GATE_INT_ADD, GATE_INT_SUB, GATE_INT_TEST, GATE_INT_ISSET, GATE_INT_ISNOTSET } cmd;
+	enum {
+		GATE_INT_SET,
+		GATE_INT_ADD,
+		GATE_INT_SUB,
+		GATE_INT_TEST,
+		GATE_INT_ISSET,
+		GATE_INT_ISNOTSET
+	} cmd;
 	enum gate_compare op;
 	bool value_is_name;
 	uint32_t value; /* or the name of another */
@@ -177,33 +242,102 @@ struct gate_flowint {
  * order, with what is relative to the one before. */
 enum gate_match_kind {
 	/* of bytes */
-	GATE_M_CONTENT, GATE_M_PCRE, GATE_M_BYTE_TEST, GATE_M_BYTE_JUMP, GATE_M_BYTE_EXTRACT, GATE_M_BYTE_MATH,
-	GATE_M_ISDATAAT, GATE_M_BSIZE, GATE_M_BASE64_DECODE, GATE_M_DATASET, GATE_M_ABSENT, GATE_M_ENTROPY, GATE_M_ASN1,
+	GATE_M_CONTENT,
+	GATE_M_PCRE,
+	GATE_M_BYTE_TEST,
+	GATE_M_BYTE_JUMP,
+	GATE_M_BYTE_EXTRACT,
+	GATE_M_BYTE_MATH,
+	GATE_M_ISDATAAT,
+	GATE_M_BSIZE,
+	GATE_M_BASE64_DECODE,
+	GATE_M_DATASET,
+	GATE_M_ABSENT,
+	GATE_M_ENTROPY,
+	GATE_M_ASN1,
 	/* of the packet */
-	GATE_M_DSIZE, GATE_M_TTL, GATE_M_TOS, GATE_M_IP_ID, GATE_M_IP_PROTO, GATE_M_IPOPTS, GATE_M_FRAGBITS, GATE_M_FRAGOFFSET,
-	GATE_M_SAMEIP, GATE_M_GEOIP, GATE_M_TCP_FLAGS, GATE_M_TCP_SEQ, GATE_M_TCP_ACK, GATE_M_TCP_WINDOW, GATE_M_TCP_MSS,
-	GATE_M_TCP_WSCALE, GATE_M_ITYPE, GATE_M_ICODE, GATE_M_ICMP_ID, GATE_M_ICMP_SEQ, GATE_M_ICMP6_MTU, GATE_M_DECODE_EVENT,
-	GATE_M_STREAM_EVENT, GATE_M_VLAN_ID, GATE_M_VLAN_LAYERS, GATE_M_CSUM, GATE_M_RPC,
+	GATE_M_DSIZE,
+	GATE_M_TTL,
+	GATE_M_TOS,
+	GATE_M_IP_ID,
+	GATE_M_IP_PROTO,
+	GATE_M_IPOPTS,
+	GATE_M_FRAGBITS,
+	GATE_M_FRAGOFFSET,
+	GATE_M_SAMEIP,
+	GATE_M_GEOIP,
+	GATE_M_TCP_FLAGS,
+	GATE_M_TCP_SEQ,
+	GATE_M_TCP_ACK,
+	GATE_M_TCP_WINDOW,
+	GATE_M_TCP_MSS,
+	GATE_M_TCP_WSCALE,
+	GATE_M_ITYPE,
+	GATE_M_ICODE,
+	GATE_M_ICMP_ID,
+	GATE_M_ICMP_SEQ,
+	GATE_M_ICMP6_MTU,
+	GATE_M_DECODE_EVENT,
+	GATE_M_STREAM_EVENT,
+	GATE_M_VLAN_ID,
+	GATE_M_VLAN_LAYERS,
+	GATE_M_CSUM,
+	GATE_M_RPC,
 	/* of the flow */
-	GATE_M_STREAM_SIZE, GATE_M_FLOW_AGE, GATE_M_FLOW_PKTS, GATE_M_FLOW_BYTES, GATE_M_APP_PROTO, GATE_M_IPREP, GATE_M_FTPBOUNCE,
-	GATE_M_FLOWBITS, GATE_M_FLOWINT, GATE_M_FLOWVAR,
+	GATE_M_STREAM_SIZE,
+	GATE_M_FLOW_AGE,
+	GATE_M_FLOW_PKTS,
+	GATE_M_FLOW_BYTES,
+	GATE_M_APP_PROTO,
+	GATE_M_IPREP,
+	GATE_M_FTPBOUNCE,
+	GATE_M_FLOWBITS,
+	GATE_M_FLOWINT,
+	GATE_M_FLOWVAR,
 	/* of the transaction */
-	GATE_M_NUMBER, GATE_M_APP_EVENT, GATE_M_FILE, GATE_M_DCE_IFACE, GATE_M_DCE_OPNUM, GATE_M_DCE_STUB,
+	GATE_M_NUMBER,
+	GATE_M_APP_EVENT,
+	GATE_M_FILE,
+	GATE_M_DCE_IFACE,
+	GATE_M_DCE_OPNUM,
+	GATE_M_DCE_STUB,
 	/* when all else has matched */
-	GATE_M_TAG, GATE_M_FILESTORE, GATE_M_BYPASS, GATE_M_SETCONFIG,
+	GATE_M_TAG,
+	GATE_M_FILESTORE,
+	GATE_M_BYPASS,
+	GATE_M_SETCONFIG,
 };
 
 enum gate_sides { GATE_SIDE_SERVER, GATE_SIDE_CLIENT, GATE_SIDE_BOTH, GATE_SIDE_EITHER };
 /* app-layer-protocol: which side's protocol. DIRECTION: that of the packet's side. */
-enum gate_app_mode { GATE_APP_OF_DIRECTION, GATE_APP_FINAL, GATE_APP_ORIGINAL, GATE_APP_EITHER,
-	GATE_APP_OF_SERVER, GATE_APP_OF_CLIENT };
+enum gate_app_mode {
+	GATE_APP_OF_DIRECTION,
+	GATE_APP_FINAL,
+	GATE_APP_ORIGINAL,
+	GATE_APP_EITHER,
+	GATE_APP_OF_SERVER,
+	GATE_APP_OF_CLIENT
+};
 /* other.args of ASN1: bits of what is asked for, oversize length, absolute or relative offset. */
-enum gate_asn1_flag { GATE_ASN1_BITSTRING = 1, GATE_ASN1_DOUBLE = 2, GATE_ASN1_OVERSIZE = 4,
-	GATE_ASN1_ABSOLUTE = 8, GATE_ASN1_RELATIVE = 16 };
+enum gate_asn1_flag {
+	GATE_ASN1_BITSTRING = 1,
+	GATE_ASN1_DOUBLE = 2,
+	GATE_ASN1_OVERSIZE = 4,
+	GATE_ASN1_ABSOLUTE = 8,
+	GATE_ASN1_RELATIVE = 16
+};
 /* other.args[0] of CSUM; [1] is 1 for valid, 0 for invalid. */
-enum gate_csum_of { GATE_CSUM_IPV4, GATE_CSUM_TCPV4, GATE_CSUM_TCPV6, GATE_CSUM_UDPV4,
-	GATE_CSUM_UDPV6, GATE_CSUM_ICMPV4, GATE_CSUM_ICMPV6 };
-/* other.args[1] of RPC: which of program (always), version, procedure in [0], [2], [3] are given. */
+enum gate_csum_of {
+	GATE_CSUM_IPV4,
+	GATE_CSUM_TCPV4,
+	GATE_CSUM_TCPV6,
+	GATE_CSUM_UDPV4,
+	GATE_CSUM_UDPV6,
+	GATE_CSUM_ICMPV4,
+	GATE_CSUM_ICMPV6
+};
+/* other.args[1] of RPC: which of program (always), version, procedure are given; they are [0], [2],
+ * [3]. */
 enum gate_rpc_flag { GATE_RPC_VERSION = 1, GATE_RPC_PROCEDURE = 2 };
 
 /* What of a file: filename and fileext are buffers. */
@@ -231,16 +365,17 @@ struct gate_match {
 		struct gate_file_match file;
 		struct {
 			struct gate_test test;
-			uint16_t number;  /* enum gate_number, GATE_M_NUMBER */
-			/* stream_size, flow.pkts: enum gate_sides; vlan.id: the layer + 1 (0 any), from the
-			 * innermost as 0xff, 0xfe, .. FILESTORE: GATE_DIR_BITs, 0 that of the match; number
-			 * is 0 for the file, 1 the transaction, 2 the flow. */
+			uint16_t number; /* enum gate_number, GATE_M_NUMBER */
+			/* stream_size, flow.pkts: enum gate_sides; vlan.id: the layer + 1 (0 any),
+			 * from the innermost as 0xff, 0xfe, .. FILESTORE: GATE_DIR_BITs, 0 that of
+			 * the match; number is 0 for the file, 1 the transaction, 2 the flow. */
 			uint8_t dir;
 			bool negated;
 		} num; /* whatever compares one whole number */
 		struct {
 			uint8_t set, mask; /* flags:S,12: mask has the bits that count */
-			char op; /* 0 exactly set, '+' all of it, '*' any of it, '!' not all of it */
+			/* 0 exactly set, '+' all of it, '*' any of it, '!' not all of it */
+			char op;
 		} tcp_flags;
 		struct {
 			uint16_t event; /* enum gate_event, or the parser's number */
@@ -263,7 +398,8 @@ struct gate_match {
 			bool negated;
 			uint8_t dir; /* enum gate_app_mode */
 			uint16_t app;
-			uint32_t apps; /* bit per enum gate_app that it stands for (http: several) */
+			uint32_t
+				apps; /* bit per enum gate_app that it stands for (http: several) */
 		} app_proto;
 		struct {
 			bool host, src; /* host: src or dst; else the session */
@@ -273,9 +409,9 @@ struct gate_match {
 		struct {
 			char *text; /* as written: ipopts, fragbits, asn1, rpc */
 			struct gate_test test;
-			/* absent: 1 or_else. ipopts: the option's number, GATE_IPOPT_ANY. fragbits: IP_MF and
-			 * the like (0x2000, 0x4000, 0x8000), modifier (0 exactly, + * !). asn1, csum, rpc:
-			 * above. */
+			/* absent: 1 or_else. ipopts: the option's number, GATE_IPOPT_ANY. fragbits:
+			 * IP_MF and the like (0x2000, 0x4000, 0x8000), modifier (0 exactly, + * !).
+			 * asn1, csum, rpc: above. */
 			uint32_t args[4];
 			bool negated;
 		} other;
@@ -290,19 +426,40 @@ struct gate_rule_list {
 };
 
 enum gate_flow_opt {
-	GATE_FLOWOPT_TO_SERVER = 1 << 0, GATE_FLOWOPT_TO_CLIENT = 1 << 1, GATE_FLOWOPT_ESTABLISHED = 1 << 2,
-	GATE_FLOWOPT_NOT_ESTABLISHED = 1 << 3, GATE_FLOWOPT_STATELESS = 1 << 4, GATE_FLOWOPT_ONLY_STREAM = 1 << 5,
-	GATE_FLOWOPT_NO_STREAM = 1 << 6, GATE_FLOWOPT_ONLY_FRAG = 1 << 7, GATE_FLOWOPT_NO_FRAG = 1 << 8,
+	GATE_FLOWOPT_TO_SERVER = 1 << 0,
+	GATE_FLOWOPT_TO_CLIENT = 1 << 1,
+	GATE_FLOWOPT_ESTABLISHED = 1 << 2,
+	GATE_FLOWOPT_NOT_ESTABLISHED = 1 << 3,
+	GATE_FLOWOPT_STATELESS = 1 << 4,
+	GATE_FLOWOPT_ONLY_STREAM = 1 << 5,
+	GATE_FLOWOPT_NO_STREAM = 1 << 6,
+	GATE_FLOWOPT_ONLY_FRAG = 1 << 7,
+	GATE_FLOWOPT_NO_FRAG = 1 << 8,
 };
 
 struct gate_threshold {
-	enum { GATE_TH_NONE, GATE_TH_LIMIT, GATE_TH_THRESHOLD, GATE_TH_BOTH, GATE_TH_DETECTION, GATE_TH_RATE, GATE_TH_BACKOFF,
-	       GATE_TH_SUPPRESS } type;
-	enum { GATE_TRACK_NONE, GATE_TRACK_SRC, GATE_TRACK_DST, GATE_TRACK_BOTH, GATE_TRACK_RULE, GATE_TRACK_FLOW,
-	       GATE_TRACK_EITHER } track;
+	enum {
+		GATE_TH_NONE,
+		GATE_TH_LIMIT,
+		GATE_TH_THRESHOLD,
+		GATE_TH_BOTH,
+		GATE_TH_DETECTION,
+		GATE_TH_RATE,
+		GATE_TH_BACKOFF,
+		GATE_TH_SUPPRESS
+	} type;
+	enum {
+		GATE_TRACK_NONE,
+		GATE_TRACK_SRC,
+		GATE_TRACK_DST,
+		GATE_TRACK_BOTH,
+		GATE_TRACK_RULE,
+		GATE_TRACK_FLOW,
+		GATE_TRACK_EITHER
+	} track;
 	uint32_t count, seconds, timeout, multiplier;
-	uint8_t new_action;    /* rate_filter: enum gate_action */
-	int unique;	       /* detection_filter: 0 no, 1 src_port, 2 dst_port */
+	uint8_t new_action;	     /* rate_filter: enum gate_action */
+	int unique;		     /* detection_filter: 0 no, 1 src_port, 2 dst_port */
 	struct gate_addr_set *addrs; /* suppress: NULL all */
 };
 
@@ -326,29 +483,28 @@ struct gate_rule {
 	BH_VEC(struct gate_reference {
 		const char *key, *prefix; /* prefix: of the reference.config, NULL unknown */
 		char *value;
-	}) references;
-	BH_VEC(struct gate_metadata {
-		char *key, *value;
-	}) metadata;
+	})
+	references;
+	BH_VEC(struct gate_metadata { char *key, *value; }) metadata;
 	const char *file; /* where it stands */
 	uint32_t line;
 	char *text; /* as it stands there */
 
 	enum gate_rule_proto proto;
-	enum gate_app app;    /* GATE_RULE_APP, or what its buffers say; http covers HTTP1 and HTTP2 */
-	uint32_t apps;	      /* bit per enum gate_app; 0 any */
+	enum gate_app app; /* GATE_RULE_APP, or what its buffers say; http covers HTTP1 and HTTP2 */
+	uint32_t apps;	   /* bit per enum gate_app; 0 any */
 	struct gate_addr_set *src, *dst; /* shared between rules */
 	struct gate_port_set *sport, *dport;
 	uint16_t flow_opts;
 	uint8_t dirs; /* GATE_DIR_BITs in which it can match, from flow and buffers */
 
-	BH_VEC(struct gate_rule_list) lists;	/* bytes, as they stand in the rule */
-	BH_VEC(struct gate_match) packet;	/* of packet and flow */
-	BH_VEC(struct gate_match) tx;		/* of the transaction and its files */
-	BH_VEC(struct gate_match) post;		/* flowbits set and the like, tag, filestore */
-	struct gate_threshold threshold;	/* by the rule itself */
+	BH_VEC(struct gate_rule_list) lists;	  /* bytes, as they stand in the rule */
+	BH_VEC(struct gate_match) packet;	  /* of packet and flow */
+	BH_VEC(struct gate_match) tx;		  /* of the transaction and its files */
+	BH_VEC(struct gate_match) post;		  /* flowbits set and the like, tag, filestore */
+	struct gate_threshold threshold;	  /* by the rule itself */
 	BH_VEC(struct gate_threshold) configured; /* by threshold.config */
-	uint16_t var_count;			/* of byte_extract and byte_math */
+	uint16_t var_count;			  /* of byte_extract and byte_math */
 	/* On what base64_decode has decoded (at most one in a rule): evaluated where it stands. */
 	BH_VEC(struct gate_match) base64_data;
 };

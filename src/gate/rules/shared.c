@@ -39,7 +39,8 @@ struct gate_rule_shared {
 	BH_VEC(struct category {
 		const char *name;
 		uint8_t number;
-	}) categories;
+	})
+	categories;
 };
 
 static const struct gate_class builtin_classes[] = {
@@ -361,7 +362,8 @@ static int load_lines(struct gate_rule_shared *shared, const char *path, line_fn
 
 		number++;
 		if (*line && *line != '#' && fn(shared, line)) {
-			return bh_diag_at(diag, -EINVAL, path, number, 1, "the line is not understood");
+			return bh_diag_at(diag, -EINVAL, path, number, 1,
+					  "the line is not understood");
 		}
 	}
 	return 0;
@@ -398,8 +400,7 @@ int gate_shared_load(struct gate_rule_shared *shared, const struct gate_config *
 
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name)
 {
-	bh_vec_foreach(c, &shared->classes)
-	{
+	bh_vec_foreach (c, &shared->classes) {
 		if (!strcasecmp(c->name, name)) {
 			return c;
 		}
@@ -410,8 +411,7 @@ const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, cons
 const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *shared,
 						       const char *key)
 {
-	bh_vec_foreach(reference, &shared->references)
-	{
+	bh_vec_foreach (reference, &shared->references) {
 		if (!strcasecmp(reference->key, key)) {
 			return reference;
 		}
@@ -421,8 +421,7 @@ const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *
 
 int gate_shared_category(struct gate_rule_shared *shared, const char *name)
 {
-	bh_vec_foreach(c, &shared->categories)
-	{
+	bh_vec_foreach (c, &shared->categories) {
 		if (!strcasecmp(c->name, name)) {
 			return c->number;
 		}

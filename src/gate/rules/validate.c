@@ -37,8 +37,7 @@ static uint64_t most(const struct gate_test *test)
 static int check_room(struct gate_reading *r, const struct gate_rule_list *list, uint64_t room,
 		      const char *by)
 {
-	bh_vec_foreach(m, &list->matches)
-	{
+	bh_vec_foreach (m, &list->matches) {
 		const struct gate_content *c = &m->content;
 		uint64_t need;
 
@@ -50,9 +49,10 @@ static int check_room(struct gate_reading *r, const struct gate_rule_list *list,
 			need += (uint64_t)c->offset.value;
 		}
 		if (need > room) {
-			return gate_refuse_at(r, 0, "a content of %s ends at %llu at the earliest, "
-						    "%s allows %llu", list_name(list),
-					      (unsigned long long)need, by,
+			return gate_refuse_at(r, 0,
+					      "a content of %s ends at %llu at the earliest, "
+					      "%s allows %llu",
+					      list_name(list), (unsigned long long)need, by,
 					      (unsigned long long)room);
 		}
 	}
@@ -93,8 +93,9 @@ static int check_content(struct gate_reading *r, const struct gate_rule_list *li
 	case GATE_BUF_HTTP_HOST:
 		for (unsigned int i = 0; i < c->size && !(c->flags & GATE_CONTENT_NOCASE); i++) {
 			if (isupper(c->bytes[i])) {
-				return gate_refuse_at(r, 0, "http.host is in lower case; an upper "
-							    "case letter never matches");
+				return gate_refuse_at(r, 0,
+						      "http.host is in lower case; an upper "
+						      "case letter never matches");
 			}
 		}
 		break;
@@ -118,8 +119,7 @@ static int check_list(struct gate_reading *r, struct gate_rule_list *list, unsig
 				      "%s is about one packet and %s about what many carry",
 				      r->needs_packet, list_name(list));
 	}
-	bh_vec_foreach(m, &list->matches)
-	{
+	bh_vec_foreach (m, &list->matches) {
 		if (m->kind == GATE_M_CONTENT) {
 			err = check_content(r, list, &m->content, fast);
 		} else if (m->kind == GATE_M_BSIZE) {
@@ -134,8 +134,7 @@ static int check_list(struct gate_reading *r, struct gate_rule_list *list, unsig
 		}
 	}
 	if (list->buffer == GATE_BUF_PAYLOAD) {
-		bh_vec_foreach(m, &r->rule->packet)
-		{
+		bh_vec_foreach (m, &r->rule->packet) {
 			err = m->kind == GATE_M_DSIZE && !err
 				      ? check_room(r, list, most(&m->num.test), "dsize")
 				      : err;
@@ -157,12 +156,10 @@ static int check_lists(struct gate_reading *r)
 				      list_name(&r->rule->lists.items[r->list]));
 	}
 	gate_lists_compact(r);
-	bh_vec_foreach(list, &r->rule->lists)
-	{
+	bh_vec_foreach (list, &r->rule->lists) {
 		err = err ? err : check_list(r, list, &fast);
 	}
-	bh_vec_foreach(m, &r->rule->base64_data)
-	{
+	bh_vec_foreach (m, &r->rule->base64_data) {
 		if (!err && m->kind == GATE_M_CONTENT) {
 			err = check_content(r, NULL, &m->content, &fast);
 		}
@@ -187,8 +184,8 @@ static int narrow(struct gate_reading *r, uint32_t apps, const char *by)
 	}
 	/* .. but only a rule that says so is about both */
 	if (r->rule->apps &&
-	    (!(r->rule->apps & apps) || ((r->rule->apps & apps) == 1u << GATE_APP_DOH2 &&
-					 r->rule->app != GATE_APP_DOH2))) {
+	    (!(r->rule->apps & apps) ||
+	     ((r->rule->apps & apps) == 1u << GATE_APP_DOH2 && r->rule->app != GATE_APP_DOH2))) {
 		return gate_refuse_at(r, 0, "%s is of another protocol than what is before it", by);
 	}
 	r->rule->apps = r->rule->apps ? r->rule->apps & apps : apps;
@@ -202,14 +199,12 @@ static int check_apps(struct gate_reading *r)
 	int err;
 
 	err = narrow(r, r->apps_wanted, "a keyword");
-	bh_vec_foreach(list, &rule->lists)
-	{
+	bh_vec_foreach (list, &rule->lists) {
 		if (!err && list->buffer != GATE_BUF_PAYLOAD) {
 			err = narrow(r, gate_buffer_desc(list->buffer)->apps, list_name(list));
 		}
 	}
-	bh_vec_foreach(m, &rule->tx)
-	{
+	bh_vec_foreach (m, &rule->tx) {
 		if (!err && m->kind == GATE_M_NUMBER) {
 			const struct gate_buffer_desc *d = gate_number_desc(m->num.number);
 
@@ -232,8 +227,9 @@ static int check_apps(struct gate_reading *r)
 	case GATE_RULE_ETHER:
 	case GATE_RULE_ARP:
 		return rule->apps && !header
-			       ? gate_refuse_at(r, 0, "the protocol of the header carries no "
-						      "transactions")
+			       ? gate_refuse_at(r, 0,
+						"the protocol of the header carries no "
+						"transactions")
 			       : 0;
 	default:
 		return 0;
@@ -281,15 +277,13 @@ static int check_dirs(struct gate_reading *r)
 		rule->dirs = GATE_BOTH_DIRS;
 		return 0;
 	}
-	bh_vec_foreach(list, &rule->lists)
-	{
+	bh_vec_foreach (list, &rule->lists) {
 		if (!err && list->buffer != GATE_BUF_PAYLOAD) {
 			err = take_side(r, &s, gate_buffer_desc(list->buffer)->dirs,
 					list_name(list));
 		}
 	}
-	bh_vec_foreach(m, &rule->tx)
-	{
+	bh_vec_foreach (m, &rule->tx) {
 		if (!err && m->kind == GATE_M_NUMBER) {
 			const struct gate_buffer_desc *d = gate_number_desc(m->num.number);
 
@@ -322,8 +316,7 @@ static bool is_ip_only(const struct gate_rule *rule)
 	    !rule->sport->any || !rule->dport->any) {
 		return false;
 	}
-	bh_vec_foreach(m, &rule->packet)
-	{
+	bh_vec_foreach (m, &rule->packet) {
 		if (m->kind != GATE_M_FLOWBITS && m->kind != GATE_M_IPREP) {
 			return false;
 		}
@@ -345,8 +338,8 @@ int gate_rule_validate(struct gate_reading *r)
 	if (err) {
 		return err;
 	}
-	if (r->needs_packet && (rule->proto == GATE_RULE_TCP_STREAM ||
-				(rule->flow_opts & GATE_FLOWOPT_ONLY_STREAM))) {
+	if (r->needs_packet &&
+	    (rule->proto == GATE_RULE_TCP_STREAM || (rule->flow_opts & GATE_FLOWOPT_ONLY_STREAM))) {
 		return gate_refuse_at(r, r->needs_packet_at,
 				      "%s is about one packet, the rule about streams",
 				      r->needs_packet);
