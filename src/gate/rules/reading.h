@@ -223,7 +223,8 @@ char *gate_data_path(const struct gate_reading *r, const char *name);
 [[nodiscard]] int gate_rule_validate(struct gate_reading *r);
 
 /* ---- keyword functions by subject; number is in the entry ---- */
-#define GATE_KEYWORD_FN(name)			    int name(struct gate_reading *, const struct gate_option *)
+#define GATE_KEYWORD_FN(name) int name(struct gate_reading *, const struct gate_option *)
+
 #define KEYWORD(id, alias, fn, flags, number, help) GATE_KEYWORD_FN(gate_kw_##fn);
 #define REFUSED(id, reason)
 #include "gate/rules/keywords.def"
