@@ -433,6 +433,13 @@ void gate_session_stop(struct gate_session *session, enum gate_dir dir)
 	}
 }
 
+void gate_session_inspect_now(struct gate_session *session, enum gate_dir dir)
+{
+	if (session->flow->stream) {
+		gate_stream_inspect_now(session->flow->stream, dir);
+	}
+}
+
 void gate_session_encrypted(struct gate_session *session)
 {
 	const char *how = session->apps->config->encryption_handling;

@@ -129,6 +129,8 @@ const struct gate_config *gate_session_config(const struct gate_session *session
 uint64_t gate_session_time_us(const struct gate_session *session);
 /* Needs no more of this side. */
 void gate_session_stop(struct gate_session *session, enum gate_dir dir);
+/* A message is complete: rules on raw bytes look at that side now. */
+void gate_session_inspect_now(struct gate_session *session, enum gate_dir dir);
 /* What `expect` of the other flow said; NULL nothing. */
 const char *gate_session_note(const struct gate_session *session);
 /* The rest is encrypted or of no interest: by configuration it is bypassed or not inspected. */

@@ -66,32 +66,55 @@ static bool build_start(struct http_tx *tx, enum gate_dir dir, struct http_text 
 	return ok && gate_http1_add(tx, text, "\r\n", 2);
 }
 
-static bool built(struct http_tx *tx, enum gate_dir dir, enum http_built_kind kind,
-		  struct gate_buffer_view *ret)
+/* Each header by itself, "Name: value", one behind another. */
+static bool build_ones(struct http_tx *tx, enum gate_dir dir, struct http_text *text)
 {
+	struct http_side *side = &tx->side[dir];
+	for (uint32_t i = 0; i < side->count; i++) {
+		side->headers[i].one_at = text->size;
+		if (!add_header(tx, side, text, &side->headers[i], false)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static const struct http_built *built(struct http_tx *tx, enum gate_dir dir,
+				      enum http_built_kind kind)
+{
+	static bool (*const build[])(struct http_tx *, enum gate_dir, struct http_text *) = {
+		[HTTP_BUILT_HEADER] = build_headers,
+		[HTTP_BUILT_NAMES] = build_names,
+		[HTTP_BUILT_START] = build_start,
+		[HTTP_BUILT_ONE] = build_ones,
+	};
 	struct http_built *b = &tx->side[dir].built[kind];
 	if (!b->done || b->headers != tx->side[dir].count) {
 		b->text.size = 0;
-		b->done = kind == HTTP_BUILT_HEADER  ? build_headers(tx, dir, &b->text)
-			  : kind == HTTP_BUILT_NAMES ? build_names(tx, dir, &b->text)
-						     : build_start(tx, dir, &b->text);
+		b->done = build[kind](tx, dir, &b->text);
 		b->headers = tx->side[dir].count;
 	}
+	return b;
+}
+
+static bool give_built(struct http_tx *tx, enum gate_dir dir, enum http_built_kind kind,
+		       struct gate_buffer_view *ret)
+{
+	const struct http_built *b = built(tx, dir, kind);
 	return give((struct gate_view){b->text.data, b->text.size}, b->done && b->text.size, ret);
 }
 
-/* One header by itself: "Name: value". */
 static bool one_header(struct http_tx *tx, enum gate_dir dir, uint32_t index,
 		       struct gate_buffer_view *ret)
 {
-	struct http_side *side = &tx->side[dir];
-	struct http_text *text = &side->built[HTTP_BUILT_ONE].text;
+	const struct http_side *side = &tx->side[dir];
 	if (index >= side->count) {
 		return false;
 	}
-	text->size = 0;
-	return add_header(tx, side, text, &side->headers[index], false) &&
-	       give((struct gate_view){text->data, text->size}, true, ret);
+	const struct http_built *b = built(tx, dir, HTTP_BUILT_ONE);
+	uint32_t at = side->headers[index].one_at;
+	uint32_t end = index + 1 < side->count ? side->headers[index + 1].one_at : b->text.size;
+	return give((struct gate_view){b->text.data + at, end - at}, b->done, ret);
 }
 
 static bool uri(struct http_tx *tx, struct gate_buffer_view *ret)
@@ -209,11 +232,11 @@ bool gate_http1_buffer(struct gate_tx *gate_tx, enum gate_dir dir, enum gate_buf
 	case GATE_BUF_HTTP_URI:
 		return uri(tx, ret);
 	case GATE_BUF_HTTP_HEADER:
-		return built(tx, dir, HTTP_BUILT_HEADER, ret);
+		return give_built(tx, dir, HTTP_BUILT_HEADER, ret);
 	case GATE_BUF_HTTP_HEADER_NAMES:
-		return built(tx, dir, HTTP_BUILT_NAMES, ret);
+		return give_built(tx, dir, HTTP_BUILT_NAMES, ret);
 	case GATE_BUF_HTTP_START:
-		return built(tx, dir, HTTP_BUILT_START, ret);
+		return give_built(tx, dir, HTTP_BUILT_START, ret);
 	case GATE_BUF_HTTP_HEADER_RAW: {
 		struct http_span raw = {.at = side->headers_at,
 					.size = side->headers_end - side->headers_at,

@@ -87,7 +87,8 @@ struct http_span {
 };
 struct http_header {
 	struct http_span name, value;
-	uint32_t hash; /* of the name in lower case */
+	uint32_t hash;	 /* of the name in lower case */
+	uint32_t one_at; /* "Name: value" in the text of HTTP_BUILT_ONE */
 	uint8_t known;
 	bool repeated, folded;
 };

@@ -167,6 +167,7 @@ static enum http_step complete(struct http_conn *conn)
 	gate_http1_body_end(tx, GATE_TO_SERVER, true);
 	m->state = tx->is_09 ? HTTP_IGNORE : HTTP_IDLE;
 	m->tx = NULL;
+	gate_session_inspect_now(conn->session, GATE_TO_SERVER);
 	gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);
 	return HTTP_GO;
 }

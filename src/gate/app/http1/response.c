@@ -17,6 +17,7 @@ static enum http_step complete(struct http_conn *conn, bool whole)
 	m->tx = NULL;
 	bool tunnel = tx->method_number == HTTP_M_CONNECT && tx->status_number >= 200 &&
 		      tx->status_number < 300;
+	gate_session_inspect_now(conn->session, GATE_TO_CLIENT);
 	gate_tx_done(conn->session, &tx->tx, GATE_TO_CLIENT);
 	if (tunnel) {
 		gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);

@@ -4,7 +4,7 @@
 #include "gate/app/dns/dns.h"
 #include "gate/app/http2/http2.h"
 
-#define BUILT_MAX (2 * HEADER_TEXT_MAX)
+#define BUILT_SIZE_MAX (2 * HEADER_TEXT_MAX)
 
 static bool give(struct gate_view v, struct gate_buffer_view *ret)
 {
@@ -12,152 +12,209 @@ static bool give(struct gate_view v, struct gate_buffer_view *ret)
 	return true;
 }
 
-static bool add(struct http2_tx *tx, struct http2_side *side, const void *data, uint32_t size)
+static bool add(struct http2_tx *tx, struct gate_text *text, const void *data, uint32_t size)
 {
-	return gate_text_add(tx->session, &side->built, data, size, BUILT_MAX);
+	return gate_text_add(tx->session, text, data, size, BUILT_SIZE_MAX);
 }
 
-static bool give_built(const struct http2_side *side, struct gate_buffer_view *ret)
+static bool add_view(struct http2_tx *tx, struct gate_text *text, struct gate_view v)
 {
-	return give(gate_text_view(&side->built), ret);
+	return add(tx, text, v.data, v.size);
 }
 
 /* All values of a name, joined with ", ". */
-static bool by_name(struct http2_tx *tx, enum gate_dir dir, const char *name,
-		    struct gate_buffer_view *ret)
+static bool build_values(struct http2_tx *tx, enum gate_dir dir, const char *name,
+			 struct gate_text *text)
 {
-	struct http2_side *side = &tx->side[dir];
-	struct gate_view v, next;
-	if (!gate_http2_header(side, name, 0, &v)) {
-		return false;
+	struct gate_view v;
+	bool ok = true;
+	for (uint32_t i = 0; ok && gate_http2_header(&tx->side[dir], name, i, &v); i++) {
+		ok = (!i || add(tx, text, ", ", 2)) && add_view(tx, text, v);
 	}
-	if (!gate_http2_header(side, name, 1, &next)) {
-		return give(v, ret);
-	}
-	side->built.size = 0;
-	for (uint32_t i = 0; gate_http2_header(side, name, i, &v); i++) {
-		if ((i && !add(tx, side, ", ", 2)) || !add(tx, side, v.data, v.size)) {
-			break;
-		}
-	}
-	return give_built(side, ret);
+	return ok;
 }
 
-static bool names(struct http2_tx *tx, enum gate_dir dir, struct gate_buffer_view *ret)
+static bool build_names(struct http2_tx *tx, enum gate_dir dir, struct gate_text *text)
 {
-	struct http2_side *side = &tx->side[dir];
-	side->built.size = 0;
-	bool ok = side->count && add(tx, side, "\r\n", 2);
+	const struct http2_side *side = &tx->side[dir];
+	bool ok = side->count && add(tx, text, "\r\n", 2);
 	for (uint32_t i = 0; ok && i < side->count; i++) {
-		struct gate_view name = gate_http2_name(side, &side->headers[i]);
-		ok = add(tx, side, name.data, name.size) && add(tx, side, "\r\n", 2);
+		ok = add_view(tx, text, gate_http2_name(side, &side->headers[i])) &&
+		     add(tx, text, "\r\n", 2);
 	}
-	return ok && add(tx, side, "\r\n", 2) && give_built(side, ret);
+	return ok && add(tx, text, "\r\n", 2);
 }
 
 /* All but cookies, as they stand in the text. */
-static bool headers(struct http2_tx *tx, enum gate_dir dir, struct gate_buffer_view *ret)
+static bool build_headers(struct http2_tx *tx, enum gate_dir dir, struct gate_text *text)
 {
-	struct http2_side *side = &tx->side[dir];
+	const struct http2_side *side = &tx->side[dir];
 	const char *cookie = dir == GATE_TO_SERVER ? "cookie" : "set-cookie";
-	struct gate_view v;
-	if (!side->count) {
-		return false;
-	}
-	if (!gate_http2_header(side, cookie, 0, &v)) {
-		return give(gate_text_view(&side->text), ret);
-	}
-	side->built.size = 0;
-	for (uint32_t i = 0; i < side->count; i++) {
+	bool ok = true;
+	for (uint32_t i = 0; ok && i < side->count; i++) {
 		const struct http2_header *h = &side->headers[i];
-		if (!gate_http2_name_is(side, h, cookie) &&
-		    !add(tx, side, side->text.data + h->name_at,
-			 h->name_size + h->value_size + 4)) {
-			break;
-		}
+		ok = gate_http2_name_is(side, h, cookie) ||
+		     add(tx, text, side->text.data + h->name_at, h->name_size + h->value_size + 4);
 	}
-	return give_built(side, ret);
+	return ok;
 }
 
-static bool add_escaped(struct http2_tx *tx, struct http2_side *side, struct gate_view v)
+static bool add_escaped(struct http2_tx *tx, struct gate_text *text, struct gate_view v)
 {
 	for (uint32_t i = 0; i < v.size; i++) {
-		if (!add(tx, side, v.data + i, 1) || (v.data[i] == ':' && !add(tx, side, ":", 1))) {
+		if (!add(tx, text, v.data + i, 1) || (v.data[i] == ':' && !add(tx, text, ":", 1))) {
 			return false;
 		}
 	}
 	return true;
 }
 
-/* One by itself, "name: value", colons doubled as Suricata does. */
-static bool one(struct http2_tx *tx, enum gate_dir dir, uint32_t index,
-		struct gate_buffer_view *ret)
+/* Each by itself, "name: value", colons doubled as Suricata does; one behind another. */
+static bool build_ones(struct http2_tx *tx, enum gate_dir dir, struct gate_text *text)
 {
 	struct http2_side *side = &tx->side[dir];
-	if (index >= side->count) {
-		return false;
+	bool ok = true;
+	for (uint32_t i = 0; ok && i < side->count; i++) {
+		struct http2_header *h = &side->headers[i];
+		h->one_at = text->size;
+		ok = add_escaped(tx, text, gate_http2_name(side, h)) && add(tx, text, ": ", 2) &&
+		     add_escaped(tx, text, gate_http2_value(side, h));
 	}
-	const struct http2_header *h = &side->headers[index];
-	side->built.size = 0;
-	return add_escaped(tx, side, gate_http2_name(side, h)) && add(tx, side, ": ", 2) &&
-	       add_escaped(tx, side, gate_http2_value(side, h)) && give_built(side, ret);
+	return ok;
 }
 
-static bool host(struct http2_tx *tx, bool raw, struct gate_buffer_view *ret)
+static bool host_value(const struct http2_tx *tx, struct gate_view *ret)
 {
-	struct http2_side *side = &tx->side[GATE_TO_SERVER];
+	const struct http2_side *side = &tx->side[GATE_TO_SERVER];
+	return gate_http2_header(side, ":authority", 0, ret) ||
+	       gate_http2_header(side, "host", 0, ret);
+}
+
+/* Lower case, without user and port. */
+static bool build_host(struct http2_tx *tx, struct gate_text *text)
+{
 	struct gate_view v;
-	if (!gate_http2_header(side, ":authority", 0, &v) &&
-	    !gate_http2_header(side, "host", 0, &v)) {
+	if (!host_value(tx, &v)) {
 		return false;
-	}
-	if (raw) {
-		return give(v, ret);
 	}
 	const uint8_t *at = v.size ? memchr(v.data, '@', v.size) : NULL;
 	if (at) {
 		v.size -= (uint32_t)(at + 1 - v.data);
 		v.data = at + 1;
 	}
-	side->built.size = 0;
 	for (uint32_t i = 0; i < v.size; i++) {
 		uint8_t c = v.data[i];
 		if (c == ':' && !(v.data[0] == '[' && memchr(v.data + i, ']', v.size - i))) {
 			break;
 		}
 		c = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-		if (!add(tx, side, &c, 1)) {
-			break;
+		if (!add(tx, text, &c, 1)) {
+			return false;
 		}
 	}
-	return give_built(side, ret);
+	return true;
 }
 
-static bool first_line(struct http2_tx *tx, enum gate_dir dir, bool with_headers,
-		       struct gate_buffer_view *ret)
+static bool build_line(struct http2_tx *tx, enum gate_dir dir, struct gate_text *text)
+{
+	const struct http2_side *side = &tx->side[dir];
+	struct gate_view a = {}, b = {};
+	if (dir == GATE_TO_CLIENT) {
+		return gate_http2_header(side, ":status", 0, &a) && add(tx, text, "HTTP/2 ", 7) &&
+		       add_view(tx, text, a) && add(tx, text, "\r\n", 2);
+	}
+	if (!gate_http2_header(side, ":method", 0, &a)) {
+		return false;
+	}
+	(void)gate_http2_header(side, ":path", 0, &b);
+	return add_view(tx, text, a) && add(tx, text, " ", 1) && add_view(tx, text, b) &&
+	       add(tx, text, " HTTP/2\r\n", 9);
+}
+
+static bool build(struct http2_tx *tx, enum gate_dir dir, enum gate_buffer buffer, const char *name,
+		  struct gate_text *text)
+{
+	const struct http2_side *side = &tx->side[dir];
+	switch (buffer) {
+	case GATE_BUF_HTTP_REQUEST_LINE:
+	case GATE_BUF_HTTP_RESPONSE_LINE:
+		return build_line(tx, dir, text);
+	case GATE_BUF_HTTP_START:
+		return build_line(tx, dir, text) &&
+		       add_view(tx, text, gate_text_view(&side->text)) && add(tx, text, "\r\n", 2);
+	case GATE_BUF_HTTP_HEADER:
+		return build_headers(tx, dir, text);
+	case GATE_BUF_HTTP_HEADER_NAMES:
+		return build_names(tx, dir, text);
+	case GATE_BUF_HTTP_HOST:
+		return build_host(tx, text);
+	case GATE_BUF_HTTP_REQUEST_HEADER:
+	case GATE_BUF_HTTP_RESPONSE_HEADER:
+		return build_ones(tx, dir, text);
+	default:
+		return build_values(tx, dir, name, text);
+	}
+}
+
+/* NULL: there is none, or no room. */
+static const struct gate_text *built(struct http2_tx *tx, enum gate_dir dir,
+				     enum gate_buffer buffer, const char *name)
 {
 	struct http2_side *side = &tx->side[dir];
-	struct gate_view a = {}, b = {};
-	side->built.size = 0;
-	bool ok = true;
-	if (dir == GATE_TO_SERVER) {
-		if (!gate_http2_header(side, ":method", 0, &a)) {
-			return false;
-		}
-		(void)gate_http2_header(side, ":path", 0, &b);
-		ok = add(tx, side, a.data, a.size) && add(tx, side, " ", 1) &&
-		     add(tx, side, b.data, b.size) && add(tx, side, " HTTP/2\r\n", 9);
-	} else {
-		if (!gate_http2_header(side, ":status", 0, &a)) {
-			return false;
-		}
-		ok = add(tx, side, "HTTP/2 ", 7) && add(tx, side, a.data, a.size) &&
-		     add(tx, side, "\r\n", 2);
+	if (!side->built) {
+		side->built = gate_session_alloc(tx->session, BUILT_MAX * sizeof(*side->built));
 	}
-	if (ok && with_headers) {
-		ok = add(tx, side, side->text.data, side->text.size) && add(tx, side, "\r\n", 2);
+	struct http2_built *b = NULL;
+	for (unsigned int i = 0; side->built && !b && i < BUILT_MAX; i++) {
+		if (!side->built[i].buffer || side->built[i].buffer == buffer) {
+			b = &side->built[i];
+		}
 	}
-	return ok && give_built(side, ret);
+	if (!b) {
+		return NULL;
+	}
+	if (!b->buffer || b->headers != side->count) {
+		b->buffer = (uint16_t)buffer;
+		b->headers = side->count;
+		b->text.size = 0;
+		if (!build(tx, dir, buffer, name, &b->text)) {
+			b->text.size = 0;
+		}
+	}
+	return b->text.size ? &b->text : NULL;
+}
+
+static bool give_built(struct http2_tx *tx, enum gate_dir dir, enum gate_buffer buffer,
+		       const char *name, struct gate_buffer_view *ret)
+{
+	const struct gate_text *text = built(tx, dir, buffer, name);
+	return text && give(gate_text_view(text), ret);
+}
+
+static bool one(struct http2_tx *tx, enum gate_dir dir, enum gate_buffer buffer, uint32_t index,
+		struct gate_buffer_view *ret)
+{
+	const struct http2_side *side = &tx->side[dir];
+	const struct gate_text *text = index < side->count ? built(tx, dir, buffer, NULL) : NULL;
+	if (!text) {
+		return false;
+	}
+	uint32_t at = side->headers[index].one_at;
+	uint32_t end = index + 1 < side->count ? side->headers[index + 1].one_at : text->size;
+	return give((struct gate_view){text->data + at, end - at}, ret);
+}
+
+static bool by_name(struct http2_tx *tx, enum gate_dir dir, enum gate_buffer buffer,
+		    const char *name, struct gate_buffer_view *ret)
+{
+	struct gate_view v, next;
+	if (!gate_http2_header(&tx->side[dir], name, 0, &v)) {
+		return false;
+	}
+	if (!gate_http2_header(&tx->side[dir], name, 1, &next)) {
+		return give(v, ret);
+	}
+	return give_built(tx, dir, buffer, name, ret);
 }
 
 static const struct {
@@ -205,24 +262,23 @@ bool gate_http2_buffer(struct gate_tx *gate_tx, enum gate_dir dir, enum gate_buf
 		       give((struct gate_view){(const uint8_t *)"HTTP/2", 6}, ret);
 	case GATE_BUF_HTTP_REQUEST_LINE:
 	case GATE_BUF_HTTP_RESPONSE_LINE:
-		return first_line(tx, dir, false, ret);
 	case GATE_BUF_HTTP_START:
-		return first_line(tx, dir, true, ret);
 	case GATE_BUF_HTTP_HEADER:
-		return headers(tx, dir, ret);
+	case GATE_BUF_HTTP_HEADER_NAMES:
+	case GATE_BUF_HTTP_HOST:
+		return give_built(tx, dir, buffer, NULL, ret);
 	case GATE_BUF_HTTP_HEADER_RAW:
 		return side->count && give(gate_text_view(&side->text), ret);
-	case GATE_BUF_HTTP_HEADER_NAMES:
-		return names(tx, dir, ret);
 	case GATE_BUF_HTTP_REQUEST_HEADER:
 	case GATE_BUF_HTTP_RESPONSE_HEADER:
-		return one(tx, dir, index, ret);
+		return one(tx, dir, buffer, index, ret);
+	case GATE_BUF_HTTP_HOST_RAW: {
+		struct gate_view v;
+		return host_value(tx, &v) && give(v, ret);
+	}
 	case GATE_BUF_HTTP2_HEADER_NAME:
 		return index < side->count &&
 		       give(gate_http2_name(side, &side->headers[index]), ret);
-	case GATE_BUF_HTTP_HOST:
-	case GATE_BUF_HTTP_HOST_RAW:
-		return host(tx, buffer == GATE_BUF_HTTP_HOST_RAW, ret);
 	case GATE_BUF_HTTP_REQUEST_BODY:
 	case GATE_BUF_HTTP_RESPONSE_BODY:
 		return body(tx, dir, ret);
@@ -233,7 +289,7 @@ bool gate_http2_buffer(struct gate_tx *gate_tx, enum gate_dir dir, enum gate_buf
 		const char *name =
 			dir == GATE_TO_SERVER ? by_names[i].request : by_names[i].response;
 		if (by_names[i].buffer == buffer && name) {
-			return by_name(tx, dir, name, ret);
+			return by_name(tx, dir, buffer, name, ret);
 		}
 	}
 	return side->dns && gate_dns_buffer(side->dns, buffer, index, ret);

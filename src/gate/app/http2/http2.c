@@ -86,6 +86,7 @@ void gate_http2_close(struct http2_tx *tx, enum gate_dir dir)
 	if (!tx->side[dir].closed) {
 		tx->side[dir].closed = true;
 		gate_http2_body_end(tx, dir, true);
+		gate_session_inspect_now(tx->session, dir);
 		gate_tx_done(tx->session, &tx->tx, dir);
 	}
 }
@@ -540,7 +541,10 @@ static void tx_free(struct gate_session *session, struct gate_tx *gate_tx)
 		gate_coding_free(side->body.coding);
 		gate_text_free(session, &side->body.dns_text);
 		gate_text_free(session, &side->text);
-		gate_text_free(session, &side->built);
+		for (unsigned int i = 0; side->built && i < BUILT_MAX; i++) {
+			gate_text_free(session, &side->built[i].text);
+		}
+		gate_session_release(session, side->built, BUILT_MAX * sizeof(*side->built));
 		gate_session_release(session, side->dns, side->dns_size);
 		gate_session_release(session, side->headers,
 				     side->capacity * sizeof(*side->headers));

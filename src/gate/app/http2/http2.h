@@ -30,6 +30,7 @@
 #define TABLE_SIZE_MAX	(64u << 10)
 #define FRAMES_MAX	16u
 #define GLOBALS_MAX	64u
+#define BUILT_MAX	16u
 #define DNS_SIZE_MAX	(16u << 10)
 
 enum http2_event {
@@ -64,6 +65,14 @@ enum http2_flag {
 struct http2_header {
 	uint32_t name_at, value_at; /* in the side's text: name ": " value CR LF */
 	uint32_t name_size, value_size;
+	uint32_t one_at; /* "name: value" with doubled colons, in the text built for it */
+};
+
+/* A buffer that was made up, as long as the side has as many headers. */
+struct http2_built {
+	uint16_t buffer; /* enum gate_buffer; 0: free */
+	uint32_t headers;
+	struct gate_text text;
 };
 
 /* What is remembered of a frame, for rules and records. */
@@ -89,7 +98,7 @@ struct http2_side {
 	struct http2_frame frames[FRAMES_MAX];
 	uint8_t frame_count;
 	bool closed, has_headers, too_large;
-	struct gate_text built; /* the last buffer that was made up */
+	struct http2_built *built; /* BUILT_MAX of them, once one is asked for */
 	struct http2_body body;
 	struct gate_dns_message *dns;
 	size_t dns_size;
