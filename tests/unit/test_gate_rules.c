@@ -695,6 +695,49 @@ static void test_emerging_threats(void **state)
 	expect_all(*state, ET_RULES, 18290);
 }
 
+/* Lengths, bit strings, numbers; nested; every truncation. */
+static void test_asn1(void **state)
+{
+	static const struct {
+		uint32_t args[4];
+		uint8_t data[16];
+		uint32_t size, last;
+		bool matches;
+	} cases[] = {
+		{{GATE_ASN1_OVERSIZE, 100}, {0x30, 0x82, 0x01, 0x00}, 4, 0, true},
+		{{GATE_ASN1_OVERSIZE, 300}, {0x30, 0x82, 0x01, 0x00}, 4, 0, false},
+		{{GATE_ASN1_BITSTRING}, {0x03, 0x02, 0x20, 0x00}, 4, 0, true},
+		{{GATE_ASN1_BITSTRING}, {0x03, 0x02, 0x07, 0x00}, 4, 0, false},
+		{{GATE_ASN1_BITSTRING}, {0x30, 0x80, 0x30, 0x04, 0x03, 0x02, 0x20}, 7, 0, true},
+		{{GATE_ASN1_DOUBLE}, {0x09, 0x82, 0x01, 0x01, 0x03}, 5, 0, true},
+		{{GATE_ASN1_DOUBLE}, {0x09, 0x82, 0x01, 0x01, 0x80}, 5, 0, false},
+		{{GATE_ASN1_DOUBLE | GATE_ASN1_RELATIVE, 0, 2},
+		 {0, 0, 0, 0x09, 0x82, 0x01, 0x01, 0x03},
+		 8,
+		 1,
+		 true},
+		{{GATE_ASN1_DOUBLE | GATE_ASN1_ABSOLUTE, 0, 9}, {0x09}, 8, 1, false},
+		{{GATE_ASN1_OVERSIZE | GATE_ASN1_RELATIVE, 1, (uint32_t)-5},
+		 {0x09, 9},
+		 2,
+		 1,
+		 false},
+		{{GATE_ASN1_OVERSIZE, 1}, {0x1f, 0x81, 0x01, 0x05}, 4, 0, true},
+		{{GATE_ASN1_OVERSIZE, 1}, {0x30, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 11, 0, false},
+	};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		assert_int_equal(gate_asn1_matches(cases[i].args, cases[i].data, cases[i].size,
+						   cases[i].last),
+				 cases[i].matches);
+		for (uint32_t n = 0; n < cases[i].size; n++) {
+			BH_FREE uint8_t *cut = bh_memdup(cases[i].data, n);
+
+			(void)gate_asn1_matches(cases[i].args, cut, n, cases[i].last);
+		}
+	}
+}
+
 static void test_manual(void **state)
 {
 	size_t count;
@@ -717,7 +760,7 @@ int main(void)
 		cmocka_unit_test(test_tests),	   cmocka_unit_test(test_thresholds),
 		cmocka_unit_test(test_data_files), cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_sample),	   cmocka_unit_test(test_emerging_threats),
-		cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_manual),	   cmocka_unit_test(test_asn1),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

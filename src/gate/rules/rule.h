@@ -326,6 +326,8 @@ enum gate_asn1_flag {
 	GATE_ASN1_ABSOLUTE = 8,
 	GATE_ASN1_RELATIVE = 16
 };
+/* GATE_M_ASN1 with other.args, in a buffer in which the match before ended at `last` (0: none). */
+bool gate_asn1_matches(const uint32_t args[4], const uint8_t *data, uint32_t size, uint32_t last);
 /* other.args[0] of CSUM; [1] is 1 for valid, 0 for invalid. */
 enum gate_csum_of {
 	GATE_CSUM_IPV4,
