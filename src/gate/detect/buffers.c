@@ -105,7 +105,8 @@ static bool cut_window(struct gate_detector *d, uint16_t slot, uint32_t index,
 	uint64_t end = view->offset + view->size, seen, from;
 
 	view->complete = view->complete || d->side_over;
-	if (!view->complete && end < min) {
+	/* Inline what is not stopped now is through. */
+	if (!view->complete && end < min && !d->config->inline_mode && !d->config->simulate_ips) {
 		return false;
 	}
 	seen = gate_values_seen(d, slot, index);
@@ -142,7 +143,7 @@ static bool fetch(struct gate_detector *d, uint16_t num, uint32_t index,
 		}
 	}
 	for (uint8_t i = 0; i < slot->transform_count; i++) {
-		if (!gate_transform(&slot->transforms[i], slot->compiled[i], &d->in, &d->xf, ret)) {
+		if (!gate_xf_apply(&slot->transforms[i], slot->compiled[i], &d->in, &d->xf, ret)) {
 			d->stats.transform_full++;
 			return false;
 		}
@@ -150,10 +151,30 @@ static bool fetch(struct gate_detector *d, uint16_t num, uint32_t index,
 	return true;
 }
 
+/* A parser may make each of several values in the same place: the one before is copied first. */
+static bool keep_last(struct gate_detector *d, const struct gate_slot *slot, struct gate_values *v)
+{
+	struct gate_buffer_view *last = &v->views[v->known - 1];
+	uint8_t *copy = d->xf.data + d->xf.used;
+
+	if (slot->transform_count || (slot->flags & GATE_BUFFER_FILE)) {
+		return true;
+	}
+	if (last->size > d->xf.size - d->xf.used) {
+		d->stats.transform_full++;
+		return false;
+	}
+	memcpy(copy, last->data, last->size);
+	d->xf.used += last->size;
+	last->data = copy;
+	return true;
+}
+
 bool gate_values_get(struct gate_detector *d, uint16_t slot, uint32_t index,
 		     struct gate_buffer_view *ret)
 {
 	struct gate_values *v = &d->values[slot];
+	bool multi = d->set->slots[slot].flags & GATE_BUFFER_MULTI;
 
 	if (v->generation != d->generation) {
 		v->generation = d->generation;
@@ -164,7 +185,11 @@ bool gate_values_get(struct gate_detector *d, uint16_t slot, uint32_t index,
 		*ret = v->views[index];
 		return true;
 	}
-	if (v->end && index >= v->known) {
+	if ((v->end && index >= v->known) || (index && !multi)) {
+		return false;
+	}
+	if (v->known && !keep_last(d, &d->set->slots[slot], v)) {
+		v->end = true;
 		return false;
 	}
 	if (!fetch(d, slot, index, ret)) {

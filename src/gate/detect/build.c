@@ -302,8 +302,7 @@ static void set_free(struct gate_rule_set *set)
 	}
 	for (uint32_t i = 0; i < set->slot_count; i++) {
 		for (uint8_t k = 0; k < set->slots[i].transform_count; k++) {
-			gate_transform_done(&set->slots[i].transforms[k],
-					    set->slots[i].compiled[k]);
+			gate_xf_done(&set->slots[i].transforms[k], set->slots[i].compiled[k]);
 		}
 	}
 	for (int tr = 0; tr < GATE_TRANSPORTS; tr++) {

@@ -131,10 +131,11 @@ static bool jump(struct gate_inspect *in, const struct gate_byte *b)
 	} else {
 		n.at += n.used;
 	}
-	if (__builtin_add_overflow(to, n.at, &to) || to < 0 || to > in->size) {
+	if (__builtin_add_overflow(to, n.at, &to) || to > in->size) {
 		return false;
 	}
-	in->pos = (uint32_t)to;
+	/* Before the beginning is the beginning. */
+	in->pos = to < 0 ? 0 : (uint32_t)to;
 	return true;
 }
 

@@ -57,7 +57,7 @@ static int slot_of(struct gate_builder *b, const struct gate_rule_list *list, ui
 		gate_arena_alloc(b->set->arena, sizeof(void *) * (slot->transform_count + 1u));
 	*ret = (uint16_t)(b->slots.count - 1);
 	for (size_t i = 0; i < list->transforms.count; i++) {
-		r = gate_transform_compile(&list->transforms.items[i], &slot->compiled[i], diag);
+		r = gate_xf_compile(&list->transforms.items[i], &slot->compiled[i], diag);
 		if (r) {
 			b->slots.count--;
 			return r;

@@ -472,9 +472,11 @@ static const struct value *look_up(const struct gate_dataset_ref *ref, const uin
 		if (!dot) {
 			break;
 		}
-		size -= (uint32_t)(dot + 1 - data);
+		/* Values may have been put there with dotprefix. */
+		size -= (uint32_t)(dot - data);
+		v = find(ref->set, dot, size--);
 		data = dot + 1;
-		v = find(ref->set, data, size);
+		v = v || !size ? v : find(ref->set, data, size);
 	}
 	return v;
 }

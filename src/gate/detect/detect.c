@@ -106,8 +106,7 @@ static void store_addrs(struct gate_detector *d)
 static bool is_settled(const struct gate_packet *p)
 {
 	return (p->flags & GATE_PKT_NO_PACKET) ||
-	       (p->flow && ((p->flow->flags & (GATE_FLOW_DROP | GATE_FLOW_PASS)) ||
-			    p->flow->state == GATE_FLOW_BYPASSED));
+	       (p->flow && (p->flow->flags & (GATE_FLOW_DROP | GATE_FLOW_PASS)));
 }
 
 void gate_detect(struct gate_detector *d, struct gate_packet *p)
@@ -127,7 +126,10 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	load_addrs(d);
 	gate_detect_ip_only(d);
 	gate_detect_proto(d);
-	gate_detect_packet(d);
+	/* The end of a flow is no packet: but the rest of the stream may be with it. */
+	if (!(p->flags & GATE_PKT_PSEUDO) || d->has_stream) {
+		gate_detect_packet(d);
+	}
 	gate_detect_txs(d);
 	if (d->queued) {
 		gate_actions(d);

@@ -105,7 +105,7 @@ uint32_t gate_have_of(const struct gate_packet *p);
 bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig);
 bool gate_packet_matches(struct gate_detector *d, const struct gate_sig *sig);
 /* match.c: one keyword of packet or flow. */
-bool gate_packet_match(struct gate_detector *d, const struct gate_match *m);
+bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m);
 /* checksum.c */
 bool gate_checksum_matches(const struct gate_packet *p, const struct gate_match *m);
 /* keys.c: of xbits, thresholds and tags; false: there is nobody to keep it for. */
@@ -141,7 +141,8 @@ struct gate_detect_flow {
 	struct gate_pool *pool;
 	struct gate_detect_flow *next_free;
 	uint32_t set_id;
-	uint8_t ip_only_dirs, proto_dirs;
+	uint8_t ip_only_dirs;
+	uint16_t proto_seen[GATE_DIRS];		     /* enum gate_app + 1 */
 	uint32_t addr_known[2][2], addr_value[2][2]; /* [client, server] */
 };
 struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow);

@@ -3,8 +3,9 @@
  * Rules into groups, and a database of patterns for each.
  *
  * Payload rules: per transport and direction the 65536 ports of the server's side fall into ranges
- * with the same rules; each such range is a group, so that a packet is searched once, for what can
- * concern its port only. Rules of any port are in every group. Equal groups share their database.
+ * with the same rules; each such range is a group. A packet is searched for the patterns of rules of
+ * any port (one database for all groups) and for those of its port only: some few, which is fast.
+ * One database of both for each group would be a single search, and minutes to compile.
  * Transaction rules: per protocol and direction one database for each buffer.
  */
 #include "gate/detect/set.h"
@@ -14,7 +15,7 @@
 /* ---- payload ---- */
 
 struct group_input {
-	struct gate_mpm_input packet, stream;
+	struct gate_mpm_input packet[GATE_PORT_KINDS], stream[GATE_PORT_KINDS];
 	BH_VEC(uint32_t) always;
 };
 
@@ -80,7 +81,7 @@ static void add_literal(struct gate_mpm_input *input, const struct gate_fast *fa
 }
 
 static void add_to_group(const struct gate_builder *b, const struct gate_sig *sig, bool tcp,
-			 struct group_input *in)
+			 int kind, struct group_input *in)
 {
 	const struct gate_fast *fast = &b->fasts.items[sig->num];
 
@@ -90,34 +91,51 @@ static void add_to_group(const struct gate_builder *b, const struct gate_sig *si
 	}
 	/* Streams are TCP's; there is but the packet elsewhere. */
 	if (!tcp || sig->require_packet) {
-		add_literal(&in->packet, fast, sig->num);
+		add_literal(&in->packet[kind], fast, sig->num);
 	}
 	if (tcp && sig->require_stream) {
-		add_literal(&in->stream, fast, sig->num);
+		add_literal(&in->stream[kind], fast, sig->num);
 	}
+}
+
+static struct gate_mpm *take_mpm(struct gate_builder *b, struct gate_mpm_input *input)
+{
+	struct gate_mpm *mpm = gate_mpm_jobs_add(b->jobs, input);
+
+	if (mpm) {
+		*bh_vec_push(&b->set->mpms) = mpm;
+	}
+	bh_vec_done(&input->literals);
+	return mpm;
 }
 
 static void fill_group(struct gate_builder *b, enum gate_transport tr, enum gate_dir dir,
 		       uint16_t port, struct gate_port_group *group)
 {
 	struct gate_rule_set *set = b->set;
+	struct gate_port_group *first = set->packets.groups[tr][dir];
 	struct group_input in = {};
 
 	for (uint32_t i = 0; i < set->sig_count; i++) {
 		const struct gate_sig *sig = &set->sigs[i];
+		bool any = tr == GATE_TR_OTHER || is_any_port(sig, dir);
 
 		if (in_transport(sig, tr) && in_direction(sig, dir) &&
-		    (tr == GATE_TR_OTHER || has_port(sig, dir, port))) {
-			add_to_group(b, sig, tr == GATE_TR_TCP, &in);
+		    (any || has_port(sig, dir, port))) {
+			add_to_group(b, sig, tr == GATE_TR_TCP, any ? GATE_PORT_ANY : GATE_PORT_OWN,
+				     &in);
 		}
 	}
-	group->packet = gate_mpm_jobs_add(b->jobs, &in.packet);
-	group->stream = gate_mpm_jobs_add(b->jobs, &in.stream);
-	if (group->packet) {
-		*bh_vec_push(&set->mpms) = group->packet;
-	}
-	if (group->stream) {
-		*bh_vec_push(&set->mpms) = group->stream;
+	for (int kind = 0; kind < GATE_PORT_KINDS; kind++) {
+		if (kind == GATE_PORT_ANY && group != first) {
+			bh_vec_done(&in.packet[kind].literals);
+			bh_vec_done(&in.stream[kind].literals);
+			group->packet[kind] = first->packet[kind];
+			group->stream[kind] = first->stream[kind];
+			continue;
+		}
+		group->packet[kind] = take_mpm(b, &in.packet[kind]);
+		group->stream[kind] = take_mpm(b, &in.stream[kind]);
 	}
 	if (in.always.count) {
 		size_t size = in.always.count * sizeof(uint32_t);
@@ -128,8 +146,6 @@ static void fill_group(struct gate_builder *b, enum gate_transport tr, enum gate
 		group->always_count = (uint32_t)in.always.count;
 	}
 	bh_vec_done(&in.always);
-	bh_vec_done(&in.packet.literals);
-	bh_vec_done(&in.stream.literals);
 }
 
 static void mark_ports(const struct gate_port_set *ports, uint64_t id, uint64_t *edges)
@@ -244,8 +260,7 @@ static void fill_engine(struct gate_builder *b, uint16_t slot_num, enum gate_dir
 	engine->stream = (slot->flags & GATE_BUFFER_STREAM) && !slot->transform_count;
 	engine->once =
 		engine->progress > 0 && !(slot->flags & (GATE_BUFFER_STREAM | GATE_BUFFER_FILE));
-	engine->mpm = gate_mpm_jobs_add(b->jobs, input);
-	*bh_vec_push(&b->set->mpms) = engine->mpm;
+	engine->mpm = take_mpm(b, input);
 	if (engine->mpm->longest > slot->back + 1) {
 		slot->back = engine->mpm->longest - 1;
 	}
@@ -286,7 +301,6 @@ static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir d
 			fill_engine(b, (uint16_t)s, dir, &in.by_slot[s],
 				    &group->engines[group->engine_count++]);
 		}
-		bh_vec_done(&in.by_slot[s].literals);
 	}
 	if (engines) {
 		qsort(group->engines, engines, sizeof(*group->engines), engine_compare);

@@ -125,7 +125,7 @@ bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig)
 bool gate_packet_matches(struct gate_detector *d, const struct gate_sig *sig)
 {
 	for (unsigned int i = 0; i < sig->packet_count; i++) {
-		if (!gate_packet_match(d, sig->packet[i])) {
+		if (!gate_packet_keyword(d, sig->packet[i])) {
 			return false;
 		}
 	}

@@ -350,7 +350,7 @@ static bool match_ip(const struct gate_packet *p, const struct gate_match *m)
 	}
 }
 
-bool gate_packet_match(struct gate_detector *d, const struct gate_match *m)
+bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 {
 	const struct gate_packet *p = d->p;
 

@@ -128,6 +128,23 @@ void gate_mpm_free(struct gate_mpm *mpm)
 	free(mpm);
 }
 
+/* What is long enough without the NULs that it begins with is looked for without them. */
+static void trim(struct gate_mpm_literal *literal)
+{
+	uint16_t skip = 0;
+
+	while (skip + 3 < literal->size && !literal->bytes[skip]) {
+		skip++;
+	}
+	if (literal->bytes[skip]) {
+		literal->bytes += skip;
+		literal->size -= skip;
+	}
+	if (literal->size > GATE_PATTERN_MAX) {
+		literal->size = GATE_PATTERN_MAX;
+	}
+}
+
 /* By length, then bytes, then case: an order that says nothing of rules. */
 static int literal_compare_bytes(const struct gate_mpm_literal *a, const struct gate_mpm_literal *b)
 {
@@ -241,9 +258,7 @@ struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate
 	mpm = bh_alloc(sizeof(*mpm));
 	literals = bh_memdup(input->literals.items, count * sizeof(*literals));
 	for (size_t i = 0; i < count; i++) {
-		if (literals[i].size > GATE_PATTERN_MAX) {
-			literals[i].size = GATE_PATTERN_MAX;
-		}
+		trim(&literals[i]);
 	}
 	qsort(literals, count, sizeof(*literals), literal_compare);
 	distinct = fill_patterns(mpm, literals, count);
@@ -261,8 +276,32 @@ struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate
 	return mpm;
 }
 
+/* hs_compile_lit_multi (5.4.9) takes a literal that begins with NUL for an empty one: such a set is
+ * compiled as expressions, which takes longer and finds the same. */
+static bool has_leading_nul(const struct job *job)
+{
+	for (uint32_t i = 0; i < job->count; i++) {
+		if (!job->literals[i].bytes[0]) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static char *expression_of(const struct gate_mpm_literal *literal)
+{
+	char *text = bh_alloc((size_t)literal->size * 4 + 1);
+
+	for (uint16_t i = 0; i < literal->size; i++) {
+		sprintf(text + (size_t)i * 4, "\\x%02x", literal->bytes[i]);
+	}
+	return text;
+}
+
 static void compile(struct job *job)
 {
+	bool expressions = has_leading_nul(job);
+	hs_error_t r;
 	const char **texts = bh_alloc_array(job->count, sizeof(*texts));
 	size_t *sizes = bh_alloc_array(job->count, sizeof(*sizes));
 	unsigned int *flags = bh_alloc_array(job->count, sizeof(*flags));
@@ -270,18 +309,25 @@ static void compile(struct job *job)
 	hs_compile_error_t *error = NULL;
 
 	for (uint32_t i = 0; i < job->count; i++) {
-		texts[i] = (const char *)job->literals[i].bytes;
+		texts[i] = expressions ? expression_of(&job->literals[i])
+				       : (const char *)job->literals[i].bytes;
 		sizes[i] = job->literals[i].size;
 		flags[i] = HS_FLAG_SINGLEMATCH | (job->literals[i].nocase ? HS_FLAG_CASELESS : 0);
 		ids[i] = i;
 	}
-	if (hs_compile_lit_multi(texts, flags, ids, sizes, job->count, HS_MODE_BLOCK, NULL,
-				 &job->hs->db, &error) != HS_SUCCESS) {
+	r = expressions ? hs_compile_multi(texts, flags, ids, job->count, HS_MODE_BLOCK, NULL,
+					   &job->hs->db, &error)
+			: hs_compile_lit_multi(texts, flags, ids, sizes, job->count, HS_MODE_BLOCK,
+					       NULL, &job->hs->db, &error);
+	if (r != HS_SUCCESS) {
 		job->err = -EINVAL;
 		snprintf(job->reason, sizeof(job->reason), "%s", error ? error->message : "?");
 		hs_free_compile_error(error);
 	}
 	bh_counter_add(&gate_mpm_compiled, 1);
+	for (uint32_t i = 0; expressions && i < job->count; i++) {
+		free((char *)texts[i]);
+	}
 	free(texts);
 	free(sizes);
 	free(flags);

@@ -79,16 +79,19 @@ static void find_candidates(struct gate_detector *d, const struct gate_port_grou
 	struct gate_buffer_view payload = {
 		.data = p->payload.data, .size = p->payload.size, .complete = true};
 
-	if (d->have & GATE_NEED_PAYLOAD) {
-		if (group->packet) {
-			gate_prefilter_scan(d, group->packet, &payload, 0);
+	for (int kind = 0; kind < GATE_PORT_KINDS; kind++) {
+		if ((d->have & GATE_NEED_PAYLOAD) && group->packet[kind]) {
+			gate_prefilter_scan(d, group->packet[kind], &payload, 0);
 		}
-		if (group->stream && !(p->flags & GATE_PKT_STREAM_ADD)) {
-			gate_prefilter_scan(d, group->stream, &payload, 0);
+		if (!group->stream[kind]) {
+			continue;
 		}
-	}
-	if (d->has_stream && group->stream) {
-		scan_stream(d, group->stream);
+		if ((d->have & GATE_NEED_PAYLOAD) && !(p->flags & GATE_PKT_STREAM_ADD)) {
+			gate_prefilter_scan(d, group->stream[kind], &payload, 0);
+		}
+		if (d->has_stream) {
+			scan_stream(d, group->stream[kind]);
+		}
 	}
 	for (uint32_t i = 0; i < group->always_count; i++) {
 		const struct gate_sig *sig = &d->set->sigs[group->always[i]];
@@ -198,11 +201,12 @@ void gate_detect_proto(struct gate_detector *d)
 	    p->flow->app_to[p->dir] == GATE_APP_UNKNOWN) {
 		return;
 	}
+	/* Also when it becomes another one (STARTTLS, Upgrade). */
 	state = gate_state_of_flow(d, p->flow);
-	if (state->proto_dirs & GATE_DIR_BIT(p->dir)) {
+	if (state->proto_seen[p->dir] == p->flow->app + 1) {
 		return;
 	}
-	state->proto_dirs |= GATE_DIR_BIT(p->dir);
+	state->proto_seen[p->dir] = p->flow->app + 1;
 	d->tx = NULL;
 	for (uint32_t i = 0; i < d->set->proto_detected_count; i++) {
 		evaluate(d, &d->set->sigs[d->set->proto_detected[i]]);

@@ -141,11 +141,12 @@ struct gate_sig {
 	uint16_t fast_list; /* which has the fast pattern; UINT16_MAX none */
 };
 
-/* Payload rules of a range of ports. */
+/* Payload rules of a range of ports: those of any port, and those of these. */
+enum { GATE_PORT_ANY, GATE_PORT_OWN, GATE_PORT_KINDS };
 struct gate_port_group {
-	struct gate_mpm *packet; /* rules that ask for a packet; NULL none */
-	struct gate_mpm *stream; /* those on streams (and on packets that went into none) */
-	const uint32_t *always;	 /* without pattern, sorted */
+	struct gate_mpm *packet[GATE_PORT_KINDS]; /* rules that ask for a packet; NULL none */
+	struct gate_mpm *stream[GATE_PORT_KINDS]; /* on streams (and packets that went into none) */
+	const uint32_t *always;			  /* without pattern, sorted */
 	uint32_t always_count;
 };
 enum gate_transport { GATE_TR_TCP, GATE_TR_UDP, GATE_TR_OTHER, GATE_TRANSPORTS };

@@ -172,6 +172,7 @@ static void subslice(const struct gate_transform *t, struct gate_buffer_view *vi
 	int64_t size = view->size, from = t->args[0], to;
 
 	from = from < 0 ? size + from : from;
+	from = from < 0 && t->args[2] ? 0 : from;
 	if (t->args[1] == GATE_SUBSLICE_ALL) {
 		to = size;
 	} else {
@@ -246,8 +247,8 @@ static uint32_t largest(const struct gate_transform *t, uint32_t size)
 	return size < 32 ? 33 : size + 1;
 }
 
-bool gate_transform(const struct gate_transform *t, void *compiled, struct gate_inspect *in,
-		    struct gate_xf_memory *memory, struct gate_buffer_view *view)
+bool gate_xf_apply(const struct gate_transform *t, void *compiled, struct gate_inspect *in,
+		   struct gate_xf_memory *memory, struct gate_buffer_view *view)
 {
 	static const uint8_t nothing[1];
 	uint32_t max, size, start, end;
@@ -283,7 +284,7 @@ bool gate_transform(const struct gate_transform *t, void *compiled, struct gate_
 	return true;
 }
 
-int gate_transform_compile(const struct gate_transform *t, void **ret, struct bh_diag *diag)
+int gate_xf_compile(const struct gate_transform *t, void **ret, struct bh_diag *diag)
 {
 	*ret = NULL;
 	switch (t->kind) {
@@ -300,7 +301,7 @@ int gate_transform_compile(const struct gate_transform *t, void **ret, struct bh
 	}
 }
 
-void gate_transform_done(const struct gate_transform *t, void *compiled)
+void gate_xf_done(const struct gate_transform *t, void *compiled)
 {
 	if (t->kind == GATE_XF_PCREXFORM) {
 		gate_regex_free(compiled);

@@ -15,11 +15,10 @@ struct gate_xf_memory {
 
 /* What a transform needs beyond its arguments (a regular expression); NULL nothing. < 0: it can't
  * be done here. */
-[[nodiscard]] int gate_transform_compile(const struct gate_transform *t, void **ret,
-					 struct bh_diag *diag);
-void gate_transform_done(const struct gate_transform *t, void *compiled);
+[[nodiscard]] int gate_xf_compile(const struct gate_transform *t, void **ret, struct bh_diag *diag);
+void gate_xf_done(const struct gate_transform *t, void *compiled);
 /* Replaces *view. False: no room is left, the value can't be had. */
-bool gate_transform(const struct gate_transform *t, void *compiled, struct gate_inspect *in,
-		    struct gate_xf_memory *memory, struct gate_buffer_view *view);
+bool gate_xf_apply(const struct gate_transform *t, void *compiled, struct gate_inspect *in,
+		   struct gate_xf_memory *memory, struct gate_buffer_view *view);
 
 #endif

@@ -168,16 +168,10 @@ static void evaluate_lists(struct gate_detector *d, const struct gate_sig *sig, 
 	}
 }
 
-/* The pattern was found in a body that is not searched again there: the rest may follow. */
-static bool waits_for_body(const struct gate_detector *d, const struct gate_sig *sig)
+/* The pattern was found where it is not searched again: the rest may follow. */
+static bool is_found_once(const struct gate_sig *sig)
 {
-	const struct gate_dlist *list;
-
-	if (sig->fast_list == UINT16_MAX) {
-		return false;
-	}
-	list = &sig->lists[sig->fast_list];
-	return d->set->slots[list->slot].flags & GATE_BUFFER_STREAM;
+	return sig->fast_list != UINT16_MAX;
 }
 
 static uint16_t file_count(const struct gate_detector *d)
@@ -205,7 +199,7 @@ static void remember(struct gate_detector *d, const struct gate_sig *sig, struct
 {
 	bool over = out->never || out->bits == sig->all_bits;
 
-	if (!st && !over && !out->bits && !waits_for_body(d, sig)) {
+	if (!st && !over && !out->bits && !is_found_once(sig)) {
 		return;
 	}
 	if (!st && out->never && !out->bits) {
