@@ -144,6 +144,7 @@ static bool new_stream(struct tcp_in *in)
 		in->stream = stream_new(in->streams, in->flow);
 	}
 	if (!in->stream) {
+		in->drop = in->streams->inline_mode && !in->streams->fail_open;
 		return false;
 	}
 	tcp_sides(in);

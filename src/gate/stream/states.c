@@ -65,6 +65,10 @@ static void take_ack(struct tcp_in *in)
 	if (SEQ_GT(in->ack, to->next_seq)) {
 		to->next_seq = in->ack;
 	}
+	if (to->flags & SIDE_PROBE && SEQ_GEQ(in->ack, to->probe_seq)) {
+		to->flags &= (uint16_t)~SIDE_PROBE;
+		tcp_event(in, GATE_EVENT_STREAM_EST_ACK_ZWP_DATA);
+	}
 	side_acked(in->streams, in->stream, to);
 }
 
@@ -124,14 +128,21 @@ static bool sent_again(struct tcp_in *in)
 	return false;
 }
 
-static bool beyond_window(const struct tcp_in *in)
+static bool beyond_window(struct tcp_in *in)
 {
-	const struct side *from = in->from;
+	struct side *from = in->from;
 	if (SEQ_LEQ(in->end, from->next_win) || in->stream->flags & STREAM_ASYNC) {
 		return false;
 	}
-	/* an ACK behind a full window or a FIN; the probe of a closed one */
-	return !(in->seq == from->next_seq && (in->len == 0 || (in->len == 1 && !from->window)));
+	if (in->seq != from->next_seq || in->len > 1) {
+		return true;
+	}
+	/* an ACK behind a full window, a FIN, or the probe of a closed one */
+	if (in->len == 1 && !from->window) {
+		from->flags |= SIDE_PROBE;
+		from->probe_seq = in->end;
+	}
+	return in->len == 1 && from->window;
 }
 
 static bool est_data(struct tcp_in *in)

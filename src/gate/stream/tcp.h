@@ -73,7 +73,7 @@ enum side_flag {
 	SIDE_EOF_TOLD = 1 << 8,
 	SIDE_BUSY = 1 << 9, /* the parser is at it */
 	SIDE_GAP = 1 << 10,
-	SIDE_KEEPALIVE = 1 << 11,
+	SIDE_PROBE = 1 << 11, /* of a closed window: probe_seq is behind it */
 };
 
 /* The bytes that one side sends. window, wscale and next_win are what the other side allows it. */
@@ -84,6 +84,7 @@ struct side {
 	uint8_t wscale, tcp_flags, policy;
 	uint16_t oob_count;
 	uint32_t fin_seq;   /* behind the last byte */
+	uint32_t probe_seq;
 	uint32_t depth_seq; /* where the depth was reached */
 	uint32_t oob_seq;   /* behind the last out-of-band byte that was taken out */
 
