@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The structure of a message: which line is a header, a boundary, a body. See mime.h. */
+#include "gate/app/smtp/mime.h"
+
+#define NAME_LEN_MAX  75   /* of a header: more is odd (Suricata's limits) */
+#define VALUE_LEN_MAX 2000 /* of a header */
+#define LINE_LEN_MAX  998  /* of any, RFC 5322 */
+
+struct mime *gate_mime_new(struct gate_session *session, struct gate_tx *tx)
+{
+	struct mime *m = gate_session_alloc(session, sizeof(*m));
+	if (m) {
+		m->session = session;
+		m->tx = tx;
+		m->text = true;
+	}
+	return m;
+}
+
+void gate_mime_free(struct mime *m)
+{
+	if (!m) {
+		return;
+	}
+	gate_text_free(m->session, &m->kept);
+	gate_text_free(m->session, &m->head);
+	gate_text_free(m->session, &m->name);
+	gate_text_free(m->session, &m->line);
+	gate_session_release(m->session, m, sizeof(*m));
+}
+
+bool gate_mime_keep(struct mime *m, const void *data, uint32_t size, struct mime_span *ret)
+{
+	if (m->kept.size + size > MIME_KEPT_MAX) {
+		return false;
+	}
+	*ret = (struct mime_span){.at = m->kept.size, .size = size};
+	return gate_text_add(m->session, &m->kept, data, size, MIME_KEPT_MAX);
+}
+
+bool gate_mime_field(const struct mime *m, enum mime_field field, uint32_t index,
+		     struct gate_view *ret)
+{
+	for (unsigned int i = 0; m && i < m->field_count; i++) {
+		if (m->fields[i].field == field && !index--) {
+			*ret = gate_mime_span(m, m->fields[i].span);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- parts ---- */
+
+static void part_end(struct mime *m)
+{
+	gate_mime_body_end(m);
+	if (m->file) {
+		gate_file_close(m->session, m->file, GATE_FILE_CLOSED);
+	}
+	m->file = NULL;
+	m->name.size = 0;
+	m->encoding = MIME_PLAIN;
+	m->attachment = m->multipart = m->message = m->broken = false;
+	m->text = true; /* what does not say what it is */
+	m->newline = m->quad_count = 0;
+}
+
+static void part_begin(struct mime *m)
+{
+	part_end(m);
+	m->state = MIME_IN_HEADERS;
+	m->nested = true;
+}
+
+static void headers_end(struct mime *m)
+{
+	struct mime_span span;
+	if (m->multipart) {
+		m->state = MIME_SKIP;
+		return;
+	}
+	if (m->message && !m->attachment && m->encoding == MIME_PLAIN) {
+		/* A message in the message: its headers come next. */
+		m->nested = true;
+		m->message = false;
+		m->text = true;
+		return;
+	}
+	m->state = MIME_IN_BODY;
+	if (!m->attachment) {
+		return;
+	}
+	if (m->name.size && m->name_count < MIME_NAMES_MAX &&
+	    gate_mime_keep(m, m->name.data, m->name.size, &span)) {
+		m->names[m->name_count++] = span;
+	}
+	m->file = gate_file_open(m->session, m->tx, GATE_TO_SERVER, m->name.data, m->name.size);
+}
+
+/* Does the line end a part? Deeper parts end with it. */
+static bool boundary(struct mime *m, const uint8_t *line, uint32_t size)
+{
+	if (size < 2 || line[0] != '-' || line[1] != '-') {
+		return false;
+	}
+	for (unsigned int i = m->depth; i-- > 0;) {
+		uint32_t len = m->boundaries[i].size;
+		if (size - 2 < len || memcmp(line + 2, m->boundaries[i].text, len) != 0) {
+			continue;
+		}
+		const uint8_t *rest = line + 2 + len;
+		uint32_t left = size - 2 - len;
+		if (left >= 2 && rest[0] == '-' && rest[1] == '-') {
+			part_end(m);
+			m->depth = (uint8_t)i;
+			m->state = MIME_SKIP;
+			return true;
+		}
+		if (left && rest[0] != ' ' && rest[0] != '\t') {
+			continue; /* another, longer one */
+		}
+		m->depth = (uint8_t)(i + 1);
+		part_begin(m);
+		return true;
+	}
+	return false;
+}
+
+/* ---- lines ---- */
+
+static void header_line(struct mime *m, const uint8_t *line, uint32_t size, uint8_t newline)
+{
+	if (m->mid_line) {
+		(void)gate_text_add(m->session, &m->head, line, size, MIME_HEADER_MAX);
+		return;
+	}
+	bool folded = size && (line[0] == ' ' || line[0] == '\t') && m->head.size;
+	if (folded) {
+		(void)gate_text_add(m->session, &m->head, line, size, MIME_HEADER_MAX);
+		return;
+	}
+	if (m->head.size) {
+		gate_mime_header(m);
+		m->head.size = 0;
+	}
+	if (!size && newline) {
+		headers_end(m);
+		return;
+	}
+	const uint8_t *colon = memchr(line, ':', size);
+	if (!colon) {
+		m->events |= 1u << MIME_MALFORMED_MSG;
+		m->drop_line = true;
+		return;
+	}
+	if (colon - line > NAME_LEN_MAX) {
+		m->events |= 1u << MIME_LONG_HEADER_NAME;
+	}
+	if (size > VALUE_LEN_MAX) {
+		m->events |= 1u << MIME_LONG_HEADER_VALUE;
+	}
+	(void)gate_text_add(m->session, &m->head, line, size, MIME_HEADER_MAX);
+}
+
+void gate_mime_line(struct mime *m, const uint8_t *line, uint32_t size, uint8_t newline)
+{
+	if (m->ended) {
+		return;
+	}
+	if (size > LINE_LEN_MAX) {
+		m->events |= 1u << MIME_LONG_LINE;
+	}
+	if (!m->mid_line) {
+		m->drop_line = false;
+		if (m->depth && boundary(m, line, size)) {
+			m->head.size = 0;
+			m->drop_line = true;
+		}
+	}
+	if (!m->drop_line) {
+		if (m->state == MIME_IN_HEADERS) {
+			header_line(m, line, size, newline);
+		} else if (m->state == MIME_IN_BODY) {
+			gate_mime_body(m, line, size, newline);
+		}
+	}
+	m->mid_line = !newline;
+}
+
+void gate_mime_end(struct mime *m)
+{
+	if (m->ended) {
+		return;
+	}
+	if (m->state == MIME_IN_HEADERS && m->head.size) {
+		gate_mime_header(m);
+	}
+	part_end(m);
+	m->ended = true;
+}
