@@ -52,18 +52,19 @@ static bool is_host_name(const uint8_t *name, uint32_t size)
 }
 
 /* On a port that is not its own: one question of the Internet class for a sound name, nothing
- * left over. Multicast DNS, LLMNR and NetBIOS look alike and are other protocols. */
-static bool is_surely(const struct gate_dns_reading *r, uint16_t port)
+ * left over. Ports below 1024 belong to others (Suricata asks on 53 alone); multicast DNS and LLMNR
+ * look alike and are other protocols. */
+static bool may_be(const uint8_t *data, uint32_t size, uint16_t port)
+{
+	return port >= 1024 && port != 5353 && port != 5355 && size > GATE_DNS_HEADER_SIZE &&
+	       !(data[2] & 0x78) && !data[4] && data[5] == 1;
+}
+
+static bool is_surely(const struct gate_dns_reading *r)
 {
 	const struct gate_dns_message *m = &r->message;
-	static const uint16_t others[] = {137, 138, 5353, 5355};
-	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-		if (port == others[i]) {
-			return false;
-		}
-	}
 	return m->counts[GATE_DNS_QUERIES] == 1 && m->rrs[0].class == 1 && !m->events &&
-	       !(m->flags & (0x7800 | GATE_DNS_Z)) && m->used == m->raw_size &&
+	       !(m->flags & GATE_DNS_Z) && m->used == m->raw_size &&
 	       gate_dns_type_name(m->rrs[0].type) && m->rrs[0].name_size > 3 &&
 	       is_host_name(m->names, m->rrs[0].name_size);
 }
@@ -77,7 +78,10 @@ static int answer(enum gate_dir dir, uint16_t flags)
 static int probe_message(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port)
 {
 	struct gate_dns_reading r;
-	if (gate_dns_read(data, size, &r) || (port != 53 && !is_surely(&r, port))) {
+	if (port != 53 && !may_be(data, size, port)) {
+		return GATE_PROBE_NO;
+	}
+	if (gate_dns_read(data, size, &r) || (port != 53 && !is_surely(&r))) {
 		return GATE_PROBE_NO;
 	}
 	return answer(dir, r.message.flags);
