@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 
 #define CONFIG_FILE_MAX (1u << 20)
+#define KEYWORD_SLOTS	1024u /* a power of two, more than twice the keywords there are */
 
 struct entry {
 	char *text;
@@ -27,7 +28,8 @@ struct sid_entry {
 };
 
 struct gate_rule_shared {
-	struct table texts, addrs, ports, keywords;
+	struct table texts, addrs, ports;
+	uint16_t keywords[KEYWORD_SLOTS]; /* index + 1 in gate_keyword_entries, by hash */
 	struct {
 		struct sid_entry *items;
 		size_t count, capacity;
@@ -113,13 +115,29 @@ static void table_done(struct table *t)
 	free(t->items);
 }
 
+/* The slot of a name, or the free one where it belongs. */
+static uint16_t *keyword_slot(struct gate_rule_shared *shared, const char *name)
+{
+	size_t count, i = hash_text(name) % KEYWORD_SLOTS;
+	const struct gate_keyword_entry *entries = gate_keyword_entries(&count);
+
+	for (; shared->keywords[i]; i = (i + 1) % KEYWORD_SLOTS) {
+		const struct gate_keyword_entry *e = &entries[shared->keywords[i] - 1];
+
+		if (!strcmp(e->name, name) || (e->alias && !strcmp(e->alias, name))) {
+			break;
+		}
+	}
+	return &shared->keywords[i];
+}
+
 /* The first of a name holds. */
 static void add_keyword(struct gate_rule_shared *shared, const char *name, size_t index)
 {
-	struct entry *e = table_add(&shared->keywords, name);
+	uint16_t *slot = keyword_slot(shared, name);
 
-	if (!e->value) {
-		e->value = (void *)(uintptr_t)(index + 1);
+	if (!*slot) {
+		*slot = (uint16_t)(index + 1);
 	}
 }
 
@@ -146,10 +164,10 @@ struct gate_rule_shared *gate_rule_shared_new(void)
 const struct gate_keyword_entry *gate_shared_keyword(struct gate_rule_shared *shared,
 						     const char *name)
 {
-	const struct entry *e = table_find(&shared->keywords, name);
+	uint16_t index = *keyword_slot(shared, name);
 	size_t count;
 
-	return e ? &gate_keyword_entries(&count)[(uintptr_t)e->value - 1] : NULL;
+	return index ? &gate_keyword_entries(&count)[index - 1] : NULL;
 }
 
 void gate_rule_shared_free(struct gate_rule_shared *shared)
@@ -176,7 +194,6 @@ void gate_rule_shared_free(struct gate_rule_shared *shared)
 	table_done(&shared->texts);
 	table_done(&shared->addrs);
 	table_done(&shared->ports);
-	table_done(&shared->keywords);
 	free(shared->sids.items);
 	bh_vec_done(&shared->classes);
 	bh_vec_done(&shared->references);
