@@ -14,7 +14,7 @@ struct gate_source;
 
 struct gate_source_stats {
 	uint64_t packets, bytes;
-	uint64_t kernel_drops;	/* the kernel had no room */
+	uint64_t kernel_drops; /* the kernel had no room */
 	uint64_t sent, send_failed;
 	uint64_t bad; /* records of a file that can't be */
 };
@@ -52,7 +52,7 @@ struct gate_live_options {
 };
 [[nodiscard]] int gate_source_afpacket(const struct gate_live_options *options,
 				       struct gate_source **ret, struct bh_diag *diag);
-[[nodiscard]] int gate_source_xdp(const struct gate_live_options *options,
-				  struct gate_source **ret, struct bh_diag *diag);
+[[nodiscard]] int gate_source_xdp(const struct gate_live_options *options, struct gate_source **ret,
+				  struct bh_diag *diag);
 
 #endif

@@ -47,8 +47,7 @@ static uint64_t load64(const struct capture_reader *r, const uint8_t *at)
 	return r->swapped ? __builtin_bswap64(v) : v;
 }
 
-#define bad(r, diag, ...)                                                                          \
-	bh_diag_set(diag, -EBADMSG, "record %llu at byte %llu: " __VA_ARGS__)
+#define bad(r, diag, ...) bh_diag_set(diag, -EBADMSG, "record %llu at byte %llu: " __VA_ARGS__)
 #define PLACE(r)                                                                                   \
 	(unsigned long long)((r)->records + 1), (unsigned long long)capture_input_offset(&(r)->in)
 
@@ -209,8 +208,8 @@ static int ng_data(struct capture_reader *r, struct gate_packet *p, const uint8_
 		   uint32_t room, struct bh_diag *diag)
 {
 	if (p->size > room) {
-		return bad(r, diag, "a packet of %u bytes in a block that has %u", PLACE(r), p->size,
-			   room);
+		return bad(r, diag, "a packet of %u bytes in a block that has %u", PLACE(r),
+			   p->size, room);
 	}
 	if (p->size > CAPTURE_RECORD_MAX) {
 		return bad(r, diag, "it says that it has %u bytes", PLACE(r), p->size);

@@ -15,8 +15,8 @@
 
 struct capture_interface {
 	uint16_t link;
-	uint32_t snaplen;   /* 0: none */
-	uint64_t units;	    /* of a second */
+	uint32_t snaplen; /* 0: none */
+	uint64_t units;	  /* of a second */
 	int64_t offset_s;
 };
 

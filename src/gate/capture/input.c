@@ -80,7 +80,9 @@ static void more(struct capture_input *in)
 		(void)gzerror(in->gz, &code);
 		if (n < 0 || (!n && code != Z_OK)) {
 			/* Z_BUF_ERROR: it ends in the middle; else the packing is broken */
-			in->err = code == Z_BUF_ERROR ? -ENODATA : code == Z_ERRNO ? -EIO : -EBADMSG;
+			in->err = code == Z_BUF_ERROR ? -ENODATA
+				  : code == Z_ERRNO   ? -EIO
+						      : -EBADMSG;
 		}
 	} else {
 		do {

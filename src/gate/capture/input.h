@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bytes of a file or of what it holds compressed, a window of them at a time. Reads with read():
- * a file that shrinks meanwhile is a short one and not a signal, and pipes work as well; the window
- * stays in the cache, so the copy costs less than the faults of a mapping.
+ * The bytes of a file or of what it holds compressed, a window of them at a time. Reads with
+ * read(): a file that shrinks meanwhile is a short one and not a signal, and pipes work as well;
+ * the window stays in the cache, so the copy costs less than the faults of a mapping.
  */
 #ifndef BH_GATE_CAPTURE_INPUT_H
 #define BH_GATE_CAPTURE_INPUT_H

@@ -21,7 +21,7 @@
 #define TX_SLOTS      2048u
 #define TX_BATCH      32u
 #define VLAN_SIZE     4
-#define RESERVE       (VLAN_SIZE + 12)
+#define RESERVE	      (VLAN_SIZE + 12)
 #define TX_DATA	      (TPACKET2_HDRLEN - sizeof(struct sockaddr_ll))
 #define SOCKET_BUFFER (16 << 20)
 #define MMAP_MIN_RING (1u << 20)
@@ -63,8 +63,9 @@ static int interface_of(struct ring *ring, const char *name, struct bh_diag *dia
 		ring->link = GATE_LINK_RAW;
 		return 0;
 	default:
-		return bh_diag_set(diag, -EPROTONOSUPPORT, "interface %s: a link layer (%u) that is not known",
-				   name, ifr.ifr_hwaddr.sa_family);
+		return bh_diag_set(diag, -EPROTONOSUPPORT,
+				   "interface %s: a link layer (%u) that is not known", name,
+				   ifr.ifr_hwaddr.sa_family);
 	}
 }
 
@@ -151,8 +152,9 @@ static int limit_snaplen(struct ring *ring, uint32_t snaplen)
 	if (ring->inline_mode || !snaplen || snaplen >= 65535) {
 		return 0; /* inline a frame is whole or it can't go on */
 	}
-	return setsockopt(ring->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno
-											     : 0;
+	return setsockopt(ring->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program))
+		       ? -errno
+		       : 0;
 }
 
 /* Bound only now: before that the ring would get frames of every interface. */
@@ -411,7 +413,8 @@ static bool send_now(struct ring *ring, const struct virtio_net_hdr *vnet, const
 	return true;
 }
 
-bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data, uint32_t size)
+bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data,
+	       uint32_t size)
 {
 	struct tpacket2_hdr *slot;
 	uint8_t *at;

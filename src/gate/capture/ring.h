@@ -2,11 +2,11 @@
 /*
  * A packet socket with its rings (packet(7), Documentation/networking/packet_mmap.rst).
  *
- * A sensor reads TPACKET_V3: blocks of frames as long as they are, handed over when they are full or
- * after a few milliseconds. Inline that delay would be latency, so there it is TPACKET_V2: a slot per
- * frame, seen at once; frames that do not fit into a slot (receive offload) come through the socket,
- * in order, announced by their slot. Inline also has a ring to send by, and both carry the
- * virtio_net header, so that offloaded frames cross as they are.
+ * A sensor reads TPACKET_V3: blocks of frames as long as they are, handed over when they are
+ * full or after a few milliseconds. Inline that delay would be latency, so there it is
+ * TPACKET_V2: a slot per frame, seen at once; frames that do not fit into a slot (receive
+ * offload) come through the socket, in order, announced by their slot. Inline also has a ring to
+ * send by, and both carry the virtio_net header, so that offloaded frames cross as they are.
  */
 #ifndef BH_GATE_CAPTURE_RING_H
 #define BH_GATE_CAPTURE_RING_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The Internet checksum (RFC 1071) over what a decoded packet holds; for -k, csum keywords, replace. */
+/* The Internet checksum (RFC 1071) over what a decoded packet holds; for -k, csum keywords,
+ * replace. */
 #ifndef BH_GATE_DECODE_CHECKSUM_H
 #define BH_GATE_DECODE_CHECKSUM_H
 

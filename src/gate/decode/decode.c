@@ -100,7 +100,8 @@ void decode_fragment(struct gate_decoder *d, struct gate_packet *p, const struct
 	memcpy(whole->vlan, p->vlan, sizeof(whole->vlan));
 }
 
-void gate_decode(struct gate_decoder *decoder, struct gate_packet *p, gate_decoded_fn *fn, void *arg)
+void gate_decode(struct gate_decoder *decoder, struct gate_packet *p, gate_decoded_fn *fn,
+		 void *arg)
 {
 	struct gate_decoder *d = decoder;
 

@@ -21,7 +21,8 @@ void gate_decoder_free(struct gate_decoder *decoder);
  * gone after the call returns. */
 typedef void gate_decoded_fn(struct gate_packet *p, void *arg);
 /* p holds data, size, wire_size, time_us, number, link, source, unsummed; all else is set here. */
-void gate_decode(struct gate_decoder *decoder, struct gate_packet *p, gate_decoded_fn *fn, void *arg);
+void gate_decode(struct gate_decoder *decoder, struct gate_packet *p, gate_decoded_fn *fn,
+		 void *arg);
 /* Forgets fragments that are too old. */
 void gate_decoder_tick(struct gate_decoder *decoder, uint64_t now_us);
 

@@ -26,13 +26,13 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define BLOCK_SIZE     2048
-#define UNITS	       (65536 / 8)
-#define BYTES_MAX      (4 * 65536u) /* of one datagram */
-#define OWNERS_MAX     0xffff
-#define NO_TOTAL       UINT32_MAX
-#define TICK_MAX       256
-#define BUCKETS_MIN    256
+#define BLOCK_SIZE	      2048
+#define UNITS		      (65536 / 8)
+#define BYTES_MAX	      (4 * 65536u) /* of one datagram */
+#define OWNERS_MAX	      0xffff
+#define NO_TOTAL	      UINT32_MAX
+#define TICK_MAX	      256
+#define BUCKETS_MIN	      256
 #define FRAGMENT_OFFSET_PLACE 6
 
 BH_COUNTER(gate_defrag_timeouts, "datagrams that were not whole in time");
@@ -57,11 +57,14 @@ struct policy_name {
 };
 
 static const struct policy_name policy_names[] = {
-	{"bsd", POLICY_BSD},	     {"hpux10", POLICY_BSD},	     {"irix", POLICY_BSD},
-	{"bsd-right", POLICY_BSD_RIGHT}, {"first", POLICY_FIRST},    {"hpux11", POLICY_FIRST},
-	{"macos", POLICY_FIRST},     {"old-solaris", POLICY_FIRST},  {"last", POLICY_LAST},
-	{"linux", POLICY_LINUX},     {"old-linux", POLICY_LINUX},    {"solaris", POLICY_SOLARIS},
-	{"windows", POLICY_WINDOWS}, {"windows2k3", POLICY_WINDOWS}, {"vista", POLICY_WINDOWS},
+	{"bsd", POLICY_BSD},	     {"hpux10", POLICY_BSD},
+	{"irix", POLICY_BSD},	     {"bsd-right", POLICY_BSD_RIGHT},
+	{"first", POLICY_FIRST},     {"hpux11", POLICY_FIRST},
+	{"macos", POLICY_FIRST},     {"old-solaris", POLICY_FIRST},
+	{"last", POLICY_LAST},	     {"linux", POLICY_LINUX},
+	{"old-linux", POLICY_LINUX}, {"solaris", POLICY_SOLARIS},
+	{"windows", POLICY_WINDOWS}, {"windows2k3", POLICY_WINDOWS},
+	{"vista", POLICY_WINDOWS},
 };
 
 struct policy_net {
@@ -84,8 +87,8 @@ struct piece {
 struct fragment {
 	struct fragment *next; /* in order of arrival */
 	struct piece *more_bytes;
-	uint32_t offset, size;	/* of data */
-	uint32_t header_size;	/* stands before the data; 0 but for the first */
+	uint32_t offset, size; /* of data */
+	uint32_t header_size;  /* stands before the data; 0 but for the first */
 	uint32_t next_at;
 	uint8_t next_header;
 	uint8_t bytes[BLOCK_SIZE - 40];
@@ -99,7 +102,7 @@ struct key {
 };
 
 struct datagram {
-	struct datagram *chain;		 /* of the bucket */
+	struct datagram *chain; /* of the bucket */
 	struct datagram *older, *newer;
 	struct fragment *first, **last;
 	struct key key;
@@ -306,38 +309,48 @@ static struct datagram *datagram_of(struct defrag *d, const struct key *key, uin
 
 /* ---- what is kept ---- */
 
-/* Bytes into a fragment at a place of its storage; false: no memory. */
-static bool put(struct defrag *d, struct datagram *g, struct fragment *f, struct piece ***tail,
-		uint32_t at, const uint8_t *data, uint32_t size)
+/* Where a fragment's storage is being written. */
+struct writer {
+	struct defrag *d;
+	struct datagram *g;
+	struct fragment *f;
+	struct piece **tail;
+	uint32_t at;
+};
+
+/* false: no memory. */
+static bool put(struct writer *w, const uint8_t *data, uint32_t size)
 {
+	struct fragment *f = w->f;
+
 	while (size) {
 		uint32_t in_first = sizeof(f->bytes), n;
 		uint8_t *to;
 
-		if (at < in_first) {
-			to = f->bytes + at;
-			n = in_first - at;
+		if (w->at < in_first) {
+			to = f->bytes + w->at;
+			n = in_first - w->at;
 		} else {
-			uint32_t in = (at - in_first) % sizeof((**tail)->bytes);
+			uint32_t in = (w->at - in_first) % sizeof((*w->tail)->bytes);
 
 			if (!in) {
-				struct piece *piece = block_take(d, g);
+				struct piece *piece = block_take(w->d, w->g);
 
 				if (!piece) {
 					return false;
 				}
 				piece->next = NULL;
 				if (f->more_bytes) {
-					*tail = &(**tail)->next;
+					w->tail = &(*w->tail)->next;
 				}
-				**tail = piece;
+				*w->tail = piece;
 			}
-			to = (**tail)->bytes + in;
-			n = sizeof((**tail)->bytes) - in;
+			to = (*w->tail)->bytes + in;
+			n = sizeof((*w->tail)->bytes) - in;
 		}
 		n = n < size ? n : size;
 		memcpy(to, data, n);
-		at += n;
+		w->at += n;
 		data += n;
 		size -= n;
 	}
@@ -348,7 +361,7 @@ static bool keep(struct defrag *d, struct datagram *g, const struct defrag_part 
 {
 	uint32_t header = part->offset ? 0 : part->header_size;
 	struct fragment *f;
-	struct piece **tail;
+	struct writer w;
 
 	if (d->fragments >= d->fragments_max || g->bytes + header + part->size > BYTES_MAX ||
 	    g->count == OWNERS_MAX) {
@@ -366,9 +379,8 @@ static bool keep(struct defrag *d, struct datagram *g, const struct defrag_part 
 	f->header_size = header;
 	f->next_at = part->next_at;
 	f->next_header = part->next_header;
-	tail = &f->more_bytes;
-	if (!put(d, g, f, &tail, 0, part->header, header) ||
-	    !put(d, g, f, &tail, header, part->data, part->size)) {
+	w = (struct writer){.d = d, .g = g, .f = f, .tail = &f->more_bytes};
+	if (!put(&w, part->header, header) || !put(&w, part->data, part->size)) {
 		fragment_free(d, f);
 		return false;
 	}
@@ -517,7 +529,8 @@ static void lay_all(struct defrag *d, const struct datagram *g, uint8_t *ret)
 }
 
 /* The header of the first fragment, made that of the whole. 0: it would be too large. */
-static uint32_t whole(struct defrag *d, const struct datagram *g, struct gate_packet *p, uint8_t *ret)
+static uint32_t whole(struct defrag *d, const struct datagram *g, struct gate_packet *p,
+		      uint8_t *ret)
 {
 	const struct fragment *first = g->first;
 	uint32_t size, length;
@@ -579,15 +592,15 @@ uint32_t defrag_add(struct defrag *defrag, struct gate_packet *p, const struct d
 	key_of(p, part, &key);
 	g = datagram_of(defrag, &key, p->time_us);
 	if (!g || !keep(defrag, g, part)) {
-		gate_packet_event(p, v4 ? GATE_EVENT_IPV4_FRAG_IGNORED
-					: GATE_EVENT_IPV6_FRAG_IGNORED);
+		gate_packet_event(p,
+				  v4 ? GATE_EVENT_IPV4_FRAG_IGNORED : GATE_EVENT_IPV6_FRAG_IGNORED);
 		bh_counter_add(&gate_defrag_refused, 1);
 		return 0;
 	}
 	if (cover(g, part)) {
 		g->overlap = true;
-		gate_packet_event(p, v4 ? GATE_EVENT_IPV4_FRAG_OVERLAP
-					: GATE_EVENT_IPV6_FRAG_OVERLAP);
+		gate_packet_event(p,
+				  v4 ? GATE_EVENT_IPV4_FRAG_OVERLAP : GATE_EVENT_IPV6_FRAG_OVERLAP);
 		bh_counter_add(&gate_defrag_overlaps, 1);
 	}
 	if (!part->more && part->offset + part->size < g->total) {

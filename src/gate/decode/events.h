@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Everything about packets and streams that should not be: one list (events.def) gives number, the
- * name that rules use behind `decode-event:` and `stream-event:` (Suricata's), and a sentence for the
- * manual. Events of protocols live with their parsers (app.h).
+ * name that rules use behind `decode-event:` and `stream-event:` (Suricata's), and a sentence
+ * for the manual. Events of protocols live with their parsers (app.h).
  */
 #ifndef BH_GATE_DECODE_EVENTS_H
 #define BH_GATE_DECODE_EVENTS_H

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-#define IP4_MIN	     20
-#define OFFSET_BITS  0x1fff
-#define MORE_BIT     0x2000
+#define IP4_MIN	    20
+#define OFFSET_BITS 0x1fff
+#define MORE_BIT    0x2000
 
 enum ip4_option {
 	OPT_EOL = 0,

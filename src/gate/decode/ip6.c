@@ -253,6 +253,10 @@ static void upper(struct gate_decoder *d, struct gate_packet *p, struct walk *w)
 	w->done = true;
 	p->ip_proto = (uint8_t)w->next;
 	p->payload = (struct gate_view){w->data, w->size};
+	if (p->ip6_ext_count && w->size < 2 && w->next != NH_NONE) {
+		decode_invalid(p, GATE_EVENT_IPV6_TRUNC_EXTHDR);
+		return;
+	}
 	switch (w->next) {
 	case IPPROTO_TCP:
 		decode_tcp(d, p, w->data, w->size);

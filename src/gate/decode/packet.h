@@ -114,10 +114,11 @@ struct gate_packet {
 	uint8_t ttl;	    /* or hop limit */
 	const struct iphdr *ip4;
 	const struct ip6_hdr *ip6;
-	uint32_t l3_size; /* header with options or extension headers */
-	struct gate_view l3;	 /* the whole datagram, cut to its own length field */
+	uint32_t l3_size;    /* header with options or extension headers */
+	struct gate_view l3; /* the whole datagram, cut to its own length field */
 	uint16_t ip6_ext_count;
-	uint32_t ip6_exts; /* bit per kind seen: 0 hop, 1 dst, 2 routing, 3 fragment, 4 AH, 5 ESP .. */
+	uint32_t
+		ip6_exts; /* bits: 0 hop, 1 dst, 2 routing, 3 fragment, 4 AH, 5 ESP, 6 other */
 
 	uint16_t sport, dport; /* host order; ICMP: type and code as flows see them */
 	const struct tcphdr *tcp;
@@ -127,7 +128,7 @@ struct gate_packet {
 	const uint8_t *sctp;
 	uint32_t l4_size; /* header with options */
 	struct gate_tcp_options tcp_opts;
-	struct gate_view payload; /* above the transport, or above IP when there is none */
+	struct gate_view payload;    /* above the transport, or above IP when there is none */
 	struct gate_view icmp_inner; /* the datagram an ICMP error speaks of */
 
 	uint8_t event_count;

@@ -18,7 +18,8 @@ enum ppp_protocol {
 	PPP_LCP = 0xc021,
 };
 
-/* Protocols that are assigned but not looked into (IANA, PPP numbers; those that Suricata knows). */
+/* Protocols that are assigned but not looked into (IANA, PPP numbers; those that Suricata
+ * knows). */
 static bool is_assigned(unsigned int protocol)
 {
 	static const uint16_t assigned[] = {
@@ -74,7 +75,8 @@ static void carried(struct gate_decoder *d, struct gate_packet *p, const uint8_t
 	}
 }
 
-/* The protocol, in one byte when it is odd (compressed). Returns its size; 0 there is too little. */
+/* The protocol, in one byte when it is odd (compressed). Returns its size; 0 there is too
+ * little. */
 static unsigned int protocol_of(const uint8_t *data, uint32_t size, unsigned int *ret)
 {
 	if (size && data[0] & 1) {

@@ -26,7 +26,8 @@ void decode_vlan(struct gate_decoder *d, struct gate_packet *p, const uint8_t *d
 }
 
 /* Provider backbone bridges: service identifier and the customer's addresses. */
-void decode_8021ah(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
+void decode_8021ah(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data,
+		   uint32_t size)
 {
 	if (!decode_layer(d, p)) {
 		return;
@@ -153,7 +154,8 @@ void decode_nsh(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 	kind = data[2] & 0x0f;
 	if (word >> 14) {
 		decode_invalid(p, GATE_EVENT_NSH_UNSUPPORTED_VERSION);
-	} else if (length < BASE || length >= size || (kind == 1 && length != BASE + FIXED_METADATA)) {
+	} else if (length < BASE || length >= size ||
+		   (kind == 1 && length != BASE + FIXED_METADATA)) {
 		decode_invalid(p, GATE_EVENT_NSH_BAD_HEADER_LENGTH);
 	} else if (!kind) {
 		gate_packet_event(p, GATE_EVENT_NSH_RESERVED_TYPE);

@@ -68,7 +68,8 @@ static void tcp_option(struct gate_packet *p, const uint8_t *opt, unsigned int l
 		break;
 	case OPT_SACK:
 		/* an empty one is seen and harmless */
-		if (take(p, len == 2 || (len >= 10 && len <= 34 && !((len - 2) % 8)), &seen->sack)) {
+		if (take(p, len == 2 || (len >= 10 && len <= 34 && !((len - 2) % 8)),
+			 &seen->sack)) {
 			o->sack_count = (uint8_t)((len - 2) / 8);
 			o->sacks = opt + 2;
 		}

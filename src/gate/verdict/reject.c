@@ -61,7 +61,8 @@ static void put_sum(uint8_t *at, uint64_t sum)
 	memcpy(at, &folded, sizeof(folded));
 }
 
-/* Addresses and tags of the packet; false: something stands in between that we can't answer with. */
+/* Addresses and tags of the packet; false: something stands in between that we can't answer
+ * with. */
 static bool link(struct maker *m)
 {
 	const struct gate_packet *p = m->p;
@@ -229,8 +230,8 @@ size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *r
 {
 	struct maker m = {.p = p, .to_sender = to_sender, .frame = ret, .room = size};
 
-	if (!p->ip_version || p->flags & (GATE_PKT_TUNNELED | GATE_PKT_REASSEMBLED | GATE_PKT_PSEUDO) ||
-	    !link(&m)) {
+	if (!p->ip_version ||
+	    p->flags & (GATE_PKT_TUNNELED | GATE_PKT_REASSEMBLED | GATE_PKT_PSEUDO) || !link(&m)) {
 		return 0;
 	}
 	return (p->tcp ? reset(&m) : unreachable(&m)) ? m.size : 0;

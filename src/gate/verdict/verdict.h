@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What becomes of a packet inline: on, dropped, rejected, replaced, or its flow released to the fast
- * path. The one place that builds frames of our own (RST, ICMP unreachable), with sound checksums;
- * VLAN tags and addresses of the packet that is answered.
+ * What becomes of a packet inline: on, dropped, rejected, replaced, or its flow released to the
+ * fast path. The one place that builds frames of our own (RST, ICMP unreachable), with sound
+ * checksums; VLAN tags and addresses of the packet that is answered.
  */
 #ifndef BH_GATE_VERDICT_VERDICT_H
 #define BH_GATE_VERDICT_VERDICT_H
@@ -11,8 +11,14 @@
 #include "gate/decode/packet.h"
 
 enum gate_drop_reason {
-	GATE_DROP_NONE, GATE_DROP_RULE, GATE_DROP_FLOW, GATE_DROP_STREAM, GATE_DROP_DECODE, GATE_DROP_DEFRAG,
-	GATE_DROP_MEMCAP, GATE_DROP_REASONS,
+	GATE_DROP_NONE,
+	GATE_DROP_RULE,
+	GATE_DROP_FLOW,
+	GATE_DROP_STREAM,
+	GATE_DROP_DECODE,
+	GATE_DROP_DEFRAG,
+	GATE_DROP_MEMCAP,
+	GATE_DROP_REASONS,
 };
 const char *gate_drop_reason_name(enum gate_drop_reason reason);
 
