@@ -84,6 +84,14 @@ static int read_all(struct gate_engine *engine, struct gate_rule_files *files, s
 	return err;
 }
 
+static void tell(const struct gate_rule_files *files, size_t from, gate_refused_fn *refused,
+		 void *arg)
+{
+	for (size_t i = from; i < files->refusals.count; i++) {
+		refused(&files->refusals.items[i], arg);
+	}
+}
+
 int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void *arg,
 		      struct gate_rule_set **ret, struct bh_diag *diag)
 {
@@ -93,9 +101,8 @@ int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void
 	size_t left_out;
 	int err = read_all(engine, files, diag);
 
-	bh_vec_foreach (refusal, &files->refusals) {
-		(refused ? refused : log_refusal)(refusal, arg);
-	}
+	refused = refused ? refused : log_refusal;
+	tell(files, 0, refused, arg);
 	if (err) {
 		gate_rules_free(files);
 		return err;
@@ -105,6 +112,9 @@ int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void
 	if (err) {
 		return err;
 	}
+	/* what could be read and not compiled */
+	tell(gate_rule_set_files(*ret), left_out, refused, arg);
+	left_out = gate_rule_set_files(*ret)->refusals.count;
 	gate_rule_set_stats(*ret, &stats);
 	bh_log(BH_LOG_INFO, "rules",
 	       "%u rules loaded, %zu refused, %u groups, %u databases (%s), %llu ms", stats.rules,

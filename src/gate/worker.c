@@ -9,9 +9,11 @@
 #include "gate/output/filestore.h"
 #include "gate/stream/stream.h"
 
-#define TICK_US	    100000
-#define TICK_BUDGET 4096 /* flows that are looked at in a tick */
-#define SECOND_US   1000000
+#define TICK_US	     100000
+#define TICK_PACKETS 64	  /* at least, between two: times of a capture may leap */
+#define TICK_BUDGET  4096 /* flows that are looked at in a tick */
+#define SECOND_US    1000000
+#define SECOND_TICKS 10
 
 struct gate_worker {
 	struct gate_worker_options options;
@@ -30,6 +32,7 @@ struct gate_worker {
 	struct gate_packet *root;    /* as it came from the source */
 	struct gate_packet pseudo;
 	uint64_t now_us, next_tick_us, next_second_us;
+	unsigned int since_tick, since_second; /* packets; ticks */
 	struct gate_stats stats;
 };
 
@@ -236,6 +239,33 @@ static void publish_apps(struct gate_worker *w)
 	}
 }
 
+static void publish_streams(struct gate_worker *w)
+{
+	struct gate_stats *s = &w->stats;
+	struct gate_stream_stats t;
+
+	gate_streams_stats(w->streams, &t);
+	set_stat(s, GATE_STAT_TCP_SESSIONS, t.sessions);
+	set_stat(s, GATE_STAT_TCP_ACTIVE, t.active);
+	set_stat(s, GATE_STAT_TCP_MIDSTREAM, t.midstream);
+	set_stat(s, GATE_STAT_TCP_NO_MEMORY, t.no_memory);
+	set_stat(s, GATE_STAT_TCP_INVALID_CHECKSUM, t.invalid_checksum);
+	set_stat(s, GATE_STAT_TCP_INVALID, t.invalid);
+	set_stat(s, GATE_STAT_TCP_RST, t.rst);
+	set_stat(s, GATE_STAT_TCP_SYN, t.syn);
+	set_stat(s, GATE_STAT_TCP_SYNACK, t.synack);
+	set_stat(s, GATE_STAT_TCP_GAPS, t.gaps);
+	set_stat(s, GATE_STAT_TCP_GAP_BYTES, t.gap_bytes);
+	set_stat(s, GATE_STAT_TCP_OVERLAPS, t.overlaps);
+	set_stat(s, GATE_STAT_TCP_DIFFERENT, t.different);
+	set_stat(s, GATE_STAT_TCP_DEPTH_REACHED, t.depth_reached);
+	set_stat(s, GATE_STAT_TCP_SEGMENTS_FULL, t.segments_full);
+	set_stat(s, GATE_STAT_TCP_URGENT, t.urgent);
+	set_stat(s, GATE_STAT_TCP_REWRITTEN, t.rewritten);
+	set_stat(s, GATE_STAT_TCP_RETRANSMISSIONS, t.retransmissions);
+	set_stat(s, GATE_STAT_TCP_MEMORY, t.memory);
+}
+
 /* Counters that others keep without atomics are copied here, where no other thread may look. */
 static void publish(struct gate_worker *w)
 {
@@ -254,6 +284,11 @@ static void publish(struct gate_worker *w)
 	set_stat(s, GATE_STAT_FLOW_EVICTED, flow.evicted);
 	set_stat(s, GATE_STAT_FLOW_NO_ROOM, flow.no_room);
 	set_stat(s, GATE_STAT_FLOW_EXPECTATIONS_FULL, flow.expectations_full);
+	set_stat(s, GATE_STAT_FLOW_TIMEOUTS, flow.timeouts);
+	set_stat(s, GATE_STAT_FLOW_REUSED, flow.reused);
+	set_stat(s, GATE_STAT_FLOW_EXPECTATIONS, flow.expectations);
+	set_stat(s, GATE_STAT_FLOW_EXPECTATIONS_MET, flow.expectations_met);
+	publish_streams(w);
 	publish_apps(w);
 	if (w->options.source) {
 		w->options.source->ops->stats(w->options.source, &source);
@@ -327,10 +362,9 @@ static void walk(struct gate_packet *p, void *arg)
 		if (flow) {
 			transport(w, p);
 		}
-		if (!(p->flags & GATE_PKT_DROP)) {
-			inspect(w, p);
-			GATE_STAT_ADD(&w->stats, DETECT_PACKETS, 1);
-		}
+		/* also what the stream has refused: rules tell of its events */
+		inspect(w, p);
+		GATE_STAT_ADD(&w->stats, DETECT_PACKETS, 1);
 	}
 	GATE_STAT_ADD(&w->stats, DECODER_EVENTS, p->event_count);
 	records(w, p);
@@ -396,11 +430,14 @@ static void tick(struct gate_worker *w, uint64_t now_us)
 {
 	w->now_us = now_us;
 	w->next_tick_us = now_us + TICK_US;
+	w->since_tick = 0;
 	gate_flow_tick(w->flows, now_us, TICK_BUDGET);
-	if (now_us < w->next_second_us && w->next_second_us - now_us <= SECOND_US) {
+	if (++w->since_second < SECOND_TICKS ||
+	    (now_us < w->next_second_us && w->next_second_us - now_us <= SECOND_US)) {
 		return;
 	}
 	w->next_second_us = now_us + SECOND_US;
+	w->since_second = 0;
 	gate_decoder_tick(w->decoder, now_us);
 	if (!w->options.number) {
 		gate_shared_tick(w->options.shared, now_us);
@@ -416,7 +453,8 @@ void gate_worker_packet(struct gate_worker *worker, struct gate_packet *p)
 		take_up(w);
 	}
 	/* a capture whose times go back begins its ticks anew */
-	if (p->time_us >= w->next_tick_us || w->next_tick_us - p->time_us > TICK_US) {
+	if (++w->since_tick >= TICK_PACKETS &&
+	    (p->time_us >= w->next_tick_us || w->next_tick_us - p->time_us > TICK_US)) {
 		tick(w, p->time_us);
 	}
 	w->now_us = p->time_us;
