@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "gate/app/session.h"
 #include "gate/config.h"
+#include "gate/stream/stream.h"
 
 #include <netinet/in.h>
 
@@ -216,8 +217,13 @@ struct gate_detected gate_detect_app(const struct gate_matcher *matcher,
 			    .dir = dir,
 			    .data = *data,
 			    .transport = transport_bit(flow)};
-	if (data->size && !ask_patterns(&look, matcher) && !ask_probes(&look, true)) {
-		(void)ask_probes(&look, false);
+	if (!data->size || ask_patterns(&look, matcher) || ask_probes(&look, true) ||
+	    ask_probes(&look, false)) {
+		return look.result;
+	}
+	if (flow->stream && gate_stream_is_midstream(flow->stream) && !look.result.more) {
+		look.dir = GATE_DIR_OTHER(dir);
+		look.result.reversed = ask_patterns(&look, matcher);
 	}
 	return look.result;
 }

@@ -79,8 +79,30 @@ static void not_found(struct gate_session *session, enum gate_dir dir)
 	}
 }
 
-static void detect_stream(struct gate_session *session, enum gate_dir dir,
-			  const struct gate_app_input *in)
+static uint8_t swap_bits(uint8_t dirs)
+{
+	return (uint8_t)((dirs & 1) << 1 | (dirs & 2) >> 1);
+}
+
+/* The server was heard first: both sides change places. */
+static void reverse(struct gate_session *session, const struct gate_app_input *in)
+{
+	uint8_t detect = session->detect[GATE_TO_SERVER];
+	gate_flow_swap(session->flow);
+	session->detect[GATE_TO_SERVER] = session->detect[GATE_TO_CLIENT];
+	session->detect[GATE_TO_CLIENT] = detect;
+	session->spoke_dirs = swap_bits(session->spoke_dirs);
+	session->kept_dirs = swap_bits(session->kept_dirs);
+	session->stopped_dirs = swap_bits(session->stopped_dirs);
+	session->eof_dirs = swap_bits(session->eof_dirs);
+	if (in->packet && in->packet->flow == session->flow) {
+		in->packet->dir = (uint8_t)GATE_DIR_OTHER(in->packet->dir);
+	}
+}
+
+/* Returns the side that these bytes belong to. */
+static enum gate_dir detect_stream(struct gate_session *session, enum gate_dir dir,
+				   const struct gate_app_input *in)
 {
 	struct gate_apps *apps = session->apps;
 	struct gate_flow *flow = session->flow;
@@ -89,12 +111,16 @@ static void detect_stream(struct gate_session *session, enum gate_dir dir,
 		found(session, dir, expected);
 		session->detect[GATE_DIR_OTHER(dir)] = GATE_DETECT_KNOWN;
 		flow->app_to[GATE_DIR_OTHER(dir)] = flow->app;
-		return;
+		return dir;
 	}
 	if (session->detect[dir] == GATE_DETECT_OPEN && in->size) {
 		struct gate_view data = {.data = in->data, .size = in->size};
 		struct gate_detected d =
 			gate_detect_app(&apps->matcher, apps->config, flow, dir, &data);
+		if (d.ops && d.reversed && !session->ops) {
+			reverse(session, in);
+			dir = GATE_DIR_OTHER(dir);
+		}
 		if (d.ops) {
 			found(session, dir, d.ops);
 		} else if (!d.more || in->eof || in->size >= GATE_DETECT_BYTES_MAX) {
@@ -105,6 +131,7 @@ static void detect_stream(struct gate_session *session, enum gate_dir dir,
 		session_event(session, GATE_SESSION_SKIPPED);
 		gate_session_fail(session);
 	}
+	return dir;
 }
 
 /* Returns how many bytes the parser is through with. */
@@ -137,10 +164,11 @@ static void at_eof(struct gate_session *session, enum gate_dir dir)
 	gate_session_finish(session, dir);
 }
 
-static uint32_t stream_data(struct gate_session *session, enum gate_dir dir,
+static uint32_t stream_data(struct gate_session *session, enum gate_dir *io_dir,
 			    const struct gate_app_input *in)
 {
-	uint8_t bit = (uint8_t)GATE_DIR_BIT(dir), other = (uint8_t)GATE_DIR_BIT(1 - dir);
+	enum gate_dir dir = *io_dir;
+	uint8_t bit = (uint8_t)GATE_DIR_BIT(dir);
 	if (in->gap) {
 		session->apps->stats.gaps++;
 	}
@@ -152,7 +180,8 @@ static uint32_t stream_data(struct gate_session *session, enum gate_dir dir,
 		return in->size;
 	}
 	if (session->detect[dir] == GATE_DETECT_OPEN) {
-		detect_stream(session, dir, in);
+		*io_dir = dir = detect_stream(session, dir, in);
+		bit = (uint8_t)GATE_DIR_BIT(dir);
 	} else if (!session->ops && in->size >= GATE_DETECT_BYTES_MAX) {
 		session_event(session, GATE_SESSION_SKIPPED);
 		gate_session_fail(session);
@@ -164,6 +193,7 @@ static uint32_t stream_data(struct gate_session *session, enum gate_dir dir,
 		session->kept_dirs |= in->size ? bit : 0;
 		return 0;
 	}
+	uint8_t other = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
 	if ((session->kept_dirs & other) && !in->eof) {
 		session->kept_dirs = 0;
 		session->wants_dirs = other;
@@ -184,7 +214,7 @@ uint32_t gate_apps_stream(struct gate_apps *apps, struct gate_flow *flow, enum g
 	if (session->becoming) {
 		change_over(session);
 	}
-	uint32_t done = stream_data(session, dir, in);
+	uint32_t done = stream_data(session, &dir, in);
 	if (!in->eof) {
 		return done;
 	}
@@ -195,7 +225,7 @@ uint32_t gate_apps_stream(struct gate_apps *apps, struct gate_flow *flow, enum g
 		rest.data += done;
 		rest.size -= done;
 		rest.offset += done;
-		(void)stream_data(session, dir, &rest);
+		(void)stream_data(session, &dir, &rest);
 	}
 	at_eof(session, dir);
 	return in->size;

@@ -98,7 +98,8 @@ struct gate_detected {
 	bool reversed;
 	bool more; /* it can still become one of ours */
 };
-/* What do the first bytes of a side look like? */
+/* What do the first bytes of a side look like? Of a flow that was under way already (midstream) the
+ * other side's patterns are tried too: the first packet seen may be the server's. */
 struct gate_detected gate_detect_app(const struct gate_matcher *matcher,
 				     const struct gate_config *config, const struct gate_flow *flow,
 				     enum gate_dir dir, const struct gate_view *data);

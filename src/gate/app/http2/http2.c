@@ -502,7 +502,9 @@ static void take_over(struct http2_conn *conn)
 	if (tx) {
 		(void)remember(tx, GATE_TO_SERVER, H2_HEADERS_FRAME);
 		gate_http2_headers_done(tx, GATE_TO_SERVER);
-		gate_http2_close(tx, GATE_TO_SERVER);
+		/* rules have seen that side in HTTP/1 */
+		tx->tx.skip_dirs = GATE_DIR_BIT(GATE_TO_SERVER);
+		tx->side[GATE_TO_SERVER].closed = true;
 	}
 }
 
