@@ -9,6 +9,7 @@
 #include "gate_segments.h"
 
 #include "base/time.h"
+#include "gate/flow/table.h"
 
 #include <netinet/icmp6.h>
 #include <stdlib.h>
@@ -341,14 +342,14 @@ static void test_million(void **arg)
 	finish(w);
 }
 
-/* Guests can't make chains: ports and addresses that differ little spread evenly. */
-static void test_spread(void **arg)
+/* All in one bucket: slow, and right. */
+static void test_one_bucket(void **arg)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	struct gate_packet p;
 	world_defaults(&w->config);
 	w->config.flow_count = 65536;
-	w->config.flow_hash_size = 1; /* all in one bucket: still right */
+	w->config.flow_hash_size = 1;
 	world_open(w);
 	for (uint32_t i = 0; i < 300; i++) {
 		set_udp(&p, i, 1, i + 1000, 2);
@@ -363,6 +364,63 @@ static void test_spread(void **arg)
 	finish(w);
 }
 
+/* Guests can't make chains: addresses and ports that differ little spread evenly. */
+static void test_spread(void **arg)
+{
+	for (unsigned int shift = 0; shift < 4; shift++) {
+		struct world *w = calloc(1, sizeof(*w));
+		struct gate_packet p;
+		uint32_t longest = 0;
+		world_defaults(&w->config);
+		w->config.flow_count = 65536;
+		world_open(w);
+		for (uint32_t i = 0; i < 65536; i++) {
+			uint32_t source = shift < 3 ? i << (shift * 8) : 7;
+			set_udp(&p, source, shift < 3 ? 9 : (uint16_t)i, 5, 6);
+			gate_flow_of(w->table, &p);
+		}
+		for (uint32_t i = 0; i <= w->table->bucket_mask; i++) {
+			uint32_t length = 0, number = w->table->buckets[i];
+			for (; number; number = w->table->entries[number].table.next) {
+				length++;
+			}
+			longest = length > longest ? length : longest;
+		}
+		assert_in_range(longest, 2, 14); /* of even throws: 8 or 9 */
+		finish(w);
+	}
+}
+
+/* Many more connections than there is room: old half-open ones go, memory stays where it is. */
+static void test_syn_flood(void **arg)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct gate_flow_stats flows;
+	struct gate_stream_stats streams;
+	world_defaults(&w->config);
+	w->config.flow_count = 4096;
+	w->config.stream_memcap = 2 << 20;
+	world_open(w);
+	handshake(w);
+	for (uint32_t i = 0; i < 200000; i++) {
+		make_packet(w, &(struct send){.seq = i, .flags = SYN});
+		w->p.src = addr4(0x14000000 + i);
+		struct gate_flow *flow = gate_flow_of(w->table, &w->p);
+		assert_non_null(flow);
+		assert_true(gate_stream_packet(w->streams, flow, &w->p));
+	}
+	gate_flow_stats(w->table, &flows);
+	gate_streams_stats(w->streams, &streams);
+	assert_int_equal(flows.active, 4096);
+	assert_int_equal(flows.evicted, 0);
+	assert_true(streams.memory_peak <= 2 << 20);
+	/* who was established before still is */
+	up(w, 0, "still");
+	ack_up(w, 5);
+	assert_int_equal(w->seen[GATE_TO_SERVER].size, 5);
+	finish(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,7 +428,8 @@ int main(void)
 		cmocka_unit_test(test_icmp),	     cmocka_unit_test(test_timeouts),
 		cmocka_unit_test(test_eviction),     cmocka_unit_test(test_ports_used_anew),
 		cmocka_unit_test(test_expectations), cmocka_unit_test(test_community_id),
-		cmocka_unit_test(test_million),	     cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_million),	     cmocka_unit_test(test_one_bucket),
+		cmocka_unit_test(test_spread),	     cmocka_unit_test(test_syn_flood),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

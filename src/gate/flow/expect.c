@@ -74,3 +74,11 @@ void flow_expected(struct gate_flow_table *table, struct gate_flow *flow)
 		}
 	}
 }
+
+void gate_flow_expected(struct gate_flow *flow)
+{
+	struct gate_flow_table *table = gate_flow_table_of(flow);
+	if (table && !flow->app_expected) {
+		flow_expected(table, flow);
+	}
+}

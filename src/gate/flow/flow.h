@@ -122,6 +122,8 @@ struct gate_flow_table *gate_flow_table_of(const struct gate_flow *flow); /* NUL
 void gate_flow_expect(struct gate_flow_table *table, const struct gate_flow *parent,
 		      const struct gate_addr *server, uint16_t port, enum gate_app app,
 		      uint64_t now_us);
+/* Looks again: the connection may be older than what announces it (FTP: PASV, SYN, RETR, data). */
+void gate_flow_expected(struct gate_flow *flow);
 /* Both sides swapped: the server spoke first (midstream, or the detection says so). Whoever does
  * it while a packet is on its way turns p->dir over too. */
 void gate_flow_swap(struct gate_flow *flow);

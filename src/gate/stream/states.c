@@ -274,8 +274,9 @@ static bool fin_acked(const struct side *side)
 /* Which FINs are there and which are acknowledged says the state. */
 static void move_on(struct tcp_in *in)
 {
-	const struct side *client = in->to_server ? in->from : in->to;
-	const struct side *server = in->to_server ? in->to : in->from;
+	/* a parser may have swapped the flow meanwhile */
+	const struct side *client = side_of(in->stream, GATE_TO_SERVER);
+	const struct side *server = side_of(in->stream, GATE_TO_CLIENT);
 	enum gate_tcp_state was = in->stream->state, state = was;
 	bool client_first = was == GATE_TCP_CLOSE_WAIT || was == GATE_TCP_LAST_ACK;
 
