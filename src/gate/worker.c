@@ -130,6 +130,45 @@ static void make_pseudo(struct gate_worker *w, struct gate_flow *flow, enum gate
 	p->dir = (uint8_t)dir;
 }
 
+static bool has_open_tx(struct gate_session *session, enum gate_dir dir)
+{
+	for (const struct gate_tx *tx = gate_session_first(session); tx; tx = tx->next) {
+		if (!(tx->inspected_dirs & GATE_DIR_BIT(dir))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Whether that side has something that rules have not seen; as Suricata's FlowNeedsReassembly. */
+static bool needs_look(const struct gate_flow *flow, enum gate_dir dir)
+{
+	enum gate_tcp_state state;
+	struct gate_stream_view view;
+	uint64_t from;
+
+	if (!flow->stream || flow->flags & GATE_FLOW_DROP) {
+		return false;
+	}
+	state = gate_stream_state(flow->stream);
+	return (state >= GATE_TCP_ESTABLISHED && state != GATE_TCP_CLOSED) ||
+	       gate_stream_uninspected(flow->stream, dir, 0, &view, &from) ||
+	       (flow->session && has_open_tx(flow->session, dir));
+}
+
+/* Those of datagrams are over with their last packet: only records are due. */
+static void last_look(struct gate_worker *w, struct gate_flow *flow)
+{
+	for (enum gate_dir dir = GATE_TO_SERVER; dir < GATE_DIRS; dir++) {
+		make_pseudo(w, flow, dir);
+		if (w->set && needs_look(flow, dir)) {
+			inspect(w, &w->pseudo);
+			GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
+		}
+		records(w, &w->pseudo);
+	}
+}
+
 static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason, uint64_t now_us,
 			   void *arg)
 {
@@ -146,12 +185,7 @@ static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason,
 		if (flow->session) {
 			gate_apps_end(w->apps, flow, now_us);
 		}
-		for (enum gate_dir dir = GATE_TO_SERVER; dir < GATE_DIRS; dir++) {
-			make_pseudo(w, flow, dir);
-			inspect(w, &w->pseudo);
-			records(w, &w->pseudo);
-			GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
-		}
+		last_look(w, flow);
 		w->current = was;
 	}
 	if (w->eve) {

@@ -14,6 +14,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -149,10 +150,19 @@ def arguments():
     return parser.parse_args()
 
 
+def missing_data(case, wrong):
+    """What the rules name and the case does not hold: nothing can be said about it then."""
+    for text in wrong:
+        found = re.search(r"refused: .*there is no file (\S+)", text)
+        if found and found.group(1).startswith(f"{case.base}/") and not os.path.exists(found.group(1)):
+            return f"the case lacks {os.path.basename(found.group(1))}"
+    return None
+
+
 def report(results, args):
     tally = collections.Counter()
     for case, wrong in results:
-        why = applies(case.data.get("requires"))
+        why = applies(case.data.get("requires")) or missing_data(case, wrong)
         outside = case.out_of_scope()
         if why:
             print(f"skipped: {case.name}: {why}")
