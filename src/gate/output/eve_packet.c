@@ -67,8 +67,9 @@ void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p)
 			anomaly(eve, p, p->events[i]);
 		}
 	}
+	/* the rest of a flow that was dropped is counted; a record each would be a flood */
 	if (p->flags & GATE_PKT_DROP && !(p->flags & GATE_PKT_PSEUDO) &&
-	    gate_eve_wants(eve, GATE_EVE_DROP)) {
+	    p->drop_reason != GATE_DROP_FLOW && gate_eve_wants(eve, GATE_EVE_DROP)) {
 		drop(eve, p);
 	}
 }
