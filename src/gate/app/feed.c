@@ -106,6 +106,9 @@ static enum gate_dir detect_stream(struct gate_session *session, enum gate_dir d
 {
 	struct gate_apps *apps = session->apps;
 	struct gate_flow *flow = session->flow;
+	if (!session->ops) {
+		gate_flow_expected(flow);
+	}
 	const struct gate_app_ops *expected = gate_app_ops_of((enum gate_app)flow->app_expected);
 	if (expected && !session->ops) {
 		found(session, dir, expected);

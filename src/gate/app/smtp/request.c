@@ -233,9 +233,6 @@ static void data_line(struct smtp_conn *conn, const struct smtp_line *line)
 		l.data++;
 		l.size--;
 	}
-	if (!l.newline) {
-		gate_smtp_event(conn, SMTP_TRUNCATED_LINE);
-	}
 	if (conn->tx && conn->tx->mime) {
 		gate_mime_line(conn->tx->mime, l.data, l.size, l.newline);
 	}
