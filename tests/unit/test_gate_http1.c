@@ -167,6 +167,68 @@ static void buffers(void **state)
 	}
 }
 
+/* Header blocks that evaders write (noxxi.de/research/http-evader.html) and browsers understand:
+ * the body is chunked or of a known size. */
+#define EICAR	 "X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+#define EV_LINE	 "HTTP/1.1 200 ok\r\nConnection: close\r\n"
+#define EV_CHUNK "44\r\n" EICAR "\r\n0\r\n\r\n"
+static const struct {
+	const char *head;
+	size_t size;
+} evasions[] = {
+#define EV(text)                                                                                   \
+	{                                                                                          \
+		text, sizeof(text) - 1                                                             \
+	}
+	EV(EV_LINE "Transfer-Encoding: chunked\r\n \r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding:\r\n \r\n chunked\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding:\r\n \r\n chunked\r\n \r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "X-Foo: bar\r\n Transfer-Encoding: chunked\r\nY: z\r\n\r\n" EV_CHUNK),
+	EV("HTTP/1.1 200 ok\r\nConnection: close\n\rTransfer-Encoding: chunked\r\n\r\n" EV_CHUNK),
+	EV("HTTP/1.1 200 ok\r\nConnection: close\rTransfer-Encoding: chunked\r\n\r\n" EV_CHUNK),
+	EV("HTTP/1.1 200 ok\r\nConnection: close\r Transfer-Encoding: chunked\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding\r :chunked\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding\r\n \r\n :\r\n chunked\r\nY: z\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding:\0chunked\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding:\n\0chunked\r\n\r\n" EV_CHUNK),
+	EV("\0" EV_LINE "Transfer-Encoding: chunked\r\n\r\n" EV_CHUNK),
+	EV("HTTP/1.1 200 ok\rA: b\rTransfer-Encoding: chunked\r\n\n" EV_CHUNK),
+	EV("HTTP/1.1 200 ok\n\rA: b\n\rTransfer-Encoding: chunked\r\n\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding: chunked\n\r\r\n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding: chunked\n \n" EV_CHUNK),
+	EV(EV_LINE "Transfer-Encoding: chunked\n \n\n" EV_CHUNK),
+	EV(EV_LINE "Content-length: 68\n \n" EICAR),
+	EV(EV_LINE "Transfer-Encoding: chunked\r\n\r\n\r44\r\n" EICAR "\r\n0\r\n\r\n"),
+	EV(EV_LINE "Transfer-Encoding: chunked\r\n\r\n\n44\r\n" EICAR "\r\n0\r\n\r\n"),
+	EV("HTTP/1.0 200 ok\r\nTransfer-Encoding: chunked\r\n\r\n" EICAR),
+	EV(EICAR),
+};
+
+static void evaders(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < BH_ARRAY_SIZE(evasions); i++) {
+		for (size_t step = 0; step < 2; step++) {
+			struct app_world w;
+			app_world_open(&w, 80, NULL);
+			w.keep_txs = true;
+			app_world_feed(&w, GATE_TO_SERVER, "GET /e HTTP/1.1\r\nHost: h\r\n\r\n", 28,
+				       false);
+			app_world_pieces(&w, GATE_TO_CLIENT, evasions[i].head, evasions[i].size,
+					 step * 1);
+			app_world_feed(&w, GATE_TO_CLIENT, "", 0, true);
+			BH_FREE char *body = app_world_buffer(&w, 0, GATE_TO_CLIENT,
+							      GATE_BUF_HTTP_RESPONSE_BODY, 0);
+			if (strncmp(body, EICAR, 68) != 0) {
+				BH_FREE char *all = app_world_dump(&w);
+				print_error("evasion %zu step %zu\n%s", i, step, all);
+			}
+			assert_int_equal(strncmp(body, EICAR, 68), 0);
+			app_world_close(&w);
+		}
+	}
+}
+
 static const struct {
 	const char *request, *response, *event;
 } anomalies[] = {
@@ -430,12 +492,13 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),	cmocka_unit_test(truncations),
-		cmocka_unit_test(buffers),	cmocka_unit_test(events),
-		cmocka_unit_test(encodings),	cmocka_unit_test(bomb),
-		cmocka_unit_test(many_headers), cmocka_unit_test(many_requests),
-		cmocka_unit_test(holes),	cmocka_unit_test(hashes),
-		cmocka_unit_test(order),	cmocka_unit_test(names),
+		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
+		cmocka_unit_test(buffers),	 cmocka_unit_test(events),
+		cmocka_unit_test(evaders),	 cmocka_unit_test(encodings),
+		cmocka_unit_test(bomb),		 cmocka_unit_test(many_headers),
+		cmocka_unit_test(many_requests), cmocka_unit_test(holes),
+		cmocka_unit_test(hashes),	 cmocka_unit_test(order),
+		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);
 }

@@ -194,7 +194,13 @@ static int fold(const struct lexer *lx, uint32_t at, struct lexed *h)
 			made->size = begin;
 			return NEED_MORE;
 		}
-		h->end = at = stop + (uint32_t)eol;
+		h->end = stop + (uint32_t)eol;
+		if (stop == at && eol == 1 && !(h->end < lx->size && lx->data[h->end] == '\n')) {
+			/* LF, space, LF: that is the empty line */
+			h->end = stop;
+			break;
+		}
+		at = h->end;
 		if (at >= lx->size || !is_lws(lx->data[at])) {
 			break;
 		}
@@ -208,23 +214,44 @@ static int fold(const struct lexer *lx, uint32_t at, struct lexed *h)
 
 /* ---- a header ---- */
 
-static void split_name(const struct lexer *lx, uint32_t end, struct lexed *h)
+/* The colon behind the name, -1: none. A name may go on in lines that begin with a space. */
+static int64_t find_colon(const struct lexer *lx)
 {
-	const uint8_t *colon = end ? memchr(lx->data, ':', end) : NULL;
-	if (!colon) {
+	const uint8_t *p = lx->data;
+	uint8_t ended = 0;
+	for (uint32_t i = 0; i < lx->size; i++) {
+		if (!ended && p[i] == ':') {
+			return i;
+		}
+		if (!ended) {
+			ended = p[i] == '\n' || (lx->response && p[i] == '\r') ? p[i] : 0;
+		} else if (p[i] == ' ') {
+			ended = 0;
+		} else if (p[i] == '\n' && ended == '\r') {
+			ended = '\n';
+		} else {
+			return -1;
+		}
+	}
+	return -1;
+}
+
+static void split_name(const struct lexer *lx, int64_t colon, uint32_t end, struct lexed *h)
+{
+	if (colon < 0) {
 		h->no_colon = true;
 		h->name = (struct gate_view){.data = lx->data};
 		h->value = (struct gate_view){.data = lx->data, .size = end};
 		return;
 	}
-	uint32_t size = (uint32_t)(colon - lx->data);
+	uint32_t size = (uint32_t)colon;
 	h->name = (struct gate_view){.data = lx->data, .size = size};
-	h->value = (struct gate_view){.data = colon + 1, .size = end - size - 1};
+	h->value = (struct gate_view){.data = lx->data + size + 1, .size = end - size - 1};
 	if (!size) {
 		return;
 	}
 	h->lead_space = lx->data[0] == ' ' || lx->data[0] == '\t';
-	h->trail_space = colon[-1] == ' ' || colon[-1] == '\t';
+	h->trail_space = lx->data[size - 1] == ' ' || lx->data[size - 1] == '\t';
 	h->name = gate_http1_trim(h->name);
 	for (uint32_t i = 0; i < h->name.size; i++) {
 		h->no_token = h->no_token || !is_token(h->name.data[i]);
@@ -233,7 +260,8 @@ static void split_name(const struct lexer *lx, uint32_t end, struct lexed *h)
 
 static int lex(const struct lexer *lx, struct lexed *h)
 {
-	int64_t found = find_end(lx, 0);
+	int64_t colon = find_colon(lx);
+	int64_t found = find_end(lx, colon < 0 ? 0 : (uint32_t)colon + 1);
 	if (found < 0 && !lx->complete) {
 		return NEED_MORE;
 	}
@@ -250,7 +278,7 @@ static int lex(const struct lexer *lx, struct lexed *h)
 	if (h->end >= lx->size && !lx->complete) {
 		return NEED_MORE;
 	}
-	split_name(lx, stop, h);
+	split_name(lx, colon, stop, h);
 	if (h->end < lx->size && is_lws(lx->data[h->end]) && !h->deformed) {
 		return fold(lx, h->end + 1, h);
 	}
@@ -477,6 +505,10 @@ int64_t gate_http1_read_header(struct http_tx *tx, enum gate_dir dir, const uint
 	}
 	uint32_t end = follows(data, size, "\r\n") ? 2 : data[0] == '\n' ? 1 : 0;
 	if (lx.response && !end && data[0] == '\r') {
+		if (!lx.side->count) {
+			/* what is left of a first line that ends with LF CR */
+			return gate_http1_add(tx, &lx.side->raw, data, 1) ? 1 : -ENOMEM;
+		}
 		end = 1;
 	}
 	if (end) {
