@@ -284,3 +284,25 @@ int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
 	test.a = versions[which];
 	return add_number(r, GATE_NUM_TLS_VERSION, &test);
 }
+
+/* "client_hello,server_hello": one of them has been seen. */
+int gate_kw_ssl_state(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char *const names[] = {"client_hello", "server_hello", "client_keyx",
+					    "server_keyx", NULL};
+	struct gate_test test = {.op = GATE_NOT_MASK};
+	char *rest = o->value, *name;
+
+	while ((name = strsep(&rest, ",|"))) {
+		int which;
+
+		name = gate_trim(name);
+		which = gate_word_index(name, names);
+		if (which < 0) {
+			return gate_refuse(r, "ssl_state: %s is no state that can be named",
+					   *name ? name : "nothing");
+		}
+		test.a |= 1u << which;
+	}
+	return add_number(r, GATE_NUM_TLS_STATE, &test);
+}

@@ -282,6 +282,7 @@ int gate_kw_fast_pattern(struct gate_reading *r, const struct gate_option *o)
 		return gate_refuse_at(r, o->at, "fast_pattern: the content has it already");
 	}
 	content->flags |= GATE_CONTENT_FAST;
+	r->fast_at = o->at;
 	if (!o->value) {
 		return 0;
 	}

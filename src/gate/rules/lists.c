@@ -20,6 +20,7 @@ static int list_new(struct gate_reading *r, enum gate_buffer buffer, int32_t *re
 	}
 	list = bh_vec_push(&r->rule->lists);
 	list->buffer = buffer;
+	*bh_vec_push(&r->list_at) = r->option->at;
 	*ret = (int32_t)r->rule->lists.count - 1;
 	return 0;
 }
@@ -296,6 +297,7 @@ void gate_lists_compact(struct gate_reading *r)
 			bh_vec_done(&list->matches);
 			continue;
 		}
+		r->list_at.items[kept] = r->list_at.items[i];
 		r->rule->lists.items[kept++] = *list;
 	}
 	r->rule->lists.count = kept;

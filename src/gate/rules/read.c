@@ -58,6 +58,7 @@ static void reading_done(struct gate_reading *r)
 	}
 	bh_vec_done(&r->transforms);
 	bh_vec_done(&r->vars);
+	bh_vec_done(&r->list_at);
 	bh_vec_done(&r->once);
 	gate_rule_free(r->rule);
 }

@@ -109,6 +109,8 @@ struct gate_reading {
 	struct gate_rule *rule;
 	const struct gate_option *option; /* that is being read */
 
+	BH_VEC(size_t) list_at; /* where each of rule->lists is named */
+	size_t fast_at;		/* the last fast_pattern */
 	int32_t list;	 /* where matches go: an index, GATE_LIST_PAYLOAD, GATE_LIST_BASE64 */
 	int32_t payload; /* index of the payload's list or GATE_LIST_NONE */
 	struct gate_match_ref last_content, last_match, last_anchor;

@@ -33,6 +33,12 @@ static uint64_t most(const struct gate_test *test)
 	}
 }
 
+/* Where the buffer of a list is named. */
+static size_t place_of(const struct gate_reading *r, const struct gate_rule_list *list)
+{
+	return r->list_at.items[list - r->rule->lists.items];
+}
+
 /* Contents that don't fit into what the sizes allow. */
 static int check_room(struct gate_reading *r, const struct gate_rule_list *list, uint64_t room,
 		      const char *by)
@@ -49,7 +55,7 @@ static int check_room(struct gate_reading *r, const struct gate_rule_list *list,
 			need += (uint64_t)c->offset.value;
 		}
 		if (need > room) {
-			return gate_refuse_at(r, 0,
+			return gate_refuse_at(r, place_of(r, list),
 					      "a content of %s ends at %llu at the earliest, "
 					      "%s allows %llu",
 					      list_name(list), (unsigned long long)need, by,
@@ -73,10 +79,12 @@ static int check_content(struct gate_reading *r, const struct gate_rule_list *li
 	*fast += (c->flags & GATE_CONTENT_FAST) != 0;
 	if ((c->flags & GATE_CONTENT_FAST) && (c->flags & GATE_CONTENT_NEGATED) &&
 	    (c->flags & PLACE)) {
-		return gate_refuse_at(r, 0, "fast_pattern: not for a negated content with a place");
+		return gate_refuse_at(r, r->fast_at,
+				      "fast_pattern: not for a negated content with a place");
 	}
 	if ((c->flags & GATE_CONTENT_REPLACE) && list && list->buffer != GATE_BUF_PAYLOAD) {
-		return gate_refuse_at(r, 0, "replace: only what is in the payload is replaced");
+		return gate_refuse_at(r, place_of(r, list),
+				      "replace: only what is in the payload is replaced");
 	}
 	if (!list || list->transforms.count) {
 		return 0;
@@ -93,7 +101,7 @@ static int check_content(struct gate_reading *r, const struct gate_rule_list *li
 	case GATE_BUF_HTTP_HOST:
 		for (unsigned int i = 0; i < c->size && !(c->flags & GATE_CONTENT_NOCASE); i++) {
 			if (isupper(c->bytes[i])) {
-				return gate_refuse_at(r, 0,
+				return gate_refuse_at(r, place_of(r, list),
 						      "http.host is in lower case; an upper "
 						      "case letter never matches");
 			}
@@ -112,7 +120,8 @@ static int check_list(struct gate_reading *r, struct gate_rule_list *list, unsig
 	int err = 0;
 
 	if (!list->matches.count) {
-		return gate_refuse_at(r, 0, "nothing is asked of %s", list_name(list));
+		return gate_refuse_at(r, place_of(r, list), "nothing is asked of %s",
+				      list_name(list));
 	}
 	if (app && r->needs_packet) {
 		return gate_refuse_at(r, r->needs_packet_at,
@@ -126,7 +135,8 @@ static int check_list(struct gate_reading *r, struct gate_rule_list *list, unsig
 			err = check_room(r, list, most(&m->num.test), "its size");
 		} else if (m->kind == GATE_M_ABSENT && !m->other.args[0] &&
 			   list->matches.count > 1) {
-			err = gate_refuse_at(r, 0, "absent: %s can't be absent and match",
+			err = gate_refuse_at(r, place_of(r, list),
+					     "absent: %s can't be absent and match",
 					     list_name(list));
 		}
 		if (err) {
@@ -149,10 +159,11 @@ static int check_lists(struct gate_reading *r)
 	int err = 0;
 
 	if (r->transforms.count) {
-		return gate_refuse_at(r, 0, "nothing uses the last transforms");
+		return gate_refuse_at(r, r->list_at.items[r->list],
+				      "nothing uses the last transforms");
 	}
 	if (r->list >= 0 && !r->rule->lists.items[r->list].matches.count) {
-		return gate_refuse_at(r, 0, "nothing is asked of %s",
+		return gate_refuse_at(r, r->list_at.items[r->list], "nothing is asked of %s",
 				      list_name(&r->rule->lists.items[r->list]));
 	}
 	gate_lists_compact(r);
@@ -165,15 +176,15 @@ static int check_lists(struct gate_reading *r)
 		}
 	}
 	if (!err && fast > 1) {
-		err = gate_refuse_at(r, 0, "fast_pattern stands at %u contents, one is possible",
-				     fast);
+		err = gate_refuse_at(r, r->fast_at,
+				     "fast_pattern stands at %u contents, one is possible", fast);
 	}
 	return err;
 }
 
 /* ---- protocols ---- */
 
-static int narrow(struct gate_reading *r, uint32_t apps, const char *by)
+static int narrow(struct gate_reading *r, uint32_t apps, const char *by, size_t at)
 {
 	if (!apps) {
 		return 0;
@@ -186,7 +197,8 @@ static int narrow(struct gate_reading *r, uint32_t apps, const char *by)
 	if (r->rule->apps &&
 	    (!(r->rule->apps & apps) ||
 	     ((r->rule->apps & apps) == 1u << GATE_APP_DOH2 && r->rule->app != GATE_APP_DOH2))) {
-		return gate_refuse_at(r, 0, "%s is of another protocol than what is before it", by);
+		return gate_refuse_at(r, at, "%s is of another protocol than what is before it",
+				      by);
 	}
 	r->rule->apps = r->rule->apps ? r->rule->apps & apps : apps;
 	return 0;
@@ -198,19 +210,20 @@ static int check_apps(struct gate_reading *r)
 	uint32_t header = rule->apps;
 	int err;
 
-	err = narrow(r, r->apps_wanted, "a keyword");
+	err = narrow(r, r->apps_wanted, "a keyword", 0);
 	bh_vec_foreach (list, &rule->lists) {
 		if (!err && list->buffer != GATE_BUF_PAYLOAD) {
-			err = narrow(r, gate_buffer_desc(list->buffer)->apps, list_name(list));
+			err = narrow(r, gate_buffer_desc(list->buffer)->apps, list_name(list),
+				     place_of(r, list));
 		}
 	}
 	bh_vec_foreach (m, &rule->tx) {
 		if (!err && m->kind == GATE_M_NUMBER) {
 			const struct gate_buffer_desc *d = gate_number_desc(m->num.number);
 
-			err = narrow(r, d->apps, d->name);
+			err = narrow(r, d->apps, d->name, 0);
 		} else if (!err && m->kind == GATE_M_FILE) {
-			err = narrow(r, gate_buffer_desc(GATE_BUF_FILE_NAME)->apps, "a file");
+			err = narrow(r, gate_buffer_desc(GATE_BUF_FILE_NAME)->apps, "a file", 0);
 		}
 	}
 	if (err) {
@@ -243,16 +256,17 @@ struct sides {
 	const char *name; /* who took the other one */
 };
 
-static int take_side(struct gate_reading *r, struct sides *s, uint8_t dirs, const char *name)
+static int take_side(struct gate_reading *r, struct sides *s, const struct gate_buffer_desc *d,
+		     size_t at)
 {
-	if (!(s->dirs & dirs)) {
-		return gate_refuse_at(r, 0, "%s is of one direction and %s of the other", s->name,
-				      name);
+	if (!(s->dirs & d->dirs)) {
+		return gate_refuse_at(r, at, "%s is of one direction and %s of the other", s->name,
+				      d->name);
 	}
-	if ((s->dirs & dirs) != s->dirs) {
-		s->name = name;
+	if ((s->dirs & d->dirs) != s->dirs) {
+		s->name = d->name;
 	}
-	s->dirs &= dirs;
+	s->dirs &= d->dirs;
 	return 0;
 }
 
@@ -279,15 +293,12 @@ static int check_dirs(struct gate_reading *r)
 	}
 	bh_vec_foreach (list, &rule->lists) {
 		if (!err && list->buffer != GATE_BUF_PAYLOAD) {
-			err = take_side(r, &s, gate_buffer_desc(list->buffer)->dirs,
-					list_name(list));
+			err = take_side(r, &s, gate_buffer_desc(list->buffer), place_of(r, list));
 		}
 	}
 	bh_vec_foreach (m, &rule->tx) {
 		if (!err && m->kind == GATE_M_NUMBER) {
-			const struct gate_buffer_desc *d = gate_number_desc(m->num.number);
-
-			err = take_side(r, &s, d->dirs, d->name);
+			err = take_side(r, &s, gate_number_desc(m->num.number), 0);
 		}
 	}
 	rule->dirs = s.dirs;
@@ -343,6 +354,10 @@ int gate_rule_validate(struct gate_reading *r)
 		return gate_refuse_at(r, r->needs_packet_at,
 				      "%s is about one packet, the rule about streams",
 				      r->needs_packet);
+	}
+	/* both ends the same: one direction says it all */
+	if (rule->src == rule->dst && rule->sport == rule->dport) {
+		rule->flags &= (uint16_t)~GATE_RULE_BIDIRECTIONAL;
 	}
 	if (is_ip_only(rule)) {
 		rule->flags |= GATE_RULE_IP_ONLY;
