@@ -62,6 +62,14 @@ static bool later(void)
 	return bh_time_mono_ns() > until;
 }
 
+static bool long_after(void)
+{
+	static uint64_t until;
+
+	until = until ? until : bh_time_mono_ns() + 5 * BH_NS_PER_S;
+	return bh_time_mono_ns() > until;
+}
+
 static void test_repeated_until_taken(void **state)
 {
 	BH_FREE char *file = bh_asprintf("%s/platform/domains/web.xml", w.dir);
@@ -95,11 +103,40 @@ static void test_release_is_repeated(void **state)
 	assert_int_equal(seen.lease_s, 0);
 }
 
+static void count_vm(const struct hostd_vm *vm, void *arg)
+{
+	++*(unsigned int *)arg;
+}
+
+static bool vm_gone(void)
+{
+	unsigned int count = 0;
+
+	hostd_inventory_each(w.agent->inv, count_vm, &count);
+	return !count;
+}
+
+/* What nobody knows any more is not said for ever. */
+static void test_not_of_a_vm_that_left(void **state)
+{
+	BH_FREE char *file = bh_asprintf("%s/platform/domains/web.xml", w.dir);
+	unsigned int before = seen.asked;
+
+	seen.refuse = 1000;
+	learn(600 * BH_NS_PER_S);
+	assert_int_equal(unlink(file), 0);
+	hostd_platform_refresh(w.agent->sources[0].platform);
+	world_wait(vm_gone, "the host without the VM");
+	world_wait(long_after, "time");
+	assert_in_range(seen.asked, before + 1, before + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_repeated_until_taken),
 		cmocka_unit_test(test_release_is_repeated),
+		cmocka_unit_test(test_not_of_a_vm_that_left),
 	};
 
 	return world_run("hostd_learned", tests, BH_ARRAY_SIZE(tests));
