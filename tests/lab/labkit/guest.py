@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest: a libvirt domain with our agent inside. Also the generator of its XML."""
+import re
 import uuid as uuids
 from xml.sax.saxutils import escape, quoteattr
 
@@ -10,7 +11,7 @@ XML_NAMESPACE = "https://bulkhead.dev/xml/1"
 # spare ports, so that NICs can be plugged in
 PCI = "<controller type='pci' index='0' model='pcie-root'/>" + "".join(
     f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in range(1, 8))
-CMDLINE = ("console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
+CMDLINE = ("console=ttyS0 quiet oops=panic panic=-1 mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
            "random.trust_cpu=on")
 
 
@@ -116,6 +117,15 @@ class Guest:
         except util.LabError as error:
             raise util.LabError(f"{error}\n{util.tail(f'{self.host.dir}/log/{self.name}-console.log')}") from None
         return self
+
+    def crash(self):
+        """What its kernel died of, by its consoles; "" when it runs. TCG can lose a write while memory is copied: when a busy
+        machine halts the vCPU's thread between its look at a page's state and the store (QEMU 7.2)."""
+        hosts = self.host.lab.hosts
+        if any(self.name in host.virsh("list", "--name", check=False).stdout.split() for host in hosts):
+            return ""
+        lines = [line for host in hosts for line in util.read(f"{host.dir}/log/{self.name}-console.log").splitlines()]
+        return next((line for line in lines if re.search(r"general protection fault|BUG: |Oops|Kernel panic", line)), "")
 
     def destroy(self):
         self.host.virsh("destroy", self.name, check=False)
