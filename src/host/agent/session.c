@@ -191,8 +191,7 @@ static void on_learned(int err, const struct bh_bus_msg *reply, void *arg)
 		l->released = false;
 		return;
 	}
-	if (err == BH_BUS_REFUSED &&
-	    !hostd_inventory_find(ask->session->agent->inv, ask->key.vm)) {
+	if (err == BH_BUS_REFUSED && !hostd_inventory_find(ask->session->agent->inv, ask->key.vm)) {
 		return; /* its VM has left since; only the next hello says it once more */
 	}
 	l->retry_ns = bh_time_mono_ns() + (LEARNED_RETRY_NS << (l->tries < 6 ? l->tries : 6));
