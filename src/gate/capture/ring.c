@@ -130,6 +130,29 @@ static int open_v2(struct ring *ring, const struct ring_options *options)
 	return 0;
 }
 
+/* A socket that has a ring to send by sends nothing else: large frames go through another one,
+ * which receives nothing (protocol 0). */
+static int open_large(struct ring *ring)
+{
+	const struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_ifindex = ring->index};
+	int buffer = SOCKET_BUFFER;
+
+	if (!ring->inline_mode) {
+		return 0;
+	}
+	ring->large_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ring->large_fd < 0 || set(ring->large_fd, PACKET_VNET_HDR, 1) ||
+	    set(ring->large_fd, PACKET_QDISC_BYPASS, 1) ||
+	    bind(ring->large_fd, (const struct sockaddr *)&addr, sizeof(addr))) {
+		return -errno;
+	}
+	if (setsockopt(ring->large_fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer)) &&
+	    setsockopt(ring->large_fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer))) {
+		return -errno;
+	}
+	return 0;
+}
+
 static int map_rings(struct ring *ring)
 {
 	ring->map = mmap(NULL, ring->map_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
@@ -183,7 +206,7 @@ int ring_open(const struct ring_options *options, struct ring *ret, struct bh_di
 {
 	int err;
 
-	*ret = (struct ring){.inline_mode = options->inline_mode};
+	*ret = (struct ring){.inline_mode = options->inline_mode, .large_fd = -1};
 	ret->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (ret->fd < 0) {
 		return bh_diag_set(diag, -errno, "packet socket: %m");
@@ -196,6 +219,7 @@ int ring_open(const struct ring_options *options, struct ring *ret, struct bh_di
 	err = options->inline_mode ? open_v2(ret, options) : open_v3(ret, options);
 	err = err ? err : map_rings(ret);
 	err = err ? err : limit_snaplen(ret, options->snaplen);
+	err = err ? err : open_large(ret);
 	err = err ? err : attach(ret, options);
 	if (err) {
 		ring_close(ret);
@@ -213,8 +237,11 @@ void ring_close(struct ring *ring)
 	if (ring->fd >= 0) {
 		close(ring->fd);
 	}
+	if (ring->large_fd >= 0) {
+		close(ring->large_fd);
+	}
 	free(ring->large);
-	*ring = (struct ring){.fd = -1};
+	*ring = (struct ring){.fd = -1, .large_fd = -1};
 }
 
 /* ---- receiving ---- */
@@ -405,7 +432,8 @@ static bool send_now(struct ring *ring, const struct virtio_net_hdr *vnet, const
 		msg.msg_iov++;
 		msg.msg_iovlen--;
 	}
-	if (sendmsg(ring->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+	if (sendmsg(ring->inline_mode ? ring->large_fd : ring->fd, &msg,
+		    MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
 		ring->send_failed++;
 		return false;
 	}

@@ -37,6 +37,7 @@ struct ring_frame {
 
 struct ring {
 	int fd, index; /* of the interface */
+	int large_fd;  /* inline: sends what is too large for a slot; -1 */
 	char name[16];
 	uint16_t link;
 	bool inline_mode;

@@ -117,8 +117,8 @@ struct gate_packet {
 	uint32_t l3_size;    /* header with options or extension headers */
 	struct gate_view l3; /* the whole datagram, cut to its own length field */
 	uint16_t ip6_ext_count;
-	uint32_t
-		ip6_exts; /* bits: 0 hop, 1 dst, 2 routing, 3 fragment, 4 AH, 5 ESP, 6 other */
+	/* bits: 0 hop-by-hop, 1 destination, 2 routing, 3 fragment, 4 AH, 5 ESP, 6 other */
+	uint32_t ip6_exts;
 
 	uint16_t sport, dport; /* host order; ICMP: type and code as flows see them */
 	const struct tcphdr *tcp;
