@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Conditions on a transaction that are no buffers: numbers, events, files. */
+/* Conditions on a transaction that are no buffers: numbers, events, files, calls of DCE/RPC. */
+#include "gate/app/dcerpc/dcerpc.h"
 #include "gate/detect/txmatch.h"
 
 static bool hash_in(const struct gate_file_match *m, const uint8_t *hash, size_t size)
@@ -107,6 +108,47 @@ enum gate_list_result gate_list_event(struct gate_detector *d, const struct gate
 		if (d->tx->events[i] == m->event.event) {
 			return GATE_LIST_HOLDS;
 		}
+	}
+	return d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
+}
+
+static bool iface_holds(struct gate_detector *d, const struct gate_match *m)
+{
+	const struct gate_dcerpc_iface *f;
+	enum gate_app app = (enum gate_app)d->p->flow->app;
+
+	for (uint32_t i = 0; (f = gate_dcerpc_iface(d->tx, app, i)); i++) {
+		if (!memcmp(f->uuid, m->dce_iface.uuid, sizeof(f->uuid)) &&
+		    (m->dce_iface.any_frag || f->first_frag) &&
+		    (!m->dce_iface.has_version ||
+		     gate_test_holds(&m->dce_iface.version, f->major))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool opnum_holds(struct gate_detector *d, const struct gate_match *m)
+{
+	uint16_t opnum = 0;
+
+	if (!gate_dcerpc_opnum(d->tx, (enum gate_app)d->p->flow->app, &opnum)) {
+		return false;
+	}
+	bh_vec_foreach (range, &m->dce_opnum.in) {
+		if (opnum >= range->first && opnum <= range->last) {
+			return true;
+		}
+	}
+	return false;
+}
+
+enum gate_list_result gate_list_dcerpc(struct gate_detector *d, const struct gate_match *m)
+{
+	if (m->kind == GATE_M_DCE_IFACE	  ? iface_holds(d, m)
+	    : m->kind == GATE_M_DCE_OPNUM ? opnum_holds(d, m)
+					  : false) {
+		return GATE_LIST_HOLDS;
 	}
 	return d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
 }

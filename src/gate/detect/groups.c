@@ -81,13 +81,17 @@ static void add_literal(struct gate_mpm_input *input, const struct gate_fast *fa
 }
 
 static void add_to_group(const struct gate_builder *b, const struct gate_sig *sig, bool tcp,
-			 int kind, struct group_input *in)
+			 bool any, struct group_input *in)
 {
 	const struct gate_fast *fast = &b->fasts.items[sig->num];
+	int kind = any ? GATE_PORT_ANY : GATE_PORT_OWN;
 
 	if (!fast->size) {
 		*bh_vec_push(&in->always) = sig->num;
 		return;
+	}
+	if (fast->max_end <= GATE_BEGIN_MAX) {
+		kind = any ? GATE_PORT_ANY_BEGIN : GATE_PORT_OWN_BEGIN;
 	}
 	/* Streams are TCP's; there is but the packet elsewhere. */
 	if (!tcp || sig->require_packet) {
@@ -118,16 +122,18 @@ static void fill_group(struct gate_builder *b, enum gate_transport tr, enum gate
 
 	for (uint32_t i = 0; i < set->sig_count; i++) {
 		const struct gate_sig *sig = &set->sigs[i];
-		bool any = tr == GATE_TR_OTHER || is_any_port(sig, dir);
+		bool any;
 
-		if (in_transport(sig, tr) && in_direction(sig, dir) &&
-		    (any || has_port(sig, dir, port))) {
-			add_to_group(b, sig, tr == GATE_TR_TCP, any ? GATE_PORT_ANY : GATE_PORT_OWN,
-				     &in);
+		if (!in_transport(sig, tr) || !in_direction(sig, dir)) {
+			continue;
+		}
+		any = tr == GATE_TR_OTHER || is_any_port(sig, dir);
+		if (any || has_port(sig, dir, port)) {
+			add_to_group(b, sig, tr == GATE_TR_TCP, any, &in);
 		}
 	}
 	for (int kind = 0; kind < GATE_PORT_KINDS; kind++) {
-		if (kind == GATE_PORT_ANY && group != first) {
+		if (kind <= GATE_PORT_ANY_BEGIN && group != first) {
 			bh_vec_done(&in.packet[kind].literals);
 			bh_vec_done(&in.stream[kind].literals);
 			group->packet[kind] = first->packet[kind];
@@ -276,6 +282,34 @@ static int engine_compare(const void *pa, const void *pb)
 	return (int)a->slot - (int)b->slot;
 }
 
+static struct gate_mpm_input *input_of(struct gate_builder *b, enum gate_buffer buffer,
+				       struct gate_mpm_input *by_slot)
+{
+	for (size_t s = 0; s < b->slots.count; s++) {
+		const struct gate_slot *slot = &b->slots.items[s];
+
+		if (slot->buffer == buffer && !slot->transform_count && by_slot[s].literals.count) {
+			return &by_slot[s];
+		}
+	}
+	return NULL;
+}
+
+/* The response's body has two names, and the same bytes: it is searched once for both. */
+static void join_bodies(struct gate_builder *b, struct gate_mpm_input *by_slot)
+{
+	struct gate_mpm_input *body = input_of(b, GATE_BUF_HTTP_RESPONSE_BODY, by_slot);
+	struct gate_mpm_input *file = input_of(b, GATE_BUF_FILE_DATA, by_slot);
+
+	if (!body || !file) {
+		return;
+	}
+	bh_vec_foreach (literal, &file->literals) {
+		*bh_vec_push(&body->literals) = *literal;
+	}
+	bh_vec_done(&file->literals);
+}
+
 static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir dir)
 {
 	struct gate_rule_set *set = b->set;
@@ -291,6 +325,9 @@ static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir d
 			add_tx_rule(b, sig, dir, &in);
 			group->files = group->files || sig->has_files;
 		}
+	}
+	if (app == GATE_APP_HTTP1 && dir == GATE_TO_CLIENT) {
+		join_bodies(b, in.by_slot);
 	}
 	for (size_t s = 0; s < b->slots.count; s++) {
 		engines += in.by_slot[s].literals.count > 0;

@@ -250,6 +250,8 @@ static bool one(struct gate_inspect *in, const struct gate_dm *m, bool *ret_fina
 		return base64(in, m, ret_final);
 	case GATE_M_DATASET:
 		return gate_dataset_match(m->dataset, in->data, in->size);
+	case GATE_M_ASN1:
+		return gate_asn1_matches(m->src->other.args, in->data, in->size, in->pos);
 	case GATE_M_ABSENT:
 		/* The buffer is here: tx.c has looked at what that means. */
 		return true;

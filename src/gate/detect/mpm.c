@@ -235,6 +235,7 @@ static uint32_t fill_patterns(struct gate_mpm *mpm, struct gate_mpm_literal *lit
 		pattern->max_end =
 			lit->max_end > pattern->max_end ? lit->max_end : pattern->max_end;
 		mpm->longest = lit->size > mpm->longest ? lit->size : mpm->longest;
+		mpm->reach = lit->max_end > mpm->reach ? lit->max_end : mpm->reach;
 	}
 	mpm->patterns = bh_realloc_array(patterns, distinct, sizeof(*patterns));
 	mpm->sigs = sigs;

@@ -41,6 +41,7 @@ struct gate_mpm {
 	const uint32_t *sigs;
 	uint32_t pattern_count, sig_count;
 	uint32_t longest;
+	uint32_t reach;	    /* nothing ends behind it that is of use: UINT32_MAX when any may */
 	struct gate_hs *hs; /* a reference */
 };
 void gate_mpm_free(struct gate_mpm *mpm);

@@ -143,6 +143,20 @@ static bool lists_match(struct gate_detector *d, const struct gate_sig *sig, boo
 	return true;
 }
 
+/* Asks for what both sides have in common only. */
+static bool is_of_flow(const struct gate_sig *sig)
+{
+	for (unsigned int i = 0; i < sig->packet_count; i++) {
+		const struct gate_match *m = sig->packet[i];
+
+		if (m->kind == GATE_M_APP_PROTO && m->app_proto.dir != GATE_APP_FINAL &&
+		    m->app_proto.dir != GATE_APP_ORIGINAL) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static void evaluate(struct gate_detector *d, const struct gate_sig *sig)
 {
 	bool in_stream = false;
@@ -196,6 +210,7 @@ void gate_detect_proto(struct gate_detector *d)
 {
 	struct gate_packet *p = d->p;
 	struct gate_detect_flow *state;
+	bool again;
 
 	if (!d->set->proto_detected_count || !p->flow ||
 	    p->flow->app_to[p->dir] == GATE_APP_UNKNOWN) {
@@ -207,8 +222,13 @@ void gate_detect_proto(struct gate_detector *d)
 		return;
 	}
 	state->proto_seen[p->dir] = p->flow->app + 1;
+	again = state->proto_seen[GATE_DIR_OTHER(p->dir)] == p->flow->app + 1;
 	d->tx = NULL;
 	for (uint32_t i = 0; i < d->set->proto_detected_count; i++) {
-		evaluate(d, &d->set->sigs[d->set->proto_detected[i]]);
+		const struct gate_sig *sig = &d->set->sigs[d->set->proto_detected[i]];
+
+		if (!again || !is_of_flow(sig)) {
+			evaluate(d, sig);
+		}
 	}
 }

@@ -41,18 +41,22 @@ void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm *mpm,
 {
 	struct scan scan = {.d = d, .mpm = mpm, .base = view->offset, .from = from};
 
-	if (!view->size) {
+	uint32_t size = view->size;
+
+	if (view->offset + size > mpm->reach) {
+		size = view->offset < mpm->reach ? mpm->reach - (uint32_t)view->offset : 0;
+	}
+	if (size <= from) {
 		return;
 	}
 	d->stats.scans++;
-	d->stats.scanned_bytes += view->size;
-	(void)hs_scan(mpm->db, (const char *)view->data, view->size, 0, d->scratch, on_match,
-		      &scan);
-	if (scan.again && from < view->size) {
+	d->stats.scanned_bytes += size;
+	(void)hs_scan(mpm->db, (const char *)view->data, size, 0, d->scratch, on_match, &scan);
+	if (scan.again) {
 		scan.base += from;
 		scan.from = 0;
-		(void)hs_scan(mpm->db, (const char *)view->data + from, view->size - from, 0,
-			      d->scratch, on_match, &scan);
+		(void)hs_scan(mpm->db, (const char *)view->data + from, size - from, 0, d->scratch,
+			      on_match, &scan);
 	}
 }
 

@@ -141,8 +141,10 @@ struct gate_sig {
 	uint16_t fast_list; /* which has the fast pattern; UINT16_MAX none */
 };
 
-/* Payload rules of a range of ports: those of any port, and those of these. */
-enum { GATE_PORT_ANY, GATE_PORT_OWN, GATE_PORT_KINDS };
+/* Payload rules of a range of ports: those of any port, and those of these; of either, patterns
+ * that can be at the beginning only, of which no more is searched, and the others. */
+enum { GATE_PORT_ANY, GATE_PORT_ANY_BEGIN, GATE_PORT_OWN, GATE_PORT_OWN_BEGIN, GATE_PORT_KINDS };
+#define GATE_BEGIN_MAX 128
 struct gate_port_group {
 	struct gate_mpm *packet[GATE_PORT_KINDS]; /* rules that ask for a packet; NULL none */
 	struct gate_mpm *stream[GATE_PORT_KINDS]; /* on streams (and packets that went into none) */

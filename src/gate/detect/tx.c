@@ -113,6 +113,8 @@ static enum gate_list_result list_here(struct gate_detector *d, const struct gat
 		return gate_list_event(d, list->src);
 	case GATE_LIST_FILE:
 		return gate_list_files(d, list->src);
+	case GATE_LIST_OTHER:
+		return gate_list_dcerpc(d, list->src);
 	default:
 		return GATE_LIST_NEVER;
 	}

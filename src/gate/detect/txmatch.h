@@ -13,5 +13,6 @@ enum gate_list_result {
 enum gate_list_result gate_list_files(struct gate_detector *d, const struct gate_match *m);
 enum gate_list_result gate_list_number(struct gate_detector *d, const struct gate_match *m);
 enum gate_list_result gate_list_event(struct gate_detector *d, const struct gate_match *m);
+enum gate_list_result gate_list_dcerpc(struct gate_detector *d, const struct gate_match *m);
 
 #endif
