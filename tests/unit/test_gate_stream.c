@@ -376,6 +376,9 @@ static void test_raw_chunks(void **arg)
 	assert_true(view.gap);
 	gate_stream_stop_app(stream_of(w), 0);
 	gate_stream_stop_raw(stream_of(w), 0);
+	/* what is there is looked at once more */
+	assert_true(gate_stream_uninspected(stream_of(w), 0, 0, &view, &from));
+	gate_stream_inspected(stream_of(w), 0, view.offset + view.size);
 	assert_false(gate_stream_uninspected(stream_of(w), 0, 0, &view, &from));
 	up(w, 3016, "unread");
 	assert_int_equal(gate_stream_in_order(stream_of(w), 0), 3022);

@@ -159,11 +159,26 @@ static bool refuse(struct gate_streams *streams, struct gate_packet *p)
 	return false;
 }
 
+/* The flow is encrypted from some byte on: is this packet behind it? */
+static void no_payload(struct gate_stream *stream, struct gate_packet *p)
+{
+	struct side *side = side_of(stream, (enum gate_dir)p->dir);
+	if (side->raw_end && !(side->flags & SIDE_NO_RAW)) {
+		gate_stream_stop_raw(stream, (enum gate_dir)p->dir);
+	}
+	if (side->flags & SIDE_NO_RAW) {
+		p->flags |= GATE_PKT_NO_PAYLOAD;
+	}
+}
+
 bool gate_stream_packet(struct gate_streams *streams, struct gate_flow *flow, struct gate_packet *p)
 {
 	const uint8_t *header = (const uint8_t *)p->tcp;
 	if (!header) {
 		return true;
+	}
+	if (flow->flags & GATE_FLOW_NO_PAYLOAD && flow->stream) {
+		no_payload(flow->stream, p);
 	}
 	if (p->flags & GATE_PKT_BAD_CSUM) {
 		streams->stats.invalid_checksum++;
@@ -252,6 +267,9 @@ bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir
 		return true;
 	}
 	uint64_t end = side_visible(stream, side);
+	if (side->raw_end && end > side->raw_end) {
+		end = side->raw_end;
+	}
 	if (end <= side->raw || !side->data ||
 	    !ready(stream, side, end, stream->streams->chunk[dir])) {
 		return false;
@@ -267,37 +285,6 @@ bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir
 	};
 	*ret_new_from = side->raw;
 	return true;
-}
-
-void gate_stream_inspected(struct gate_stream *stream, enum gate_dir dir, uint64_t until)
-{
-	struct side *side = side_of(stream, dir);
-	struct gate_streams *streams = stream->streams;
-
-	if (side->tail) {
-		uint64_t end = side->tail_off + side->tail_size;
-		uint64_t seen = until > side->tail_off ? until - side->tail_off : 0;
-		if (until >= end) {
-			stream_block_put(streams, side->tail);
-			side->tail = NULL;
-			side->tail_size = 0;
-		} else {
-			side->tail_data += seen;
-			side->tail_size -= (uint32_t)seen;
-			side->tail_off += seen;
-		}
-		return;
-	}
-	if (until > side->raw) {
-		side->raw = until < side->in_off ? until : side->in_off;
-	}
-	side->flags &= (uint16_t)~SIDE_NOW;
-	side_slide(streams, stream, side);
-}
-
-void gate_stream_inspect_now(struct gate_stream *stream, enum gate_dir dir)
-{
-	side_of(stream, dir)->flags |= SIDE_NOW;
 }
 
 static void stop(struct gate_stream *stream, enum gate_dir dir, uint16_t flag)
@@ -323,6 +310,41 @@ static void stop(struct gate_stream *stream, enum gate_dir dir, uint16_t flag)
 	side_slide(stream->streams, stream, side);
 }
 
+void gate_stream_inspected(struct gate_stream *stream, enum gate_dir dir, uint64_t until)
+{
+	struct side *side = side_of(stream, dir);
+	struct gate_streams *streams = stream->streams;
+
+	if (side->tail) {
+		uint64_t end = side->tail_off + side->tail_size;
+		uint64_t seen = until > side->tail_off ? until - side->tail_off : 0;
+		if (until >= end) {
+			stream_block_put(streams, side->tail);
+			side->tail = NULL;
+			side->tail_size = 0;
+		} else {
+			side->tail_data += seen;
+			side->tail_size -= (uint32_t)seen;
+			side->tail_off += seen;
+		}
+		return;
+	}
+	if (until > side->raw) {
+		side->raw = until < side->in_off ? until : side->in_off;
+	}
+	if (side->raw_end && side->raw >= side->raw_end) {
+		stop(stream, dir, SIDE_NO_RAW);
+		return;
+	}
+	side->flags &= (uint16_t)~SIDE_NOW;
+	side_slide(streams, stream, side);
+}
+
+void gate_stream_inspect_now(struct gate_stream *stream, enum gate_dir dir)
+{
+	side_of(stream, dir)->flags |= SIDE_NOW;
+}
+
 void gate_stream_stop_app(struct gate_stream *stream, enum gate_dir dir)
 {
 	stop(stream, dir, SIDE_NO_APP);
@@ -330,7 +352,16 @@ void gate_stream_stop_app(struct gate_stream *stream, enum gate_dir dir)
 
 void gate_stream_stop_raw(struct gate_stream *stream, enum gate_dir dir)
 {
-	stop(stream, dir, SIDE_NO_RAW);
+	struct side *side = side_of(stream, dir);
+	uint64_t end = side->raw_end ? side->raw_end : side->in_off;
+
+	if (side->flags & SIDE_NO_RAW || (!side->tail && side->raw >= end)) {
+		stop(stream, dir, SIDE_NO_RAW);
+		return;
+	}
+	/* what is here is still looked at, with the next packet of that side */
+	side->raw_end = end;
+	side->flags |= SIDE_NOW;
 }
 
 void gate_stream_set_depth(struct gate_stream *stream, enum gate_dir dir, uint32_t depth)

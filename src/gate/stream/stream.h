@@ -63,7 +63,8 @@ void gate_stream_inspected(struct gate_stream *stream, enum gate_dir dir, uint64
  * parser that has a whole message sets this to look now. */
 void gate_stream_inspect_now(struct gate_stream *stream, enum gate_dir dir);
 
-/* A parser needs no more of that side (or detection neither): nothing is kept any more. */
+/* A parser needs no more of that side (or detection neither): nothing is kept any more. For
+ * detection what is here already counts still. */
 void gate_stream_stop_app(struct gate_stream *stream, enum gate_dir dir);
 void gate_stream_stop_raw(struct gate_stream *stream, enum gate_dir dir);
 void gate_stream_set_depth(struct gate_stream *stream, enum gate_dir dir, uint32_t depth);

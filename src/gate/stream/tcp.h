@@ -83,7 +83,7 @@ struct side {
 	uint16_t flags;
 	uint8_t wscale, tcp_flags, policy;
 	uint16_t oob_count;
-	uint32_t fin_seq;   /* behind the last byte */
+	uint32_t fin_seq; /* behind the last byte */
 	uint32_t probe_seq;
 	uint32_t depth_seq; /* where the depth was reached */
 	uint32_t oob_seq;   /* behind the last out-of-band byte that was taken out */
@@ -96,6 +96,7 @@ struct side {
 	uint64_t app, app_seen, raw; /* consumed, shown, inspected: offsets */
 	uint64_t depth;		     /* 0: none */
 	uint64_t gap_off;	     /* the last gap ends here */
+	uint64_t raw_end;	     /* from there on nothing is inspected; 0: all is */
 
 	struct segment *first, *last;
 	uint32_t segments;
