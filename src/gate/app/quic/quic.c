@@ -299,8 +299,8 @@ static bool ietf(struct gate_session *session, struct quic_state *s, enum gate_d
 	return initial(session, s, dir, h, &f);
 }
 
-static void google(struct gate_session *session, struct quic_state *s, enum gate_dir dir,
-		   const uint8_t *payload, const struct quic_header *h)
+static void google(struct gate_session *session, enum gate_dir dir, const uint8_t *payload,
+		   const struct quic_header *h)
 {
 	struct quic_chlo c;
 	struct quic_tx *t = new_tx(session, dir, h->version);
@@ -309,7 +309,6 @@ static void google(struct gate_session *session, struct quic_state *s, enum gate
 		keep(session, &t->ua, c.ua.data, c.ua.size);
 		keep(session, &t->cyu, c.cyu, c.cyu_size);
 		gate_ja3_hash(c.cyu, c.cyu_size, t->cyu_hash);
-		s->hello[dir] = true;
 	}
 	tx_done(session, t, dir);
 }
@@ -330,7 +329,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 			break;
 		}
 		if (h.kind == QUIC_GOOGLE) {
-			google(session, s, dir, data + h.size, &h);
+			google(session, dir, data + h.size, &h);
 		} else if (!ietf(session, s, dir, data, &h)) {
 			break;
 		}

@@ -11,8 +11,9 @@ enum {
 	HS_CLIENT_HELLO = 1,
 	HS_SERVER_HELLO = 2,
 	HS_CERTIFICATE = 11,
+	HS_SERVER_KEYX = 12,
 	HS_SERVER_DONE = 14,
-	HS_FINISHED = 20,
+	HS_CLIENT_KEYX = 16,
 };
 
 void tls_event(struct tls_state *s, enum tls_event event)
@@ -77,6 +78,7 @@ static void hello(struct tls_state *s, enum gate_dir dir, const uint8_t *body, u
 		return;
 	}
 	hello_events(s, &h);
+	side->seen |= client ? TLS_SEEN_CLIENT_HELLO : TLS_SEEN_SERVER_HELLO;
 	side->version = h.version;
 	if (side->hello) {
 		return; /* after a HelloRetryRequest, or a new negotiation */
@@ -221,6 +223,22 @@ static void certificates(struct tls_state *s, enum gate_dir dir, const uint8_t *
 
 /* ---- messages ---- */
 
+/* Kinds of messages that say nothing to us (IANA, TLS HandshakeType). */
+static bool is_known(uint8_t type)
+{
+	static const uint8_t kinds[] = {
+		0 /* HelloRequest */,	     3 /* HelloVerifyRequest */,
+		4 /* NewSessionTicket */,    5 /* EndOfEarlyData */,
+		6 /* HelloRetryRequest */,   8 /* EncryptedExtensions */,
+		13 /* CertificateRequest */, 15 /* CertificateVerify */,
+		20 /* Finished */,	     21 /* CertificateURL */,
+		22 /* CertificateStatus */,  23 /* SupplementalData */,
+		24 /* KeyUpdate */,	     25 /* CompressedCertificate */,
+		67 /* NextProtocol */,	     254,
+	};
+	return memchr(kinds, type, sizeof(kinds)) != NULL;
+}
+
 void tls_handshake(struct tls_state *s, enum gate_dir dir, uint8_t type, const uint8_t *body,
 		   uint32_t size)
 {
@@ -242,27 +260,15 @@ void tls_handshake(struct tls_state *s, enum gate_dir dir, uint8_t type, const u
 			gate_tx_progress(s->session, &s->tx->tx, dir, TLS_SERVER_HELLO_DONE);
 		}
 		break;
-	case 0:	 /* HelloRequest */
-	case 3:	 /* HelloVerifyRequest */
-	case 4:	 /* NewSessionTicket */
-	case 5:	 /* EndOfEarlyData */
-	case 6:	 /* HelloRetryRequest of drafts */
-	case 8:	 /* EncryptedExtensions */
-	case 12: /* ServerKeyExchange */
-	case 13: /* CertificateRequest */
-	case 15: /* CertificateVerify */
-	case 16: /* ClientKeyExchange */
-	case HS_FINISHED:
-	case 21: /* CertificateURL */
-	case 22: /* CertificateStatus */
-	case 23: /* SupplementalData */
-	case 24: /* KeyUpdate */
-	case 25: /* CompressedCertificate */
-	case 67: /* NextProtocol */
-	case 254:
+	case HS_SERVER_KEYX:
+	case HS_CLIENT_KEYX:
+		s->tx->side[dir].seen |= client ? TLS_SEEN_CLIENT_KEYX : TLS_SEEN_SERVER_KEYX;
+		gate_tx_progress(s->session, &s->tx->tx, dir, 0);
 		break;
 	default:
-		tls_event(s, TLS_EVENT_INVALID_HANDSHAKE_MESSAGE);
+		if (!is_known(type)) {
+			tls_event(s, TLS_EVENT_INVALID_HANDSHAKE_MESSAGE);
+		}
 		break;
 	}
 }

@@ -435,11 +435,26 @@ static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which
 	}
 }
 
+/* The index-th bit of what was seen. */
+static bool seen(const struct tls_side *side, uint32_t index, uint64_t *ret)
+{
+	for (uint8_t bit = 1; bit <= TLS_SEEN_SERVER_KEYX; bit = (uint8_t)(bit << 1)) {
+		if ((side->seen & bit) && !index--) {
+			*ret = bit;
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool number(struct gate_tx *tx, enum gate_dir dir, enum gate_number which, uint32_t index,
 		   uint64_t *ret)
 {
 	const struct tls_tx *t = (const struct tls_tx *)tx;
 	const struct tls_side *side = &t->side[dir];
+	if (which == GATE_NUM_TLS_STATE) {
+		return seen(side, index, ret);
+	}
 	if (index) {
 		return false;
 	}

@@ -46,8 +46,17 @@ struct tls_text {
 	uint32_t size;
 };
 
+/* As the keyword ssl_state names them. */
+enum tls_seen {
+	TLS_SEEN_CLIENT_HELLO = 1 << 0,
+	TLS_SEEN_SERVER_HELLO = 1 << 1,
+	TLS_SEEN_CLIENT_KEYX = 1 << 2,
+	TLS_SEEN_SERVER_KEYX = 1 << 3,
+};
+
 struct tls_side {
 	bool hello, ciphered, cert_read;
+	uint8_t seen;			  /* enum tls_seen */
 	uint16_t record_version, version; /* version: of the hello; 0 none */
 	uint8_t random[GATE_TLS_RANDOM_SIZE];
 	uint8_t session_id[32], session_id_size;
