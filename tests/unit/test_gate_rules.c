@@ -236,6 +236,18 @@ static const struct {
 	 "tls_cert_expired; tls.subject:\"CN=x\"; sid:1;)",
 	 "alert tls any any -> any any (tls.cert_subject; content:\"CN=x\"; tls.version:771; "
 	 "tls_cert_notafter:<1445385600; tls_cert_expired; " TAIL},
+	{"alert tls any any -> any any (ssl_version:tls1.0,tls1.1; ssl_version:!tls1.3; sid:1;)",
+	 "alert tls any any -> any any (tls.version:768<>771; tls.version:!772; " TAIL},
+	{"alert websocket any any -> any any (websocket.flags:fin,!comp; websocket.opcode:!text; "
+	 "sid:1;)",
+	 "alert websocket any any -> any any (websocket.flags:&192=128; "
+	 "websocket.opcode:!1; " TAIL},
+	{"alert tls any any -> any any (tls_cert_notafter:<3805-10-21; sid:1;)",
+	 "alert tls any any -> any any (tls_cert_notafter:<57932323200; " TAIL},
+	{"alert tcp any any -> any any "
+	 "(app-layer-event:applayer_mismatch_protocol_both_directions; sid:1;)",
+	 "alert tcp any any -> any any "
+	 "(app-layer-event:applayer_mismatch_protocol_both_directions; " TAIL},
 	{"alert tls any any -> any any (ssl_state:client_hello|server_hello; sid:1;)",
 	 "alert tls any any -> any any (tls.state:&3!=0; " TAIL},
 	{"alert tcp any any -> any any "

@@ -617,11 +617,35 @@ static void put_post(struct bh_wbuf *w, const struct gate_match *m)
 	}
 }
 
+/* The name of an event of the detection of protocols itself. */
+static const char *detection_event(uint16_t number)
+{
+	static const char *const names[] = {
+		"applayer_mismatch_protocol_both_directions",
+		"applayer_wrong_direction_first_data",
+		"applayer_detect_protocol_only_one_direction",
+		"applayer_proto_detection_skipped",
+		"applayer_no_tls_after_starttls",
+		"applayer_unexpected_protocol",
+	};
+	enum gate_app app;
+	uint16_t event;
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		if (!gate_app_event_find(names[i], &app, &event) && event == number) {
+			return names[i];
+		}
+	}
+	return "unknown";
+}
+
 static void put_app_event(struct bh_wbuf *w, const struct gate_match *m)
 {
 	const struct gate_app_ops *ops = gate_app_ops_of(m->event.app);
 
-	if (ops && m->event.event < ops->event_count) {
+	if (m->event.app == GATE_APP_UNKNOWN) {
+		bh_wbuf_printf(w, "app-layer-event:%s; ", detection_event(m->event.event));
+	} else if (ops && m->event.event < ops->event_count) {
 		bh_wbuf_printf(w, "app-layer-event:%s.%s; ",
 			       m->event.app == GATE_APP_HTTP1 ? "http" : ops->name,
 			       ops->events[m->event.event].name);

@@ -89,17 +89,15 @@ int gate_kw_number(struct gate_reading *r, const struct gate_option *o)
 int gate_kw_app_event(struct gate_reading *r, const struct gate_option *o)
 {
 	struct gate_match *match;
-	enum gate_app app, named;
+	enum gate_app app;
 	uint16_t event;
-	uint32_t apps;
 	int err;
 
 	if (gate_app_event_find(o->value, &app, &event)) {
 		return gate_refuse(r, "app-layer-event: no event %s", o->value);
 	}
-	/* http.x is an event of HTTP/1, http2.x of HTTP/2: the one that the name says */
-	apps = gate_apps_named(gate_app_name(app), &named) & (1u << app);
-	err = gate_apps_restrict(r, apps ? apps : 1u << app);
+	/* UNKNOWN: of the detection of protocols itself */
+	err = app == GATE_APP_UNKNOWN ? 0 : gate_apps_restrict(r, 1u << app);
 	match = err ? NULL : gate_tx_match(r, GATE_M_APP_EVENT);
 	if (!match) {
 		return err ? err : -EINVAL;
@@ -214,7 +212,7 @@ static int date_read(const char *s, uint64_t *ret)
 	struct tm tm = {};
 	unsigned int i = 0;
 
-	if (strlen(s) > 4 && !gate_number_read(s, UINT32_MAX, ret)) {
+	if (strlen(s) > 4 && !gate_number_read(s, INT64_MAX, ret)) {
 		return 0;
 	}
 	while (*s && i < 6) {
@@ -266,23 +264,62 @@ int gate_kw_cert_date(struct gate_reading *r, const struct gate_option *o)
 	return add_number(r, o->keyword->number, &test);
 }
 
+/* One version, not one, or several without a gap between them. */
 int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
 {
 	static const char *const names[] = {"sslv2",  "sslv3",	"tls1.0", "tls1.1",
 					    "tls1.2", "tls1.3", NULL};
 	static const uint16_t versions[] = {0x0200, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304};
-	char *rest = o->value, *part = gate_part(&rest);
-	struct gate_test test = {.op = *part == '!' ? GATE_NE : GATE_EQ};
-	int which = gate_word_index(gate_trim(part + (*part == '!')), names);
+	bool negated = *o->value == '!';
+	char *rest = o->value, *part;
+	unsigned int seen = 0, first, count;
+	struct gate_test test = {.op = negated ? GATE_NE : GATE_EQ};
 
-	if (which < 0) {
-		return gate_refuse(r, "ssl_version: no version %s", part);
+	while ((part = gate_part(&rest))) {
+		int which = gate_word_index(gate_trim(part + (*part == '!')), names);
+
+		if (which < 0 || (*part == '!') != negated) {
+			return gate_refuse(r, "ssl_version: no version %s",
+					   *part ? part : "at all");
+		}
+		seen |= 1u << which;
 	}
-	if (rest) {
-		return gate_refuse(r, "ssl_version: one version is supported");
+	first = (unsigned int)__builtin_ctz(seen);
+	count = (unsigned int)__builtin_popcount(seen);
+	if (seen >> first != (1u << count) - 1 || (count > 1 && !first)) {
+		return gate_refuse(r, "ssl_version: versions with others between them");
 	}
-	test.a = versions[which];
+	test.a = versions[first];
+	if (count > 1) {
+		test = (struct gate_test){negated ? GATE_NOT_RANGE : GATE_RANGE,
+					  versions[first] - 1u, versions[first + count - 1] + 1u};
+	}
 	return add_number(r, GATE_NUM_TLS_VERSION, &test);
+}
+
+/* "fin,!comp": each of them as it says. */
+int gate_kw_websocket_flags(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char *const names[] = {"fin", "comp", NULL};
+	static const uint8_t bits[] = {0x80, 0x40};
+	struct gate_test test = {.op = GATE_MASK};
+	char *rest = o->value, *part;
+
+	if (!strpbrk(o->value, "fFcC") || strchr(o->value, '&')) {
+		return gate_kw_number(r, o);
+	}
+	while ((part = gate_part(&rest))) {
+		bool negated = *part == '!';
+		int which = gate_word_index(gate_trim(part + negated), names);
+
+		if (which < 0) {
+			return gate_refuse(r, "websocket.flags: fin and comp are known, not %s",
+					   *part ? part : "nothing");
+		}
+		test.a |= bits[which];
+		test.b |= negated ? 0 : bits[which];
+	}
+	return add_number(r, GATE_NUM_WEBSOCKET_FLAGS, &test);
 }
 
 /* "client_hello,server_hello": one of them has been seen. */

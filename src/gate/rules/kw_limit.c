@@ -156,7 +156,8 @@ static int line_wrong(const struct line *l, const char *what)
 static int line_addrs(struct line *l, const char *text)
 {
 	struct gate_option option = {.name = (char *)"suppress"};
-	struct gate_reading r = {.shared = l->shared, .option = &option};
+	struct gate_reading r = {
+		.shared = l->shared, .config = gate_shared_config(l->shared), .option = &option};
 
 	if (gate_read_addrs(&r, text, 0, &l->t.addrs)) {
 		return bh_diag_at(l->diag, -EINVAL, l->path, l->number, 1, "%s", r.reason);

@@ -86,6 +86,8 @@ void gate_shared_digest_get(struct gate_rule_shared *shared, uint8_t ret[32]);
 /* Classification, reference and reputation files; the built-in ones without. Once per shared. */
 [[nodiscard]] int gate_shared_load(struct gate_rule_shared *shared,
 				   const struct gate_config *config, struct bh_diag *diag);
+/* Whose variables hold; it outlives what is read. */
+const struct gate_config *gate_shared_config(const struct gate_rule_shared *shared);
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name);
 const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *shared,
 						       const char *key);

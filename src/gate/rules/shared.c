@@ -36,6 +36,7 @@ struct gate_rule_shared {
 	} sids;
 	EVP_MD_CTX *digest;
 	bool loaded;
+	const struct gate_config *config; /* of the last file that was read */
 	BH_VEC(struct gate_class) classes;
 	BH_VEC(struct gate_reference_key) references;
 	BH_VEC(struct category {
@@ -391,6 +392,7 @@ int gate_shared_load(struct gate_rule_shared *shared, const struct gate_config *
 {
 	int err = 0;
 
+	shared->config = config;
 	if (shared->loaded) {
 		return 0;
 	}
@@ -413,6 +415,11 @@ int gate_shared_load(struct gate_rule_shared *shared, const struct gate_config *
 		err = load_lines(shared, config->reputation_categories, category_line, diag);
 	}
 	return err;
+}
+
+const struct gate_config *gate_shared_config(const struct gate_rule_shared *shared)
+{
+	return shared->config;
 }
 
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name)
