@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/util.h"
+#include "gate/app/dcerpc/dcerpc.h"
 #include "gate_app_world.h"
 
 #include <setjmp.h>
@@ -34,6 +35,19 @@ static const struct talk talks[] = {
 	{"gate_dcerpc/iface_many", GATE_APP_DCERPC, 49672, 1},
 	{"gate_dcerpc/no_frag_flag", GATE_APP_DCERPC, 135, 1},
 	{"gate_dcerpc/iface_04", GATE_APP_DCERPC, 49302, 1},
+	{"gate_smtp/document", GATE_APP_SMTP, 25, 0},
+	{"gate_smtp/old", GATE_APP_SMTP, 25, 0},
+	{"gate_smb/refused", GATE_APP_SMB, 445, 0},
+	{"gate_smb/tree2", GATE_APP_SMB, 445, 0},
+	{"gate_smb/pipes1", GATE_APP_SMB, 139, 0},
+	{"gate_smb/pipe_call", GATE_APP_SMB, 445, 0},
+	{"gate_ftp/s0", GATE_APP_FTP, 21, 0},
+	{"gate_ftp/s1", GATE_APP_FTP, 21, 0},
+	{"gate_ftp/s3", GATE_APP_FTP, 21, 0},
+	{"gate_ftp/s4", GATE_APP_FTP, 21, 0},
+	{"gate_mysql/login", GATE_APP_MYSQL, 3306, 0},
+	{"gate_pgsql/login", GATE_APP_PGSQL, 5432, 0},
+	{"gate_pgsql/refused", GATE_APP_PGSQL, 5432, 0},
 };
 
 /* ---- conversations ---- */
@@ -103,6 +117,9 @@ static char *run(const struct talk *talk, const uint8_t *data, size_t size, size
 	feed(&w, data + talk->skip, size - talk->skip, step, max);
 	app_world_feed(&w, GATE_TO_SERVER, "", 0, true);
 	app_world_feed(&w, GATE_TO_CLIENT, "", 0, true);
+	if (max >= size && w.flow.app != talk->app) {
+		print_error("%s: %s\n", talk->name, gate_app_name((enum gate_app)w.flow.app));
+	}
 	assert_true(max < size || w.flow.app == talk->app);
 	BH_FREE char *dump = app_world_dump(&w);
 	BH_FREE char *json = records(&w);
@@ -138,7 +155,7 @@ static void truncations(void **state)
 	for (size_t i = 0; i < BH_ARRAY_SIZE(talks); i++) {
 		size_t size = 0;
 		BH_FREE uint8_t *data = load(talks[i].name, &size);
-		for (size_t max = 0; max < size; max += size > 4000 ? 13 : 1) {
+		for (size_t max = 0; max<size; max += size> 4000 ? 13 : 1) {
 			BH_FREE char *text = run(&talks[i], data, size, 0, max);
 			assert_non_null(text);
 		}
@@ -193,15 +210,16 @@ static void smtp_message(void **state)
 	struct said s;
 	(void)state;
 	mail_begin(&s);
-	client(&s, "From: a@b.c\r\nTo: d@e.f,\r\n \"x, y\" <g@h.i>\r\nSubject: hi\r\n"
-		   "Content-Type: multipart/mixed;\r\n boundary=\"out er\"\r\n\r\npreamble\r\n"
-		   "--out er\r\nContent-Type: multipart/alternative; boundary=inner\r\n\r\n"
-		   "--inner\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: "
-		   "quoted-printable\r\n\r\nsee http://www.ex=\r\nample.org/=3Fa now\r\n--inner--\r\n"
-		   "--out er\r\nContent-Disposition: attachment; filename*0*=utf-8''a%20b;\r\n"
-		   " filename*1=\"c.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-		   "aGVs\r\nbG8=\r\n--out er\r\nContent-Type: application/x; name=\"n\\\"1\"\r\n\r\n"
-		   "..dot\r\n\r\n--out er--\r\nepilogue\r\n.\r\nQUIT\r\n");
+	client(&s,
+	       "From: a@b.c\r\nTo: d@e.f,\r\n \"x, y\" <g@h.i>\r\nSubject: hi\r\n"
+	       "Content-Type: multipart/mixed;\r\n boundary=\"out er\"\r\n\r\npreamble\r\n"
+	       "--out er\r\nContent-Type: multipart/alternative; boundary=inner\r\n\r\n"
+	       "--inner\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: "
+	       "quoted-printable\r\n\r\nsee http://www.ex=\r\nample.org/=3Fa now\r\n--inner--\r\n"
+	       "--out er\r\nContent-Disposition: attachment; filename*0*=utf-8''a%20b;\r\n"
+	       " filename*1=\"c.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+	       "aGVs\r\nbG8=\r\n--out er\r\nContent-Type: application/x; name=\"n\\\"1\"\r\n\r\n"
+	       "..dot\r\n\r\n--out er--\r\nepilogue\r\n.\r\nQUIT\r\n");
 	assert_buffer(&s, 0, GATE_TO_SERVER, SMTP_HELO, 0, "me");
 	assert_buffer(&s, 0, GATE_TO_SERVER, SMTP_MAIL_FROM, 0, "<a@b.c>");
 	assert_buffer(&s, 0, GATE_TO_SERVER, SMTP_RCPT_TO, 0, "<d@e.f>");
@@ -256,8 +274,9 @@ static void smtp_events(void **state)
 	assert_true(app_world_has_event(&s.w, 0, "data_command_rejected"));
 	app_world_close(&s.w);
 	mail_begin(&s);
-	client(&s, "Content-Transfer-Encoding: base64\r\nContent-Type: x/y; name=a\r\nnothing\r\n\r\n"
-		   "a!==\r\n.\r\n");
+	client(&s,
+	       "Content-Transfer-Encoding: base64\r\nContent-Type: x/y; name=a\r\nnothing\r\n\r\n"
+	       "a!==\r\n.\r\n");
 	assert_true(app_world_has_event(&s.w, 0, "mime_invalid_base64"));
 	assert_true(app_world_has_event(&s.w, 0, "mime_malformed_msg"));
 	app_world_close(&s.w);
@@ -280,15 +299,196 @@ static void smtp_tls(void **state)
 	app_world_close(&s.w);
 }
 
+/* ---- FTP ---- */
+
+static void ftp_commands(void **state)
+{
+	struct said s;
+	(void)state;
+	begin(&s, 21);
+	server(&s, "220-Welcome\r\n 220 not yet\r\n220 ready\r\n");
+	client(&s, "user me\r\nPASV\r\n");
+	server(&s, "331 password\r\n227 Entering Passive Mode (10,0,0,1,200,21).\r\n");
+	client(&s, "RETR a file.txt\r\nXYZZY 1\r\n");
+	server(&s, "150 here\r\n226 done\r\n500 what\r\n");
+	assert_buffer(&s, 0, GATE_TO_CLIENT, FTP_REPLY, 1, " 220 not yet");
+	assert_buffer(&s, 0, GATE_TO_CLIENT, FTP_COMPLETION_CODE, 2, "220");
+	assert_buffer(&s, 1, GATE_TO_SERVER, FTP_COMMAND, 0, "USER");
+	assert_buffer(&s, 1, GATE_TO_SERVER, FTP_COMMAND_DATA, 0, "me");
+	assert_buffer(&s, 3, GATE_TO_SERVER, FTP_COMMAND_DATA, 0, "a file.txt");
+	assert_buffer(&s, 3, GATE_TO_CLIENT, FTP_REPLY, 1, "done");
+	assert_buffer(&s, 4, GATE_TO_SERVER, FTP_COMMAND, 0, "(none)");
+	assert_buffer(&s, 4, GATE_TO_CLIENT, FTP_COMPLETION_CODE, 0, "500");
+	uint64_t port = 0;
+	struct gate_tx *tx = gate_session_first(s.w.flow.session)->next->next;
+	assert_true(gate_session_ops(s.w.flow.session)
+			    ->number(tx, GATE_TO_SERVER, GATE_NUM_FTP_DYNAMIC_PORT, 0, &port));
+	assert_int_equal(port, 200 * 256 + 21);
+	app_world_close(&s.w);
+}
+
+static void ftp_long(void **state)
+{
+	struct said s;
+	char line[5003];
+	(void)state;
+	memset(line, 'a', sizeof(line));
+	memcpy(line, "CWD ", 4);
+	memcpy(line + 5000, "\r\n", 3);
+	begin(&s, 21);
+	server(&s, "220 FTP\r\n");
+	client(&s, line);
+	client(&s, "QUIT\r\n");
+	assert_true(app_world_has_event(&s.w, 1, "request_command_too_long"));
+	assert_buffer(&s, 2, GATE_TO_SERVER, FTP_COMMAND, 0, "QUIT");
+	app_world_close(&s.w);
+}
+
+static void ftp_data(void **state)
+{
+	struct said s;
+	(void)state;
+	begin(&s, 5001);
+	s.w.flow.app_expected = GATE_APP_FTP_DATA;
+	server(&s, "content");
+	app_world_feed(&s.w, GATE_TO_CLIENT, " more", 5, true);
+	assert_buffer(&s, 0, GATE_TO_CLIENT, FILE_DATA, 0, "content more");
+	app_world_close(&s.w);
+}
+
+/* ---- WebSocket: HTTP's upgrade is not needed here ---- */
+
+static struct app_world *websocket(struct said *s, const char *name)
+{
+	size_t size = 0;
+	BH_FREE uint8_t *data = load(name, &size);
+	begin(s, 80);
+	s->w.flow.app_expected = GATE_APP_WEBSOCKET;
+	feed(&s->w, data, size, 1, size);
+	return &s->w;
+}
+
+static void websocket_frames(void **state)
+{
+	struct said s;
+	(void)state;
+	websocket(&s, "gate_websocket/control_frag");
+	assert_buffer(&s, 1, GATE_TO_SERVER, WEBSOCKET_PAYLOAD, 0, "ping");
+	assert_buffer(&s, 2, GATE_TO_SERVER, WEBSOCKET_PAYLOAD, 0,
+		      "MALWARE_DOWNLOAD cmd.exe /c powershell -enc AAAA");
+	app_world_close(&s.w);
+	websocket(&s, "gate_websocket/deflate");
+	assert_buffer(&s, 0, GATE_TO_CLIENT, WEBSOCKET_PAYLOAD, 0, "hello hello hello websocket");
+	assert_buffer(&s, 2, GATE_TO_CLIENT, WEBSOCKET_PAYLOAD, 0,
+		      "hello hello hello websocket again");
+	assert_buffer(&s, 3, GATE_TO_SERVER, WEBSOCKET_PAYLOAD, 0, "hi");
+	app_world_close(&s.w);
+}
+
+/* ---- logins ---- */
+
+static char *records_of(const char *name, enum gate_app app, uint16_t port)
+{
+	struct app_world w;
+	size_t size = 0;
+	BH_FREE uint8_t *data = load(name, &size);
+	app_world_open(&w, port, NULL);
+	w.keep_txs = true;
+	feed(&w, data, size, 0, size);
+	assert_int_equal(w.flow.app, app);
+	char *json = records(&w);
+	app_world_close(&w);
+	return json;
+}
+
+static void logins(void **state)
+{
+	(void)state;
+	BH_FREE char *pg = records_of("gate_pgsql/login", GATE_APP_PGSQL, 5432);
+	assert_non_null(strstr(pg, "\"user\": \"alice\""));
+	assert_non_null(strstr(pg, "\"database\": \"shop\""));
+	assert_non_null(strstr(pg, "\"login\": \"success\""));
+	assert_non_null(strstr(pg, "SCRAM-SHA-256"));
+	assert_non_null(strstr(pg, "\"data_rows\": 2"));
+	assert_null(strstr(pg, "zzz"));
+	BH_FREE char *refused = records_of("gate_pgsql/refused", GATE_APP_PGSQL, 5432);
+	assert_non_null(strstr(refused, "\"login\": \"failure\""));
+	assert_non_null(strstr(refused, "28P01"));
+	BH_FREE char *my = records_of("gate_mysql/login", GATE_APP_MYSQL, 3306);
+	assert_non_null(strstr(my, "\"user\": \"admin\""));
+	assert_non_null(strstr(my, "\"login\": \"success\""));
+	assert_non_null(strstr(my, "select @@version_comment"));
+}
+
+/* ---- DCERPC over UDP ---- */
+
+static void dcerpc_udp(void **state)
+{
+	struct app_world w;
+	size_t size = 0;
+	BH_FREE uint8_t *data = load("gate_dcerpc/udp", &size);
+	(void)state;
+	app_world_open(&w, 34964, NULL);
+	w.keep_txs = true;
+	w.flow.ip_proto = IPPROTO_UDP;
+	uint8_t *request = data + 3;
+	app_world_datagram(&w, GATE_TO_SERVER, request, size - 3);
+	request[1] = 2; /* the same as its answer */
+	app_world_datagram(&w, GATE_TO_CLIENT, request, size - 3);
+	assert_int_equal(w.flow.app, GATE_APP_DCERPC);
+	BH_FREE char *json = records(&w);
+	assert_non_null(strstr(json, "\"rpc_version\": \"4.0\""));
+	assert_non_null(strstr(json, "\"response\": \"RESPONSE\""));
+	app_world_close(&w);
+}
+
+/* A call's interface must be bound, accepted and of a first fragment. */
+static void dcerpc_ifaces(void **state)
+{
+	static const uint8_t netlogon[16] = {0x12, 0x34, 0x56, 0x78, 0x12, 0x34, 0xab, 0xcd,
+					     0xef, 0x00, 0x01, 0x23, 0x45, 0x67, 0xcf, 0xfb};
+	struct app_world w;
+	size_t size = 0;
+	unsigned int calls = 0;
+	BH_FREE uint8_t *data = load("gate_dcerpc/iface_many", &size);
+	(void)state;
+	app_world_open(&w, 49672, NULL);
+	w.keep_txs = true;
+	feed(&w, data + 1, size - 1, 0, size);
+	for (struct gate_tx *tx = gate_session_first(w.flow.session); tx; tx = tx->next) {
+		const struct gate_dcerpc_iface *f = gate_dcerpc_iface(tx, GATE_APP_DCERPC, 0);
+		uint16_t opnum = 0;
+		if (!f) {
+			continue;
+		}
+		assert_memory_equal(f->uuid, netlogon, 16);
+		assert_true(f->first_frag);
+		assert_true(gate_dcerpc_opnum(tx, GATE_APP_DCERPC, &opnum));
+		assert_true(opnum == 4 || opnum == 15);
+		calls++;
+	}
+	assert_int_equal(calls, 6);
+	app_world_close(&w);
+	BH_FREE uint8_t *half = load("gate_dcerpc/no_frag_flag", &size);
+	app_world_open(&w, 135, NULL);
+	w.keep_txs = true;
+	feed(&w, half + 1, size - 1, 0, size);
+	const struct gate_tx *call = gate_session_last(w.flow.session);
+	assert_non_null(gate_dcerpc_iface(call, GATE_APP_DCERPC, 0));
+	assert_false(gate_dcerpc_iface(call, GATE_APP_DCERPC, 0)->first_frag);
+	app_world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(smtp_message),
-		cmocka_unit_test(smtp_bdat),
-		cmocka_unit_test(smtp_events),
-		cmocka_unit_test(smtp_tls),
+		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
+		cmocka_unit_test(smtp_message),	 cmocka_unit_test(smtp_bdat),
+		cmocka_unit_test(smtp_events),	 cmocka_unit_test(smtp_tls),
+		cmocka_unit_test(ftp_commands),	 cmocka_unit_test(ftp_long),
+		cmocka_unit_test(ftp_data),	 cmocka_unit_test(websocket_frames),
+		cmocka_unit_test(logins),	 cmocka_unit_test(dcerpc_udp),
+		cmocka_unit_test(dcerpc_ifaces),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

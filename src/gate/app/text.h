@@ -23,8 +23,7 @@ static inline bool gate_text_add(struct gate_session *session, struct gate_text 
 		while (capacity < text->size + take) {
 			capacity *= 2;
 		}
-		uint8_t *grown =
-			gate_session_grow(session, text->data, text->capacity, capacity);
+		uint8_t *grown = gate_session_grow(session, text->data, text->capacity, capacity);
 		if (!grown) {
 			return false;
 		}

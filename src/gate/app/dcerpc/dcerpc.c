@@ -27,8 +27,8 @@ static const char *const patterns[] = {"\\x05\\x00", "\\x05\\x01", "\\x04\\x00",
 
 static int probe_udp(enum gate_dir dir, const uint8_t *data, uint32_t size)
 {
-	if (size < DCERPC_UDP_HEADER_SIZE || data[1] > 19 || (data[3] & 0xfc) ||
-	    (data[4] & 0xee) || data[5] > 3) {
+	if (size < DCERPC_UDP_HEADER_SIZE || data[1] > 19 || (data[3] & 0xfc) || (data[4] & 0xee) ||
+	    data[5] > 3) {
 		return GATE_PROBE_NO;
 	}
 	bool server = gate_dcerpc_from_server(data[1]);
@@ -87,8 +87,8 @@ static void fragment(struct gate_session *session, struct dcerpc_conn *conn,
 {
 	bool server = gate_dcerpc_from_server(h->type);
 	enum gate_dir dir = server ? GATE_TO_CLIENT : GATE_TO_SERVER;
-	if (h->type == DCERPC_AUTH3 || h->type == DCERPC_SHUTDOWN ||
-	    h->type == DCERPC_CO_CANCEL || h->type == DCERPC_ORPHANED) {
+	if (h->type == DCERPC_AUTH3 || h->type == DCERPC_SHUTDOWN || h->type == DCERPC_CO_CANCEL ||
+	    h->type == DCERPC_ORPHANED) {
 		return; /* nobody answers those */
 	}
 	struct dcerpc_tx *tx = tx_of(session, h, dir);

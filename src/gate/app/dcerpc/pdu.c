@@ -14,8 +14,8 @@ static uint16_t get16(const uint8_t *p, bool little)
 
 static uint32_t get32(const uint8_t *p, bool little)
 {
-	return little ? (uint32_t)get16(p + 2, true) << 16 | get16(p, true) :
-			(uint32_t)get16(p, false) << 16 | get16(p + 2, false);
+	return little ? (uint32_t)get16(p + 2, true) << 16 | get16(p, true)
+		      : (uint32_t)get16(p, false) << 16 | get16(p + 2, false);
 }
 
 int gate_dcerpc_header(const uint8_t *data, uint32_t size, struct dcerpc_header *ret)
@@ -40,11 +40,10 @@ int gate_dcerpc_header(const uint8_t *data, uint32_t size, struct dcerpc_header 
 
 bool gate_dcerpc_from_server(uint8_t type)
 {
-	static const uint32_t server = 1u << DCERPC_RESPONSE | 1u << DCERPC_FAULT |
-				       1u << DCERPC_WORKING | 1u << DCERPC_NOCALL |
-				       1u << DCERPC_REJECT | 1u << DCERPC_BIND_ACK |
-				       1u << DCERPC_BIND_NAK | 1u << DCERPC_ALTER_ACK |
-				       1u << DCERPC_SHUTDOWN;
+	static const uint32_t server =
+		1u << DCERPC_RESPONSE | 1u << DCERPC_FAULT | 1u << DCERPC_WORKING |
+		1u << DCERPC_NOCALL | 1u << DCERPC_REJECT | 1u << DCERPC_BIND_ACK |
+		1u << DCERPC_BIND_NAK | 1u << DCERPC_ALTER_ACK | 1u << DCERPC_SHUTDOWN;
 	return type < DCERPC_TYPES && (server >> type & 1);
 }
 
@@ -65,14 +64,16 @@ static struct gate_dcerpc_iface *iface_new(struct dcerpc_binding *b)
 /* The bytes of a UUID in the order in which it is written. */
 static void uuid_read(const uint8_t *p, bool little, uint8_t *ret)
 {
-	static const uint8_t order[UUID_SIZE] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
+	static const uint8_t order[UUID_SIZE] = {3, 2, 1,  0,  5,  4,  7,  6,
+						 8, 9, 10, 11, 12, 13, 14, 15};
 	for (unsigned int i = 0; i < UUID_SIZE; i++) {
 		ret[i] = p[little ? order[i] : i];
 	}
 }
 
 /* Behind the header: sizes of fragments, association group, and the contexts. */
-static void bind_request(struct dcerpc_binding *b, const struct dcerpc_header *h, const uint8_t *data)
+static void bind_request(struct dcerpc_binding *b, const struct dcerpc_header *h,
+			 const uint8_t *data)
 {
 	uint32_t at = DCERPC_HEADER_SIZE + 12;
 	if (h->size < at) {
@@ -194,9 +195,11 @@ bool gate_dcerpc_stub(const struct dcerpc_call *call, enum gate_dir dir,
 const char *gate_dcerpc_type_name(uint8_t type)
 {
 	static const char *const names[DCERPC_TYPES] = {
-		"REQUEST", "PING",     "RESPONSE", "FAULT",	 "WORKING",   "NOCALL",	  "REJECT",
-		"ACK",	   "CL_CANCEL", "FACK",	   "CANCEL_ACK", "BIND",      "BINDACK",  "BINDNAK",
-		"ALTER_CONTEXT", "ALTER_CONTEXT_RESP", "AUTH3", "SHUTDOWN", "CO_CANCEL", "ORPHANED",
+		"REQUEST",   "PING",	 "RESPONSE",	  "FAULT",
+		"WORKING",   "NOCALL",	 "REJECT",	  "ACK",
+		"CL_CANCEL", "FACK",	 "CANCEL_ACK",	  "BIND",
+		"BINDACK",   "BINDNAK",	 "ALTER_CONTEXT", "ALTER_CONTEXT_RESP",
+		"AUTH3",     "SHUTDOWN", "CO_CANCEL",	  "ORPHANED",
 	};
 	return type < DCERPC_TYPES ? names[type] : "UNKNOWN";
 }

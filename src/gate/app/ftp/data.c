@@ -5,7 +5,7 @@
 struct data_conn;
 struct data_tx {
 	struct gate_tx tx;
-	char command[5]; /* "" unknown */
+	char command[5];  /* "" unknown */
 	const char *name; /* of the session's memory */
 	struct gate_file *file;
 	struct data_conn *conn;

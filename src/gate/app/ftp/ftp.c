@@ -13,16 +13,16 @@ static const struct gate_app_event events[FTP_EVENTS] = {
 };
 static const char *const states[] = {"started", "complete", NULL};
 static const uint16_t ports[] = {21, 2121, 0};
-static const char *const client_patterns[] = {"USER ", "PASS ", "PORT ", "AUTH TLS", "AUTH SSL",
-					      NULL};
+static const char *const client_patterns[] = {"USER ",	  "PASS ",    "PORT ",
+					      "AUTH TLS", "AUTH SSL", NULL};
 
 static const char *const commands[] = {
-	"ABOR", "ACCT", "ALLO", "APPE", "AUTH", "CDUP", "CHMOD", "CWD",	 "DELE", "EPRT", "EPSV",
-	"FEAT", "HELP", "IDLE", "LIST", "MAIL", "MDTM", "MKD",	 "MLFL", "MODE", "MRCP", "MRSQ",
-	"MSAM", "MSND", "MSOM", "NLST", "NOOP", "PASS", "PASV",	 "PORT", "PWD",	 "QUIT", "REIN",
-	"REST", "RETR", "RMD",	"RNFR", "RNTO", "SITE", "SIZE",	 "SMNT", "STAT", "STOR", "STOU",
-	"STRU", "SYST", "TYPE", "UMASK", "USER", "XCUP", "XMKD", "XPWD", "XRMD", "PBSZ", "PROT",
-	"CCC",	"MLSD", "MLST", "OPTS", "CLNT", "LANG", "EXIT",
+	"ABOR", "ACCT", "ALLO", "APPE",	 "AUTH", "CDUP", "CHMOD", "CWD",  "DELE", "EPRT", "EPSV",
+	"FEAT", "HELP", "IDLE", "LIST",	 "MAIL", "MDTM", "MKD",	  "MLFL", "MODE", "MRCP", "MRSQ",
+	"MSAM", "MSND", "MSOM", "NLST",	 "NOOP", "PASS", "PASV",  "PORT", "PWD",  "QUIT", "REIN",
+	"REST", "RETR", "RMD",	"RNFR",	 "RNTO", "SITE", "SIZE",  "SMNT", "STAT", "STOR", "STOU",
+	"STRU", "SYST", "TYPE", "UMASK", "USER", "XCUP", "XMKD",  "XPWD", "XRMD", "PBSZ", "PROT",
+	"CCC",	"MLSD", "MLST", "OPTS",	 "CLNT", "LANG", "EXIT",
 };
 
 /* ---- which protocol ---- */
@@ -132,8 +132,8 @@ static void transfer(struct ftp_conn *conn, struct ftp_tx *tx)
 	if (!conn->port) {
 		return;
 	}
-	snprintf(note, sizeof(note), "%s %.*s", tx->command, (int)(name.size < 256 ? name.size : 256),
-		 (const char *)name.data);
+	snprintf(note, sizeof(note), "%s %.*s", tx->command,
+		 (int)(name.size < 256 ? name.size : 256), (const char *)name.data);
 	gate_session_expect(conn->session, &flow->addr[conn->active ? 0 : 1], conn->port,
 			    GATE_APP_FTP_DATA, note);
 	tx->port = conn->port;

@@ -27,7 +27,7 @@ struct ftp_line {
 struct ftp_tx {
 	struct gate_tx tx;
 	struct ftp_conn *conn;
-	const char *command;	/* of the table; NULL: none of ours, or none */
+	const char *command;	  /* of the table; NULL: none of ours, or none */
 	struct gate_text request; /* the whole line */
 	struct gate_text replies;
 	struct ftp_line reply[FTP_REPLIES_MAX];

@@ -16,22 +16,22 @@
 #define TEXT_MAX   8192u
 #define HEAD	   4
 
-#define CAP_WITH_DB	  0x00000008u
-#define CAP_SSL		  0x00000800u
-#define CAP_SECURE	  0x00008000u
-#define CAP_PLUGIN	  0x00080000u
-#define CAP_LENENC	  0x00200000u
-#define CAP_ATTRIBUTES	  0x08000000u
-#define CAP_41		  0x00000200u
-#define SSL_REQUEST_SIZE  32
-#define ERROR_PACKET	  0xff
-#define SWITCH_PACKET	  0xfe
-#define COM_QUIT	  0x01
-#define COM_INIT_DB	  0x02
-#define COM_QUERY	  0x03
-#define COM_STMT_PREPARE  0x16
-#define COM_STMT_SEND	  0x18
-#define COM_STMT_CLOSE	  0x19
+#define CAP_WITH_DB	 0x00000008u
+#define CAP_SSL		 0x00000800u
+#define CAP_SECURE	 0x00008000u
+#define CAP_PLUGIN	 0x00080000u
+#define CAP_LENENC	 0x00200000u
+#define CAP_ATTRIBUTES	 0x08000000u
+#define CAP_41		 0x00000200u
+#define SSL_REQUEST_SIZE 32
+#define ERROR_PACKET	 0xff
+#define SWITCH_PACKET	 0xfe
+#define COM_QUIT	 0x01
+#define COM_INIT_DB	 0x02
+#define COM_QUERY	 0x03
+#define COM_STMT_PREPARE 0x16
+#define COM_STMT_SEND	 0x18
+#define COM_STMT_CLOSE	 0x19
 
 struct mysql_conn;
 struct mysql_tx {
@@ -413,13 +413,38 @@ static void log_text(struct gate_jw *jw, const char *key, const struct gate_text
 static const char *command_name(uint8_t code)
 {
 	static const char *const names[] = {
-		"sleep",	"quit",		  "init_db",	  "query",	  "field_list",
-		"create_db",	"drop_db",	  "refresh",	  "shutdown",	  "statistics",
-		"process_info", "connect",	  "process_kill", "debug",	  "ping",
-		"time",		"delayed_insert", "change_user",  "binlog_dump",  "table_dump",
-		"connect_out",	"register_slave", "stmt_prepare", "stmt_execute", "stmt_send_long_data",
-		"stmt_close",	"stmt_reset",	  "set_option",	  "stmt_fetch",	  "daemon",
-		"binlog_dump_gtid", "reset_connection",
+		"sleep",
+		"quit",
+		"init_db",
+		"query",
+		"field_list",
+		"create_db",
+		"drop_db",
+		"refresh",
+		"shutdown",
+		"statistics",
+		"process_info",
+		"connect",
+		"process_kill",
+		"debug",
+		"ping",
+		"time",
+		"delayed_insert",
+		"change_user",
+		"binlog_dump",
+		"table_dump",
+		"connect_out",
+		"register_slave",
+		"stmt_prepare",
+		"stmt_execute",
+		"stmt_send_long_data",
+		"stmt_close",
+		"stmt_reset",
+		"set_option",
+		"stmt_fetch",
+		"daemon",
+		"binlog_dump_gtid",
+		"reset_connection",
 	};
 	return code < sizeof(names) / sizeof(names[0]) ? names[code] : "unknown";
 }

@@ -86,17 +86,20 @@ static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t
 		return port == 5432 ? GATE_PROBE_MORE : GATE_PROBE_NO;
 	}
 	uint32_t length = get32(data), code = get32(data + 4);
-	bool other = (code == SSL_REQUEST || code == GSS_REQUEST) ? length == 8 :
-		     code == CANCEL_REQUEST			  ? length == 16 :
-								    false;
+	bool other = (code == SSL_REQUEST || code == GSS_REQUEST) ? length == 8
+		     : code == CANCEL_REQUEST			  ? length == 16
+								  : false;
 	if (other) {
 		return GATE_PROBE_YES;
 	}
+	if (code != VERSION_3 || length < 9 || length > 10000) {
+		return GATE_PROBE_NO;
+	}
 	/* parameters, the first of which has a name */
-	return code == VERSION_3 && length >= 9 && length <= 10000 && size > 8 &&
-			       (data[8] >= 'a' && data[8] <= 'z') ?
-		       GATE_PROBE_YES :
-		       GATE_PROBE_NO;
+	if (size == 8) {
+		return GATE_PROBE_MORE;
+	}
+	return data[8] >= 'a' && data[8] <= 'z' ? GATE_PROBE_YES : GATE_PROBE_NO;
 }
 
 /* ---- transactions ---- */
@@ -158,7 +161,8 @@ static void startup(struct pgsql_conn *conn, struct gate_view v)
 		p->value = p->name + name.size;
 		p->value_size = value.size;
 		if (!name.size ||
-		    !gate_text_add(conn->session, &tx->parameters, name.data, name.size, TEXT_MAX) ||
+		    !gate_text_add(conn->session, &tx->parameters, name.data, name.size,
+				   TEXT_MAX) ||
 		    !gate_text_add(conn->session, &tx->parameters, value.data, value.size,
 				   TEXT_MAX)) {
 			break;
@@ -380,7 +384,7 @@ static void pgsql_free(struct gate_session *session, void *state)
 static void tx_free(struct gate_session *session, struct gate_tx *gtx)
 {
 	struct pgsql_tx *tx = (struct pgsql_tx *)gtx;
-	struct gate_text *texts[] = {&tx->parameters, &tx->query, &tx->mechanism, &tx->severity,
+	struct gate_text *texts[] = {&tx->parameters, &tx->query,   &tx->mechanism, &tx->severity,
 				     &tx->code,	      &tx->message, &tx->completed};
 	if (tx->conn->tx == tx) {
 		tx->conn->tx = NULL;

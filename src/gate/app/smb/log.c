@@ -25,8 +25,8 @@ static void log_uuid(struct gate_jw *jw, const char *key, const uint8_t *u)
 
 static void log_command(const struct smb_tx *tx, struct gate_jw *jw)
 {
-	const char *name = tx->version == 1 ? gate_smb1_command_name(tx->command) :
-					      gate_smb2_command_name(tx->command);
+	const char *name = tx->version == 1 ? gate_smb1_command_name(tx->command)
+					    : gate_smb2_command_name(tx->command);
 	char text[16];
 	if (!name) {
 		snprintf(text, sizeof(text), "%u", tx->command);
@@ -94,8 +94,8 @@ static struct gate_view half(const struct gate_text *text, bool second)
 	if (!second) {
 		return (struct gate_view){.data = text->data, .size = first};
 	}
-	return nul ? (struct gate_view){.data = nul + 1, .size = text->size - first - 1} :
-		     (struct gate_view){};
+	return nul ? (struct gate_view){.data = nul + 1, .size = text->size - first - 1}
+		   : (struct gate_view){};
 }
 
 static void log_native(const struct smb_tx *tx, bool second, const char *key, struct gate_jw *jw)

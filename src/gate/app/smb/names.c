@@ -58,15 +58,24 @@ const char *gate_smb1_command_name(uint16_t command)
 const char *gate_smb2_command_name(uint16_t command)
 {
 	static const char *const names[] = {
-		"SMB2_COMMAND_NEGOTIATE_PROTOCOL", "SMB2_COMMAND_SESSION_SETUP",
-		"SMB2_COMMAND_SESSION_LOGOFF",	   "SMB2_COMMAND_TREE_CONNECT",
-		"SMB2_COMMAND_TREE_DISCONNECT",	   "SMB2_COMMAND_CREATE",
-		"SMB2_COMMAND_CLOSE",		   "SMB2_COMMAND_FLUSH",
-		"SMB2_COMMAND_READ",		   "SMB2_COMMAND_WRITE",
-		"SMB2_COMMAND_LOCK",		   "SMB2_COMMAND_IOCTL",
-		"SMB2_COMMAND_CANCEL",		   "SMB2_COMMAND_KEEPALIVE",
-		"SMB2_COMMAND_FIND",		   "SMB2_COMMAND_CHANGE_NOTIFY",
-		"SMB2_COMMAND_GET_INFO",	   "SMB2_COMMAND_SET_INFO",
+		"SMB2_COMMAND_NEGOTIATE_PROTOCOL",
+		"SMB2_COMMAND_SESSION_SETUP",
+		"SMB2_COMMAND_SESSION_LOGOFF",
+		"SMB2_COMMAND_TREE_CONNECT",
+		"SMB2_COMMAND_TREE_DISCONNECT",
+		"SMB2_COMMAND_CREATE",
+		"SMB2_COMMAND_CLOSE",
+		"SMB2_COMMAND_FLUSH",
+		"SMB2_COMMAND_READ",
+		"SMB2_COMMAND_WRITE",
+		"SMB2_COMMAND_LOCK",
+		"SMB2_COMMAND_IOCTL",
+		"SMB2_COMMAND_CANCEL",
+		"SMB2_COMMAND_KEEPALIVE",
+		"SMB2_COMMAND_FIND",
+		"SMB2_COMMAND_CHANGE_NOTIFY",
+		"SMB2_COMMAND_GET_INFO",
+		"SMB2_COMMAND_SET_INFO",
 		"SMB2_COMMAND_OPLOCK_BREAK",
 	};
 	return command < sizeof(names) / sizeof(names[0]) ? names[command] : NULL;
@@ -75,9 +84,9 @@ const char *gate_smb2_command_name(uint16_t command)
 const char *gate_smb2_dialect_name(uint16_t dialect)
 {
 	static const struct name names[] = {
-		{0x0202, "2.02"}, {0x0210, "2.10"}, {0x0222, "2.22"}, {0x0224, "2.24"},
-		{0x02ff, "2.??"}, {0x0300, "3.00"}, {0x0302, "3.02"}, {0x0310, "3.10"},
-		{0x0311, "3.11"},
+		{0x0202, "2.02"}, {0x0210, "2.10"}, {0x0222, "2.22"},
+		{0x0224, "2.24"}, {0x02ff, "2.??"}, {0x0300, "3.00"},
+		{0x0302, "3.02"}, {0x0310, "3.10"}, {0x0311, "3.11"},
 	};
 	return find(names, sizeof(names) / sizeof(names[0]), dialect);
 }

@@ -4,13 +4,13 @@
 
 #include <errno.h>
 
-#define NBSS_SIZE	 4
-#define NBSS_MESSAGE	 0x00
-#define NBSS_REQUEST	 0x81
-#define NBSS_POSITIVE	 0x82
-#define NBSS_NEGATIVE	 0x83
-#define NBSS_RETARGET	 0x84
-#define NBSS_KEEPALIVE	 0x85
+#define NBSS_SIZE      4
+#define NBSS_MESSAGE   0x00
+#define NBSS_REQUEST   0x81
+#define NBSS_POSITIVE  0x82
+#define NBSS_NEGATIVE  0x83
+#define NBSS_RETARGET  0x84
+#define NBSS_KEEPALIVE 0x85
 
 static const struct gate_app_event events[SMB_EVENTS] = {
 	[SMB_MALFORMED_DATA] = {"malformed_data", "malformed message"},
@@ -27,8 +27,11 @@ static const struct gate_app_event events[SMB_EVENTS] = {
 static const char *const states[] = {"started", "complete", NULL};
 static const uint16_t ports[] = {445, 139, 0};
 static const char *const patterns[] = {
-	"\\x00\\?\\?\\?\\xff\\x53\\x4d\\x42", "\\x00\\?\\?\\?\\xfe\\x53\\x4d\\x42",
-	"\\x00\\?\\?\\?\\xfd\\x53\\x4d\\x42", "\\x81\\x00\\x00", NULL,
+	"\\x00\\?\\?\\?\\xff\\x53\\x4d\\x42",
+	"\\x00\\?\\?\\?\\xfe\\x53\\x4d\\x42",
+	"\\x00\\?\\?\\?\\xfd\\x53\\x4d\\x42",
+	"\\x81\\x00\\x00",
+	NULL,
 };
 
 /* ---- which protocol ---- */
@@ -217,8 +220,8 @@ static void tx_free(struct gate_session *session, struct gate_tx *gtx)
 {
 	struct smb_tx *tx = (struct smb_tx *)gtx;
 	struct smb_conn *conn = tx->conn;
-	struct gate_text *texts[] = {&tx->name, &tx->other, &tx->share,	  &tx->user,
-				     &tx->domain, &tx->host, &tx->native_os, &tx->native_lm};
+	struct gate_text *texts[] = {&tx->name,	  &tx->other, &tx->share,     &tx->user,
+				     &tx->domain, &tx->host,  &tx->native_os, &tx->native_lm};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		gate_text_free(session, texts[i]);
 	}

@@ -40,9 +40,9 @@ struct head {
 	uint32_t status;
 	uint16_t flags2, tree, user, mid;
 	uint64_t id;
-	uint32_t words;	 /* where they are */
-	uint32_t count;	 /* bytes of them */
-	uint32_t bytes;	 /* where those are */
+	uint32_t words; /* where they are */
+	uint32_t count; /* bytes of them */
+	uint32_t bytes; /* where those are */
 	uint32_t byte_count;
 };
 

@@ -102,8 +102,8 @@ static void negotiate_request(const struct head *h)
 	if (h->conn->negotiated && h->conn->dialect != 0x2ff) {
 		gate_tx_event(h->conn->session, &tx->tx, SMB_DUPLICATE_NEGOTIATE);
 	}
-	struct gate_view v = bytes(h, HEADER + 36,
-				   2 * (count < SMB_DIALECTS_MAX ? count : SMB_DIALECTS_MAX));
+	struct gate_view v =
+		bytes(h, HEADER + 36, 2 * (count < SMB_DIALECTS_MAX ? count : SMB_DIALECTS_MAX));
 	(void)guid(h, 12, tx->client_guid);
 	gate_text_set(h->conn->session, &tx->name, v.data, v.size & ~1u, SMB_NAME_MAX);
 }
@@ -378,8 +378,8 @@ void gate_smb2(struct smb_conn *conn, enum gate_dir dir, struct smb_message *m)
 		h.m = &one;
 		bool is_response = h.flags & FLAG_RESPONSE;
 		if (is_response != (dir == GATE_TO_CLIENT)) {
-			gate_smb_event(conn, is_response ? SMB_RESPONSE_TO_SERVER :
-							   SMB_REQUEST_TO_CLIENT);
+			gate_smb_event(conn, is_response ? SMB_RESPONSE_TO_SERVER
+							 : SMB_REQUEST_TO_CLIENT);
 			return;
 		}
 		if (is_response) {

@@ -18,7 +18,7 @@
 #define MIME_FIELDS_MAX	  64
 #define MIME_URLS_MAX	  128
 #define MIME_NAMES_MAX	  64
-#define MIME_NAME_MAX	  1024 /* of a file */
+#define MIME_NAME_MAX	  255 /* of a file */
 
 enum mime_event {
 	MIME_PARSE_FAILED,
@@ -30,6 +30,7 @@ enum mime_event {
 	MIME_LONG_HEADER_NAME,
 	MIME_LONG_HEADER_VALUE,
 	MIME_LONG_BOUNDARY,
+	MIME_LONG_FILENAME,
 	MIME_EVENTS
 };
 
@@ -72,9 +73,9 @@ struct mime {
 	uint8_t name_count;
 
 	enum mime_state state;
-	bool nested;	      /* headers are not those of the message */
-	bool mid_line;	      /* the line before has not ended yet */
-	bool drop_line;	      /* the rest of this line is of no use */
+	bool nested;	       /* headers are not those of the message */
+	bool mid_line;	       /* the line before has not ended yet */
+	bool drop_line;	       /* the rest of this line is of no use */
 	struct gate_text head; /* the header that is being read */
 
 	/* the part */

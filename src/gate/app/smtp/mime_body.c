@@ -4,7 +4,7 @@
 
 #include <strings.h>
 
-#define ENCODED_LEN_MAX 76   /* of an encoded line, RFC 2045 */
+#define ENCODED_LEN_MAX 76 /* of an encoded line, RFC 2045 */
 #define CHUNK		512
 #define TEXT_LINE_MAX	4096 /* in which URLs are looked for */
 #define URL_MAX		2048
@@ -190,7 +190,7 @@ void gate_mime_body(struct mime *m, const uint8_t *line, uint32_t size, uint8_t 
 	}
 	/* The end of the line before a boundary belongs to the boundary. */
 	if (m->newline) {
-		out(m, &"\r\n"[2 - m->newline], m->newline);
+		out(m, &"\r\n"[2 - m->newline], m -> newline);
 		m->newline = 0;
 	}
 	switch (m->encoding) {

@@ -180,8 +180,7 @@ bool gate_mime_parameter(struct gate_view value, const char *name, uint8_t *ret,
 			if (piece_of(key, name, &extended) != next) {
 				continue;
 			}
-			struct gate_view v =
-				trim((struct gate_view){eq + 1, token.size - at - 1});
+			struct gate_view v = trim((struct gate_view){eq + 1, token.size - at - 1});
 			here = found = true;
 			if (extended) {
 				put_extended(&out, v, !next);
@@ -201,9 +200,12 @@ bool gate_mime_parameter(struct gate_view value, const char *name, uint8_t *ret,
 
 static void take_name(struct mime *m, struct gate_view value, const char *parameter)
 {
-	uint8_t name[MIME_NAME_MAX];
+	uint8_t name[MIME_NAME_MAX + 1];
 	uint32_t size;
 	if (gate_mime_parameter(value, parameter, name, sizeof(name), &size) && size) {
+		if (size > MIME_NAME_MAX) {
+			m->events |= 1u << MIME_LONG_FILENAME;
+		}
 		gate_text_set(m->session, &m->name, name, size, MIME_NAME_MAX);
 		m->attachment = true;
 	}
@@ -218,8 +220,8 @@ static void take_boundary(struct mime *m, struct gate_view value)
 		return;
 	}
 	if (size > MIME_BOUNDARY_MAX || m->depth == MIME_DEPTH_MAX) {
-		m->events |= 1u << (size > MIME_BOUNDARY_MAX ? MIME_LONG_BOUNDARY :
-								 MIME_MALFORMED_MSG);
+		m->events |=
+			1u << (size > MIME_BOUNDARY_MAX ? MIME_LONG_BOUNDARY : MIME_MALFORMED_MSG);
 		return;
 	}
 	m->boundaries[m->depth].size = (uint8_t)size;

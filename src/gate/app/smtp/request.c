@@ -46,8 +46,7 @@ static enum smtp_command pending_last(const struct smtp_conn *conn)
 	if (!conn->count) {
 		return SMTP_C_OTHER;
 	}
-	return (enum smtp_command)
-		conn->pending[(conn->first + conn->count - 1) % SMTP_PENDING_MAX];
+	return (enum smtp_command)conn->pending[(conn->first + conn->count - 1) % SMTP_PENDING_MAX];
 }
 
 /* ---- parameters ---- */

@@ -29,8 +29,10 @@ static const struct gate_app_event events[SMTP_EVENTS] = {
 					       "a header's name of more than 75 bytes"},
 	[SMTP_MIME + MIME_LONG_HEADER_VALUE] = {"mime_long_header_value",
 						"a header of more than 2000 bytes"},
-	[SMTP_MIME + MIME_LONG_BOUNDARY] = {"mime_long_boundary",
-					    "a boundary of more than 254 bytes"},
+	[SMTP_MIME +
+		MIME_LONG_BOUNDARY] = {"mime_long_boundary", "a boundary of more than 254 bytes"},
+	[SMTP_MIME + MIME_LONG_FILENAME] = {"mime_long_filename",
+					    "a file's name of more than 255 bytes"},
 	[SMTP_DUPLICATE_FIELDS] = {"duplicate_fields", "MAIL FROM or HELO came again"},
 	[SMTP_UNPARSABLE] = {"unparsable_content", "DATA in DATA"},
 	[SMTP_TRUNCATED_LINE] = {"truncated_line", "a line of more than 4096 bytes"},
@@ -64,9 +66,9 @@ static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t
 		}
 		return !strncasecmp((const char *)data, "EHLO", 4) ||
 				       !strncasecmp((const char *)data, "HELO", 4) ||
-				       (!strncasecmp((const char *)data, "QUIT", 4) && port != 21) ?
-			       GATE_PROBE_YES :
-			       GATE_PROBE_NO;
+				       (!strncasecmp((const char *)data, "QUIT", 4) && port != 21)
+			       ? GATE_PROBE_YES
+			       : GATE_PROBE_NO;
 	}
 	for (const uint16_t *p = ports; *p; p++) {
 		ours |= *p == port;
@@ -229,9 +231,12 @@ static bool buffer(struct gate_tx *gtx, enum gate_dir dir, enum gate_buffer whic
 		enum gate_buffer buffer;
 		enum mime_field field;
 	} fields[] = {
-		{GATE_BUF_EMAIL_FROM, MIME_F_FROM},	  {GATE_BUF_EMAIL_TO, MIME_F_TO},
-		{GATE_BUF_EMAIL_CC, MIME_F_CC},		  {GATE_BUF_EMAIL_SUBJECT, MIME_F_SUBJECT},
-		{GATE_BUF_EMAIL_DATE, MIME_F_DATE},	  {GATE_BUF_EMAIL_RECEIVED, MIME_F_RECEIVED},
+		{GATE_BUF_EMAIL_FROM, MIME_F_FROM},
+		{GATE_BUF_EMAIL_TO, MIME_F_TO},
+		{GATE_BUF_EMAIL_CC, MIME_F_CC},
+		{GATE_BUF_EMAIL_SUBJECT, MIME_F_SUBJECT},
+		{GATE_BUF_EMAIL_DATE, MIME_F_DATE},
+		{GATE_BUF_EMAIL_RECEIVED, MIME_F_RECEIVED},
 		{GATE_BUF_EMAIL_MESSAGE_ID, MIME_F_MESSAGE_ID},
 		{GATE_BUF_EMAIL_X_MAILER, MIME_F_X_MAILER},
 	};

@@ -44,7 +44,8 @@ struct ws_conn {
 
 static const struct gate_app_event events[WS_EVENTS] = {
 	[WS_SKIP_END_OF_PAYLOAD] = {"skip_end_of_payload", "the end of a long payload is left out"},
-	[WS_REASSEMBLY_LIMIT] = {"reassembly_limit_reached", "a message is longer than 65535 bytes"},
+	[WS_REASSEMBLY_LIMIT] = {"reassembly_limit_reached",
+				 "a message is longer than 65535 bytes"},
 };
 static const char *const states[] = {"started", "complete", NULL};
 
@@ -340,7 +341,7 @@ static bool log_tx(const struct gate_tx *gtx, struct gate_jw *jw)
 {
 	const struct ws_tx *tx = (const struct ws_tx *)gtx;
 	static const char *const names[16] = {
-		[0] = "continuation", [1] = "text", [2] = "binary",
+		[0] = "continuation",	  [1] = "text", [2] = "binary",
 		[8] = "connection_close", [9] = "ping", [10] = "pong",
 	};
 	const char *name = names[tx->head & 0xf];
