@@ -90,6 +90,9 @@ static void hash_forget(struct file *file)
 
 static void window_slide(struct file *file, uint32_t by)
 {
+	if (!by) {
+		return;
+	}
 	file->start += by;
 	file->f.window += by;
 	file->f.window_size -= by;

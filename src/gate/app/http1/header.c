@@ -395,7 +395,8 @@ static bool join(const struct lexer *lx, struct http_header *have, struct gate_v
 	uint32_t at = made->size;
 	bool in_made = have->value.made;
 	uint32_t old_at = have->value.at, old_size = have->value.size;
-	bool value_made = value.size && value.data >= made->data && value.data < made->data + at;
+	bool value_made =
+		at && value.size && value.data >= made->data && value.data < made->data + at;
 	uint32_t value_at = value_made ? (uint32_t)(value.data - made->data) : 0;
 	static const uint8_t zeros[64];
 	uint32_t total = old_size + 2 + value.size;
