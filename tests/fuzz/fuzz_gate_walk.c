@@ -23,7 +23,7 @@ static const char rules_text[] =
 	"nocase; sid:4;)\n"
 	"alert http any any -> any any (file.data; content:\"e\"; sid:5;)\n"
 	"alert dns any any -> any any (dns.query; content:\"e\"; nocase; sid:6;)\n"
-	"alert tls any any -> any any (tls.sni; content:\"e\"; to_lowercase; sid:7;)\n"
+	"alert tls any any -> any any (tls.sni; to_lowercase; content:\"e\"; sid:7;)\n"
 	"drop udp any any -> any any (content:\"drop\"; threshold:type limit,track by_src,count "
 	"1,seconds 1; sid:8;)\n"
 	"reject tcp any any -> any any (dsize:>500; sid:9;)\n"
