@@ -97,6 +97,9 @@ static struct ftp_tx *waiting(struct ftp_conn *conn)
 static struct gate_view argument(const struct ftp_tx *tx)
 {
 	struct gate_view v = gate_text_view(&tx->request);
+	if (!v.size) {
+		return (struct gate_view){.data = (const uint8_t *)""};
+	}
 	uint32_t skip = tx->command ? (uint32_t)strlen(tx->command) + 1 : v.size;
 	skip = skip < v.size ? skip : v.size;
 	return (struct gate_view){.data = v.data + skip, .size = v.size - skip};

@@ -13,6 +13,12 @@ static void log_text(struct gate_jw *jw, const char *key, const struct gate_text
 	}
 }
 
+/* Also when it is empty. */
+static void log_always(struct gate_jw *jw, const char *key, struct gate_view v)
+{
+	gate_jw_bytes(jw, key, v.size ? v.data : (const uint8_t *)"", v.size);
+}
+
 static void log_uuid(struct gate_jw *jw, const char *key, const uint8_t *u)
 {
 	char text[40];
@@ -105,8 +111,8 @@ static void log_native(const struct smb_tx *tx, bool second, const char *key, st
 		return;
 	}
 	gate_jw_object(jw, key);
-	gate_jw_bytes(jw, "native_os", os.data, os.size);
-	gate_jw_bytes(jw, "native_lm", lm.data, lm.size);
+	log_always(jw, "native_os", os);
+	log_always(jw, "native_lm", lm);
 	gate_jw_end(jw);
 }
 
@@ -118,9 +124,9 @@ static void log_setup(const struct smb_tx *tx, struct gate_jw *jw)
 		return;
 	}
 	gate_jw_object(jw, "ntlmssp");
-	gate_jw_bytes(jw, "domain", tx->domain.data, tx->domain.size);
-	gate_jw_bytes(jw, "user", tx->user.data, tx->user.size);
-	gate_jw_bytes(jw, "host", tx->host.data, tx->host.size);
+	log_always(jw, "domain", gate_text_view(&tx->domain));
+	log_always(jw, "user", gate_text_view(&tx->user));
+	log_always(jw, "host", gate_text_view(&tx->host));
 	if (tx->has_version) {
 		char text[64];
 		const uint8_t *v = tx->ntlm_version;
