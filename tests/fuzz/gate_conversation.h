@@ -38,6 +38,7 @@ static inline void conversation_look(struct gate_flow *flow)
 			for (uint32_t k = 0; k < v.size; k++) {
 				sum ^= v.data[k];
 			}
+			(void)sum;
 		}
 		for (unsigned int n = 1; ops->number && n < GATE_NUM_COUNT; n++) {
 			uint64_t value;
