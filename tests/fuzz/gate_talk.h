@@ -37,6 +37,7 @@ static inline void talk_look(struct gate_flow *flow)
 				for (uint32_t k = 0; k < v.size; k++) {
 					sum ^= v.data[k];
 				}
+				(void)sum;
 			}
 		}
 	}
