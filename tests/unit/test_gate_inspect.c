@@ -60,7 +60,7 @@ static bool inspect(struct world *w, const struct gate_dm *matches, const void *
 	BH_FREE uint8_t *copy = bh_memdup(data, size ? size : 1);
 	struct gate_buffer_view view = {.data = copy, .size = (uint32_t)size, .complete = true};
 
-	gate_inspect_begin(&w->in);
+	gate_inspect_begin(&w->in, GATE_VARS_MAX);
 	return gate_inspect_list(&w->in, matches, &view);
 }
 

@@ -425,6 +425,7 @@ int gate_compile_rule(struct gate_builder *b, const struct gate_rule *rule, stru
 	sig->apps = rule->apps;
 	sig->dirs = rule->dirs ? rule->dirs : GATE_BOTH_DIRS;
 	sig->action = rule->action;
+	sig->vars = rule->var_count < GATE_VARS_MAX ? (uint8_t)rule->var_count : GATE_VARS_MAX;
 	sig->bidirectional = rule->flags & GATE_RULE_BIDIRECTIONAL;
 	sig->both_sides = rule->flags & GATE_RULE_BOTH_SIDES;
 	sig->noalert = rule->flags & GATE_RULE_NOALERT;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Datasets: named sets of values that rules test, fill and load from files; they belong to
- * gate_shared, outlive rule sets and are shared by workers (sharded locks). Bounded by their memcap:
- * past it a value is not added, counted.
+ * gate_shared, outlive rule sets and are shared by workers (sharded locks). Bounded by their
+ * memcap: past it a value is not added, counted.
  */
 #ifndef BH_GATE_DETECT_DATASET_H
 #define BH_GATE_DETECT_DATASET_H

@@ -301,8 +301,8 @@ bool gate_inspect_list(struct gate_inspect *in, const struct gate_dm *matches,
 	return run(in, matches);
 }
 
-void gate_inspect_begin(struct gate_inspect *in)
+void gate_inspect_begin(struct gate_inspect *in, unsigned int vars)
 {
 	in->replace_count = 0;
-	memset(in->vars, 0, sizeof(in->vars));
+	memset(in->vars, 0, (vars < GATE_VARS_MAX ? vars : GATE_VARS_MAX) * sizeof(*in->vars));
 }

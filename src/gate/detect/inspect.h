@@ -45,13 +45,15 @@ struct gate_inspect {
 
 void gate_inspect_init(struct gate_inspect *in, const struct gate_config *config);
 void gate_inspect_done(struct gate_inspect *in);
-/* A new rule: variables are zero. */
-void gate_inspect_begin(struct gate_inspect *in);
+/* A new rule: its variables are zero. */
+void gate_inspect_begin(struct gate_inspect *in, unsigned int vars);
 /* Does the list hold on this buffer? */
 bool gate_inspect_list(struct gate_inspect *in, const struct gate_dm *matches,
 		       const struct gate_buffer_view *view);
 
-/* search.c: first place of the content in data, or -1. */
+/* search.c: how often a byte is met, 0 seldom. */
+uint8_t gate_byte_commonness(uint8_t c);
+/* First place of the content in data, or -1. */
 int64_t gate_content_search(const struct gate_dm *m, const uint8_t *data, uint32_t size);
 void gate_content_prepare(struct gate_dm *m, const uint8_t *bytes, uint16_t size, bool nocase);
 

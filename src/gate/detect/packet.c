@@ -166,7 +166,7 @@ static void evaluate(struct gate_detector *d, const struct gate_sig *sig)
 		return;
 	}
 	d->stats.evaluated++;
-	gate_inspect_begin(&d->in);
+	gate_inspect_begin(&d->in, sig->vars);
 	if (gate_packet_matches(d, sig) && lists_match(d, sig, &in_stream)) {
 		gate_queue(d, sig, in_stream);
 	}

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* How common a byte is, 0 rare: text first, then zeros and what binary protocols are full of. */
-static uint8_t commonness(uint8_t c)
+uint8_t gate_byte_commonness(uint8_t c)
 {
 	static const char order[] = " etaoinsrhldcumfpgwybvk/-.=:;,&_<>()\"'[]{}0123456789";
 	const char *at;
@@ -46,7 +46,8 @@ void gate_content_prepare(struct gate_dm *m, const uint8_t *bytes, uint16_t size
 
 	for (uint16_t i = 0; i < size; i++) {
 		/* A letter in either case is two searches. */
-		int score = commonness(bytes[i]) + (nocase && is_letter(bytes[i]) ? 60 : 0);
+		int score =
+			gate_byte_commonness(bytes[i]) + (nocase && is_letter(bytes[i]) ? 60 : 0);
 
 		if (score < best_score) {
 			best_score = score;

@@ -130,6 +130,7 @@ struct gate_sig {
 	bool require_packet, require_stream;
 	bool thresholds; /* it has any */
 	bool has_files;
+	uint8_t vars;	  /* that it has */
 	uint8_t dsize_op; /* enum gate_compare + 1; 0: none */
 	uint32_t dsize_a;
 	uint32_t all_bits; /* of lists */

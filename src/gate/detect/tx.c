@@ -228,7 +228,7 @@ static void evaluate(struct gate_detector *d, const struct gate_sig *sig)
 	if (!may_go_on(d, sig, st)) {
 		return;
 	}
-	gate_inspect_begin(&d->in);
+	gate_inspect_begin(&d->in, sig->vars);
 	if (st) {
 		out.bits = st->bits;
 	} else if (!gate_header_matches(d, sig) || !gate_packet_matches(d, sig)) {
