@@ -26,10 +26,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					 .size = (uint32_t)(size - 1 - count * 5)};
 	for (unsigned int i = 0; i < count; i++) {
 		const uint8_t *how = data + 1 + i * 5;
-		struct gate_transform t = {.kind = (enum gate_transform_kind)(how[0] % KINDS),
-					   .text = "(a+)(b)?",
-					   .text_size = 8,
-					   .args = {(int8_t)how[1], (int8_t)how[2], (int8_t)how[3]}};
+		char text[] = "(a+)(b)?";
+		struct gate_transform t = {
+			.kind = (enum gate_transform_kind)(how[0] % KINDS),
+			.text = text,
+			.text_size = sizeof(text) - 1,
+			.args = {(int8_t)how[1], (int8_t)how[2], (int8_t)how[3]}};
 		void *compiled = NULL;
 
 		if (t.kind == GATE_XF_FROM_BASE64) {

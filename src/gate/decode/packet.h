@@ -70,6 +70,18 @@ enum gate_packet_flag {
 	GATE_PKT_MODIFIED = 1u << 20, /* `replace`: bytes in `data` changed, checksums redone */
 };
 
+/* Why it does not go on (inline); verdict.h has the names. */
+enum gate_drop_reason {
+	GATE_DROP_NONE,
+	GATE_DROP_RULE,
+	GATE_DROP_FLOW,
+	GATE_DROP_STREAM,
+	GATE_DROP_DECODE,
+	GATE_DROP_DEFRAG,
+	GATE_DROP_MEMCAP,
+	GATE_DROP_REASONS,
+};
+
 struct gate_tcp_options {
 	bool has_mss, has_wscale, has_sack_ok, has_ts;
 	uint8_t wscale;
@@ -139,7 +151,7 @@ struct gate_packet {
 
 	uint8_t alert_count;
 	struct gate_packet_alert alerts[GATE_PACKET_ALERTS_MAX];
-	uint16_t drop_reason; /* enum gate_drop_reason of verdict.h */
+	uint16_t drop_reason; /* enum gate_drop_reason */
 };
 
 void gate_packet_event(struct gate_packet *p, enum gate_event event); /* the 17th is counted */

@@ -6,8 +6,6 @@
  */
 #include "gate/detect/detector.h"
 
-#include "gate/verdict/verdict.h"
-
 /* ---- what a rule sets ---- */
 
 static void set_xbits(struct gate_detector *d, const struct gate_flowbits *bits)

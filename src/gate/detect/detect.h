@@ -13,9 +13,9 @@
  *                Rules without a pattern are candidates by protocol, flags or port.
  *   Evaluation   header, flow, then lists in order, then numbers and files, then what it sets. A
  *                list without a candidate is never looked at.
- *   State        A rule that has matched part of a transaction remembers which lists (gate_detect_tx),
- *                alerts once per transaction, and is looked at again only when the missing lists
- *                have something new.
+ *   State        A rule that has matched part of a transaction remembers which lists
+ *                (gate_detect_tx), alerts once per transaction, and is looked at again only when
+ *                the missing lists have something new.
  *   After all    pass, drop, reject, alert in the order of actions; thresholds; tags; at most
  *                GATE_PACKET_ALERTS_MAX alerts a packet, the rest is counted.
  * Rule sets are shared by workers and read-only; gate_detector is the worker's own scratch. What

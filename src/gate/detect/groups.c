@@ -3,9 +3,9 @@
  * Rules into groups, and a database of patterns for each.
  *
  * Payload rules: per transport and direction the 65536 ports of the server's side fall into ranges
- * with the same rules; each such range is a group. A packet is searched for the patterns of rules of
- * any port (one database for all groups) and for those of its port only: some few, which is fast.
- * One database of both for each group would be a single search, and minutes to compile.
+ * with the same rules; each such range is a group. A packet is searched for the patterns of rules
+ * of any port (one database for all groups) and for those of its port only: some few, which is
+ * fast. One database of both for each group would be a single search, and minutes to compile.
  * Transaction rules: per protocol and direction one database for each buffer.
  */
 #include "gate/detect/set.h"

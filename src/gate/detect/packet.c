@@ -3,8 +3,8 @@
  * Rules on packets and on the raw bytes of streams.
  *
  * A packet's payload is searched for what asks for packets; new bytes of the stream, when enough
- * stand ready, for what is content with the stream; a TCP payload that went into no stream for both.
- * A rule holds on the stream's bytes or, when it may, on the packet's, and alerts once.
+ * stand ready, for what is content with the stream; a TCP payload that went into no stream for
+ * both. A rule holds on the stream's bytes or, when it may, on the packet's, and alerts once.
  */
 #include "gate/detect/detector.h"
 

@@ -67,7 +67,7 @@ struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate
 		flow->detect = state;
 	}
 	if (state->set_id != d->set->id) {
-		/* Other rules: numbers of sets mean something else; what was asked was asked of them. */
+		/* Other rules: sets have other numbers, and answers were for the old ones. */
 		memset(state->addr_known, 0, sizeof(state->addr_known));
 		memset(state->addr_value, 0, sizeof(state->addr_value));
 		state->set_id = d->set->id;

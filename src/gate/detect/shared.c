@@ -3,9 +3,9 @@
  * The table that rules share (shared.h).
  *
  * SHARDS parts, each with its lock, its buckets and its entries, allocated at once up to
- * threshold.memcap. A key is hashed with a random number of the process. An entry whose time is over
- * is taken for the next that hashes to its bucket, or by the tick; when a shard is full of living
- * ones a new key is not kept (counted): limits then let alerts through, xbits are not set.
+ * threshold.memcap. A key is hashed with a random number of the process. An entry whose time is
+ * over is taken for the next that hashes to its bucket, or by the tick; when a shard is full of
+ * living ones a new key is not kept (counted): limits then let alerts through, xbits are not set.
  */
 #include "gate/detect/shared.h"
 

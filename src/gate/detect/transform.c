@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transforms; see transform.h. Their details are those of Suricata's user guide, "Transformations". */
+/* Transforms; see transform.h. Details are those of Suricata's user guide, "Transformations". */
 #include "gate/detect/transform.h"
 
 #include <ctype.h>

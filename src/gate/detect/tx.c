@@ -3,10 +3,11 @@
  * Rules on transactions (theory in detect.h).
  *
  * Each side of a transaction is looked at when a packet of its direction comes by, as far as the
- * parser has come. A buffer that is whole is searched once; one that grows, what is new of it. Rules
- * that are found, those without a pattern and those that hold in part already are evaluated in order
- * of their numbers: conditions as the progress of the side makes them answerable. What can't be
- * answered yet is remembered with what holds already; what can't hold any more is not asked again.
+ * parser has come. A buffer that is whole is searched once; one that grows, what is new of it.
+ * Rules that are found, those without a pattern and those that hold in part already are evaluated
+ * in order of their numbers: conditions as the progress of the side makes them answerable. What
+ * can't be answered yet is remembered with what holds already; what can't hold any more is not
+ * asked again.
  */
 #include "gate/detect/txmatch.h"
 

@@ -10,16 +10,6 @@
 #include "gate/capture/capture.h"
 #include "gate/decode/packet.h"
 
-enum gate_drop_reason {
-	GATE_DROP_NONE,
-	GATE_DROP_RULE,
-	GATE_DROP_FLOW,
-	GATE_DROP_STREAM,
-	GATE_DROP_DECODE,
-	GATE_DROP_DEFRAG,
-	GATE_DROP_MEMCAP,
-	GATE_DROP_REASONS,
-};
 const char *gate_drop_reason_name(enum gate_drop_reason reason);
 
 /* Who is told that a flow needs no more inspection (the dataplane, an AF_XDP map). */
