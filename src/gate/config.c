@@ -20,28 +20,6 @@ static const char *const eve_names[GATE_EVE_TYPES] = {
 	[GATE_EVE_PGSQL] = "pgsql",	  [GATE_EVE_WEBSOCKET] = "websocket",
 };
 
-/* As app-layer.protocols names them. */
-static const char *const app_names[GATE_APP_COUNT] = {
-	[GATE_APP_HTTP1] = "http",
-	[GATE_APP_HTTP2] = "http2",
-	[GATE_APP_TLS] = "tls",
-	[GATE_APP_QUIC] = "quic",
-	[GATE_APP_DNS] = "dns",
-	[GATE_APP_SMTP] = "smtp",
-	[GATE_APP_FTP] = "ftp",
-	[GATE_APP_FTP_DATA] = "ftp-data",
-	[GATE_APP_SMB] = "smb",
-	[GATE_APP_DCERPC] = "dcerpc",
-	[GATE_APP_SSH] = "ssh",
-	[GATE_APP_DHCP] = "dhcp",
-	[GATE_APP_SIP] = "sip",
-	[GATE_APP_SNMP] = "snmp",
-	[GATE_APP_MYSQL] = "mysql",
-	[GATE_APP_PGSQL] = "pgsql",
-	[GATE_APP_WEBSOCKET] = "websocket",
-	[GATE_APP_DOH2] = "doh2",
-};
-
 struct default_group {
 	const char *name, *value;
 	bool ports;
@@ -190,9 +168,10 @@ static int each_app(void *target, const char *path, const char *value, struct bh
 				   "'%.40s'",
 				   (int)len, path, value);
 	}
-	for (size_t i = 0; i < GATE_APP_COUNT; i++) {
-		if (app_names[i] && strlen(app_names[i]) == len &&
-		    !strncmp(app_names[i], path, len)) {
+	for (unsigned int i = GATE_APP_HTTP1; i < GATE_APP_COUNT; i++) {
+		const char *name = gate_app_name((enum gate_app)i);
+
+		if (strlen(name) == len && !strncmp(name, path, len)) {
 			config->app_disabled &= ~(1u << i);
 			config->app_disabled |= (on ? 0u : 1u) << i;
 			return 0;

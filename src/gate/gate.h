@@ -36,7 +36,7 @@ enum gate_action {
 	GATE_ALERT = 1 << 5,
 };
 
-/* Protocols above the transport. Names as in EVE and in rules (app.c has the table). */
+/* Protocols above the transport. Names as in EVE and in rules (names.c). */
 enum gate_app {
 	GATE_APP_UNKNOWN, /* not known yet */
 	GATE_APP_FAILED,  /* looked at enough of it: none of ours */
@@ -60,5 +60,8 @@ enum gate_app {
 	GATE_APP_DOH2,
 	GATE_APP_COUNT
 };
+
+const char *gate_app_name(enum gate_app app);  /* "http", "tls", .. */
+enum gate_app gate_app_find(const char *name); /* UNKNOWN when there is no such name */
 
 #endif

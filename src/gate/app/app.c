@@ -35,29 +35,6 @@ static const struct gate_app_ops *const apps_in_order[] = {
 	NULL,
 };
 
-static const char *const app_names[GATE_APP_COUNT] = {
-	[GATE_APP_UNKNOWN] = "unknown",
-	[GATE_APP_FAILED] = "failed",
-	[GATE_APP_HTTP1] = "http",
-	[GATE_APP_HTTP2] = "http2",
-	[GATE_APP_TLS] = "tls",
-	[GATE_APP_QUIC] = "quic",
-	[GATE_APP_DNS] = "dns",
-	[GATE_APP_SMTP] = "smtp",
-	[GATE_APP_FTP] = "ftp",
-	[GATE_APP_FTP_DATA] = "ftp-data",
-	[GATE_APP_SMB] = "smb",
-	[GATE_APP_DCERPC] = "dcerpc",
-	[GATE_APP_SSH] = "ssh",
-	[GATE_APP_DHCP] = "dhcp",
-	[GATE_APP_SIP] = "sip",
-	[GATE_APP_SNMP] = "snmp",
-	[GATE_APP_MYSQL] = "mysql",
-	[GATE_APP_PGSQL] = "pgsql",
-	[GATE_APP_WEBSOCKET] = "websocket",
-	[GATE_APP_DOH2] = "doh2",
-};
-
 static const char *const session_events[GATE_SESSION_EVENTS] = {
 	[GATE_SESSION_MISMATCH] = "applayer_mismatch_protocol_both_directions",
 	[GATE_SESSION_WRONG_DIRECTION] = "applayer_wrong_direction_first_data",
@@ -79,21 +56,6 @@ const struct gate_app_ops *gate_app_at(unsigned int index)
 	return apps_in_order[index];
 }
 
-const char *gate_app_name(enum gate_app app)
-{
-	return (unsigned int)app < GATE_APP_COUNT ? app_names[app] : "unknown";
-}
-
-enum gate_app gate_app_find(const char *name)
-{
-	for (unsigned int i = 0; i < GATE_APP_COUNT; i++) {
-		if (!strcmp(app_names[i], name)) {
-			return (enum gate_app)i;
-		}
-	}
-	return !strcmp(name, "http1") ? GATE_APP_HTTP1 : GATE_APP_UNKNOWN;
-}
-
 int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_event)
 {
 	for (uint16_t i = 0; i < GATE_SESSION_EVENTS; i++) {
@@ -106,8 +68,9 @@ int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_
 	const char *dot = strchr(name, '.');
 	for (unsigned int i = 0; dot && i < GATE_APP_COUNT; i++) {
 		const struct gate_app_ops *ops = apps_by_id[i];
-		size_t len = strlen(app_names[i]);
-		if (!ops || len != (size_t)(dot - name) || strncmp(app_names[i], name, len) != 0) {
+		const char *app_name = gate_app_name((enum gate_app)i);
+		size_t len = strlen(app_name);
+		if (!ops || len != (size_t)(dot - name) || strncmp(app_name, name, len) != 0) {
 			continue;
 		}
 		for (uint16_t e = 0; e < ops->event_count; e++) {

@@ -184,8 +184,6 @@ struct gate_apps_stats {
 	uint64_t files, files_refused, notes_full;
 };
 const struct gate_apps_stats *gate_apps_stats(const struct gate_apps *apps);
-const char *gate_app_name(enum gate_app app);  /* "http", "tls", .. */
-enum gate_app gate_app_find(const char *name); /* UNKNOWN when there is no such name */
 /* 0 or -ENOENT; "http.invalid_method" to app and number. Those of detection itself
  * ("applayer_mismatch_protocol_both_directions") have app UNKNOWN: bit number of
  * gate_session_events. */

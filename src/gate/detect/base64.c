@@ -1,21 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Base64 as rules decode it: what is no letter of the alphabet is skipped or ends it, by mode. */
+#include "gate/base64.h"
 #include "gate/detect/inspect.h"
-
-/* 0..63; 64 '='; 255 none of them. */
-static uint8_t value_of(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z') {
-		return c - 'A';
-	}
-	if (c >= 'a' && c <= 'z') {
-		return (uint8_t)(c - 'a' + 26);
-	}
-	if (c >= '0' && c <= '9') {
-		return (uint8_t)(c - '0' + 52);
-	}
-	return c == '+' ? 62 : c == '/' ? 63 : c == '=' ? 64 : 255;
-}
 
 static bool is_skipped(uint8_t c, int mode)
 {
@@ -31,17 +17,17 @@ uint32_t gate_base64_decode(const uint8_t *data, uint32_t size, uint8_t *ret, ui
 	bool broken = false;
 
 	for (uint32_t i = 0; i < size && out < ret_size && !broken; i++) {
-		uint8_t v = value_of(data[i]);
+		int v = gate_base64_value(data[i]);
 
-		if (v == 255) {
-			broken = !is_skipped(data[i], mode);
-			continue;
-		}
-		if (v == 64) {
+		if (data[i] == '=') {
 			padding++;
 			break;
 		}
-		bits = bits << 6 | v;
+		if (v < 0) {
+			broken = !is_skipped(data[i], mode);
+			continue;
+		}
+		bits = bits << 6 | (uint32_t)v;
 		have += 6;
 		group++;
 		if (have >= 8) {

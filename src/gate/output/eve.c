@@ -291,6 +291,17 @@ void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_fl
 	}
 }
 
+void gate_eve_flow_counts(struct gate_eve *eve, const struct gate_flow *flow)
+{
+	struct gate_jw *jw = &eve->jw;
+
+	gate_jw_uint(jw, "pkts_toserver", flow->packets[GATE_TO_SERVER]);
+	gate_jw_uint(jw, "pkts_toclient", flow->packets[GATE_TO_CLIENT]);
+	gate_jw_uint(jw, "bytes_toserver", flow->bytes[GATE_TO_SERVER]);
+	gate_jw_uint(jw, "bytes_toclient", flow->bytes[GATE_TO_CLIENT]);
+	gate_eve_time(eve, "start", flow->first_us);
+}
+
 void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow)
 {
 	static const char *const keys[GATE_DIRS] = {"app_proto_ts", "app_proto_tc"};

@@ -41,7 +41,11 @@ void gate_eve_commit(struct gate_eve *eve);
 
 void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us);
 void gate_eve_addr(struct gate_jw *jw, const char *key, const struct gate_addr *addr);
+/* Packets, bytes and the beginning of a flow, into an open object. */
+void gate_eve_flow_counts(struct gate_eve *eve, const struct gate_flow *flow);
 void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow);
+/* The transaction's own record as a member, when it has one. */
+void gate_eve_tx(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx);
 void gate_eve_files_of(struct gate_jw *jw, const struct gate_tx *tx);
 void gate_eve_file_members(struct gate_jw *jw, const struct gate_tx *tx,
 			   const struct gate_file *file);

@@ -93,19 +93,7 @@ static void put_tx(struct gate_eve *eve, const struct gate_packet *p,
 	if (!tx || !ops) {
 		return;
 	}
-	if (ops->log && ops->log_tx) {
-		struct gate_jw before = *jw;
-
-		gate_jw_object(jw, ops->log);
-		if (ops->log_tx(tx, jw)) {
-			gate_jw_end(jw);
-		} else {
-			/* the buffer may have moved, what was written before stays */
-			before.data = jw->data;
-			before.capacity = jw->capacity;
-			*jw = before;
-		}
-	}
+	gate_eve_tx(jw, ops, tx);
 	gate_eve_files_of(jw, tx);
 }
 
@@ -114,11 +102,7 @@ static void put_flow(struct gate_eve *eve, const struct gate_flow *flow)
 	struct gate_jw *jw = &eve->jw;
 
 	gate_jw_object(jw, "flow");
-	gate_jw_uint(jw, "pkts_toserver", flow->packets[GATE_TO_SERVER]);
-	gate_jw_uint(jw, "pkts_toclient", flow->packets[GATE_TO_CLIENT]);
-	gate_jw_uint(jw, "bytes_toserver", flow->bytes[GATE_TO_SERVER]);
-	gate_jw_uint(jw, "bytes_toclient", flow->bytes[GATE_TO_CLIENT]);
-	gate_eve_time(eve, "start", flow->first_us);
+	gate_eve_flow_counts(eve, flow);
 	gate_eve_addr(jw, "src_ip", &flow->addr[0]);
 	gate_eve_addr(jw, "dest_ip", &flow->addr[1]);
 	if (flow->ip_proto == IPPROTO_TCP || flow->ip_proto == IPPROTO_UDP ||

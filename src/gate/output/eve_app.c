@@ -80,6 +80,24 @@ void gate_eve_files_of(struct gate_jw *jw, const struct gate_tx *tx)
 	}
 }
 
+void gate_eve_tx(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx)
+{
+	struct gate_jw before = *jw;
+
+	if (!ops->log || !ops->log_tx) {
+		return;
+	}
+	gate_jw_object(jw, ops->log);
+	if (ops->log_tx(tx, jw)) {
+		gate_jw_end(jw);
+	} else {
+		/* the buffer may have moved, what was written before stays */
+		before.data = jw->data;
+		before.capacity = jw->capacity;
+		*jw = before;
+	}
+}
+
 static void fileinfo(struct gate_eve *eve, const struct gate_flow *flow,
 		     const struct gate_packet *p, const struct gate_app_ops *ops,
 		     const struct gate_tx *tx, const struct gate_file *file)
@@ -88,18 +106,7 @@ static void fileinfo(struct gate_eve *eve, const struct gate_flow *flow,
 
 	gate_eve_begin(eve, "fileinfo", flow, p, p ? p->time_us : flow->last_us,
 		       file->dir == GATE_TO_SERVER ? GATE_EVE_OF_FLOW : GATE_EVE_OF_SERVER);
-	if (ops->log && ops->log_tx) {
-		struct gate_jw before = *jw;
-
-		gate_jw_object(jw, ops->log);
-		if (ops->log_tx(tx, jw)) {
-			gate_jw_end(jw);
-		} else {
-			before.data = jw->data;
-			before.capacity = jw->capacity;
-			*jw = before;
-		}
-	}
+	gate_eve_tx(jw, ops, tx);
 	gate_eve_app_proto(jw, flow);
 	gate_jw_object(jw, "fileinfo");
 	gate_eve_file_members(jw, tx, file);

@@ -56,11 +56,7 @@ void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate
 	gate_eve_begin(eve, "flow", flow, NULL, now_us, GATE_EVE_OF_FLOW);
 	gate_eve_app_proto(jw, flow);
 	gate_jw_object(jw, "flow");
-	gate_jw_uint(jw, "pkts_toserver", flow->packets[GATE_TO_SERVER]);
-	gate_jw_uint(jw, "pkts_toclient", flow->packets[GATE_TO_CLIENT]);
-	gate_jw_uint(jw, "bytes_toserver", flow->bytes[GATE_TO_SERVER]);
-	gate_jw_uint(jw, "bytes_toclient", flow->bytes[GATE_TO_CLIENT]);
-	gate_eve_time(eve, "start", flow->first_us);
+	gate_eve_flow_counts(eve, flow);
 	gate_eve_time(eve, "end", flow->last_us);
 	gate_jw_uint(jw, "age",
 		     flow->last_us > flow->first_us ? (flow->last_us - flow->first_us) / 1000000

@@ -185,19 +185,10 @@ static void put_content(struct bh_wbuf *w, const struct gate_content *c)
 
 static void put_pcre(struct bh_wbuf *w, const struct gate_pcre *p)
 {
-	static const struct {
-		char letter;
-		uint32_t option;
-	} options[] = {
-		{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL},
-		{'x', PCRE2_EXTENDED}, {'A', PCRE2_ANCHORED},  {'E', PCRE2_DOLLAR_ENDONLY},
-		{'G', PCRE2_UNGREEDY},
-	};
-
 	bh_wbuf_printf(w, "pcre:%s\"/%s/", p->flags & GATE_PCRE_NEGATED ? "!" : "", p->pattern);
-	for (unsigned int i = 0; i < BH_ARRAY_SIZE(options); i++) {
-		if (p->options & options[i].option) {
-			bh_wbuf_u8(w, (uint8_t)options[i].letter);
+	for (const struct gate_pcre_letter *l = gate_pcre_letters; l->letter; l++) {
+		if (p->options & l->option) {
+			bh_wbuf_u8(w, (uint8_t)l->letter);
 		}
 	}
 	bh_wbuf_str(w, p->flags & GATE_PCRE_RELATIVE ? "R" : "");

@@ -9,13 +9,11 @@
 
 #include <pcre2.h>
 
-static const struct {
-	char letter;
-	uint32_t option;
-} options[] = {
-	{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE}, {'s', PCRE2_DOTALL},
-	{'x', PCRE2_EXTENDED}, {'A', PCRE2_ANCHORED},  {'E', PCRE2_DOLLAR_ENDONLY},
-	{'G', PCRE2_UNGREEDY},
+const struct gate_pcre_letter gate_pcre_letters[] = {
+	{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE},
+	{'s', PCRE2_DOTALL},   {'x', PCRE2_EXTENDED},
+	{'A', PCRE2_ANCHORED}, {'E', PCRE2_DOLLAR_ENDONLY},
+	{'G', PCRE2_UNGREEDY}, {},
 };
 
 static const struct {
@@ -41,9 +39,9 @@ static int read_letters(struct gate_reading *r, const char *letters, size_t coun
 		pcre->flags |= letters[i] == 'R'   ? GATE_PCRE_RELATIVE
 			       : letters[i] == 'B' ? GATE_PCRE_RAWBYTES
 						   : 0;
-		for (size_t j = 0; j < BH_ARRAY_SIZE(options); j++) {
-			if (options[j].letter == letters[i]) {
-				pcre->options |= options[j].option;
+		for (size_t j = 0; gate_pcre_letters[j].letter; j++) {
+			if (gate_pcre_letters[j].letter == letters[i]) {
+				pcre->options |= gate_pcre_letters[j].option;
 				known = true;
 			}
 		}

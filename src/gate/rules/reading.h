@@ -237,4 +237,11 @@ char *gate_data_path(const struct gate_reading *r, const char *name);
 GATE_KEYWORD_FN(gate_kw_sticky);
 GATE_KEYWORD_FN(gate_kw_number);
 
+/* Letters behind a pattern that are options of pcre2_compile; ends with letter 0. */
+struct gate_pcre_letter {
+	char letter;
+	uint32_t option;
+};
+extern const struct gate_pcre_letter gate_pcre_letters[];
+
 #endif

@@ -254,6 +254,18 @@ void gate_http1_multipart_free(struct http_tx *tx, struct http_multipart *m);
 /* name="value" of a header: false when it is not there. */
 bool gate_http1_parameter(struct gate_view header, const char *name, struct gate_view *ret);
 
+/* machine.c */
+struct http_walk {
+	void (*gap)(struct http_conn *conn, uint32_t size);
+	enum http_step (*step)(struct http_conn *conn, struct http_input *in);
+	struct http_tx *(*begin)(struct http_conn *conn); /* where a transaction is missing */
+};
+int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct http_walk *walk,
+			const struct gate_app_input *app_in);
+enum http_step gate_http1_identity(struct http_machine *m, enum gate_dir dir,
+				   struct http_input *in); /* a chunk's data too */
+enum http_step gate_http1_chunk_end(struct http_machine *m, struct http_input *in);
+
 /* request.c, response.c */
 int64_t gate_http1_request(struct http_conn *conn, const struct gate_app_input *in);
 int64_t gate_http1_response(struct http_conn *conn, const struct gate_app_input *in);

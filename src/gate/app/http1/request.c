@@ -2,8 +2,6 @@
 /* The client's side: line, headers, body, one request behind another. */
 #include "gate/app/http1/http1.h"
 #include "gate/config.h"
-
-#include <errno.h>
 #include <string.h>
 
 /* ---- what both sides use ---- */
@@ -273,22 +271,6 @@ static enum http_step connect_wait(struct http_machine *m)
 	return HTTP_GO;
 }
 
-static enum http_step identity(struct http_machine *m, struct http_input *in)
-{
-	uint32_t left = in->size - in->pos;
-	uint32_t n = m->left < left ? (uint32_t)m->left : left;
-	if (n) {
-		gate_http1_body_data(m->tx, GATE_TO_SERVER, in->data + in->pos, n);
-		in->pos += n;
-		m->left -= n;
-	}
-	if (m->left) {
-		return HTTP_WAIT;
-	}
-	m->state = HTTP_FINALIZE;
-	return HTTP_GO;
-}
-
 static enum http_step chunk_size(struct http_machine *m, struct http_input *in)
 {
 	struct http_tx *tx = m->tx;
@@ -322,28 +304,6 @@ static enum http_step chunk_size(struct http_machine *m, struct http_input *in)
 		m->state = m->left ? HTTP_CHUNK_DATA : HTTP_IN_HEADERS;
 		tx->side[GATE_TO_SERVER].trailer = !m->left;
 	}
-	return HTTP_GO;
-}
-
-static enum http_step chunk_data(struct http_machine *m, struct http_input *in)
-{
-	enum http_step step = identity(m, in);
-	if (step == HTTP_GO) {
-		m->state = HTTP_CHUNK_END;
-	}
-	return step;
-}
-
-static enum http_step chunk_end(struct http_machine *m, struct http_input *in)
-{
-	uint32_t size = 0;
-	if (!gate_http1_find_line(m, in, &size)) {
-		in->pos = in->size;
-		m->scanned = 0;
-		return HTTP_WAIT;
-	}
-	in->pos += size;
-	m->state = HTTP_CHUNK_SIZE;
 	return HTTP_GO;
 }
 
@@ -443,13 +403,13 @@ static enum http_step step(struct http_conn *conn, struct http_input *in)
 	case HTTP_CONNECT_PROBE:
 		return connect_probe(conn, in);
 	case HTTP_IDENTITY:
-		return identity(m, in);
+		return gate_http1_identity(m, GATE_TO_SERVER, in);
 	case HTTP_CHUNK_SIZE:
 		return chunk_size(m, in);
 	case HTTP_CHUNK_DATA:
-		return chunk_data(m, in);
+		return gate_http1_identity(m, GATE_TO_SERVER, in);
 	case HTTP_CHUNK_END:
-		return chunk_end(m, in);
+		return gate_http1_chunk_end(m, in);
 	case HTTP_FINALIZE:
 		return finalize(conn, in);
 	default:
@@ -479,35 +439,8 @@ static void gap(struct http_conn *conn, uint32_t size)
 	}
 }
 
-int64_t gate_http1_request(struct http_conn *conn, const struct gate_app_input *app_in)
+int64_t gate_http1_request(struct http_conn *conn, const struct gate_app_input *in)
 {
-	struct http_machine *m = &conn->side[GATE_TO_SERVER];
-	struct http_input in = {.data = app_in->data, .size = app_in->size, .eof = app_in->eof};
-	if (app_in->gap) {
-		gap(conn, app_in->gap);
-		return 0;
-	}
-	enum http_step r = HTTP_GO;
-	while (r == HTTP_GO) {
-		/* Its transaction was completed by force. */
-		if (!m->tx && m->state != HTTP_IDLE && m->state != HTTP_IGNORE) {
-			m->tx = gate_http1_tx_new(conn);
-			if (!m->tx) {
-				return -EBADMSG;
-			}
-		}
-		uint32_t before = in.pos;
-		enum http_state state = m->state;
-		r = step(conn, &in);
-		if (r == HTTP_GO && before == in.pos && state == m->state) {
-			break;
-		}
-	}
-	if (r == HTTP_FAIL) {
-		return -EBADMSG;
-	}
-	if (in.eof && m->tx) {
-		gate_http1_body_end(m->tx, GATE_TO_SERVER, false);
-	}
-	return in.pos;
+	static const struct http_walk walk = {.gap = gap, .step = step, .begin = gate_http1_tx_new};
+	return gate_http1_walk(conn, GATE_TO_SERVER, &walk, in);
 }

@@ -2,8 +2,6 @@
 /* The server's side. A response belongs to the first request that has none yet. */
 #include "gate/app/http1/http1.h"
 #include "gate/config.h"
-
-#include <errno.h>
 #include <string.h>
 
 static const char not_seen[] = "/libhtp::request_uri_not_seen";
@@ -365,22 +363,6 @@ static enum http_step determine(struct http_conn *conn)
 
 /* ---- bodies ---- */
 
-static enum http_step identity(struct http_machine *m, struct http_input *in)
-{
-	uint32_t left = in->size - in->pos;
-	uint32_t n = m->left < left ? (uint32_t)m->left : left;
-	if (n) {
-		gate_http1_body_data(m->tx, GATE_TO_CLIENT, in->data + in->pos, n);
-		in->pos += n;
-		m->left -= n;
-	}
-	if (m->left) {
-		return HTTP_WAIT;
-	}
-	m->state = m->state == HTTP_CHUNK_DATA ? HTTP_CHUNK_END : HTTP_FINALIZE;
-	return HTTP_GO;
-}
-
 static enum http_step until_close(struct http_conn *conn, struct http_input *in)
 {
 	struct http_machine *m = &conn->side[GATE_TO_CLIENT];
@@ -431,19 +413,6 @@ static enum http_step chunk_size(struct http_machine *m, struct http_input *in)
 	return HTTP_GO;
 }
 
-static enum http_step chunk_end(struct http_machine *m, struct http_input *in)
-{
-	uint32_t size = 0;
-	if (!gate_http1_find_line(m, in, &size)) {
-		in->pos = in->size;
-		m->scanned = 0;
-		return HTTP_WAIT;
-	}
-	in->pos += size;
-	m->state = HTTP_CHUNK_SIZE;
-	return HTTP_GO;
-}
-
 /* What stands behind a response: the next one, or more than it said it has. */
 static enum http_step finalize(struct http_conn *conn, struct http_input *in)
 {
@@ -489,13 +458,13 @@ static enum http_step step(struct http_conn *conn, struct http_input *in)
 		return determine(conn);
 	case HTTP_IDENTITY:
 	case HTTP_CHUNK_DATA:
-		return identity(m, in);
+		return gate_http1_identity(m, GATE_TO_CLIENT, in);
 	case HTTP_UNTIL_CLOSE:
 		return until_close(conn, in);
 	case HTTP_CHUNK_SIZE:
 		return chunk_size(m, in);
 	case HTTP_CHUNK_END:
-		return chunk_end(m, in);
+		return gate_http1_chunk_end(m, in);
 	case HTTP_FINALIZE:
 		return finalize(conn, in);
 	default:
@@ -527,34 +496,9 @@ static void gap(struct http_conn *conn, uint32_t size)
 	}
 }
 
-int64_t gate_http1_response(struct http_conn *conn, const struct gate_app_input *app_in)
+int64_t gate_http1_response(struct http_conn *conn, const struct gate_app_input *in)
 {
-	struct http_machine *m = &conn->side[GATE_TO_CLIENT];
-	struct http_input in = {.data = app_in->data, .size = app_in->size, .eof = app_in->eof};
-	if (app_in->gap) {
-		gap(conn, app_in->gap);
-		return 0;
-	}
-	enum http_step r = HTTP_GO;
-	while (r == HTTP_GO) {
-		if (!m->tx && m->state != HTTP_IDLE && m->state != HTTP_IGNORE) {
-			m->tx = tx_without_request(conn);
-			if (!m->tx) {
-				return -EBADMSG;
-			}
-		}
-		uint32_t before = in.pos;
-		enum http_state state = m->state;
-		r = step(conn, &in);
-		if (r == HTTP_GO && before == in.pos && state == m->state) {
-			break;
-		}
-	}
-	if (r == HTTP_FAIL) {
-		return -EBADMSG;
-	}
-	if (in.eof && m->tx) {
-		gate_http1_body_end(m->tx, GATE_TO_CLIENT, m->state == HTTP_UNTIL_CLOSE);
-	}
-	return in.pos;
+	static const struct http_walk walk = {
+		.gap = gap, .step = step, .begin = tx_without_request};
+	return gate_http1_walk(conn, GATE_TO_CLIENT, &walk, in);
 }

@@ -5,6 +5,7 @@
  */
 #include "gate/app/dns/dns.h"
 #include "gate/app/http2/http2.h"
+#include "gate/base64.h"
 #include "gate/config.h"
 
 static bool is_text(struct gate_view v, const char *text)
@@ -35,18 +36,10 @@ static void keep_dns(struct http2_tx *tx, enum gate_dir dir, const uint8_t *data
 	gate_session_release(tx->session, reading, sizeof(*reading));
 }
 
+/* With the letters for URLs (RFC 4648, 5). */
 static int base64_value(uint8_t c)
 {
-	if (c >= 'A' && c <= 'Z') {
-		return c - 'A';
-	}
-	if (c >= 'a' && c <= 'z') {
-		return c - 'a' + 26;
-	}
-	if (c >= '0' && c <= '9') {
-		return c - '0' + 52;
-	}
-	return c == '-' || c == '+' ? 62 : c == '_' || c == '/' ? 63 : -1;
+	return c == '-' ? 62 : c == '_' ? 63 : gate_base64_value(c);
 }
 
 /* ?dns= of the path */

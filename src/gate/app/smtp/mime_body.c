@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The body of a part: its encoding undone, into the file of an attachment or searched for URLs. */
 #include "gate/app/smtp/mime.h"
+#include "gate/base64.h"
 
 #include <strings.h>
 
@@ -85,20 +86,6 @@ static void out(struct mime *m, const void *data, uint32_t size)
 
 /* ---- encodings ---- */
 
-static int base64_value(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z') {
-		return c - 'A';
-	}
-	if (c >= 'a' && c <= 'z') {
-		return c - 'a' + 26;
-	}
-	if (c >= '0' && c <= '9') {
-		return c - '0' + 52;
-	}
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 static uint32_t base64_quad(const uint8_t quad[4], uint8_t count, uint8_t *ret)
 {
 	uint32_t v = (uint32_t)quad[0] << 18 | (uint32_t)quad[1] << 12;
@@ -115,7 +102,7 @@ static void base64_line(struct mime *m, const uint8_t *line, uint32_t size)
 	uint8_t buf[CHUNK];
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < size; i++) {
-		int v = base64_value(line[i]);
+		int v = gate_base64_value(line[i]);
 		if (line[i] == '=') {
 			n += base64_quad(m->quad, m->quad_count, buf + n);
 			m->quad_count = 0;

@@ -5,6 +5,7 @@
  * are shown in the record.
  */
 #include "gate/app/app.h"
+#include "gate/app/ber.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -62,46 +63,13 @@ struct snmp_state {
 
 /* ---- BER ---- */
 
-struct ber {
-	const uint8_t *data;
-	uint32_t size, at;
-};
-
-static bool next(struct ber *b, uint8_t *ret_tag, struct gate_view *ret)
-{
-	uint32_t left = b->size - b->at, head = 2;
-	const uint8_t *p = b->data + b->at;
-	if (left < 2) {
-		return false;
-	}
-	uint32_t size = p[1];
-	if (size & 0x80) {
-		unsigned int bytes = size & 0x7f;
-		if (!bytes || bytes > 4 || left < 2 + bytes) {
-			return false;
-		}
-		size = 0;
-		for (unsigned int i = 0; i < bytes; i++) {
-			size = size << 8 | p[2 + i];
-		}
-		head += bytes;
-	}
-	if (size > left - head) {
-		return false;
-	}
-	*ret_tag = p[0];
-	*ret = (struct gate_view){.data = p + head, .size = size};
-	b->at += head + size;
-	return true;
-}
-
-static bool next_is(struct ber *b, uint8_t tag, struct gate_view *ret)
+static bool next_is(struct gate_ber *b, uint8_t tag, struct gate_view *ret)
 {
 	uint8_t found = 0;
-	return next(b, &found, ret) && found == tag;
+	return gate_ber_next(b, &found, ret) && found == tag;
 }
 
-static bool next_number(struct ber *b, uint32_t *ret)
+static bool next_number(struct gate_ber *b, uint32_t *ret)
 {
 	struct gate_view v;
 	if (!next_is(b, TAG_INTEGER, &v) || !v.size || v.size > 5) {
@@ -114,32 +82,28 @@ static bool next_number(struct ber *b, uint32_t *ret)
 	return true;
 }
 
-static struct ber inside(const struct gate_view *v)
-{
-	return (struct ber){.data = v->data, .size = v->size};
-}
-
 /* ---- messages ---- */
 
-static bool read_trap(struct ber *b, struct message *m)
+static bool read_trap(struct gate_ber *b, struct message *m)
 {
 	uint32_t skip = 0;
 	struct gate_view time;
 	uint8_t tag = 0;
 	return next_is(b, TAG_OID, &m->trap_oid) && next_is(b, TAG_IP_ADDRESS, &m->trap_address) &&
-	       next_number(b, &m->trap_type) && next_number(b, &skip) && next(b, &tag, &time);
+	       next_number(b, &m->trap_type) && next_number(b, &skip) &&
+	       gate_ber_next(b, &tag, &time);
 }
 
-static bool read_pdu(struct ber *b, struct message *m)
+static bool read_pdu(struct gate_ber *b, struct message *m)
 {
 	uint8_t tag = 0;
 	uint32_t id = 0, index = 0;
 	struct gate_view pdu;
-	if (!next(b, &tag, &pdu) || (tag & 0xe0) != 0xa0 || (tag & 0x1f) >= PDU_KINDS) {
+	if (!gate_ber_next(b, &tag, &pdu) || (tag & 0xe0) != 0xa0 || (tag & 0x1f) >= PDU_KINDS) {
 		return false;
 	}
 	m->pdu = (int16_t)(tag & 0x1f);
-	struct ber p = inside(&pdu);
+	struct gate_ber p = gate_ber_inside(&pdu);
 	bool head = m->pdu == PDU_TRAP_V1 ? read_trap(&p, m)
 					  : next_number(&p, &id) && next_number(&p, &m->error) &&
 						    next_number(&p, &index);
@@ -149,25 +113,25 @@ static bool read_pdu(struct ber *b, struct message *m)
 /* RFC 3414 2.4 */
 static bool read_usm(const struct gate_view *parameters, struct message *m)
 {
-	struct ber b = inside(parameters);
+	struct gate_ber b = gate_ber_inside(parameters);
 	struct gate_view all, engine;
 	uint32_t boots = 0, time = 0;
 	if (!next_is(&b, TAG_SEQUENCE, &all)) {
 		return false;
 	}
-	b = inside(&all);
+	b = gate_ber_inside(&all);
 	return next_is(&b, TAG_OCTETS, &engine) && next_number(&b, &boots) &&
 	       next_number(&b, &time) && next_is(&b, TAG_OCTETS, &m->user);
 }
 
-static bool read_v3(struct ber *b, struct message *m)
+static bool read_v3(struct gate_ber *b, struct message *m)
 {
 	struct gate_view head, flags, parameters, scoped, skip;
 	uint32_t id = 0, size = 0, model = 0;
 	if (!next_is(b, TAG_SEQUENCE, &head)) {
 		return false;
 	}
-	struct ber h = inside(&head);
+	struct gate_ber h = gate_ber_inside(&head);
 	if (!next_number(&h, &id) || !next_number(&h, &size) || !next_is(&h, TAG_OCTETS, &flags) ||
 	    !next_number(&h, &model) || !flags.size) {
 		return false;
@@ -186,14 +150,14 @@ static bool read_v3(struct ber *b, struct message *m)
 	if (!next_is(b, TAG_SEQUENCE, &scoped)) {
 		return false;
 	}
-	struct ber s = inside(&scoped);
+	struct gate_ber s = gate_ber_inside(&scoped);
 	return next_is(&s, TAG_OCTETS, &skip) && next_is(&s, TAG_OCTETS, &skip) && read_pdu(&s, m);
 }
 
 /* 1: whole; 0: a message of a known version that is malformed; -1: none. */
 static int message_read(const uint8_t *data, uint32_t size, struct message *m)
 {
-	struct ber b = {.data = data, .size = size};
+	struct gate_ber b = {.data = data, .size = size};
 	struct gate_view all;
 	uint32_t version = 0;
 	memset(m, 0, sizeof(*m));
@@ -201,7 +165,7 @@ static int message_read(const uint8_t *data, uint32_t size, struct message *m)
 	if (!next_is(&b, TAG_SEQUENCE, &all)) {
 		return -1;
 	}
-	b = inside(&all);
+	b = gate_ber_inside(&all);
 	if (!next_number(&b, &version) || (version > 1 && version != 3)) {
 		return -1;
 	}
@@ -321,11 +285,11 @@ static void log_oid(struct gate_jw *jw, const char *key, const struct gate_view 
 
 static void log_vars(struct gate_jw *jw, const struct gate_view *vars)
 {
-	struct ber b = inside(vars);
+	struct gate_ber b = gate_ber_inside(vars);
 	struct gate_view one, oid;
 	gate_jw_array(jw, "vars");
 	for (unsigned int i = 0; i < VARS_MAX && next_is(&b, TAG_SEQUENCE, &one); i++) {
-		struct ber v = inside(&one);
+		struct gate_ber v = gate_ber_inside(&one);
 		if (!next_is(&v, TAG_OID, &oid)) {
 			break;
 		}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* See cert.h. Names are spelled as Suricata's (x509-parser's) are. */
+#include "gate/app/ber.h"
 #include "gate/app/tls/cert.h"
 
 #include <arpa/inet.h>
@@ -22,54 +23,25 @@ enum {
 
 /* ---- DER ---- */
 
-struct der {
-	const uint8_t *data;
-	uint32_t size, at;
-};
-
 struct element {
 	uint8_t tag;
 	struct gate_view value;
 };
 
-static struct der inside(const struct gate_view *v)
+/* False: nothing sound stands there; a certificate has no use for lengths of four bytes. */
+static bool next(struct gate_ber *d, struct element *ret)
 {
-	return (struct der){.data = v->data, .size = v->size};
-}
-
-/* False: nothing sound stands there. */
-static bool next(struct der *d, struct element *ret)
-{
-	uint32_t left = d->size - d->at;
 	const uint8_t *p = d->data + d->at;
-	if (left < 2 || (p[0] & 0x1f) == 0x1f) {
+	if (d->size - d->at < 2 || (p[0] & 0x1f) == 0x1f || p[1] > 0x83) {
 		return false;
 	}
-	uint32_t size = p[1], head = 2;
-	if (size & 0x80) {
-		unsigned int bytes = size & 0x7f;
-		if (!bytes || bytes > 3 || left < 2 + bytes) {
-			return false;
-		}
-		size = 0;
-		for (unsigned int i = 0; i < bytes; i++) {
-			size = size << 8 | p[2 + i];
-		}
-		head += bytes;
-	}
-	if (size > left - head) {
-		return false;
-	}
-	ret->tag = p[0];
-	ret->value = (struct gate_view){.data = p + head, .size = size};
-	d->at += head + size;
-	return true;
+	return gate_ber_next(d, &ret->tag, &ret->value);
 }
 
-static bool next_is(struct der *d, uint8_t tag, struct gate_view *ret)
+static bool next_is(struct gate_ber *d, uint8_t tag, struct gate_view *ret)
 {
 	struct element e;
-	struct der was = *d;
+	struct gate_ber was = *d;
 	if (!next(d, &e) || e.tag != tag) {
 		*d = was;
 		return false;
@@ -99,7 +71,7 @@ static int64_t days(int64_t year, unsigned int month, unsigned int day)
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-static bool read_date(struct der *d, int64_t *ret)
+static bool read_date(struct gate_ber *d, int64_t *ret)
 {
 	struct element e;
 	unsigned int v[7] = {};
@@ -131,17 +103,17 @@ static bool read_date(struct der *d, int64_t *ret)
 static enum gate_cert_error read_extensions(const struct gate_view *all, struct gate_cert *ret)
 {
 	static const uint8_t alt_name[] = {0x55, 0x1d, 0x11};
-	struct der d = inside(all);
+	struct gate_ber d = gate_ber_inside(all);
 	struct gate_view list, one, oid, skip;
 	if (!next_is(&d, TAG_SEQUENCE, &list)) {
 		return GATE_CERT_BAD_EXTENSIONS;
 	}
-	d = inside(&list);
+	d = gate_ber_inside(&list);
 	while (d.at < d.size) {
 		if (!next_is(&d, TAG_SEQUENCE, &one)) {
 			return GATE_CERT_BAD_EXTENSIONS;
 		}
-		struct der e = inside(&one);
+		struct gate_ber e = gate_ber_inside(&one);
 		struct gate_view value;
 		if (!next_is(&e, TAG_OID, &oid)) {
 			return GATE_CERT_BAD_EXTENSIONS;
@@ -150,7 +122,7 @@ static enum gate_cert_error read_extensions(const struct gate_view *all, struct 
 		if (!next_is(&e, TAG_OCTETS, &value)) {
 			return GATE_CERT_BAD_EXTENSIONS;
 		}
-		struct der names = inside(&value);
+		struct gate_ber names = gate_ber_inside(&value);
 		if (oid.size == sizeof(alt_name) && !memcmp(oid.data, alt_name, sizeof(alt_name)) &&
 		    !next_is(&names, TAG_SEQUENCE, &ret->alt_names)) {
 			return GATE_CERT_BAD_EXTENSIONS;
@@ -161,7 +133,7 @@ static enum gate_cert_error read_extensions(const struct gate_view *all, struct 
 
 static enum gate_cert_error read_body(const struct gate_view *tbs, struct gate_cert *ret)
 {
-	struct der d = inside(tbs), dates;
+	struct gate_ber d = gate_ber_inside(tbs), dates;
 	struct gate_view skip, validity;
 	struct element e;
 	if (d.at < d.size && d.data[0] == 0xa0 && !next(&d, &e)) {
@@ -179,7 +151,7 @@ static enum gate_cert_error read_body(const struct gate_view *tbs, struct gate_c
 	if (!next_is(&d, TAG_SEQUENCE, &validity)) {
 		return GATE_CERT_BAD_DATE;
 	}
-	dates = inside(&validity);
+	dates = gate_ber_inside(&validity);
 	bool dated = read_date(&dates, &ret->not_before) && read_date(&dates, &ret->not_after);
 	if (!next_is(&d, TAG_SEQUENCE, &ret->subject)) {
 		return GATE_CERT_BAD_NAME;
@@ -203,13 +175,13 @@ static enum gate_cert_error read_body(const struct gate_view *tbs, struct gate_c
 
 enum gate_cert_error gate_cert_read(const uint8_t *der, uint32_t size, struct gate_cert *ret)
 {
-	struct der d = {.data = der, .size = size};
+	struct gate_ber d = {.data = der, .size = size};
 	struct gate_view cert, tbs;
 	memset(ret, 0, sizeof(*ret));
 	if (!next_is(&d, TAG_SEQUENCE, &cert)) {
 		return size && der[0] == TAG_SEQUENCE ? GATE_CERT_BAD_LENGTH : GATE_CERT_BAD_DER;
 	}
-	d = inside(&cert);
+	d = gate_ber_inside(&cert);
 	if (!next_is(&d, TAG_SEQUENCE, &tbs)) {
 		return GATE_CERT_BAD_DER;
 	}
@@ -386,14 +358,14 @@ static void put_value(struct text *t, const struct element *e)
 	}
 }
 
-static bool put_attribute(struct text *t, struct der *set, bool first)
+static bool put_attribute(struct text *t, struct gate_ber *set, bool first)
 {
 	struct gate_view pair, oid;
 	struct element value;
 	if (!next_is(set, TAG_SEQUENCE, &pair)) {
 		return false;
 	}
-	struct der d = inside(&pair);
+	struct gate_ber d = gate_ber_inside(&pair);
 	if (!next_is(&d, TAG_OID, &oid) || !next(&d, &value)) {
 		return false;
 	}
@@ -409,11 +381,11 @@ static bool put_attribute(struct text *t, struct der *set, bool first)
 uint32_t gate_cert_name(const struct gate_view *name, uint8_t ret[GATE_CERT_TEXT_MAX])
 {
 	struct text t = {.data = ret};
-	struct der d = inside(name);
+	struct gate_ber d = gate_ber_inside(name);
 	struct gate_view rdn;
 	unsigned int count = 0;
 	while (d.at < d.size && next_is(&d, TAG_SET, &rdn) && count < GATE_CERT_RDNS_MAX) {
-		struct der set = inside(&rdn);
+		struct gate_ber set = gate_ber_inside(&rdn);
 		if (t.size) {
 			put_str(&t, ", ");
 		}
@@ -448,7 +420,7 @@ static bool put_address(struct text *t, const struct gate_view *v)
 bool gate_cert_alt_name(const struct gate_view *names, uint32_t *at,
 			uint8_t ret[GATE_CERT_TEXT_MAX], uint32_t *ret_size)
 {
-	struct der d = {.data = names->data, .size = names->size, .at = *at};
+	struct gate_ber d = {.data = names->data, .size = names->size, .at = *at};
 	struct element e;
 	while (d.at < d.size && next(&d, &e)) {
 		struct text t = {.data = ret};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What both sides' machines do alike: the loop, bodies of a known length, ends of chunks. */
+#include "gate/app/http1/http1.h"
+
+#include <errno.h>
+
+enum http_step gate_http1_identity(struct http_machine *m, enum gate_dir dir, struct http_input *in)
+{
+	uint32_t left = in->size - in->pos;
+	uint32_t n = m->left < left ? (uint32_t)m->left : left;
+	if (n) {
+		gate_http1_body_data(m->tx, dir, in->data + in->pos, n);
+		in->pos += n;
+		m->left -= n;
+	}
+	if (m->left) {
+		return HTTP_WAIT;
+	}
+	m->state = m->state == HTTP_CHUNK_DATA ? HTTP_CHUNK_END : HTTP_FINALIZE;
+	return HTTP_GO;
+}
+
+enum http_step gate_http1_chunk_end(struct http_machine *m, struct http_input *in)
+{
+	uint32_t size = 0;
+	if (!gate_http1_find_line(m, in, &size)) {
+		in->pos = in->size;
+		m->scanned = 0;
+		return HTTP_WAIT;
+	}
+	in->pos += size;
+	m->state = HTTP_CHUNK_SIZE;
+	return HTTP_GO;
+}
+
+int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct http_walk *walk,
+			const struct gate_app_input *app_in)
+{
+	struct http_machine *m = &conn->side[dir];
+	struct http_input in = {.data = app_in->data, .size = app_in->size, .eof = app_in->eof};
+	enum http_step r = HTTP_GO;
+	if (app_in->gap) {
+		walk->gap(conn, app_in->gap);
+		return 0;
+	}
+	while (r == HTTP_GO) {
+		/* Its transaction was completed by force. */
+		if (!m->tx && m->state != HTTP_IDLE && m->state != HTTP_IGNORE) {
+			m->tx = walk->begin(conn);
+			if (!m->tx) {
+				return -EBADMSG;
+			}
+		}
+		uint32_t before = in.pos;
+		enum http_state state = m->state;
+		r = walk->step(conn, &in);
+		if (r == HTTP_GO && before == in.pos && state == m->state) {
+			break;
+		}
+	}
+	if (r == HTTP_FAIL) {
+		return -EBADMSG;
+	}
+	if (in.eof && m->tx) {
+		gate_http1_body_end(m->tx, dir, m->state == HTTP_UNTIL_CLOSE);
+	}
+	return in.pos;
+}
