@@ -298,26 +298,40 @@ struct bh_capsule_nic capsule_nic_record(void)
 	return nic;
 }
 
+static void put_conn(struct capsule_part *part, const struct bh_capsule_conn *c,
+		     struct bh_capsule_mark *mark)
+{
+	struct bh_hash hash;
+
+	bh_capsule_conn_hash(h2.hasher, c, &hash);
+	bh_hash_add(&mark->hash, &hash);
+	mark->connections++;
+	assert_true(bh_capsule_put_conn(part->writer, c));
+}
+
 /* Part 0: the NIC and half of the capsule_connections; part 1: the rest and the mark. */
 void capsule_send_whole(unsigned int wrong_by)
 {
 	struct bh_capsule_nic nic = capsule_nic_record();
 	struct capsule_part part = capsule_part_new(0);
-	struct bh_capsule_mark mark = {.phase = BH_CAPSULE_WHOLE, .connections = CONNS};
+	struct bh_capsule_mark mark = {.phase = BH_CAPSULE_WHOLE};
 
 	assert_true(bh_capsule_put_nic(part.writer, &nic));
 	for (unsigned int i = 0; i < CONNS; i++) {
 		struct bh_capsule_conn c = capsule_conn_at(i);
-		struct bh_hash hash;
 
-		bh_capsule_conn_hash(h2.hasher, &c, &hash);
-		bh_hash_add(&mark.hash, &hash);
-		assert_true(bh_capsule_put_conn(part.writer, &c));
+		put_conn(&part, &c, &mark);
 		if (i == CONNS / 2) {
 			capsule_part_send(&part, 0);
 			assert_string_equal(h2.code, "");
 			part = capsule_part_new(1);
 		}
+	}
+	if (h2.ripe) {
+		struct bh_capsule_conn c = capsule_conn_at(CONNS + 100);
+
+		c.idle_ms = c.timeout_s * 1000;
+		put_conn(&part, &c, &mark);
 	}
 	mark.connections += wrong_by;
 	assert_true(bh_capsule_put_mark(part.writer, &mark));

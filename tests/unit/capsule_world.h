@@ -21,7 +21,8 @@ struct capsule_peer {
 	unsigned int starts;
 	bool gone; /* answers so to `start` */
 
-	/* as source: what the target answered */
+	/* as source, and what the target answered */
+	bool ripe; /* what it sends has one more connection, whose idle time is over on the way */
 	uint32_t seq;
 	unsigned int unanswered;
 	char code[32], error[300];

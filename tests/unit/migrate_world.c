@@ -258,7 +258,8 @@ int told(struct world *w, const char *from, const char *phase, json_t *receipt)
 
 json_t *receipt(int connections)
 {
-	return json_pack("{s:i, s:s, s:i}", "connections", connections, "hash", HASH, "bytes", 100);
+	return json_pack("{s:i, s:s, s:i, s:{s:i, s:s}}", "connections", connections, "hash", HASH,
+			 "bytes", 100, "mark", "connections", connections, "hash", HASH);
 }
 
 void depart(struct world *w, int connections)

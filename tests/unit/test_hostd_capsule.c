@@ -84,18 +84,30 @@ static void test_source_holds_nothing(void **state)
 	h2.gone = false;
 }
 
+/* What ran out on the way stands between nobody. */
 static void test_installed(void **state)
 {
+	struct bh_capsule_conn ripe = capsule_conn_at(CONNS + 100);
+	struct capsule_part part;
+
 	capsule_forget();
 	capsule_migrate_begin("live");
 	world_wait(started, "the source to be asked");
+	h2.ripe = true;
 	capsule_send_whole(0);
+	h2.ripe = false;
 	assert_string_equal(h2.code, "");
 	capsule_migrate_allowed();
 	assert_int_equal(boss.installed, 1);
+	assert_int_equal(bh_json_u64_or(boss.receipt, "expired", 0), 1);
 	assert_int_equal(bh_json_u64_or(boss.receipt, "connections", 0), CONNS);
+	assert_int_equal(bh_json_u64_or(json_object_get(boss.receipt, "mark"), "connections", 0),
+			 CONNS);
 	assert_string_equal(bh_json_str_or(boss.receipt, "hash", "a"),
 			    bh_json_str_or(json_object_get(boss.receipt, "mark"), "hash", "b"));
+	part = capsule_part_new(h2.seq++);
+	assert_true(bh_capsule_put_gone(part.writer, &ripe.tuple));
+	capsule_part_send(&part, 0);
 	assert_int_equal(capsule_connections(), CONNS);
 	assert_true(world_nic_status().flags & BH_NIC_ARRIVING);
 	assert_string_equal(hostd_capsule_kind(w.agent, capsule_vm), "migration");

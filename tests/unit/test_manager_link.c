@@ -262,9 +262,11 @@ static json_t *migrate(const char *state)
 
 static json_t *migrated(const char *id, const char *phase)
 {
-	return json_pack("{s:s, s:s, s:{s:i, s:s}}", "migration", id, "phase", phase, "receipt",
-			 "connections", 3, "hash",
-			 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff");
+	const char *hash = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+	return json_pack("{s:s, s:s, s:{s:i, s:s, s:{s:i, s:s}}}", "migration", id, "phase", phase,
+			 "receipt", "connections", 3, "hash", hash, "mark", "connections", 3,
+			 "hash", hash);
 }
 
 static void meet(void)

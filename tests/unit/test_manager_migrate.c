@@ -370,9 +370,23 @@ static void test_receipt_must_fit(void **state)
 	assert_null(vm(w)->incoming);
 	drop_commands(w);
 
-	get_ready(w); /* one ran out meanwhile */
+	get_ready(w); /* nothing to hold it against */
 	wrong = receipt(10);
-	json_object_set_new(wrong, "mark", json_pack("{s:i, s:s}", "connections", 11, "hash", ""));
+	json_object_del(wrong, "mark");
+	assert_int_equal(told(w, "h2", "installed", wrong), -EPERM);
+	drop_commands(w);
+
+	get_ready(w); /* the same number, but others */
+	wrong = receipt(10);
+	json_object_set_new(wrong, "mark", json_pack("{s:i, s:s}", "connections", 10, "hash", ""));
+	json_object_set_new(wrong, "expired", json_integer(1));
+	assert_int_equal(told(w, "h2", "installed", wrong), -EPERM);
+	drop_commands(w);
+
+	get_ready(w); /* one ran out meanwhile: the mark is what is left without it */
+	wrong = receipt(10);
+	json_object_set_new(wrong, "mark",
+			    json_pack("{s:i, s:s}", "connections", 10, "hash", HASH));
 	json_object_set_new(wrong, "expired", json_integer(1));
 	assert_int_equal(told(w, "h2", "installed", wrong), 0);
 }

@@ -23,9 +23,17 @@ BH_COUNTER(migrate_cut, "migrations whose last word from the source came too lat
 
 /* ---- what the target tells ---- */
 
-static int check_receipt(struct manager_migration *m, const json_t *receipt, struct bh_diag *diag)
+/* What ran out between the two is in neither of the sums (docs/migration.md). */
+static bool fits_mark(const json_t *receipt, uint64_t count, const char *hash)
 {
 	const json_t *mark = json_object_get(receipt, "mark");
+
+	return count == bh_json_u64_or(mark, "connections", UINT64_MAX) &&
+	       !strcmp(hash, bh_json_str_or(mark, "hash", ""));
+}
+
+static int check_receipt(struct manager_migration *m, const json_t *receipt, struct bh_diag *diag)
+{
 	const char *hash = bh_json_str_or(receipt, "hash", "");
 	uint64_t count = bh_json_u64_or(receipt, "connections", 0);
 	uint64_t expired = bh_json_u64_or(receipt, "expired", 0);
@@ -35,9 +43,7 @@ static int check_receipt(struct manager_migration *m, const json_t *receipt, str
 	    count > BH_CAPSULE_CONNS_MAX) {
 		return bh_diag_set(diag, -EINVAL, "the receipt has no hash");
 	}
-	/* What ran out between the two is not in the first sum. */
-	if (mark && (count + expired != bh_json_u64_or(mark, "connections", count + expired) ||
-		     (!expired && strcmp(hash, bh_json_str_or(mark, "hash", hash)) != 0))) {
+	if (!fits_mark(receipt, count, hash)) {
 		return bh_diag_set(diag, -EPERM,
 				   "host %s holds other connections than host %s sent", m->target,
 				   m->source);
