@@ -60,7 +60,7 @@ def test_birth_open_starts_without_hostd_and_is_protected_later(world):
     finally:
         world.manager.start_hostd(host)
         world.manager.wait_in_sync()
-    util.wait_until("protection of early", lambda: all(n["protected"] for n in world.manager.vm("early")["nics"]), 15)
+    world.manager.wait_protected("early")
     assert guest.tcp(db.address, 3306, timeout_ms=800) == "timeout"
     assert guest.tcp(world.guests["web"].address, 80) == "connected"
     guest.remove()

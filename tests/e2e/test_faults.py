@@ -177,7 +177,7 @@ def test_taking_over_a_running_host(world):
     finally:
         world.manager.start_hostd(host)
         world.manager.wait_in_sync()
-    util.wait_until("protection of web", lambda: all(n["protected"] for n in world.manager.vm("web")["nics"]), 15)
+    world.manager.wait_protected("web")
     holds(web, "before", more=10)
     stuck = evil.stat("outside")["received"]
     quiet(1.5)

@@ -149,6 +149,13 @@ class Manager(Node):
     def vm(self, name):
         return self.json("vm", "show", name)
 
+    def wait_protected(self, name, timeout=15):
+        """Until every NIC of the VM is; one that started unheard is in no inventory for a moment."""
+        def protected():
+            done = self.cli("vm", "show", name, "--json", check=False)
+            return done.returncode == 0 and all(nic["protected"] for nic in json.loads(done.stdout)["nics"])
+        return util.wait_until(f"protection of {name}", protected, timeout)
+
     # ---- hosts ------------------------------------------------------------------------------------
     def install_host(self, host, **settings):
         """What `meson install` does on a real host: configuration and hooks."""
