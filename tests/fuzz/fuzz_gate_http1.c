@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1 (or whatever the first bytes look like): see gate_talk.h. */
-#include "gate_talk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* HTTP/1, or whatever the first bytes look like. */
+#include "gate_conversation.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	return gate_talk(data, size, 80, NULL);
+	const struct conversation_how how = {.ip_proto = IPPROTO_TCP, .port = 80};
+
+	return conversation_run(&how, data, size);
 }

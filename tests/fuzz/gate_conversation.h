@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A conversation for one parser of the gate. Input: records of a head (0x80 the server's, 0x40 the
- * side ends, 0x20 a gap, 0x10 what is over goes; the low three bits times 256 are added to the
- * size), a size, and so many bytes. The protocol is given: nothing is lost on finding it.
+ * A conversation for parsers of the gate. Input: records of a head (0x80 the server's, 0x40 the side
+ * ends, 0x20 a gap, 0x10 what is over goes; the low three bits times 256 are added to the size), a
+ * size, and so many bytes. What is said is looked at through every buffer, number and record.
  */
 #ifndef BH_TESTS_GATE_CONVERSATION_H
 #define BH_TESTS_GATE_CONVERSATION_H
@@ -126,35 +126,67 @@ static inline void conversation_records(struct gate_apps *apps, struct gate_flow
 	}
 }
 
-static inline int conversation(enum gate_app app, uint8_t ip_proto, const uint8_t *data,
-			       size_t size)
+struct conversation_how {
+	enum gate_app app; /* UNKNOWN: it is to be found */
+	uint8_t ip_proto;
+	uint16_t port;
+	const char *first; /* what the client has sent before; NULL nothing */
+};
+
+static inline void conversation_first(struct gate_apps *apps, struct gate_flow *flow,
+				      const char *first)
 {
+	struct gate_app_input in = {
+		.data = (const uint8_t *)first, .size = (uint32_t)strlen(first), .time_us = 1};
+	(void)gate_apps_stream(apps, flow, GATE_TO_SERVER, &in);
+}
+
+static inline int conversation_run(const struct conversation_how *how, const uint8_t *data,
+				   size_t size)
+{
+	/* read once: it takes longer than all the rest */
+	static struct gate_config config;
+	static struct gate_apps *apps;
 	struct bh_diag diag = {};
-	struct gate_config config = {};
-	struct gate_flow flow = {.ip_proto = ip_proto,
+	struct gate_flow flow = {.ip_proto = how->ip_proto,
 				 .ip_version = 4,
-				 .port = {40000, 9},
-				 .app_expected = (uint16_t)app};
+				 .port = {40000, how->port},
+				 .app_expected = (uint16_t)how->app};
 	struct conversation_side sides[GATE_DIRS] = {{malloc(size + 1), 0, false},
 						     {malloc(size + 1), 0, false}};
-	if (gate_config_load(NULL, &config, &diag) || !sides[0].data || !sides[1].data) {
+	if (!sides[0].data || !sides[1].data ||
+	    (!apps && gate_config_load(NULL, &config, &diag))) {
 		abort();
 	}
-	struct gate_apps *apps = gate_apps_new(&config, NULL, NULL);
+	if (!apps) {
+		config.http_decompress_time_us = 0;
+		apps = gate_apps_new(&config, NULL, NULL);
+		gate_apps_no_log(apps);
+	}
+	if (how->first) {
+		conversation_first(apps, &flow, how->first);
+	}
 	conversation_records(apps, &flow, sides, data, size);
-	gate_apps_end(apps, &flow, 2);
+	gate_apps_end(apps, &flow, GATE_TO_SERVER, 2);
+	gate_apps_end(apps, &flow, GATE_TO_CLIENT, 2);
 	conversation_look(&flow);
-	gate_apps_no_log(apps);
 	gate_apps_sweep(apps, &flow, false);
 	gate_session_free(apps, flow.session);
 	if (gate_apps_stats(apps)->memory) {
 		abort();
 	}
-	gate_apps_free(apps);
-	gate_config_done(&config);
 	free(sides[0].data);
 	free(sides[1].data);
 	return 0;
+}
+
+/* The protocol is given: nothing is lost on finding it. */
+static inline int conversation(enum gate_app app, uint8_t ip_proto, const uint8_t *data,
+			       size_t size)
+{
+	const struct conversation_how how = {.app = app, .ip_proto = ip_proto, .port = 9};
+
+	return conversation_run(&how, data, size);
 }
 
 #endif
