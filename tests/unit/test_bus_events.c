@@ -406,11 +406,12 @@ static void test_producer_killed(void **state)
 		close(fds[0]);
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
 		told++;
-		/* one more may have been appended that nobody was told of: count what is there */
+		/* One more may have been appended that nobody was told of: whole or, where
+		 * the write crosses a page, torn; then it is cut off, and nothing else is. */
 		st.p1 = producer_new(&st.lab, NULL, "h1", 0);
 		bh_producer_stats_get(st.p1, &stats);
-		assert_in_range(stats.waiting, told, told + 1);
-		assert_int_equal(stats.truncated, 0);
+		assert_in_range(stats.waiting, told, stats.truncated ? told : told + 1);
+		assert_in_range(stats.truncated, 0, 1024);
 		assert_int_equal(stats.new_epoch, false);
 		told = stats.waiting;
 		bh_producer_free(st.p1);
