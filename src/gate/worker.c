@@ -156,17 +156,20 @@ static bool needs_look(const struct gate_flow *flow, enum gate_dir dir)
 	       (flow->session && has_open_tx(flow->session, dir));
 }
 
-/* Those of datagrams are over with their last packet: only records are due. */
-static void last_look(struct gate_worker *w, struct gate_flow *flow)
+/* What was left of one side, before the other side's rest: so a rule for both sides sees what the
+ * server said last once, as in Suricata. Datagrams are over with their last packet: only records
+ * are due. */
+static void last_look(struct gate_worker *w, struct gate_flow *flow, enum gate_dir dir)
 {
-	for (enum gate_dir dir = GATE_TO_SERVER; dir < GATE_DIRS; dir++) {
-		make_pseudo(w, flow, dir);
-		if (w->set && needs_look(flow, dir)) {
-			inspect(w, &w->pseudo);
-			GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
-		}
-		records(w, &w->pseudo);
+	make_pseudo(w, flow, dir);
+	w->current = &w->pseudo;
+	gate_stream_finish(w->streams, flow, dir);
+	gate_apps_end(w->apps, flow, dir, w->now_us);
+	if (w->set && needs_look(flow, dir)) {
+		inspect(w, &w->pseudo);
+		GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
 	}
+	records(w, &w->pseudo);
 }
 
 static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason, uint64_t now_us,
@@ -177,15 +180,8 @@ static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason,
 	bool rest = flow->stream || flow->session;
 
 	if (rest && flow->state != GATE_FLOW_BYPASSED) {
-		make_pseudo(w, flow, GATE_TO_SERVER);
-		w->current = &w->pseudo;
-		if (flow->stream) {
-			gate_stream_flush(w->streams, flow);
-		}
-		if (flow->session) {
-			gate_apps_end(w->apps, flow, now_us);
-		}
-		last_look(w, flow);
+		last_look(w, flow, GATE_TO_SERVER);
+		last_look(w, flow, GATE_TO_CLIENT);
 		w->current = was;
 	}
 	if (w->eve) {

@@ -158,9 +158,10 @@ uint32_t gate_apps_stream(struct gate_apps *apps, struct gate_flow *flow, enum g
 void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct gate_packet *p);
 /* True once: the bytes of that side that were kept are to be offered now (see app/feed.c). */
 bool gate_session_wants(struct gate_session *session, enum gate_dir dir);
-/* Nothing more comes of either side: parsers are told, transactions are completed. Of every flow
- * that ends, after gate_stream_flush. */
-void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, uint64_t now_us);
+/* Nothing more comes of that side: parsers are told, its part of transactions is completed. For
+ * both sides of every flow that ends, each after gate_stream_finish. */
+void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,
+		   uint64_t now_us);
 /* Takes out what is over (inspected as far as `inspected` asks, and logged). */
 void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected);
 void gate_session_free(struct gate_apps *apps, struct gate_session *session);

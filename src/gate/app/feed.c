@@ -293,14 +293,13 @@ void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct g
 	}
 }
 
-void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, uint64_t now_us)
+void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,
+		   uint64_t now_us)
 {
 	struct gate_session *session = flow->session;
-	for (unsigned int dir = 0; session && dir < GATE_DIRS; dir++) {
-		if (!(session->eof_dirs & GATE_DIR_BIT(dir))) {
-			struct gate_app_input in = {.data = (const uint8_t *)"", .eof = true};
-			in.time_us = now_us;
-			(void)gate_apps_stream(apps, flow, (enum gate_dir)dir, &in);
-		}
+	if (session && !(session->eof_dirs & GATE_DIR_BIT(dir))) {
+		struct gate_app_input in = {.data = (const uint8_t *)"", .eof = true};
+		in.time_us = now_us;
+		(void)gate_apps_stream(apps, flow, dir, &in);
 	}
 }

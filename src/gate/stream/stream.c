@@ -225,13 +225,17 @@ bool gate_stream_packet(struct gate_streams *streams, struct gate_flow *flow, st
 	return !in.drop;
 }
 
+void gate_stream_finish(struct gate_streams *streams, struct gate_flow *flow, enum gate_dir dir)
+{
+	if (flow->stream) {
+		side_finish(streams, flow->stream, side_of(flow->stream, dir));
+	}
+}
+
 void gate_stream_flush(struct gate_streams *streams, struct gate_flow *flow)
 {
-	struct gate_stream *stream = flow->stream;
-	if (stream) {
-		side_finish(streams, stream, &stream->sides[0]);
-		side_finish(streams, stream, &stream->sides[1]);
-	}
+	gate_stream_finish(streams, flow, GATE_TO_SERVER);
+	gate_stream_finish(streams, flow, GATE_TO_CLIENT);
 }
 
 void gate_stream_offer(struct gate_streams *streams, struct gate_flow *flow, enum gate_dir dir)

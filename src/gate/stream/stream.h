@@ -50,7 +50,10 @@ void gate_streams_free(struct gate_streams *streams);
 /* The bytes of that side that the parser has seen and not consumed, once more (another side has
  * told the protocol). Also from inside gate_stream_data_fn for the other side. */
 void gate_stream_offer(struct gate_streams *streams, struct gate_flow *flow, enum gate_dir dir);
-/* The flow ends: everything that is there counts now, acknowledged or not; eof is told. */
+/* The flow ends: everything that is there of that side counts now, acknowledged or not; eof is
+ * told. */
+void gate_stream_finish(struct gate_streams *streams, struct gate_flow *flow, enum gate_dir dir);
+/* Both sides. */
 void gate_stream_flush(struct gate_streams *streams, struct gate_flow *flow);
 void gate_stream_free(struct gate_streams *streams, struct gate_stream *stream);
 

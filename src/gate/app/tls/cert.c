@@ -28,14 +28,28 @@ struct element {
 	struct gate_view value;
 };
 
-/* False: nothing sound stands there; a certificate has no use for lengths of four bytes. */
+#define LENGTH_MAX 0x83u /* first byte of a length: four bytes of it are of no use here */
+
+/* False: nothing sound stands there. */
 static bool next(struct gate_ber *d, struct element *ret)
 {
 	const uint8_t *p = d->data + d->at;
-	if (d->size - d->at < 2 || (p[0] & 0x1f) == 0x1f || p[1] > 0x83) {
+	if (d->size - d->at < 2 || (p[0] & 0x1f) == 0x1f || p[1] > LENGTH_MAX) {
 		return false;
 	}
 	return gate_ber_next(d, &ret->tag, &ret->value);
+}
+
+/* Why no sequence stands there. */
+static enum gate_cert_error no_sequence(const struct gate_ber *d)
+{
+	const uint8_t *p = d->data + d->at;
+	uint32_t left = d->size - d->at;
+	if (left && p[0] != TAG_SEQUENCE) {
+		return GATE_CERT_BAD_DER;
+	}
+	bool whole = left >= 2 && p[1] > LENGTH_MAX && left - 2 >= (p[1] & 0x7fu);
+	return whole ? GATE_CERT_BAD : GATE_CERT_BAD_LENGTH;
 }
 
 static bool next_is(struct gate_ber *d, uint8_t tag, struct gate_view *ret)
@@ -179,11 +193,11 @@ enum gate_cert_error gate_cert_read(const uint8_t *der, uint32_t size, struct ga
 	struct gate_view cert, tbs;
 	memset(ret, 0, sizeof(*ret));
 	if (!next_is(&d, TAG_SEQUENCE, &cert)) {
-		return size && der[0] == TAG_SEQUENCE ? GATE_CERT_BAD_LENGTH : GATE_CERT_BAD_DER;
+		return no_sequence(&d);
 	}
 	d = gate_ber_inside(&cert);
 	if (!next_is(&d, TAG_SEQUENCE, &tbs)) {
-		return GATE_CERT_BAD_DER;
+		return no_sequence(&d);
 	}
 	return read_body(&tbs, ret);
 }

@@ -17,8 +17,9 @@
 
 enum gate_cert_error {
 	GATE_CERT_OK,
+	GATE_CERT_BAD, /* lengths that no certificate has */
 	GATE_CERT_BAD_DER,
-	GATE_CERT_BAD_LENGTH,
+	GATE_CERT_BAD_LENGTH, /* more than there is */
 	GATE_CERT_BAD_VERSION,
 	GATE_CERT_BAD_SERIAL,
 	GATE_CERT_BAD_ALGORITHM,

@@ -112,6 +112,8 @@ static void hello(struct tls_state *s, enum gate_dir dir, const uint8_t *body, u
 static enum tls_event cert_event(enum gate_cert_error error)
 {
 	switch (error) {
+	case GATE_CERT_BAD:
+		return TLS_EVENT_INVALID_CERTIFICATE;
 	case GATE_CERT_BAD_LENGTH:
 		return TLS_EVENT_CERTIFICATE_INVALID_LENGTH;
 	case GATE_CERT_BAD_VERSION:
@@ -172,7 +174,6 @@ static void read_first(struct tls_state *s, struct tls_side *side)
 		gate_cert_read(side->chain.data + side->cert_at[0], side->cert_size[0], &cert);
 	if (error) {
 		tls_event(s, cert_event(error));
-		tls_event(s, TLS_EVENT_INVALID_CERTIFICATE);
 	}
 	side->not_before = cert.not_before;
 	side->not_after = cert.not_after;
@@ -223,10 +224,13 @@ static void certificates(struct tls_state *s, enum gate_dir dir, const uint8_t *
 
 /* ---- messages ---- */
 
-/* Kinds of messages that say nothing to us (IANA, TLS HandshakeType). */
+/* Kinds of messages (IANA, TLS HandshakeType). */
 static bool is_known(uint8_t type)
 {
 	static const uint8_t kinds[] = {
+		HS_CLIENT_HELLO,	     HS_SERVER_HELLO,
+		HS_CERTIFICATE,		     HS_SERVER_KEYX,
+		HS_SERVER_DONE,		     HS_CLIENT_KEYX,
 		0 /* HelloRequest */,	     3 /* HelloVerifyRequest */,
 		4 /* NewSessionTicket */,    5 /* EndOfEarlyData */,
 		6 /* HelloRetryRequest */,   8 /* EncryptedExtensions */,
@@ -266,9 +270,6 @@ void tls_handshake(struct tls_state *s, enum gate_dir dir, uint8_t type, const u
 		gate_tx_progress(s->session, &s->tx->tx, dir, 0);
 		break;
 	default:
-		if (!is_known(type)) {
-			tls_event(s, TLS_EVENT_INVALID_HANDSHAKE_MESSAGE);
-		}
 		break;
 	}
 }
@@ -333,13 +334,16 @@ static uint32_t part_body(struct tls_state *s, enum gate_dir dir, struct tls_par
 	return n;
 }
 
-void tls_handshake_bytes(struct tls_state *s, enum gate_dir dir, const uint8_t *data, uint32_t size)
+bool tls_handshake_bytes(struct tls_state *s, enum gate_dir dir, const uint8_t *data, uint32_t size)
 {
 	struct tls_part *part = &s->part[dir];
 	for (uint32_t at = 0; at < size;) {
 		uint32_t left = size - at;
 		if (part->skip) {
 			at += part_skip(part, left);
+		} else if (!part->header_size && !is_known(data[at])) {
+			tls_event(s, TLS_EVENT_INVALID_HANDSHAKE_MESSAGE);
+			return false;
 		} else if (!part->header_size && left >= 4 && be24(data + at + 1) <= left - 4) {
 			/* the whole message stands here */
 			uint32_t body = be24(data + at + 1);
@@ -354,4 +358,5 @@ void tls_handshake_bytes(struct tls_state *s, enum gate_dir dir, const uint8_t *
 			at += part_body(s, dir, part, data + at, left);
 		}
 	}
+	return true;
 }

@@ -129,7 +129,8 @@ static void alert(struct tls_state *s, enum gate_dir dir, const uint8_t *data, u
 	}
 }
 
-static void record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, uint32_t size)
+/* False: nothing that follows can be read. */
+static bool record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, uint32_t size)
 {
 	struct tls_side *side = &s->tx->side[dir];
 	uint8_t type = data[0];
@@ -144,7 +145,7 @@ static void record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, 
 		break;
 	case REC_HANDSHAKE:
 		if (!side->ciphered || is_tls13(s)) {
-			tls_handshake_bytes(s, dir, data, size);
+			return tls_handshake_bytes(s, dir, data, size);
 		}
 		break;
 	case REC_DATA:
@@ -154,6 +155,7 @@ static void record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, 
 		heartbeat(s, data, size);
 		break;
 	}
+	return true;
 }
 
 /* False: what stands there is no record. */
@@ -264,8 +266,7 @@ static int64_t one(struct tls_state *s, enum gate_dir dir, const uint8_t *p, uin
 	if (whole > size) {
 		return 0;
 	}
-	record(s, dir, p, whole);
-	return whole;
+	return record(s, dir, p, whole) ? (int64_t)whole : -1;
 }
 
 static bool begin(struct gate_session *session, struct tls_state *s)

@@ -106,7 +106,8 @@ void tls_event(struct tls_state *s, enum tls_event event);
 /* One handshake message: body behind its header. */
 void tls_handshake(struct tls_state *s, enum gate_dir dir, uint8_t type, const uint8_t *body,
 		   uint32_t size);
-void tls_handshake_bytes(struct tls_state *s, enum gate_dir dir, const uint8_t *data,
+/* Handshake messages or pieces of such; false: what follows is none. */
+bool tls_handshake_bytes(struct tls_state *s, enum gate_dir dir, const uint8_t *data,
 			 uint32_t size);
 bool tls_text_set(struct tls_state *s, struct tls_text *text, const void *data, uint32_t size);
 bool tls_log(const struct gate_tx *tx, struct gate_jw *jw);
