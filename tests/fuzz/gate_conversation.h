@@ -154,8 +154,7 @@ static inline int conversation_run(const struct conversation_how *how, const uin
 				 .app_expected = (uint16_t)how->app};
 	struct conversation_side sides[GATE_DIRS] = {{malloc(size + 1), 0, false},
 						     {malloc(size + 1), 0, false}};
-	if (!sides[0].data || !sides[1].data ||
-	    (!apps && gate_config_load(NULL, &config, &diag))) {
+	if (!sides[0].data || !sides[1].data || (!apps && gate_config_load(NULL, &config, &diag))) {
 		abort();
 	}
 	if (!apps) {
