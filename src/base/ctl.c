@@ -220,6 +220,16 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	client_next_line(c);
 }
 
+static bool user_allowed(const struct bh_ctl_options *options, uid_t user)
+{
+	for (size_t i = 0; i < options->user_count; i++) {
+		if (options->users[i] == user) {
+			return true;
+		}
+	}
+	return user == 0 || user == geteuid();
+}
+
 static bool peer_allowed(const struct bh_ctl_server *s, const struct client *c)
 {
 	struct ucred cred;
@@ -231,7 +241,7 @@ static bool peer_allowed(const struct bh_ctl_server *s, const struct client *c)
 	}
 	return !uv_fileno((const uv_handle_t *)&c->pipe, &fd) &&
 	       !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) &&
-	       (cred.uid == 0 || cred.uid == geteuid());
+	       user_allowed(&s->options, cred.uid);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -375,12 +385,15 @@ int bh_ctl_server_new(uv_loop_t *loop, const struct bh_ctl_options *options,
 		bh_ctl_server_free(s);
 		return r;
 	}
+	*ret = s;
 	bh_ctl_server_add(s, "ping", op_ping, s);
+	if (options->bare) {
+		return 0;
+	}
 	bh_ctl_server_add(s, "version", op_version, s);
 	bh_ctl_server_add(s, "counters", op_counters, s);
 	bh_ctl_server_add(s, "log", op_log, s);
 	bh_ctl_server_add(s, "ops", op_ops, s);
-	*ret = s;
 	return 0;
 }
 

@@ -25,9 +25,12 @@ typedef void bh_ctl_op_fn(struct bh_ctl_request *req, const json_t *request, voi
 
 struct bh_ctl_options {
 	const char *path;
-	const char *program; /* for "version" */
-	unsigned int mode;   /* of the socket, e.g. 0600 */
-	bool root_only;	     /* refuse peers that are neither root nor our own user */
+	const char *program;	   /* for "version" */
+	unsigned int mode;	   /* of the socket, e.g. 0600 */
+	bool root_only;		   /* refuse peers that are neither root nor our own user */
+	bool bare;		   /* of what is built in only "ping" */
+	const unsigned int *users; /* root_only: these user ids too; borrowed */
+	size_t user_count;
 };
 
 /* Replaces a stale socket; -EADDRINUSE when somebody answers on it. */

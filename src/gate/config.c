@@ -150,6 +150,20 @@ static int each_eve_type(void *target, const char *path, const char *value, stru
 	return 0;
 }
 
+static int each_event_kind(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	struct gate_config *config = target;
+	int type = gate_eve_type_find(value);
+
+	if (type != GATE_EVE_ALERT && type != GATE_EVE_DROP && type != GATE_EVE_ANOMALY) {
+		return bh_diag_set(diag, -EINVAL,
+				   "events.types: expected alert, drop or anomaly, not '%.40s'",
+				   value);
+	}
+	config->events_kinds |= 1u << type;
+	return 0;
+}
+
 /* app-layer.protocols.X.enabled */
 static int each_app(void *target, const char *path, const char *value, struct bh_diag *diag)
 {
@@ -320,6 +334,8 @@ static const struct bh_conf_key keys[] = {
 	STR("default-log-dir", log_dir, ".", "where records go"),
 	STR("eve.filename", eve_file, "eve.json", "file of records, in default-log-dir"),
 	STR("eve.unix", eve_unix, NULL, "socket of records instead of the file"),
+	CHOICE("eve.unix-type", eve_unix_type, "stream", "stream|datagram",
+	       "of that socket; a datagram is one record"),
 	EACH("eve.types", each_eve_type, "kinds of records; all without it"),
 	SIZE("eve.queue", eve_queue, "16mb", 1 << 16, 4 * GB, "records that wait to be written"),
 	SIZE("eve.rotate", eve_rotate, "0", 0, 1024 * GB,
@@ -334,6 +350,12 @@ static const struct bh_conf_key keys[] = {
 	SIZE("eve.payload-buffer-size", eve_payload_size, "4kb", 0, 1 << 16, "bytes of a payload"),
 	NUM("stats.interval", stats_interval_s, "8", 0, DAY,
 	    "seconds between stats; 0: at the end"),
+
+	STR("events.socket", events_socket, NULL,
+	    "socket of bulkhead-hostd that takes events; none are made without it"),
+	EACH("events.types", each_event_kind, "alert, drop, anomaly; alert without it"),
+	SIZE("events.queue", events_queue, "1mb", 1 << 16, 1 * GB,
+	     "bytes of events that wait to be handed over"),
 
 	NUM("workers", workers, "1", 1, 256, "threads that inspect"),
 	SIZE("capture.ring-size", ring_mb, "64mb", 1 << 20, 4 * GB, "of a worker's interface"),

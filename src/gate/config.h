@@ -117,6 +117,7 @@ struct gate_config {
 	/* output */
 	char *log_dir;
 	char *eve_file, *eve_unix; /* names in log_dir, or a socket */
+	char *eve_unix_type;	   /* stream|datagram */
 	uint32_t eve_types;	   /* bit per enum gate_eve_type */
 	uint64_t eve_queue;	   /* bytes */
 	uint64_t eve_rotate;	   /* bytes of a file; 0: never by size */
@@ -124,6 +125,9 @@ struct gate_config {
 	bool eve_packet_anomalies; /* of decoding and streams, not only of protocols */
 	uint64_t eve_payload_size;
 	uint64_t stats_interval_s;
+	char *events_socket;   /* of bulkhead-hostd; NULL: no events */
+	uint32_t events_kinds; /* bits of GATE_EVE_ALERT, _DROP, _ANOMALY; 0: alerts */
+	uint64_t events_queue; /* bytes */
 
 	/* process */
 	uint64_t workers, ring_mb, snaplen;

@@ -50,8 +50,12 @@ void gate_engine_done(struct gate_engine *engine)
 	}
 	gate_shared_free(engine->shared);
 	gate_out_free(engine->out);
+	gate_out_free(engine->events);
 	if (engine->sink) {
 		engine->sink->free(engine->sink);
+	}
+	if (engine->events_sink) {
+		engine->events_sink->free(engine->events_sink);
 	}
 	gate_filestore_free(engine->files);
 	gate_names_free(engine->names);
@@ -172,8 +176,13 @@ int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag)
 	if (err) {
 		return err;
 	}
-	if (config->eve_unix) {
-		return gate_out_unix(config->eve_unix, &engine->sink, diag);
+	if (config->events_socket) {
+		err = gate_out_events(config, &engine->events_sink, diag);
+	}
+	if (err || config->eve_unix) {
+		bool datagram = !strcmp(config->eve_unix_type, "datagram");
+
+		return err ? err : gate_out_unix(config->eve_unix, datagram, &engine->sink, diag);
 	}
 	path = config->eve_file[0] == '/' ? bh_strdup(config->eve_file)
 					  : bh_asprintf("%s/%s", config->log_dir, config->eve_file);
@@ -186,6 +195,9 @@ void gate_engine_start_output(struct gate_engine *engine, bool patient)
 {
 	engine->out = gate_out_new(engine->config, engine->sink);
 	engine->sink = NULL;
+	if (engine->events_sink) {
+		engine->events = gate_out_new(engine->config, bh_steal(&engine->events_sink));
+	}
 	if (patient) {
 		gate_out_patient(engine->out);
 	}
@@ -227,6 +239,7 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 		.config = engine->config,
 		.shared = engine->shared,
 		.out = engine->out,
+		.events = engine->events,
 		.names = engine->names,
 		.source = source,
 		.files = engine->files,

@@ -14,9 +14,9 @@ struct gate_engine {
 	BH_VEC(char *) rule_files;	  /* to be read at start and at each reload */
 	struct gate_names *names;
 	struct gate_shared *shared;
-	struct gate_out_sink *sink; /* until gate_engine_start() */
-	struct gate_out *out;
-	struct gate_rule_set *set; /* that runs */
+	struct gate_out_sink *sink, *events_sink; /* until gate_engine_start_output() */
+	struct gate_out *out, *events;		  /* events NULL: none */
+	struct gate_rule_set *set;		  /* that runs */
 	struct gate_file_sink *files;
 	uint64_t start_us;
 };

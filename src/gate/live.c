@@ -103,6 +103,7 @@ static int start_workers(struct gate_live *live, struct bh_diag *diag)
 			.config = engine->config,
 			.shared = engine->shared,
 			.out = engine->out,
+			.events = engine->events,
 			.names = engine->names,
 			.source = w->source,
 			.files = engine->files,

@@ -531,6 +531,7 @@ struct gate_worker *gate_worker_new(const struct gate_worker_options *options)
 	w->detector = gate_detector_new(config, options->shared);
 	if (options->out) {
 		w->eve = gate_eve_new(config, options->out, options->names, options->number);
+		gate_eve_events(w->eve, options->events);
 		gate_eve_interfaces(w->eve, options->interfaces, options->interface_count);
 	} else {
 		gate_apps_no_log(w->apps);

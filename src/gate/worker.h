@@ -17,7 +17,8 @@ struct gate_worker;
 struct gate_worker_options {
 	const struct gate_config *config;
 	struct gate_shared *shared;
-	struct gate_out *out; /* NULL: no records */
+	struct gate_out *out;	 /* NULL: no records */
+	struct gate_out *events; /* for bulkhead-hostd; NULL: none */
 	struct gate_names *names;
 	struct gate_verdict verdict;
 	struct gate_source *source;    /* whose counters go with the worker's; NULL: none */

@@ -32,6 +32,17 @@ static int each_uplink(void *target, const char *path, const char *value, struct
 	return 0;
 }
 
+static int each_event_user(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	struct hostd_config *config = target;
+
+	if (!*value) {
+		return bh_diag_set(diag, -EINVAL, "event_users: expected the name of a user");
+	}
+	*bh_vec_push(&config->event_users) = bh_strdup(value);
+	return 0;
+}
+
 static int each_network(void *target, const char *path, const char *value, struct bh_diag *diag)
 {
 	struct hostd_config *config = target;
@@ -81,6 +92,10 @@ static const struct bh_conf_key keys[] = {
 	 .help = "where the kernel objects are pinned"},
 	{.key = "libvirt_uris", .type = BH_CONF_EACH, .each = each_uri, .help = "connections"},
 	{.key = "uplinks", .type = BH_CONF_EACH, .each = each_uplink, .help = "device patterns"},
+	{.key = "event_users",
+	 .type = BH_CONF_EACH,
+	 .each = each_event_user,
+	 .help = "users whose programs may hand in events"},
 	{.key = "networks", .type = BH_CONF_EACH, .each = each_network, .help = "network names"},
 	{.key = "birth_timeout",
 	 .type = BH_CONF_U64,
@@ -200,6 +215,10 @@ void hostd_config_done(struct hostd_config *config)
 		free(net->bridge);
 		free(net->name);
 	}
+	bh_vec_foreach (user, &config->event_users) {
+		free(*user);
+	}
+	bh_vec_done(&config->event_users);
 	bh_vec_done(&config->libvirt_uris);
 	bh_vec_done(&config->uplinks);
 	bh_vec_done(&config->networks);

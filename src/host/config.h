@@ -33,6 +33,7 @@ struct hostd_config {
 	BH_VEC(char *) libvirt_uris;
 	BH_VEC(char *) uplinks; /* shell patterns of device names */
 	BH_VEC(struct hostd_net_name) networks;
+	BH_VEC(char *) event_users; /* who may hand in events, besides root */
 	uint64_t birth_timeout_s;
 	uint64_t migrate_timeout_s;
 	bool refuse_unprotected;

@@ -231,7 +231,7 @@ static void test_unix(void **state)
 
 	assert_non_null(mkdtemp(folder));
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", folder);
-	assert_int_equal(gate_out_unix(addr.sun_path, &sink, NULL), 0);
+	assert_int_equal(gate_out_unix(addr.sun_path, false, &sink, NULL), 0);
 	assert_true(sink->write(sink, "a\n", 2) < 0); /* nobody there */
 	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(listener, 1), 0);

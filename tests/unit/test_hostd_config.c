@@ -44,7 +44,7 @@ static void test_all_keys(void **state)
 			      "networks:\n  br0: {name: \"dc1/lan\"}\n"
 			      "birth_timeout: 3\nrefuse_unprotected: yes\nattach: clsact\n"
 			      "sizes: {rows: 1000}\ntimeouts: {tcp_established: 100}\n"
-			      "event_rate: 7\n",
+			      "event_rate: 7\nevent_users: [gate]\n",
 			      &c, &diag),
 			 0);
 	assert_string_equal(c.name, "h1");
@@ -57,6 +57,8 @@ static void test_all_keys(void **state)
 	assert_int_equal(c.size[HOSTD_DP_ROWS], 1000);
 	assert_int_equal(c.timeout_s[BH_TIMEOUT_TCP_EST], 100);
 	assert_true(c.refuse_unprotected);
+	assert_int_equal(c.event_users.count, 1);
+	assert_string_equal(c.event_users.items[0], "gate");
 	hostd_config_done(&c);
 }
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 BH_COUNTER(gate_eve_records, "records that were made");
+BH_COUNTER(gate_eve_events_made, "events for bulkhead-hostd that were made");
 BH_COUNTER(gate_eve_too_large, "records that were over the size of a record");
 
 /* Which protocols' records are wanted. */
@@ -30,12 +31,12 @@ struct gate_eve *gate_eve_new(const struct gate_config *config, struct gate_out 
 	struct gate_eve *eve = bh_alloc(sizeof(*eve));
 
 	eve->config = config;
-	eve->out = out;
+	eve->records.out = out;
 	eve->names = names;
 	eve->worker = worker;
 	eve->types = config->eve_types ? config->eve_types : UINT32_MAX;
 	eve->app_logs = wanted_apps(eve->types);
-	eve->batch = bh_alloc(GATE_EVE_BATCH);
+	eve->records.data = bh_alloc(GATE_EVE_BATCH);
 	eve->second = UINT64_MAX;
 	gate_jw_init(&eve->jw);
 	return eve;
@@ -48,7 +49,8 @@ void gate_eve_free(struct gate_eve *eve)
 	}
 	gate_eve_flush(eve);
 	gate_jw_done(&eve->jw);
-	free(eve->batch);
+	free(eve->records.data);
+	free(eve->events.data);
 	free(eve);
 }
 
@@ -58,35 +60,60 @@ void gate_eve_interfaces(struct gate_eve *eve, const char *const *names, size_t 
 	eve->interface_count = names ? count : 0;
 }
 
-void gate_eve_flush(struct gate_eve *eve)
+void gate_eve_events(struct gate_eve *eve, struct gate_out *events)
 {
-	if (eve->batch_size) {
-		gate_out_put(eve->out, eve->batch, eve->batch_size);
-		eve->batch_size = 0;
+	if (events) {
+		eve->events.out = events;
+		eve->events.data = bh_alloc(GATE_EVE_BATCH);
 	}
 }
 
-void gate_eve_commit(struct gate_eve *eve)
+static void flush(struct gate_eve_batch *batch)
+{
+	if (batch->size) {
+		gate_out_put(batch->out, batch->data, batch->size);
+		batch->size = 0;
+	}
+}
+
+void gate_eve_flush(struct gate_eve *eve)
+{
+	flush(&eve->records);
+	flush(&eve->events);
+}
+
+static void commit(struct gate_eve *eve, struct gate_eve_batch *batch)
 {
 	struct gate_jw *jw = &eve->jw;
 
 	gate_jw_end(jw);
 	jw->comma = false;
 	gate_jw_raw(jw, NULL, "\n", 1);
-	bh_counter_add(&gate_eve_records, 1);
 	if (!jw->ok || jw->depth) {
 		bh_counter_add(&gate_eve_too_large, 1);
 		return;
 	}
-	if (jw->size > GATE_EVE_BATCH - eve->batch_size) {
-		gate_eve_flush(eve);
+	if (jw->size > GATE_EVE_BATCH - batch->size) {
+		flush(batch);
 	}
 	if (jw->size > GATE_EVE_BATCH) {
-		gate_out_put(eve->out, jw->data, jw->size);
+		gate_out_put(batch->out, jw->data, jw->size);
 		return;
 	}
-	memcpy(eve->batch + eve->batch_size, jw->data, jw->size);
-	eve->batch_size += jw->size;
+	memcpy(batch->data + batch->size, jw->data, jw->size);
+	batch->size += jw->size;
+}
+
+void gate_eve_commit(struct gate_eve *eve)
+{
+	bh_counter_add(&gate_eve_records, 1);
+	commit(eve, &eve->records);
+}
+
+void gate_eve_commit_event(struct gate_eve *eve)
+{
+	bh_counter_add(&gate_eve_events_made, 1);
+	commit(eve, &eve->events);
 }
 
 static void two(char *at, unsigned int value)
@@ -332,5 +359,8 @@ void gate_eve_packet(struct gate_eve *eve, const struct gate_packet *p)
 	}
 	if (p->event_count || p->flags & GATE_PKT_DROP) {
 		gate_eve_anomaly_packet(eve, p);
+	}
+	if (eve->events.out && (p->alert_count || p->event_count || p->flags & GATE_PKT_DROP)) {
+		gate_eve_event_packet(eve, p);
 	}
 }

@@ -5,12 +5,21 @@
 
 #include "gate/config.h"
 #include "gate/output/output.h"
+#include "gate/verdict/verdict.h"
 
 #define GATE_EVE_BATCH (64u << 10)
 
+/* Lines that are handed over together. */
+struct gate_eve_batch {
+	struct gate_out *out;
+	char *data;
+	size_t size;
+};
+
 struct gate_eve {
 	const struct gate_config *config;
-	struct gate_out *out;
+	struct gate_eve_batch records;
+	struct gate_eve_batch events; /* out NULL: none */
 	struct gate_names *names;
 	unsigned int worker;
 	uint32_t types;	   /* bit per enum gate_eve_type */
@@ -19,8 +28,6 @@ struct gate_eve {
 	size_t interface_count;
 
 	struct gate_jw jw;
-	char *batch;
-	size_t batch_size;
 
 	uint64_t second; /* that `second_text` is of */
 	char second_text[20];
@@ -38,6 +45,8 @@ void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_fl
 		    const struct gate_packet *p, uint64_t time_us, enum gate_eve_side side);
 /* Closes it and puts it into the batch. */
 void gate_eve_commit(struct gate_eve *eve);
+/* The same for an event. */
+void gate_eve_commit_event(struct gate_eve *eve);
 
 void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us);
 void gate_eve_addr(struct gate_jw *jw, const char *key, const struct gate_addr *addr);
@@ -57,5 +66,23 @@ static inline bool gate_eve_wants(const struct gate_eve *eve, enum gate_eve_type
 /* eve_alert.c, eve_packet.c */
 void gate_eve_alerts(struct gate_eve *eve, const struct gate_packet *p);
 void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p);
+/* What the rule says became of it: in a sensor a rule that drops has dropped nothing. */
+bool gate_eve_blocked(const struct gate_eve *eve, const struct gate_packet_alert *alert);
+/* The rest of a flow that was dropped is counted; a record each would be a flood. */
+static inline bool gate_eve_shows_drop(const struct gate_packet *p)
+{
+	return p->flags & GATE_PKT_DROP && !(p->flags & GATE_PKT_PSEUDO) &&
+	       p->drop_reason != GATE_DROP_FLOW;
+}
+/* eve_event.c: events of the packet, and of one anomaly of a protocol */
+void gate_eve_event_packet(struct gate_eve *eve, const struct gate_packet *p);
+void gate_eve_event_anomaly(struct gate_eve *eve, const struct gate_flow *flow, const char *app,
+			    const char *event, uint64_t time_us);
+static inline bool gate_eve_tells(const struct gate_eve *eve, enum gate_eve_type type)
+{
+	uint32_t kinds = eve->config->events_kinds;
+
+	return eve->events.out && (kinds ? kinds : 1u << GATE_EVE_ALERT) >> type & 1;
+}
 
 #endif

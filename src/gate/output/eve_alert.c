@@ -45,16 +45,21 @@ static void put_end(struct gate_jw *jw, const char *key, const struct gate_packe
 	gate_jw_end(jw);
 }
 
+bool gate_eve_blocked(const struct gate_eve *eve, const struct gate_packet_alert *alert)
+{
+	bool drops = eve->config->inline_mode || eve->config->simulate_ips;
+
+	return alert->action & BLOCKING & ~(drops ? 0u : GATE_DROP);
+}
+
 static void put_rule(struct gate_eve *eve, const struct gate_packet *p,
 		     const struct gate_packet_alert *alert)
 {
 	const struct gate_rule *rule = alert->rule;
 	struct gate_jw *jw = &eve->jw;
-	bool inline_mode = eve->config->inline_mode || eve->config->simulate_ips;
-	bool blocked = alert->action & BLOCKING & ~(inline_mode ? 0u : GATE_DROP);
 
 	gate_jw_object(jw, "alert");
-	gate_jw_text(jw, "action", blocked ? "blocked" : "allowed");
+	gate_jw_text(jw, "action", gate_eve_blocked(eve, alert) ? "blocked" : "allowed");
 	gate_jw_uint(jw, "gid", rule->gid);
 	gate_jw_uint(jw, "signature_id", rule->sid);
 	gate_jw_uint(jw, "rev", rule->rev);

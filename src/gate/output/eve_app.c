@@ -142,6 +142,13 @@ static void anomaly(struct gate_eve *eve, const struct gate_flow *flow, const st
 		if (event >= ops->event_count) {
 			continue;
 		}
+		if (gate_eve_tells(eve, GATE_EVE_ANOMALY)) {
+			gate_eve_event_anomaly(eve, flow, ops->name, ops->events[event].name,
+					       p ? p->time_us : flow->last_us);
+		}
+		if (!gate_eve_wants(eve, GATE_EVE_ANOMALY)) {
+			continue;
+		}
 		gate_eve_begin(eve, "anomaly", flow, p, p ? p->time_us : flow->last_us,
 			       GATE_EVE_OF_FLOW);
 		gate_jw_uint(jw, "tx_id", tx->id);
@@ -170,7 +177,7 @@ void gate_eve_session(struct gate_eve *eve, struct gate_flow *flow, const struct
 			continue;
 		}
 		tx->logged = true;
-		if (tx->event_count && gate_eve_wants(eve, GATE_EVE_ANOMALY)) {
+		if (tx->event_count) {
 			anomaly(eve, flow, p, ops, tx);
 		}
 		if (ops->log && ops->log_tx && eve->app_logs >> ops->app & 1) {

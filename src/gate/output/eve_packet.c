@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records of packets: `anomaly` (what should not be) and `drop`. */
 #include "gate/output/eve.h"
-#include "gate/verdict/verdict.h"
 
 #include <arpa/inet.h>
 
@@ -67,9 +66,7 @@ void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p)
 			anomaly(eve, p, p->events[i]);
 		}
 	}
-	/* the rest of a flow that was dropped is counted; a record each would be a flood */
-	if (p->flags & GATE_PKT_DROP && !(p->flags & GATE_PKT_PSEUDO) &&
-	    p->drop_reason != GATE_DROP_FLOW && gate_eve_wants(eve, GATE_EVE_DROP)) {
+	if (gate_eve_shows_drop(p) && gate_eve_wants(eve, GATE_EVE_DROP)) {
 		drop(eve, p);
 	}
 }

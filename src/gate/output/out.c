@@ -12,6 +12,7 @@
 #include "gate/config.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 BH_COUNTER(gate_eve_no_room, "records that were lost because their queue was full");
 BH_COUNTER(gate_eve_not_written, "records that could not be written");
@@ -23,8 +24,11 @@ struct lines {
 
 struct gate_out {
 	struct gate_out_sink *sink;
+	struct bh_prog_counter *no_room, *not_written;
 	size_t capacity;
 	bool patient;
+	_Atomic uint64_t unsaid; /* lost in the queue, not told to the sink yet */
+	uint64_t failed;	 /* lines since writing began to fail; 0: it does not */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake, room;
@@ -44,15 +48,35 @@ static uint64_t count_lines(const char *lines, size_t size)
 	return count;
 }
 
+static void tell_lost(struct gate_out *out, uint64_t count)
+{
+	if (out->sink->lost && count) {
+		out->sink->lost(out->sink, count);
+	}
+}
+
+/* Trouble is told when it begins and when it ends. */
 static void write_out(struct gate_out *out)
 {
-	int err = out->sink->write(out->sink, out->drain.data, out->drain.size);
+	struct gate_out_sink *sink = out->sink;
+	uint64_t lost;
+	int err;
 
+	tell_lost(out, atomic_exchange(&out->unsaid, 0));
+	sink->done = 0;
+	err = sink->write(sink, out->drain.data, out->drain.size);
 	if (err) {
-		bh_counter_add(&gate_eve_not_written,
-			       count_lines(out->drain.data, out->drain.size));
-		bh_log_limited(BH_LOG_ERROR, "eve", 2, "records can't be written: %s",
-			       strerror(-err));
+		lost = count_lines(out->drain.data + sink->done, out->drain.size - sink->done);
+		bh_counter_add(out->not_written, lost);
+		tell_lost(out, lost);
+		if (!out->failed) {
+			bh_log(BH_LOG_ERROR, "eve", "records can't be written: %s", strerror(-err));
+		}
+		out->failed += lost;
+	} else if (out->failed) {
+		bh_log(BH_LOG_WARN, "eve", "records are written again; %llu were lost",
+		       (unsigned long long)out->failed);
+		out->failed = 0;
 	}
 	out->drain.size = 0;
 }
@@ -97,7 +121,9 @@ struct gate_out *gate_out_new(const struct gate_config *config, struct gate_out_
 	struct gate_out *out = bh_alloc(sizeof(*out));
 
 	out->sink = sink;
-	out->capacity = config->eve_queue / 2;
+	out->no_room = sink->no_room ? sink->no_room : &gate_eve_no_room;
+	out->not_written = sink->not_written ? sink->not_written : &gate_eve_not_written;
+	out->capacity = (sink->queue ? sink->queue : config->eve_queue) / 2;
 	out->fill.data = bh_alloc(out->capacity);
 	out->drain.data = bh_alloc(out->capacity);
 	pthread_mutex_init(&out->lock, NULL);
@@ -149,7 +175,10 @@ bool gate_out_put(struct gate_out *out, const char *lines, size_t size)
 	}
 	pthread_mutex_unlock(&out->lock);
 	if (!fits) {
-		bh_counter_add(&gate_eve_no_room, count_lines(lines, size));
+		uint64_t lost = count_lines(lines, size);
+
+		bh_counter_add(out->no_room, lost);
+		atomic_fetch_add(&out->unsaid, lost);
 	}
 	return fits;
 }

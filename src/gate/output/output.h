@@ -16,20 +16,35 @@
 #include "gate/flow/flow.h"
 #include "gate/output/stats.h"
 
+struct bh_prog_counter;
 struct gate_config;
 struct gate_out; /* the queue and its thread, one for all workers */
 struct gate_eve; /* one per worker: its writer */
 
-/* Where lines go. write: whole lines; 0 or < 0 (counted, tried again as the sink sees fit). */
+/* Where lines go. Only the queue's thread calls these. */
 struct gate_out_sink {
+	/* Whole lines. 0, or < 0 and in `done` how many bytes went out before: the lines behind
+	 * them are counted as lost. It may take seconds, never for ever. */
 	int (*write)(struct gate_out_sink *sink, const char *lines, size_t size);
 	void (*reopen)(struct gate_out_sink *sink);
 	void (*free)(struct gate_out_sink *sink);
+	/* Optional. count lines were lost, by the queue or by write. */
+	void (*lost)(struct gate_out_sink *sink, uint64_t count);
+	size_t done;
+	uint64_t queue; /* bytes that may wait for it; 0: eve.queue */
+	/* where its losses are counted; NULL: those of EVE */
+	struct bh_prog_counter *no_room, *not_written;
 };
 /* rotate_at: size at which the file is renamed and begun anew; 0 never. */
 [[nodiscard]] int gate_out_file(const char *path, uint64_t rotate_at, struct gate_out_sink **ret,
 				struct bh_diag *diag);
-[[nodiscard]] int gate_out_unix(const char *path, struct gate_out_sink **ret, struct bh_diag *diag);
+/* datagram: each line is one; else a stream. Nobody need listen yet. */
+[[nodiscard]] int gate_out_unix(const char *path, bool datagram, struct gate_out_sink **ret,
+				struct bh_diag *diag);
+/* Lines are Bulkhead events without producer and number (eve_event.c); bulkhead-hostd's socket
+ * `events.sock` takes them, answers, and puts them into its spool. Losses are told to it. */
+[[nodiscard]] int gate_out_events(const struct gate_config *config, struct gate_out_sink **ret,
+				  struct bh_diag *diag);
 
 /* Takes over the sink. */
 struct gate_out *gate_out_new(const struct gate_config *config, struct gate_out_sink *sink);
@@ -46,6 +61,8 @@ void gate_out_reopen(struct gate_out *out);
 struct gate_eve *gate_eve_new(const struct gate_config *config, struct gate_out *out,
 			      struct gate_names *names, unsigned int worker);
 void gate_eve_free(struct gate_eve *eve);
+/* Alerts, and drops and anomalies if wanted, go there too, as events; NULL: nowhere. */
+void gate_eve_events(struct gate_eve *eve, struct gate_out *events);
 /* Names of the interfaces by gate_packet.source, borrowed; NULL: a file is being read. */
 void gate_eve_interfaces(struct gate_eve *eve, const char *const *names, size_t count);
 /* After detection: alerts, drop, anomalies of the packet. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where records go: a file, a unix stream socket. Only the thread of out.c calls them. */
+/* Where records go: a file, a unix socket. Only the thread of out.c calls them. */
 #include "gate/output/output.h"
 
 #include "base/counter.h"
@@ -18,6 +18,8 @@
 #define UNIX_SEND_S   1
 
 BH_COUNTER(gate_eve_rotations, "times the file of records was begun anew");
+BH_COUNTER(gate_eve_reopen_failed, "times the file of records could not be opened again");
+BH_COUNTER(gate_eve_oversize, "records that are larger than the socket's datagrams may be");
 BH_COUNTER(gate_eve_reconnects, "times the socket of records had to be connected again");
 
 struct sink {
@@ -25,7 +27,9 @@ struct sink {
 	char *path;
 	int fd;
 	uint64_t size, rotate; /* of the file; 0: not by size */
-	uint64_t retry_ns;     /* of the socket: not before */
+	bool torn;	       /* the file ends in half a line */
+	bool datagram;
+	uint64_t retry_ns; /* of the socket: not before */
 };
 
 static struct sink *sink_new(const char *path)
@@ -88,22 +92,43 @@ static void rotate(struct sink *sink)
 
 	if (rename(sink->path, old) == 0 && open_file(sink) == 0) {
 		bh_counter_add(&gate_eve_rotations, 1);
+	} else {
+		bh_counter_add(&gate_eve_reopen_failed, 1);
 	}
+}
+
+/* Of what a full disk took, half a line goes again; a pipe or a file that only grows keeps it. */
+static void keep_whole_lines(struct sink *sink, const char *lines, size_t done)
+{
+	const char *end = done ? memrchr(lines, '\n', done) : NULL;
+	size_t whole = end ? (size_t)(end + 1 - lines) : 0;
+
+	if (whole < done && ftruncate(sink->fd, (off_t)(sink->size + whole)) < 0) {
+		sink->torn = true;
+		whole = done;
+	}
+	sink->size += whole;
 }
 
 static int file_write(struct gate_out_sink *ops, const char *lines, size_t size)
 {
 	struct sink *sink = BH_CONTAINER_OF(ops, struct sink, ops);
-	size_t done;
+	size_t done = 0;
 	int err = sink->fd < 0 ? open_file(sink) : 0;
 
+	if (!err && sink->torn) {
+		err = write_all(sink->fd, "\n", 1, &done);
+		sink->size += done;
+		sink->torn = err != 0;
+	}
 	if (err) {
 		return err;
 	}
 	err = write_all(sink->fd, lines, size, &done);
-	if (err && done && ftruncate(sink->fd, (off_t)sink->size) < 0) {
-		sink->size += done; /* half a line stays: a pipe, or a file that only grows */
-	} else if (!err) {
+	ops->done = done;
+	if (err) {
+		keep_whole_lines(sink, lines, done);
+	} else {
 		sink->size += done;
 	}
 	if (sink->rotate && sink->size >= sink->rotate) {
@@ -118,9 +143,12 @@ static void file_reopen(struct gate_out_sink *ops)
 	int err = open_file(sink);
 
 	if (err) {
-		bh_log(BH_LOG_ERROR, "eve", "%s: %s", sink->path, strerror(-err));
+		bh_log(BH_LOG_ERROR, "eve", "%s: %s; the old file goes on", sink->path,
+		       strerror(-err));
+		bh_counter_add(&gate_eve_reopen_failed, 1);
 		return;
 	}
+	sink->torn = false;
 	bh_counter_add(&gate_eve_rotations, 1);
 }
 
@@ -147,7 +175,8 @@ static int connect_unix(struct sink *sink)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const struct timeval limit = {.tv_sec = UNIX_SEND_S};
-	BH_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int type = sink->datagram ? SOCK_DGRAM : SOCK_STREAM;
+	BH_CLOSE int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 
 	memcpy(addr.sun_path, sink->path, strlen(sink->path) + 1);
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0 ||
@@ -168,12 +197,49 @@ static void disconnect_unix(struct sink *sink)
 	sink->retry_ns = bh_time_mono_ns() + UNIX_RETRY_NS;
 }
 
+/* A datagram a line. One that is too large for the socket is lost, the rest goes on. */
+static int send_lines(struct gate_out_sink *ops, int fd, const char *lines, size_t size)
+{
+	int lost = 0;
+
+	while (ops->done < size) {
+		const char *line = lines + ops->done;
+		const char *end = memchr(line, '\n', size - ops->done);
+		size_t len = (size_t)(end - line) + 1;
+		ssize_t n = send(fd, line, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EMSGSIZE) {
+			lost++;
+		} else if (n < 0 && errno != EINTR) {
+			return -errno;
+		} else if (n < 0) {
+			continue;
+		}
+		ops->done += len;
+	}
+	bh_counter_add(&gate_eve_oversize, (uint64_t)lost);
+	return 0;
+}
+
+static int send_stream(struct gate_out_sink *ops, int fd, const char *lines, size_t size)
+{
+	while (ops->done < size) {
+		ssize_t n = send(fd, lines + ops->done, size - ops->done, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR) {
+			return -errno;
+		}
+		ops->done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
 static int unix_write(struct gate_out_sink *ops, const char *lines, size_t size)
 {
 	struct sink *sink = BH_CONTAINER_OF(ops, struct sink, ops);
-	size_t done = 0;
 	int err = 0;
 
+	ops->done = 0;
 	if (sink->fd < 0) {
 		if (bh_time_mono_ns() < sink->retry_ns) {
 			return -ENOTCONN;
@@ -181,11 +247,9 @@ static int unix_write(struct gate_out_sink *ops, const char *lines, size_t size)
 		err = connect_unix(sink);
 		bh_counter_add(&gate_eve_reconnects, 1);
 	}
-	while (!err && done < size) {
-		ssize_t n = send(sink->fd, lines + done, size - done, MSG_NOSIGNAL);
-
-		err = n < 0 && errno != EINTR ? -errno : 0;
-		done += n > 0 ? (size_t)n : 0;
+	if (!err) {
+		err = sink->datagram ? send_lines(ops, sink->fd, lines, size)
+				     : send_stream(ops, sink->fd, lines, size);
 	}
 	if (err) {
 		disconnect_unix(sink); /* the reader of half a line is rid of it with the stream */
@@ -201,7 +265,7 @@ static void unix_reopen(struct gate_out_sink *ops)
 	sink->retry_ns = 0;
 }
 
-int gate_out_unix(const char *path, struct gate_out_sink **ret, struct bh_diag *diag)
+int gate_out_unix(const char *path, bool datagram, struct gate_out_sink **ret, struct bh_diag *diag)
 {
 	struct sink *sink;
 
@@ -209,6 +273,7 @@ int gate_out_unix(const char *path, struct gate_out_sink **ret, struct bh_diag *
 		return bh_diag_set(diag, -ENAMETOOLONG, "%s: too long for a socket", path);
 	}
 	sink = sink_new(path);
+	sink->datagram = datagram;
 	sink->ops = (struct gate_out_sink){
 		.write = unix_write, .reopen = unix_reopen, .free = sink_free};
 	*ret = &sink->ops;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/agent/generation.h"
+#include "host/agent/intake.h"
 
 #include "base/counter.h"
 #include "base/file.h"
@@ -297,6 +298,20 @@ static int start_producer(struct hostd_agent *agent, struct bh_diag *diag)
 	return bh_producer_new(agent->loop, NULL, &options, &agent->producer, diag);
 }
 
+/* What programs beside us have to tell. */
+static int start_intake(struct hostd_agent *agent, struct bh_diag *diag)
+{
+	BH_FREE char *path = bh_asprintf("%s/events.sock", agent->config->run_dir);
+	const struct hostd_intake_options options = {
+		.path = path,
+		.host = agent->name,
+		.users = (const char *const *)agent->config->event_users.items,
+		.user_count = agent->config->event_users.count,
+		.producer = agent->producer};
+
+	return hostd_intake_new(agent->loop, &options, &agent->intake, diag);
+}
+
 void hostd_agent_dataplane_options(const struct hostd_config *config, struct hostd_dp_options *ret)
 {
 	hostd_dp_options_init(ret);
@@ -417,6 +432,9 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	if (!err) {
 		err = hostd_control_new(agent, diag);
 	}
+	if (!err) {
+		err = start_intake(agent, diag);
+	}
 	if (!err && !agent->enrolled) {
 		bh_log(BH_LOG_WARN, "agent",
 		       "this host is not enrolled: %s; see `bulkhead host "
@@ -433,6 +451,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 {
 	hostd_state_stop(agent);
 	bh_ctl_server_free(agent->ctl);
+	hostd_intake_free(bh_steal(&agent->intake));
 	hostd_births_free(agent->births);
 	hostd_moves_stop(agent->moves);
 	hostd_who_free(bh_steal(&agent->who));

@@ -40,6 +40,7 @@ struct hostd_generations;
 struct hostd_moves;
 struct hostd_who;
 struct hostd_alone;
+struct hostd_intake;
 
 struct hostd_source {
 	struct hostd_platform *platform;
@@ -75,6 +76,7 @@ struct hostd_agent {
 	struct hostd_session *session;
 	struct bh_producer *producer;
 	struct bh_ctl_server *ctl;
+	struct hostd_intake *intake; /* host/agent/intake.h */
 
 	uv_timer_t soon;   /* the debounced reconcile */
 	uv_timer_t tick;   /* every second */
