@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sessions and transactions: memory that is charged and bounded, which parser gets the bytes, what
- * is over. See app.h; which protocol it is stands in detect.c, files in file.c.
+ * Sessions and transactions: which parser gets the bytes, what is over. See app.h; which protocol
+ * it is stands in detect.c, files in file.c, memory in memory.c.
  */
 #include "gate/app/app.h"
 #include "base/counter.h"
@@ -12,8 +12,6 @@
 
 #include <errno.h>
 
-BH_COUNTER(gate_app_memory_refused, "parsers were refused memory: app-layer memcap of the worker");
-BH_COUNTER(gate_app_session_refused, "parsers were refused memory: memcap of the flow");
 BH_COUNTER(gate_app_txs_forced, "transactions completed by force: too many open");
 BH_COUNTER(gate_app_txs_refused, "transactions refused: four times too many open at once");
 BH_COUNTER(gate_app_notes_lost, "notes to expected flows overwritten: table full");
@@ -82,100 +80,6 @@ int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_
 		}
 	}
 	return -ENOENT;
-}
-
-/* ---- memory ---- */
-
-static bool may_use(struct gate_session *session, size_t size)
-{
-	struct gate_apps *apps = session->apps;
-	const struct gate_config *config = apps->config;
-	if (config->session_memcap && session->used + size > config->session_memcap) {
-		apps->stats.session_refused++;
-		bh_counter_add(&gate_app_session_refused, 1);
-		return false;
-	}
-	if (config->app_memcap && apps->stats.memory + size > config->app_memcap) {
-		apps->stats.memory_refused++;
-		bh_counter_add(&gate_app_memory_refused, 1);
-		return false;
-	}
-	return true;
-}
-
-static void charge(struct gate_session *session, size_t size)
-{
-	session->used += size;
-	session->apps->stats.memory += size;
-}
-
-static void uncharge(struct gate_session *session, size_t size)
-{
-	session->used -= size;
-	session->apps->stats.memory -= size;
-}
-
-static void chunk_link(struct gate_session *session, struct gate_chunk *chunk)
-{
-	chunk->prev = session->chunks.prev;
-	chunk->next = &session->chunks;
-	chunk->prev->next = chunk;
-	chunk->next->prev = chunk;
-}
-
-static void chunk_unlink(struct gate_chunk *chunk)
-{
-	chunk->prev->next = chunk->next;
-	chunk->next->prev = chunk->prev;
-}
-
-void *gate_session_alloc(struct gate_session *session, size_t size)
-{
-	if (!may_use(session, size)) {
-		return NULL;
-	}
-	struct gate_chunk *chunk = calloc(1, sizeof(*chunk) + size);
-	if (!chunk) {
-		return NULL;
-	}
-	charge(session, size);
-	chunk_link(session, chunk);
-	return chunk + 1;
-}
-
-void *gate_session_grow(struct gate_session *session, void *old, size_t old_size, size_t size)
-{
-	if (!old) {
-		return gate_session_alloc(session, size);
-	}
-	if (size > old_size && !may_use(session, size - old_size)) {
-		return NULL;
-	}
-	struct gate_chunk *chunk = (struct gate_chunk *)old - 1;
-	chunk_unlink(chunk);
-	struct gate_chunk *grown = realloc(chunk, sizeof(*chunk) + size);
-	if (!grown) {
-		chunk_link(session, chunk);
-		return NULL;
-	}
-	chunk_link(session, grown);
-	uncharge(session, old_size);
-	charge(session, size);
-	if (size > old_size) {
-		memset((char *)(grown + 1) + old_size, 0, size - old_size);
-	}
-	return grown + 1;
-}
-
-void gate_session_release(struct gate_session *session, void *p, size_t size)
-{
-	if (!p) {
-		return;
-	}
-	struct gate_chunk *chunk = (struct gate_chunk *)p - 1;
-	chunk_unlink(chunk);
-	uncharge(session, size);
-	free(chunk);
 }
 
 /* ---- transactions ---- */
@@ -550,14 +454,10 @@ struct gate_session *gate_session_of(struct gate_apps *apps, struct gate_flow *f
 {
 	struct gate_session *session = flow->session;
 	if (!session) {
-		session = calloc(1, sizeof(*session));
+		session = gate_session_new(apps, flow);
 		if (!session) {
 			return NULL;
 		}
-		session->apps = apps;
-		session->flow = flow;
-		session->chunks.prev = session->chunks.next = &session->chunks;
-		apps->stats.memory += sizeof(*session);
 		flow->session = session;
 	}
 	session->time_us = time_us;
@@ -570,16 +470,10 @@ void gate_session_free(struct gate_apps *apps, struct gate_session *session)
 		return;
 	}
 	gate_session_close(session);
-	while (session->chunks.next != &session->chunks) {
-		struct gate_chunk *chunk = session->chunks.next;
-		chunk_unlink(chunk);
-		free(chunk);
-	}
-	apps->stats.memory -= session->used + sizeof(*session);
 	if (session->flow->session == session) {
 		session->flow->session = NULL;
 	}
-	free(session);
+	gate_session_delete(session);
 }
 
 bool gate_tx_buffer(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
@@ -621,6 +515,7 @@ struct gate_apps *gate_apps_new(const struct gate_config *config, struct gate_fl
 void gate_apps_free(struct gate_apps *apps)
 {
 	if (apps) {
+		gate_pool_done(apps);
 		gate_matcher_done(&apps->matcher);
 		free(apps);
 	}

@@ -114,6 +114,9 @@ struct gate_app_ops {
  * the worker is over its limit (counted): the parser gives up this value, not the session. */
 void *gate_session_alloc(struct gate_session *session, size_t size);
 void *gate_session_grow(struct gate_session *session, void *old, size_t old_size, size_t size);
+/* The same, not zeroed: for what is written before it is read. */
+void *gate_session_alloc_raw(struct gate_session *session, size_t size);
+void *gate_session_grow_raw(struct gate_session *session, void *old, size_t old_size, size_t size);
 void gate_session_release(struct gate_session *session, void *p, size_t size);
 /* A new transaction at the end of the list; size of the parser's struct. NULL: over the limit. */
 struct gate_tx *gate_tx_new(struct gate_session *session, size_t size);

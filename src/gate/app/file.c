@@ -15,6 +15,7 @@
 
 #define NAME_SIZE_MAX  4096
 #define WINDOW_DEFAULT (100u << 10)
+#define WINDOW_FIRST   2048
 #define HASHES	       (GATE_FILE_MD5 | GATE_FILE_SHA1 | GATE_FILE_SHA256)
 
 BH_COUNTER(gate_file_refused, "files refused: too many in a transaction, or no memory");
@@ -102,32 +103,39 @@ static void window_slide(struct file *file, uint32_t by)
 static bool window_room(struct gate_session *session, struct file *file, uint32_t size)
 {
 	uint32_t have = file->f.window_size;
-	if ((uint64_t)file->start + have + size <= file->capacity) {
+	uint64_t want = (uint64_t)have + size;
+	/* a full window slides: room behind it, so that not every packet moves all of it */
+	uint64_t top = window_max(file->apps) + window_max(file->apps) / 2;
+	if (file->start + want <= file->capacity) {
 		return true;
 	}
-	if (file->start && (uint64_t)have + size <= file->capacity) {
+	if (want <= file->capacity &&
+	    (file->start >= file->capacity / 4 || file->capacity >= top)) {
 		memmove(file->memory, file->f.window, have);
 		file->start = 0;
 		file->f.window = file->memory;
 		return true;
 	}
-	uint64_t want = (uint64_t)have + size;
-	uint32_t capacity = file->capacity ? file->capacity : 512;
+	uint64_t capacity = file->capacity ? (uint64_t)file->capacity * 4 : WINDOW_FIRST;
 	while (capacity < want) {
-		capacity *= 2;
+		capacity *= 4;
+	}
+	capacity = capacity > top && want <= top ? top : capacity;
+	if (capacity > UINT32_MAX) {
+		return false;
 	}
 	if (file->start) {
 		memmove(file->memory, file->f.window, have);
 		file->start = 0;
 		file->f.window = file->memory;
 	}
-	uint8_t *memory = gate_session_grow(session, file->memory, file->capacity, capacity);
+	uint8_t *memory = gate_session_grow_raw(session, file->memory, file->capacity, capacity);
 	if (!memory) {
 		return false;
 	}
 	file->memory = memory;
 	file->f.window = memory;
-	file->capacity = capacity;
+	file->capacity = (uint32_t)capacity;
 	return true;
 }
 

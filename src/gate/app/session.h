@@ -18,10 +18,14 @@
 #define GATE_NOTE_TIMEOUT_US	  30000000u
 #define GATE_FILES_MAX		  256 /* of one side of a transaction, still open or not logged */
 
+#define GATE_POOL_CLASSES  53 /* sizes of memory.c: up to 512 KiB */
+#define GATE_POOL_KEPT_MAX (4u << 20)
+
 /* Memory of a session: in one ring, so that nothing is lost with it. */
 struct gate_chunk {
 	struct gate_chunk *prev, *next;
-};
+	unsigned int class; /* of memory.c */
+} __attribute__((aligned(16)));
 
 enum gate_detect_state { GATE_DETECT_OPEN, GATE_DETECT_KNOWN, GATE_DETECT_NONE };
 
@@ -87,6 +91,10 @@ struct gate_apps {
 	uint32_t file_id;
 	uint16_t file_flags;
 	bool no_log;
+	struct {
+		struct gate_chunk *free[GATE_POOL_CLASSES];
+		size_t kept; /* bytes */
+	} pool;
 	void (*tx_free)(struct gate_detect_tx *state);
 };
 
@@ -103,6 +111,11 @@ struct gate_detected {
 struct gate_detected gate_detect_app(const struct gate_matcher *matcher,
 				     const struct gate_config *config, const struct gate_flow *flow,
 				     enum gate_dir dir, const struct gate_view *data);
+
+/* memory.c */
+struct gate_session *gate_session_new(struct gate_apps *apps, struct gate_flow *flow);
+void gate_session_delete(struct gate_session *session); /* with all that it was given */
+void gate_pool_done(struct gate_apps *apps);
 
 /* app.c */
 const struct gate_app_ops *gate_app_at(unsigned int index); /* of apps.def; NULL at the end */

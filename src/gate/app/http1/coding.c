@@ -34,7 +34,7 @@ struct layer {
 	uint32_t head_size;
 	z_stream z;
 	BrotliDecoderState *brotli;
-	uint8_t out[OUT_SIZE];
+	uint8_t out[OUT_SIZE]; /* the last: not zeroed */
 };
 
 struct http_coding {
@@ -56,7 +56,7 @@ static void push(struct http_coding *coding, unsigned int index, const uint8_t *
 
 static void *charged_alloc(void *arg, size_t size)
 {
-	size_t *p = gate_session_alloc(arg, size + 16);
+	size_t *p = gate_session_alloc_raw(arg, size + 16);
 	if (!p) {
 		return NULL;
 	}
@@ -347,11 +347,14 @@ struct http_coding *gate_coding_new(struct gate_session *session, const uint8_t 
 	coding->limit = config->http_decompress_limit;
 	coding->time_us = config->http_decompress_time_us;
 	for (unsigned int i = 0; i < count && i < HTTP_CODINGS_MAX; i++) {
-		struct layer *layer = gate_session_alloc(session, sizeof(*layer));
+		struct layer *layer = gate_session_alloc_raw(session, sizeof(*layer));
 		if (!layer) {
 			gate_coding_free(coding);
 			return NULL;
 		}
+		memset(layer, 0, offsetof(struct layer, head));
+		layer->head_size = 0;
+		layer->brotli = NULL;
 		layer->coding = coding;
 		/* what was applied last is taken off first */
 		layer->kind = kinds[count - 1 - i];

@@ -18,7 +18,7 @@ bool gate_http1_add(struct http_tx *tx, struct http_text *text, const void *data
 			capacity *= 2;
 		}
 		uint8_t *grown =
-			gate_session_grow(tx->session, text->data, text->capacity, capacity);
+			gate_session_grow_raw(tx->session, text->data, text->capacity, capacity);
 		if (!grown) {
 			return false;
 		}
