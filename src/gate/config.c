@@ -234,6 +234,8 @@ static const struct bh_conf_key keys[] = {
 	EACH("vars.address-groups", each_addresses, "addresses by name, for rules"),
 	EACH("vars.port-groups", each_ports, "ports by name, for rules"),
 	EACH("rule-files", each_rule_file, "rule files; relative ones in default-rule-path"),
+	EACH("rule-sets", gate_config_each_set,
+	     "NAME.files, NAME.match.vlan|vni|interface|address: other rules for some flows"),
 	STR("default-rule-path", rule_path, NULL, "folder of rule files and of data they name"),
 	STR("classification-file", classification_file, NULL, "classes; built in without it"),
 	STR("reference-config-file", reference_file, NULL, "prefixes of references"),
@@ -262,6 +264,8 @@ static const struct bh_conf_key keys[] = {
 	NUM("flow.entries", flow_count, "262144", 64, 1 << 26, "flows of all workers"),
 	NUM("flow.hash-size", flow_hash_size, "0", 0, 1 << 27, "buckets; 0: by flow.entries"),
 	BOOL("vlan.use-for-tracking", vlan_tracking, "yes", "flows differ by VLAN too"),
+	BOOL("vni.use-for-tracking", vni_tracking, "yes",
+	     "flows differ by the outermost VNI of VXLAN and Geneve too"),
 	TIMEOUT("tcp.new", tcp_new_s, "60", "seconds, before the handshake is over"),
 	TIMEOUT("tcp.established", tcp_established_s, "600", "seconds of silence"),
 	TIMEOUT("tcp.closed", tcp_closed_s, "60", "seconds after the end"),
@@ -434,6 +438,7 @@ void gate_config_done(struct gate_config *config)
 	bh_vec_done(&config->groups);
 	bh_vec_done(&config->os_policies);
 	bh_vec_done(&config->rule_files);
+	gate_config_sets_done(config);
 	bh_conf_done(keys, BH_ARRAY_SIZE(keys), config);
 }
 

@@ -53,10 +53,37 @@ struct gate_os_policy {
 	char *policy, *network;
 };
 
+/* Addresses with the first `bits` of addr; IPv4 as ::ffff:a.b.c.d, its bits and 96. */
+struct gate_network {
+	uint8_t addr[16];
+	uint8_t bits;
+};
+/* "10.0.0.0/8", "2001:db8::/32" or an address; false: it is none. */
+bool gate_network_parse(const char *text, struct gate_network *ret);
+bool gate_network_has(const struct gate_network *network, const uint8_t addr[16]);
+
+/* rule-sets.NAME: another rule set than that of rule-files, and whose flows it inspects: all kinds
+ * that have values must hold, each with one of its values (detect/sets.h). */
+#define GATE_RULE_SETS_MAX     256 /* with the default one */
+#define GATE_RULE_SET_NAME_MAX 64
+#define GATE_RULE_SET_DEFAULT  "default" /* the name of that of rule-files */
+struct gate_config_range {
+	uint32_t first, last;
+};
+struct gate_config_set {
+	char *name;
+	BH_VEC(char *) files;
+	BH_VEC(char *) interfaces;
+	BH_VEC(struct gate_config_range) vlans;
+	BH_VEC(struct gate_config_range) vnis;
+	BH_VEC(struct gate_network) networks;
+};
+
 struct gate_config {
 	/* vars.address-groups.*, vars.port-groups.*: name, text as in suricata.yaml */
 	BH_VEC(struct gate_group) groups;
 	BH_VEC(char *) rule_files;
+	BH_VEC(struct gate_config_set) rule_sets; /* slots 1 and up */
 	/* default-rule-path: folder of relative data files; NULL: the rule file's */
 	char *rule_path;
 	char *classification_file; /* NULL: built in (that of Suricata) */
@@ -80,6 +107,7 @@ struct gate_config {
 	uint64_t flow_count;	 /* entries over all workers */
 	uint64_t flow_hash_size; /* buckets over all workers; 0: by flow_count */
 	bool vlan_tracking;	 /* the VLAN is part of who a flow is */
+	bool vni_tracking;	 /* and the VNI */
 	uint64_t tcp_new_s, tcp_established_s, tcp_closed_s;
 	uint64_t udp_new_s, udp_established_s;
 	uint64_t icmp_new_s, icmp_established_s;
@@ -144,8 +172,17 @@ struct gate_config {
 				  struct bh_diag *diag);
 /* What follows from other values (stream_inline); after members were set by hand. */
 void gate_config_settle(struct gate_config *config);
+/* What one key alone can't tell: a rule set without files or match. */
+[[nodiscard]] int gate_config_check(const struct gate_config *config, struct bh_diag *diag);
 void gate_config_done(struct gate_config *config);
+/* Of slot 0 and of a slot that is not there "default". */
+const char *gate_config_set_name(const struct gate_config *config, unsigned int slot);
 /* For the manual and --list-settings: name, unit or choices, default, help. */
 void gate_config_list(FILE *to);
+
+/* config_sets.c, for config.c */
+[[nodiscard]] int gate_config_each_set(void *target, const char *path, const char *value,
+				       struct bh_diag *diag);
+void gate_config_sets_done(struct gate_config *config);
 
 #endif

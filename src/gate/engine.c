@@ -14,14 +14,6 @@
 
 #define LOOK_EVERY 1024 /* packets between looks for a signal */
 
-static char *rule_path(const struct gate_config *config, const char *name)
-{
-	if (!config->rule_path || name[0] == '/' || access(name, F_OK) == 0) {
-		return bh_strdup(name);
-	}
-	return bh_asprintf("%s/%s", config->rule_path, name);
-}
-
 void gate_engine_init(struct gate_engine *engine, const struct gate_config *config,
 		      const char *const *files, size_t count, bool only)
 {
@@ -32,7 +24,7 @@ void gate_engine_init(struct gate_engine *engine, const struct gate_config *conf
 	engine->start_us = bh_time_wall_ns() / 1000;
 	if (!only) {
 		bh_vec_foreach (file, &config->rule_files) {
-			*bh_vec_push(&engine->rule_files) = rule_path(config, *file);
+			*bh_vec_push(&engine->rule_files) = gate_engine_rule_path(config, *file);
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -44,7 +36,7 @@ void gate_engine_done(struct gate_engine *engine)
 {
 	struct bh_diag diag = {};
 
-	gate_rule_set_unref(engine->set);
+	gate_rule_sets_unref(engine->sets);
 	if (engine->shared && gate_shared_save(engine->shared, &diag) < 0) {
 		bh_log(BH_LOG_ERROR, "rules", "datasets: %s", diag.text);
 	}
@@ -65,76 +57,8 @@ void gate_engine_done(struct gate_engine *engine)
 	bh_vec_done(&engine->rule_files);
 }
 
-static void log_refusal(const struct gate_rule_refusal *refusal, void *arg)
+static bool stores_by_rule(const struct gate_rule_files *files)
 {
-	bh_log(BH_LOG_WARN, "rules", "%s:%u:%u: sid %u: %s", refusal->file, refusal->line,
-	       refusal->column, refusal->sid, refusal->reason);
-}
-
-static int read_all(struct gate_engine *engine, struct gate_rule_files *files, struct bh_diag *diag)
-{
-	const struct gate_config *config = engine->config;
-	int err = 0;
-
-	bh_vec_foreach (file, &engine->rule_files) {
-		err = gate_rules_read(files, config, engine->names, *file, diag);
-		if (err) {
-			return err;
-		}
-	}
-	if (config->threshold_file) {
-		err = gate_rules_read_thresholds(files, config->threshold_file, diag);
-	}
-	return err;
-}
-
-static void tell(const struct gate_rule_files *files, size_t from, gate_refused_fn *refused,
-		 void *arg)
-{
-	for (size_t i = from; i < files->refusals.count; i++) {
-		refused(&files->refusals.items[i], arg);
-	}
-}
-
-int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void *arg,
-		      struct gate_rule_set **ret, struct bh_diag *diag)
-{
-	struct gate_rule_files *files = gate_rules_new();
-	struct gate_rule_set_stats stats;
-	uint64_t started = bh_time_mono_ns();
-	size_t left_out;
-	int err = read_all(engine, files, diag);
-
-	refused = refused ? refused : log_refusal;
-	tell(files, 0, refused, arg);
-	if (err) {
-		gate_rules_free(files);
-		return err;
-	}
-	left_out = files->refusals.count;
-	err = gate_rule_set_new(files, engine->config, engine->shared, ret, diag);
-	if (err) {
-		return err;
-	}
-	/* what could be read and not compiled */
-	tell(gate_rule_set_files(*ret), left_out, refused, arg);
-	left_out = gate_rule_set_files(*ret)->refusals.count;
-	gate_rule_set_stats(*ret, &stats);
-	bh_log(BH_LOG_INFO, "rules",
-	       "%u rules loaded, %zu refused, %u groups, %u databases (%s), %llu ms", stats.rules,
-	       left_out, stats.groups, stats.databases, stats.from_cache ? "from the cache" : "new",
-	       (unsigned long long)((bh_time_mono_ns() - started) / BH_NS_PER_MS));
-	return 0;
-}
-
-static bool stores_files(const struct gate_engine *engine)
-{
-	const struct gate_rule_files *files;
-
-	if (engine->config->file_store || !engine->set) {
-		return engine->config->file_store;
-	}
-	files = gate_rule_set_files(engine->set);
 	for (size_t i = 0; i < files->rules.count; i++) {
 		bh_vec_foreach (match, &files->rules.items[i]->post) {
 			if (match->kind == GATE_M_FILESTORE) {
@@ -143,6 +67,17 @@ static bool stores_files(const struct gate_engine *engine)
 		}
 	}
 	return false;
+}
+
+static bool stores_files(const struct gate_engine *engine)
+{
+	bool stores = engine->config->file_store;
+
+	for (uint32_t i = 0; engine->sets && i < gate_rule_sets_count(engine->sets); i++) {
+		stores = stores ||
+			 stores_by_rule(gate_rule_set_files(gate_rule_sets_get(engine->sets, i)));
+	}
+	return stores;
 }
 
 /* What we make belongs to who we are going to be. */
@@ -243,6 +178,7 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 		.names = engine->names,
 		.source = source,
 		.files = engine->files,
+		.select = engine->select,
 		.verdict = {.inline_mode = engine->config->simulate_ips},
 	};
 	struct gate_worker *worker = gate_worker_new(&options);
@@ -254,8 +190,8 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 	sigaddset(&ends, SIGINT);
 	sigaddset(&ends, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &ends, &was);
-	if (engine->set) {
-		gate_worker_use(worker, engine->set);
+	if (engine->sets) {
+		gate_worker_use(worker, engine->sets);
 	}
 	read_source(worker, source);
 	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);

@@ -16,7 +16,8 @@ struct gate_engine {
 	struct gate_shared *shared;
 	struct gate_out_sink *sink, *events_sink; /* until gate_engine_start_output() */
 	struct gate_out *out, *events;		  /* events NULL: none */
-	struct gate_rule_set *set;		  /* that runs */
+	struct gate_rule_sets *sets;		  /* that run */
+	struct gate_selector_hook select;	  /* whose flow is it? None: by configuration */
 	struct gate_file_sink *files;
 	uint64_t start_us;
 };
@@ -26,11 +27,17 @@ void gate_engine_init(struct gate_engine *engine, const struct gate_config *conf
 		      const char *const *files, size_t count, bool only);
 void gate_engine_done(struct gate_engine *engine);
 
-/* Reads all rule files and compiles them. What is refused is told to `refused` (NULL: the log). A
- * set of the caller's own. < 0: a file can't be read or the set can't be built. */
+/* Reads the rule files of every slot and compiles them (load.c). What is refused is told to
+ * `refused` (NULL: the log). A reference of the caller's own. < 0: a file can't be read or a set
+ * can't be built: then none is. */
 typedef void gate_refused_fn(const struct gate_rule_refusal *refusal, void *arg);
 [[nodiscard]] int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void *arg,
-				    struct gate_rule_set **ret, struct bh_diag *diag);
+				    struct gate_rule_sets **ret, struct bh_diag *diag);
+/* What they come to together: rules to databases, bytes, time; and how many rules were refused. */
+void gate_engine_sum_sets(const struct gate_rule_sets *sets, struct gate_rule_set_stats *sum,
+			  size_t *ret_refused);
+/* A rule file's name as it is opened: owned by the caller. */
+char *gate_engine_rule_path(const struct gate_config *config, const char *name);
 
 /* The log folder and where records go; before rights are given up. */
 [[nodiscard]] int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag);

@@ -51,7 +51,7 @@ struct gate_live {
 
 	bool reloading, again;
 	uv_work_t reload;
-	struct gate_rule_set *fresh;
+	struct gate_rule_sets *fresh;
 	int reload_error;
 	struct bh_diag reload_diag;
 	struct bh_ctl_request *asker; /* who waits for the reload; NULL nobody */
@@ -107,6 +107,7 @@ static int start_workers(struct gate_live *live, struct bh_diag *diag)
 			.names = engine->names,
 			.source = w->source,
 			.files = engine->files,
+			.select = engine->select,
 			.verdict = {.source = live->names[1] ? w->source : NULL,
 				    .inline_mode = live->names[1] != NULL},
 			.interfaces = live->names,
@@ -116,8 +117,8 @@ static int start_workers(struct gate_live *live, struct bh_diag *diag)
 		int err;
 
 		w->worker = gate_worker_new(&options);
-		if (engine->set) {
-			gate_worker_use(w->worker, engine->set);
+		if (engine->sets) {
+			gate_worker_use(w->worker, engine->sets);
 		}
 		err = pthread_create(&w->thread, NULL, work, w);
 		if (err) {
@@ -157,6 +158,7 @@ static void answer_reload(struct gate_live *live)
 {
 	struct bh_ctl_request *asker = bh_steal(&live->asker);
 	struct gate_rule_set_stats stats;
+	size_t refused;
 
 	if (!asker) {
 		return;
@@ -168,12 +170,10 @@ static void answer_reload(struct gate_live *live)
 				   bh_diag_format(&live->reload_diag, text, sizeof(text)));
 		return;
 	}
-	gate_rule_set_stats(live->engine->set, &stats);
-	bh_ctl_reply(asker,
-		     json_pack("{s:I,s:I,s:I,s:b}", "rules", (json_int_t)stats.rules, "refused",
-			       (json_int_t)gate_rule_set_files(live->engine->set)->refusals.count,
-			       "build_ms", (json_int_t)stats.build_ms, "from_cache",
-			       stats.from_cache));
+	gate_engine_sum_sets(live->engine->sets, &stats, &refused);
+	bh_ctl_reply(asker, json_pack("{s:I,s:I,s:I,s:b}", "rules", (json_int_t)stats.rules,
+				      "refused", (json_int_t)refused, "build_ms",
+				      (json_int_t)stats.build_ms, "from_cache", stats.from_cache));
 }
 
 static void reload_done(uv_work_t *work_req, int status)
@@ -192,8 +192,8 @@ static void reload_done(uv_work_t *work_req, int status)
 		for (unsigned int i = 0; i < live->count; i++) {
 			gate_worker_use(live->workers[i].worker, live->fresh);
 		}
-		gate_rule_set_unref(live->engine->set);
-		live->engine->set = bh_steal(&live->fresh);
+		gate_rule_sets_unref(live->engine->sets);
+		live->engine->sets = bh_steal(&live->fresh);
 		bh_counter_add(&gate_reloads, 1);
 	}
 	answer_reload(live);
@@ -283,25 +283,49 @@ static void op_stats(struct bh_ctl_request *req, const json_t *request, void *ar
 	bh_ctl_reply(req, json_pack("{s:o}", "stats", body));
 }
 
-static void op_rules(struct bh_ctl_request *req, const json_t *request, void *arg)
+static void tell_refused(const struct gate_rule_set *set, json_t *list)
 {
-	struct gate_live *live = arg;
-	const struct gate_rule_set *set = live->engine->set;
-	struct gate_rule_set_stats stats;
-	json_t *refused = json_array();
-
-	gate_rule_set_stats(set, &stats);
 	bh_vec_foreach (refusal, &gate_rule_set_files(set)->refusals) {
 		json_array_append_new(
-			refused,
+			list,
 			json_pack("{s:s,s:I,s:I,s:I,s:s}", "file", refusal->file, "line",
 				  (json_int_t)refusal->line, "column", (json_int_t)refusal->column,
 				  "sid", (json_int_t)refusal->sid, "reason", refusal->reason));
 	}
-	bh_ctl_reply(req,
-		     json_pack("{s:I,s:I,s:I,s:I,s:o}", "rules", (json_int_t)stats.rules, "groups",
-			       (json_int_t)stats.groups, "databases", (json_int_t)stats.databases,
-			       "bytes", (json_int_t)stats.bytes, "refused", refused));
+}
+
+static json_t *tell_set(const struct gate_live *live, uint32_t slot)
+{
+	const struct gate_rule_set *set = gate_rule_sets_get(live->engine->sets, slot);
+	struct gate_rule_set_stats s;
+
+	gate_rule_set_stats(set, &s);
+	return json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "name",
+			 gate_config_set_name(live->engine->config, slot), "rules",
+			 (json_int_t)s.rules, "refused",
+			 (json_int_t)gate_rule_set_files(set)->refusals.count, "groups",
+			 (json_int_t)s.groups, "databases", (json_int_t)s.databases, "shared",
+			 (json_int_t)s.shared_databases, "bytes", (json_int_t)s.bytes, "build_ms",
+			 (json_int_t)s.build_ms);
+}
+
+static void op_rules(struct bh_ctl_request *req, const json_t *request, void *arg)
+{
+	struct gate_live *live = arg;
+	const struct gate_rule_sets *all = live->engine->sets;
+	json_t *refused = json_array(), *sets = json_array();
+	struct gate_rule_set_stats stats;
+	size_t count;
+
+	gate_engine_sum_sets(all, &stats, &count);
+	for (uint32_t i = 0; i < gate_rule_sets_count(all); i++) {
+		tell_refused(gate_rule_sets_get(all, i), refused);
+		json_array_append_new(sets, tell_set(live, i));
+	}
+	bh_ctl_reply(req, json_pack("{s:I,s:I,s:I,s:I,s:o,s:o}", "rules", (json_int_t)stats.rules,
+				    "groups", (json_int_t)stats.groups, "databases",
+				    (json_int_t)stats.databases, "bytes", (json_int_t)stats.bytes,
+				    "refused", refused, "sets", sets));
 }
 
 /* ---- life ---- */

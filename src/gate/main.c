@@ -201,6 +201,10 @@ static int load_config(const struct options *o, struct gate_config *ret, struct 
 	if (err) {
 		return err;
 	}
+	err = gate_config_check(ret, diag);
+	if (err) {
+		return err;
+	}
 	ret->inline_mode = o->inline_pair != NULL;
 	ret->simulate_ips = o->simulate_ips;
 	gate_config_settle(ret);
@@ -243,12 +247,12 @@ static int test(struct gate_engine *engine, struct bh_diag *diag)
 {
 	struct gate_rule_set_stats stats;
 	size_t refused = 0;
-	int err = gate_engine_build(engine, print_refusal, &refused, &engine->set, diag);
+	int err = gate_engine_build(engine, print_refusal, &refused, &engine->sets, diag);
 
 	if (err) {
 		return err;
 	}
-	gate_rule_set_stats(engine->set, &stats);
+	gate_engine_sum_sets(engine->sets, &stats, &refused);
 	printf("%u rules loaded, %zu refused\n", stats.rules, refused);
 	return 0;
 }
@@ -312,7 +316,7 @@ static int run(const struct options *o, const struct gate_config *config, struct
 	if (o->test) {
 		err = test(&engine, diag);
 	} else {
-		err = gate_engine_build(&engine, NULL, NULL, &engine.set, diag);
+		err = gate_engine_build(&engine, NULL, NULL, &engine.sets, diag);
 		err = err ? err : gate_engine_open_output(&engine, diag);
 		if (!err) {
 			err = o->read ? run_file(&engine, o->read, diag)

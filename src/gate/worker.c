@@ -25,8 +25,9 @@ struct gate_worker {
 	struct gate_detector *detector;
 	struct gate_eve *eve; /* NULL: no records */
 
-	struct gate_rule_set *_Atomic pending; /* to be taken up; NULL: none */
-	struct gate_rule_set *set;
+	struct gate_rule_sets *_Atomic pending; /* to be taken up; NULL: none */
+	struct gate_rule_sets *sets;
+	struct gate_selector *selector; /* NULL: there is but one rule set */
 
 	struct gate_packet *current; /* on its walk */
 	struct gate_packet *root;    /* as it came from the source */
@@ -98,7 +99,7 @@ static void records(struct gate_worker *w, struct gate_packet *p)
 
 static void inspect(struct gate_worker *w, struct gate_packet *p)
 {
-	if (w->set) {
+	if (w->sets) {
 		gate_detect(w->detector, p);
 		GATE_STAT_ADD(&w->stats, DETECT_ALERTS, p->alert_count);
 	}
@@ -127,6 +128,7 @@ static void make_pseudo(struct gate_worker *w, struct gate_flow *flow, enum gate
 	memcpy(p->vlan, flow->vlan, sizeof(p->vlan));
 	p->depth = flow->depth;
 	p->flow = flow;
+	gate_selector_choose(w->selector, p);
 	p->dir = (uint8_t)dir;
 }
 
@@ -165,7 +167,7 @@ static void last_look(struct gate_worker *w, struct gate_flow *flow, enum gate_d
 	w->current = &w->pseudo;
 	gate_stream_finish(w->streams, flow, dir);
 	gate_apps_end(w->apps, flow, dir, w->now_us);
-	if (w->set && needs_look(flow, dir)) {
+	if (w->sets && needs_look(flow, dir)) {
 		inspect(w, &w->pseudo);
 		GATE_STAT_ADD(&w->stats, DETECT_PSEUDO, 1);
 	}
@@ -381,6 +383,7 @@ static void walk(struct gate_packet *p, void *arg)
 	w->current = p;
 	count_packet(&w->stats, p);
 	flow = gate_flow_of(w->flows, p);
+	gate_selector_choose(w->selector, p);
 	if (flow && flow->state == GATE_FLOW_BYPASSED) {
 		return;
 	}
@@ -400,12 +403,12 @@ static void walk(struct gate_packet *p, void *arg)
 	records(w, p);
 	tell_root(w, p);
 	if (flow && flow->session) {
-		gate_apps_sweep(w->apps, flow, w->set != NULL);
+		gate_apps_sweep(w->apps, flow, w->sets != NULL);
 	}
 }
 
 /* What the rules want to know of files, from their first byte. */
-static uint16_t file_wants(const struct gate_config *config, const struct gate_rule_files *files)
+static uint16_t file_wants(const struct gate_rule_files *files)
 {
 	static const uint16_t hashes[] = {
 		[GATE_FM_MD5] = GATE_FILE_MD5,
@@ -413,7 +416,7 @@ static uint16_t file_wants(const struct gate_config *config, const struct gate_r
 		[GATE_FM_SHA256] = GATE_FILE_SHA256,
 		[GATE_FM_MAGIC] = GATE_FILE_MAGIC,
 	};
-	uint16_t wants = config->file_store ? GATE_FILE_STORE | GATE_FILE_SHA256 : 0;
+	uint16_t wants = 0;
 
 	for (size_t i = 0; i < files->rules.count; i++) {
 		const struct gate_rule *rule = files->rules.items[i];
@@ -436,24 +439,28 @@ static uint16_t file_wants(const struct gate_config *config, const struct gate_r
 
 static void take_up(struct gate_worker *w)
 {
-	struct gate_rule_set *set =
+	struct gate_rule_sets *sets =
 		atomic_exchange_explicit(&w->pending, NULL, memory_order_acq_rel);
+	uint16_t wants = w->options.config->file_store ? GATE_FILE_STORE | GATE_FILE_SHA256 : 0;
 
-	if (!set) {
+	if (!sets) {
 		return;
 	}
-	gate_detector_use(w->detector, set);
-	gate_apps_want_files(w->apps, file_wants(w->options.config, gate_rule_set_files(set)));
-	gate_rule_set_unref(w->set);
-	w->set = set;
+	gate_detector_use(w->detector, sets);
+	for (uint32_t i = 0; i < gate_rule_sets_count(sets); i++) {
+		wants |= file_wants(gate_rule_set_files(gate_rule_sets_get(sets, i)));
+	}
+	gate_apps_want_files(w->apps, wants);
+	gate_rule_sets_unref(w->sets);
+	w->sets = sets;
 }
 
-void gate_worker_use(struct gate_worker *worker, struct gate_rule_set *set)
+void gate_worker_use(struct gate_worker *worker, struct gate_rule_sets *sets)
 {
-	struct gate_rule_set *was = atomic_exchange_explicit(
-		&worker->pending, gate_rule_set_ref(set), memory_order_acq_rel);
+	struct gate_rule_sets *was = atomic_exchange_explicit(
+		&worker->pending, gate_rule_sets_ref(sets), memory_order_acq_rel);
 
-	gate_rule_set_unref(was);
+	gate_rule_sets_unref(was);
 }
 
 static void tick(struct gate_worker *w, uint64_t now_us)
@@ -529,6 +536,8 @@ struct gate_worker *gate_worker_new(const struct gate_worker_options *options)
 	w->apps = gate_apps_new(config, w->flows, options->files);
 	gate_apps_on_tx_free(w->apps, gate_detect_tx_free);
 	w->detector = gate_detector_new(config, options->shared);
+	w->selector = gate_selector_new(config, &w->options.select, options->interfaces,
+					options->interface_count);
 	if (options->out) {
 		w->eve = gate_eve_new(config, options->out, options->names, options->number);
 		gate_eve_events(w->eve, options->events);
@@ -550,7 +559,8 @@ void gate_worker_free(struct gate_worker *worker)
 	gate_detector_free(worker->detector);
 	gate_decoder_free(worker->decoder);
 	gate_eve_free(worker->eve);
-	gate_rule_set_unref(worker->set);
-	gate_rule_set_unref(worker->pending);
+	gate_rule_sets_unref(worker->sets);
+	gate_rule_sets_unref(worker->pending);
+	gate_selector_free(worker->selector);
 	free(worker);
 }

@@ -9,7 +9,7 @@
 
 #include "gate/capture/capture.h"
 #include "gate/config.h"
-#include "gate/detect/detect.h"
+#include "gate/detect/sets.h"
 #include "gate/output/output.h"
 #include "gate/verdict/verdict.h"
 
@@ -21,8 +21,9 @@ struct gate_worker_options {
 	struct gate_out *events; /* for bulkhead-hostd; NULL: none */
 	struct gate_names *names;
 	struct gate_verdict verdict;
-	struct gate_source *source;    /* whose counters go with the worker's; NULL: none */
-	struct gate_file_sink *files;  /* of filestore.h, NULL: none */
+	struct gate_source *source;   /* whose counters go with the worker's; NULL: none */
+	struct gate_file_sink *files; /* of filestore.h, NULL: none */
+	struct gate_selector_hook select;
 	const char *const *interfaces; /* by gate_packet.source, NULL: a file */
 	size_t interface_count;
 	unsigned int number;
@@ -31,7 +32,7 @@ struct gate_worker *gate_worker_new(const struct gate_worker_options *options);
 void gate_worker_free(struct gate_worker *worker);
 /* The next packet sees these; the former are let go when no packet of this worker uses them. Any
  * thread. */
-void gate_worker_use(struct gate_worker *worker, struct gate_rule_set *set);
+void gate_worker_use(struct gate_worker *worker, struct gate_rule_sets *sets);
 void gate_worker_packet(struct gate_worker *worker, struct gate_packet *p);
 /* Timeouts, and records that wait are handed over; when there are no packets. */
 void gate_worker_tick(struct gate_worker *worker, uint64_t now_us);

@@ -62,6 +62,7 @@ static struct world *world_new(void)
 	struct world *w = bh_alloc(sizeof(*w));
 	struct gate_rule_files *files = gate_rules_new();
 	const struct gate_view text = {(const uint8_t *)rules_text, sizeof(rules_text) - 1};
+	struct gate_rule_set *set = NULL;
 	struct bh_diag diag = {};
 
 	if (gate_config_load(NULL, &w->config, &diag)) {
@@ -77,7 +78,8 @@ static struct world *world_new(void)
 	gate_engine_init(&w->engine, &w->config, NULL, 0, true);
 	if (gate_rules_read_text(files, &w->config, w->engine.names, "fuzz.rules", text, &diag) ||
 	    files->refusals.count ||
-	    gate_rule_set_new(files, &w->config, w->engine.shared, &w->engine.set, &diag)) {
+	    gate_rule_set_new(files, &w->config, w->engine.shared, &set, &diag) ||
+	    gate_rule_sets_new(&set, 1, &w->engine.sets, &diag)) {
 		fprintf(stderr, "%s\n", diag.text);
 		abort();
 	}
@@ -109,7 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options.names = world->engine.names;
 	options.verdict.inline_mode = true;
 	worker = gate_worker_new(&options);
-	gate_worker_use(worker, world->engine.set);
+	gate_worker_use(worker, world->engine.sets);
 	while ((n = source->ops->next(source, &p, 0, NULL)) != -ENODATA) {
 		if (n > 0) {
 			gate_worker_packet(worker, &p);

@@ -45,10 +45,10 @@ def frame(packet):
     return b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0" + packet
 
 
-def pcap(packets, *, snaplen=65535, cut=None):
+def pcap(packets, *, snaplen=65535, cut=None, link=frame):
     out = struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, snaplen, 1)
     for i, packet in enumerate(packets):
-        data = frame(packet)
+        data = link(packet)
         seen = data[:cut] if cut else data
         out += struct.pack("<IIII", 1700000000 + i // 100, i % 100 * 10000, len(seen), len(data)) + seen
     return out
@@ -158,6 +158,30 @@ def dns_query():
     reply = struct.pack("!HHHHHH", 7, 0x8180, 1, 1, 0, 0) + name + struct.pack("!HH", 1, 1) + \
         b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + address("9.9.9.9")
     return pcap([udp(CLIENT, SERVER, 5353, 53, query), udp(SERVER, CLIENT, 53, 5353, reply)])
+
+
+def tagged(vlans, packet):
+    tags = b"".join(struct.pack("!HH", 0x8100, vlan) for vlan in vlans)
+    return frame(packet)[:12] + tags + b"\x08\0" + packet
+
+
+def in_vxlan(vni, inner):
+    return frame(udp("172.31.0.1", "172.31.0.2", 50000, 4789, struct.pack("!II", 8 << 24, vni << 8) + inner))
+
+
+def in_geneve(vni, inner):
+    return frame(udp("172.31.0.1", "172.31.0.2", 50000, 6081, struct.pack("!HHI", 0, 0x6558, vni << 8) + inner))
+
+
+def rule_sets():
+    """The same datagram between the same two, in networks of different tenants; and one from another address. What is
+    inside a tunnel or behind the first tag is the guest's and does not say whose it is."""
+    said = udp(CLIENT, SERVER, 5000, 6000, b"LOOKHERE")
+    elsewhere = udp("10.77.1.2", SERVER, 5000, 6000, b"LOOKHERE")
+    one = [frame(said), tagged([10], said), tagged([25], said), tagged([30, 10], said), in_vxlan(5001, frame(said)),
+           in_vxlan(5002, frame(said)), in_geneve(5001, frame(elsewhere)), in_vxlan(5002, in_vxlan(5001, frame(said))),
+           frame(elsewhere)]
+    return pcap(one + one, link=bytes)
 
 
 def two_shouts():

@@ -68,6 +68,7 @@ struct gate_packet *decode_spawn(struct gate_decoder *d, struct gate_packet *p, 
 		inner->flags |= GATE_PKT_TUNNELED;
 		inner->outer = p;
 		inner->depth = p->depth + 1;
+		inner->vni = p->vni;
 	}
 	return inner;
 }
@@ -94,6 +95,7 @@ void decode_fragment(struct gate_decoder *d, struct gate_packet *p, const struct
 	whole->flags |= GATE_PKT_REASSEMBLED | (p->flags & GATE_PKT_TUNNELED);
 	whole->outer = p->outer;
 	whole->depth = p->depth;
+	whole->vni = p->vni;
 	whole->eth = p->eth;
 	whole->ethertype = p->ethertype;
 	whole->vlan_count = p->vlan_count;

@@ -113,6 +113,7 @@ struct gate_packet {
 	uint32_t flags;
 	const struct gate_packet *outer;
 	uint8_t depth; /* of tunnels */
+	uint32_t vni;  /* + 1, of the outermost VXLAN or Geneve that it is in; 0: none */
 
 	const uint8_t *eth; /* 14 bytes */
 	uint16_t ethertype; /* of what the link layer carries, after VLAN tags */
@@ -147,7 +148,8 @@ struct gate_packet {
 	uint16_t events[GATE_PACKET_EVENTS_MAX]; /* enum gate_event */
 
 	struct gate_flow *flow;
-	uint8_t dir; /* enum gate_dir, when there is a flow */
+	uint8_t dir;	   /* enum gate_dir, when there is a flow */
+	uint16_t rule_set; /* slot of the rules that inspect it (detect/sets.h) */
 
 	uint8_t alert_count;
 	struct gate_packet_alert alerts[GATE_PACKET_ALERTS_MAX];

@@ -222,25 +222,43 @@ static bool is_carried_type(unsigned int type)
 	}
 }
 
+/* 24 bits, and one: 0 says that there is none. */
+static uint32_t vni_at(const uint8_t *data)
+{
+	return ((uint32_t)data[0] << 16 | (uint32_t)data[1] << 8 | data[2]) + 1;
+}
+
+/* A tunnel in a tunnel is its sender's: the outermost says whose it is. */
+static bool in_network(struct gate_packet *inner, uint32_t vni)
+{
+	if (inner && !inner->vni) {
+		inner->vni = vni;
+	}
+	return inner;
+}
+
 static bool vxlan(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
 {
+	uint32_t vni;
+
 	/* RFC 7348: the flag says that there is an identifier; the last byte is reserved */
 	if (size < VXLAN_SIZE + ETHERNET_SIZE || !(data[0] & 0x08) || data[7]) {
 		return false;
 	}
+	vni = vni_at(data + 4);
 	data += VXLAN_SIZE;
 	size -= VXLAN_SIZE;
 	if (!is_carried_type(be16(data + 12))) {
 		gate_packet_event(p, GATE_EVENT_VXLAN_UNKNOWN_PAYLOAD_TYPE);
 		return false;
 	}
-	return decode_spawn(d, p, data, size, GATE_LINK_ETHERNET);
+	return in_network(decode_spawn(d, p, data, size, GATE_LINK_ETHERNET), vni);
 }
 
 static bool geneve(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data,
 		   uint32_t size)
 {
-	uint32_t header;
+	uint32_t header, vni;
 
 	if (size < GENEVE_MIN || data[0] >> 6 || data[7]) {
 		return false;
@@ -249,6 +267,7 @@ static bool geneve(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 	if (header > size) {
 		return false;
 	}
+	vni = vni_at(data + 4);
 	switch (be16(data + 2)) {
 	case PROTO_TRANS_ETHERNET:
 		if (size - header < ETHERNET_SIZE) {
@@ -257,13 +276,17 @@ static bool geneve(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 		if (!is_carried_type(be16(data + header + 12))) {
 			break;
 		}
-		return decode_spawn(d, p, data + header, size - header, GATE_LINK_ETHERNET);
+		return in_network(
+			decode_spawn(d, p, data + header, size - header, GATE_LINK_ETHERNET), vni);
 	case PROTO_IP4:
-		return decode_spawn(d, p, data + header, size - header, GATE_LINK_IPV4);
+		return in_network(decode_spawn(d, p, data + header, size - header, GATE_LINK_IPV4),
+				  vni);
 	case PROTO_IP6:
-		return decode_spawn(d, p, data + header, size - header, GATE_LINK_IPV6);
+		return in_network(decode_spawn(d, p, data + header, size - header, GATE_LINK_IPV6),
+				  vni);
 	case PROTO_ARP:
-		return decode_spawn(d, p, data + header, size - header, GATE_LINK_ARP);
+		return in_network(decode_spawn(d, p, data + header, size - header, GATE_LINK_ARP),
+				  vni);
 	default:
 		break;
 	}

@@ -235,7 +235,6 @@ static void note_alert(struct gate_detector *d, const struct gate_sig *sig,
 								 .tx_id = q->tx_id};
 	d->stats.alerts++;
 	if (p->flow) {
-		p->flow->alerts++;
 		p->flow->flags |= GATE_FLOW_ALERTED;
 	}
 }

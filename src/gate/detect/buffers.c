@@ -13,7 +13,7 @@ void gate_values_forget(struct gate_detector *d)
 {
 	d->xf.used = 0;
 	if (++d->generation == 0) {
-		for (uint32_t i = 0; d->set && i < d->set->slot_count; i++) {
+		for (uint32_t i = 0; i < d->value_count; i++) {
 			d->values[i].generation = 0;
 		}
 		d->generation = 1;

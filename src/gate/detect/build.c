@@ -220,9 +220,6 @@ static int build_databases(struct gate_builder *b, struct bh_diag *diag)
 		return r;
 	}
 	bh_vec_foreach (mpm, &set->mpms) {
-		if (hs_alloc_scratch((*mpm)->db, &set->scratch) != HS_SUCCESS) {
-			return bh_diag_set(diag, -ENOMEM, "hyperscan: no scratch");
-		}
 		set->stats.bytes += (*mpm)->pattern_count * sizeof(*(*mpm)->patterns) +
 				    (*mpm)->sig_count * sizeof(*(*mpm)->sigs);
 	}
@@ -312,7 +309,6 @@ static void set_free(struct gate_rule_set *set)
 	}
 	bh_vec_done(&set->mpms);
 	bh_vec_done(&set->regexes);
-	hs_free_scratch(set->scratch);
 	free(set->slots);
 	free(set->addr_sets);
 	free(set->port_sets);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The way of a packet through detection, and what a worker has for it. */
 #include "gate/detect/detector.h"
+#include "gate/detect/sets.h"
 
 #include <sys/mman.h>
 
@@ -23,15 +24,17 @@ struct gate_detector *gate_detector_new(const struct gate_config *config,
 
 static void let_go(struct gate_detector *d)
 {
-	gate_rule_set_unref(d->set);
+	gate_rule_sets_unref(d->sets);
 	hs_free_scratch(d->scratch);
 	free(d->cands.nums);
 	free(d->cands.seen);
 	free(d->values);
+	d->sets = NULL;
 	d->set = NULL;
 	d->scratch = NULL;
 	d->cands = (struct gate_cands){};
 	d->values = NULL;
+	d->value_count = 0;
 }
 
 void gate_detector_free(struct gate_detector *d)
@@ -48,21 +51,34 @@ void gate_detector_free(struct gate_detector *d)
 	free(d);
 }
 
-void gate_detector_use(struct gate_detector *d, struct gate_rule_set *set)
+void gate_detector_use(struct gate_detector *d, struct gate_rule_sets *sets)
 {
-	if (set == d->set) {
+	if (sets == d->sets) {
 		return;
 	}
 	let_go(d);
-	if (!set) {
+	if (!sets) {
 		return;
 	}
-	d->set = gate_rule_set_ref(set);
-	d->cands.nums = bh_alloc_array(set->sig_count + 1, sizeof(*d->cands.nums));
-	d->cands.seen = bh_alloc_array(set->sig_count / 64 + 1, sizeof(*d->cands.seen));
-	d->values = bh_alloc_array(set->slot_count + 1, sizeof(*d->values));
-	if (set->scratch && hs_clone_scratch(set->scratch, &d->scratch) != HS_SUCCESS) {
+	d->sets = gate_rule_sets_ref(sets);
+	d->set = sets->sets[0];
+	d->cands.nums = bh_alloc_array(sets->sig_max + 1, sizeof(*d->cands.nums));
+	d->cands.seen = bh_alloc_array(sets->sig_max / 64 + 1, sizeof(*d->cands.seen));
+	d->value_count = sets->slot_max + 1;
+	d->values = bh_alloc_array(d->value_count, sizeof(*d->values));
+	if (sets->scratch && hs_clone_scratch(sets->scratch, &d->scratch) != HS_SUCCESS) {
 		abort();
+	}
+}
+
+/* Values are by slot of a set: what is at hand is of the one before. */
+static void choose_set(struct gate_detector *d)
+{
+	struct gate_rule_set *set = gate_rule_sets_get(d->sets, d->p->rule_set);
+
+	if (set != d->set) {
+		d->set = set;
+		gate_values_forget(d);
 	}
 }
 
@@ -116,6 +132,9 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	d->stats.packets++;
 	d->tx = NULL;
 	d->in.replace_count = 0;
+	if (d->sets) {
+		choose_set(d);
+	}
 	d->have = gate_have_of(p);
 	gate_stream_begin(d);
 	if (!d->set || is_settled(p)) {

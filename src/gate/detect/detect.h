@@ -33,6 +33,7 @@
 
 struct gate_config;
 struct gate_rule_set;
+struct gate_rule_sets; /* sets.h */
 struct gate_detector;
 struct gate_shared;
 
@@ -61,8 +62,8 @@ void gate_rule_set_stats(const struct gate_rule_set *set, struct gate_rule_set_s
 struct gate_detector *gate_detector_new(const struct gate_config *config,
 					struct gate_shared *shared);
 void gate_detector_free(struct gate_detector *detector);
-/* Between two packets: rules from here on; NULL none. */
-void gate_detector_use(struct gate_detector *detector, struct gate_rule_set *set);
+/* Between two packets: rules from here on, by p->rule_set; NULL none. */
+void gate_detector_use(struct gate_detector *detector, struct gate_rule_sets *sets);
 /* The packet, its stream and the transactions of its flow. Alerts stand in p->alerts (those of a
  * transaction too), GATE_PKT_DROP and the like in p->flags, GATE_FLOW_* in the flow. */
 void gate_detect(struct gate_detector *detector, struct gate_packet *p);

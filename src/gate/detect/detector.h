@@ -47,11 +47,13 @@ struct gate_tx_side;
 struct gate_detector {
 	const struct gate_config *config;
 	struct gate_shared *shared;
-	struct gate_rule_set *set; /* a reference */
-	struct gate_pool *pool;	   /* of gate_detect_flow and gate_detect_tx */
+	struct gate_rule_sets *sets; /* a reference; NULL none */
+	struct gate_rule_set *set;   /* that of the packet; when there are sets there is one */
+	struct gate_pool *pool;	     /* of gate_detect_flow and gate_detect_tx */
 	hs_scratch_t *scratch;
 	struct gate_cands cands;
-	struct gate_values *values; /* per slot */
+	struct gate_values *values; /* per slot of any set */
+	uint32_t value_count;
 	uint32_t generation;
 
 	/* the packet */

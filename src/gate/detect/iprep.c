@@ -7,7 +7,6 @@
 #include "base/util.h"
 #include "gate/config.h"
 
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #define FILE_SIZE_MAX (256u << 20)
@@ -42,25 +41,14 @@ static int compare(const void *pa, const void *pb)
 	return order ? order : (int)a->category - (int)b->category;
 }
 
-static bool parse_addr(char *text, struct gate_addr *ret, uint8_t *ret_bits)
+static bool parse_addr(const char *text, struct gate_addr *ret, uint8_t *ret_bits)
 {
-	char *slash = strchr(text, '/');
-	uint64_t bits = 128;
-	bool v4 = !strchr(text, ':');
+	struct gate_network network;
+	bool ok = gate_network_parse(text, &network);
 
-	if (slash) {
-		*slash = 0;
-		if (bh_parse_u64(slash + 1, 0, v4 ? 32 : 128, &bits)) {
-			return false;
-		}
-		bits += v4 ? 96 : 0;
-	}
-	memset(ret, 0, sizeof(*ret));
-	if (v4) {
-		ret->bytes[10] = ret->bytes[11] = 0xff;
-	}
-	*ret_bits = (uint8_t)bits;
-	return inet_pton(v4 ? AF_INET : AF_INET6, text, v4 ? &ret->bytes[12] : ret->bytes) == 1;
+	memcpy(ret->bytes, network.addr, sizeof(ret->bytes));
+	*ret_bits = network.bits;
+	return ok;
 }
 
 static bool parse_line(struct gate_iprep *iprep, char *line)

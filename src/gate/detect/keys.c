@@ -22,7 +22,7 @@ bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *b
 	if (!p->ip_version) {
 		return false;
 	}
-	*ret = (struct gate_key){.kind = GATE_KEY_XBIT, .a = name};
+	*ret = (struct gate_key){.kind = GATE_KEY_XBIT, .set = p->rule_set, .a = name};
 	switch (bits->track) {
 	case GATE_BITS_SRC:
 		ret->addrs[0] = p->src;
@@ -41,8 +41,11 @@ bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *b
 bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *rule,
 			   const struct gate_threshold *th, uint8_t index, struct gate_key *ret)
 {
-	*ret = (struct gate_key){
-		.kind = GATE_KEY_THRESHOLD, .sub = index, .a = rule->sid, .b = rule->gid};
+	*ret = (struct gate_key){.kind = GATE_KEY_THRESHOLD,
+				 .sub = index,
+				 .set = p->rule_set,
+				 .a = rule->sid,
+				 .b = rule->gid};
 	switch (th->track) {
 	case GATE_TRACK_SRC:
 		ret->addrs[0] = p->src;
@@ -68,7 +71,7 @@ bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *
 void gate_tag_begin(struct gate_detector *d, const struct gate_match *m)
 {
 	struct gate_packet *p = d->p;
-	struct gate_key key = {.kind = GATE_KEY_TAG};
+	struct gate_key key = {.kind = GATE_KEY_TAG, .set = p->rule_set};
 	struct gate_vars *vars;
 
 	if (m->tag.host) {

@@ -199,9 +199,17 @@ struct gate_rule_set {
 
 	BH_VEC(struct gate_mpm *) mpms;
 	BH_VEC(struct gate_regex *) regexes;
-	hs_scratch_t *scratch;	  /* enough for each database; cloned by workers */
 	struct gate_arena *arena; /* owns the small arrays */
 	struct gate_rule_set_stats stats;
+};
+
+/* sets.h */
+struct gate_rule_sets {
+	_Atomic uint32_t refs;
+	hs_scratch_t *scratch;	    /* enough for each database; cloned by workers */
+	uint32_t sig_max, slot_max; /* of the largest */
+	uint32_t count;
+	struct gate_rule_set *sets[];
 };
 
 /* Control plane memory that goes with its set. */

@@ -19,9 +19,9 @@ void gate_shared_build_end(struct gate_shared *shared);
 /* Who or what a value is kept for. */
 enum gate_key_kind { GATE_KEY_XBIT = 1, GATE_KEY_THRESHOLD, GATE_KEY_TAG };
 struct gate_key {
-	uint8_t kind; /* enum gate_key_kind */
-	uint8_t sub;  /* its own: index of the threshold, kind of track */
-	uint16_t zero;
+	uint8_t kind;  /* enum gate_key_kind */
+	uint8_t sub;   /* its own: index of the threshold, kind of track */
+	uint16_t set;  /* slot: those of different rule sets are apart */
 	uint32_t a, b; /* name, sid and the like */
 	struct gate_addr addrs[2];
 };

@@ -189,6 +189,7 @@ static struct gate_flow *new_flow(struct gate_flow_table *table, const struct fl
 		.depth = key->depth,
 		.vlan = {key->vlan[0], key->vlan[1], key->vlan[2]},
 		.source = key->source,
+		.vni = key->vni,
 		.table = {.hash = key->hash, .next = *bucket},
 		.first_us = p->time_us,
 		.last_us = p->time_us,
@@ -209,7 +210,7 @@ static struct gate_flow *new_flow(struct gate_flow_table *table, const struct fl
 static bool matches(const struct gate_flow *flow, const struct flow_key *key, enum gate_dir *ret)
 {
 	uint16_t mask = 0xffff;
-	if (memcmp(&flow->ip_proto, &key->ip_proto, 12)) {
+	if (memcmp(&flow->ip_proto, &key->ip_proto, 12) || flow->vni != key->vni) {
 		return false;
 	}
 	if (key->ip_proto == IPPROTO_ICMP || key->ip_proto == IPPROTO_ICMPV6) {
@@ -470,6 +471,7 @@ struct gate_flow_table *gate_flow_table_new(const struct gate_config *config,
 	table->expectations = bh_alloc_array(GATE_FLOW_EXPECT_MAX, sizeof(*table->expectations));
 	table->by_source = !config->inline_mode;
 	table->by_vlan = config->vlan_tracking;
+	table->by_vni = config->vni_tracking;
 	if (hooks) {
 		table->hooks = *hooks;
 	}

@@ -3,9 +3,9 @@
  * Flows: who talks to whom. Each worker has a table of its own, allocated once (flow.memcap /
  * size of an entry); capture hands both directions of a flow to one worker.
  *
- * Who: addresses and ports (ICMP: types) of both sides, protocol, VLANs, depth of tunnels, and the
- * interface it came in by (inline: both legs are one). TCP, UDP, SCTP, ICMP queries and every other
- * protocol above IP but tunnels, whose inner packets have flows of their own.
+ * Who: addresses and ports (ICMP: types) of both sides, protocol, VLANs, depth and VNI of tunnels,
+ * and the interface it came in by (inline: both legs are one). TCP, UDP, SCTP, ICMP queries and
+ * every other protocol above IP but tunnels, whose inner packets have flows of their own.
  *
  * Timeouts per protocol and state (config; bypassed: 100 s). When the table is full the entry that
  * has been silent longest of those that are not established goes first, then the longest silent
@@ -76,9 +76,9 @@ struct gate_flow {
 	uint8_t state;	   /* enum gate_flow_state */
 	uint8_t tcp_state; /* enum gate_tcp_state, kept by stream: when ports are used anew */
 	uint8_t ttl_min[GATE_DIRS], ttl_max[GATE_DIRS];
-	uint16_t rule_set; /* which of the running ones inspects it */
+	uint16_t rule_set; /* slot + 1 of the rules that inspect it; 0: not chosen yet (sets.h) */
 	uint32_t tcp_isn;  /* of who began it */
-	uint32_t alerts;
+	uint32_t vni;	   /* of gate_packet; part of who, but seldom there */
 
 	uint64_t id; /* EVE flow_id: 53 bits */
 	uint64_t first_us;

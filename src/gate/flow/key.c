@@ -273,6 +273,7 @@ bool flow_key_of(const struct gate_flow_table *table, const struct gate_packet *
 				 .ip_proto = p->ip_proto,
 				 .ip_version = p->ip_version,
 				 .depth = p->depth,
+				 .vni = table->by_vni ? p->vni : 0,
 				 .source = table->by_source ? p->source : 0};
 	if (table->by_vlan && p->vlan_count) {
 		key->vlan_count = p->vlan_count > GATE_VLANS_MAX ? GATE_VLANS_MAX : p->vlan_count;
@@ -286,6 +287,8 @@ bool flow_key_of(const struct gate_flow_table *table, const struct gate_packet *
 	uint64_t meta = key->ip_proto | (uint64_t)key->ip_version << 8 |
 			(uint64_t)key->vlan_count << 12 | (uint64_t)key->depth << 16 |
 			(uint64_t)key->vlan[1] << 32 | (uint64_t)key->vlan[2] << 48;
+
+	meta ^= (uint64_t)key->vni << 21; /* above the depth, into VLANs that are seldom there */
 	key->hash = key->ip_version == 4 ? hash4(table->hash_key, key, meta)
 					 : hash6(table->hash_key, key, meta);
 	return true;

@@ -18,6 +18,7 @@ struct flow_key {
 	uint16_t vlan[GATE_VLANS_MAX];
 	uint16_t source;
 	uint32_t hash;
+	uint32_t vni;
 	bool icmp_error; /* key is of what the error speaks of */
 };
 
@@ -48,7 +49,7 @@ struct gate_flow_table {
 	uint64_t timeout_us[FLOW_LISTS];
 	uint64_t hash_key[2];
 	uint32_t now_s; /* the latest time seen: lists are in its order */
-	bool by_source, by_vlan;
+	bool by_source, by_vlan, by_vni;
 	struct gate_flow_hooks hooks;
 	struct flow_expectation *expectations;
 	struct gate_flow_stats stats;

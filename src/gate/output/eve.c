@@ -270,6 +270,17 @@ static void put_vlans(struct gate_jw *jw, const uint16_t *vlan, uint8_t count)
 	gate_jw_end(jw);
 }
 
+/* Whose rules they were; with but one rule set there is nothing to tell. */
+static void put_rule_set(struct gate_eve *eve, const struct gate_flow *flow,
+			 const struct gate_packet *p)
+{
+	unsigned int slot = p ? p->rule_set : flow->rule_set ? flow->rule_set - 1u : 0;
+
+	if (eve->config->rule_sets.count) {
+		gate_jw_text(&eve->jw, "rule_set", gate_config_set_name(eve->config, slot));
+	}
+}
+
 static const char *packet_source(const struct gate_packet *p)
 {
 	if (p->flags & GATE_PKT_PSEUDO) {
@@ -301,6 +312,7 @@ void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_fl
 	}
 	gate_jw_text(jw, "event_type", type);
 	put_vlans(jw, p ? p->vlan : flow->vlan, p ? p->vlan_count : flow->vlan_count);
+	put_rule_set(eve, flow, p);
 	if (flow && (side != GATE_EVE_OF_PACKET || !p)) {
 		put_flow_ends(jw, flow,
 			      side == GATE_EVE_OF_SERVER ? GATE_TO_CLIENT : GATE_TO_SERVER);

@@ -8,8 +8,6 @@
 #include "gate/config.h"
 #include "gate/stream/tcp.h"
 
-#include <arpa/inet.h>
-
 static const struct {
 	const char *name;
 	enum os_policy policy;
@@ -75,27 +73,6 @@ bool stream_new_wins(enum os_policy policy, uint32_t seq, uint32_t end, uint32_t
 	return rule & AFTER_BEYOND && stop > 0;
 }
 
-/* "10.0.0.0/8", "2001:db8::/32" or an address; IPv4 as it stands in gate_addr. */
-static bool parse_network(const char *text, struct os_network *ret)
-{
-	char addr[INET6_ADDRSTRLEN + 1] = {};
-	const char *slash = strchr(text, '/');
-	size_t len = slash ? (size_t)(slash - text) : strlen(text);
-	bool v4 = !memchr(text, ':', len);
-	uint64_t bits = v4 ? 32 : 128;
-
-	if (len >= sizeof(addr) || (slash && bh_parse_u64(slash + 1, 0, bits, &bits))) {
-		return false;
-	}
-	memcpy(addr, text, len);
-	if (v4) {
-		ret->addr[10] = ret->addr[11] = 0xff;
-		bits += 96;
-	}
-	ret->bits = (uint8_t)bits;
-	return inet_pton(v4 ? AF_INET : AF_INET6, addr, v4 ? ret->addr + 12 : ret->addr) == 1;
-}
-
 static bool parse_policy(const char *name, uint8_t *ret)
 {
 	for (unsigned int i = 0; i < BH_ARRAY_SIZE(names); i++) {
@@ -114,19 +91,10 @@ void stream_policy_load(struct gate_streams *streams, const struct gate_config *
 	bh_vec_foreach (entry, &config->os_policies) {
 		struct os_network network = {};
 		if (parse_policy(entry->policy, &network.policy) &&
-		    parse_network(entry->network, &network)) {
+		    gate_network_parse(entry->network, &network.network)) {
 			streams->networks[streams->network_count++] = network;
 		}
 	}
-}
-
-static bool holds(const struct os_network *network, const uint8_t addr[16])
-{
-	unsigned int bytes = network->bits / 8, rest = network->bits % 8;
-	if (memcmp(network->addr, addr, bytes)) {
-		return false;
-	}
-	return !rest || !((network->addr[bytes] ^ addr[bytes]) >> (8 - rest));
 }
 
 enum os_policy stream_policy_of(const struct gate_streams *streams, const struct gate_addr *addr)
@@ -134,7 +102,8 @@ enum os_policy stream_policy_of(const struct gate_streams *streams, const struct
 	const struct os_network *best = NULL;
 	for (unsigned int i = 0; i < streams->network_count; i++) {
 		const struct os_network *network = &streams->networks[i];
-		if ((!best || network->bits > best->bits) && holds(network, addr->bytes)) {
+		if ((!best || network->network.bits > best->network.bits) &&
+		    gate_network_has(&network->network, addr->bytes)) {
 			best = network;
 		}
 	}

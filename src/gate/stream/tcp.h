@@ -3,6 +3,7 @@
 #ifndef BH_GATE_STREAM_TCP_H
 #define BH_GATE_STREAM_TCP_H
 
+#include "gate/config.h"
 #include "gate/stream/stream.h"
 
 #include <string.h>
@@ -146,8 +147,8 @@ struct gate_stream {
 #define POOL_MIN     256u
 
 struct os_network {
-	uint8_t addr[16];
-	uint8_t bits, policy;
+	struct gate_network network;
+	uint8_t policy;
 };
 
 struct gate_streams {
