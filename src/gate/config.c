@@ -442,15 +442,49 @@ void gate_config_done(struct gate_config *config)
 	bh_conf_done(keys, BH_ARRAY_SIZE(keys), config);
 }
 
+static void list_size(FILE *to, uint64_t bytes)
+{
+	static const char *const units[] = {"", "kb", "mb", "gb", "tb"};
+	unsigned int unit = 0;
+
+	for (; bytes && bytes % 1024 == 0 && unit + 1 < BH_ARRAY_SIZE(units); unit++) {
+		bytes /= 1024;
+	}
+	fprintf(to, "%llu%s", (unsigned long long)bytes, units[unit]);
+}
+
+/* What may stand there, with its unit. */
+static void list_kind(FILE *to, const struct bh_conf_key *key)
+{
+	switch (key->type) {
+	case BH_CONF_BOOL:
+		fputs("yes|no", to);
+		break;
+	case BH_CONF_U64:
+		fprintf(to, "number %llu to %llu", (unsigned long long)key->min,
+			(unsigned long long)key->max);
+		break;
+	case BH_CONF_SIZE:
+		fputs("bytes ", to);
+		list_size(to, key->min);
+		fputs(" to ", to);
+		list_size(to, key->max);
+		break;
+	case BH_CONF_EACH:
+		fputs("list", to);
+		break;
+	default:
+		fputs(key->choices ? key->choices : "text", to);
+	}
+}
+
 void gate_config_list(FILE *to)
 {
-	static const char *const types[] = {"text", "yes|no", "number", "size", "list"};
-
 	for (size_t i = 0; i < BH_ARRAY_SIZE(keys); i++) {
 		const struct bh_conf_key *key = &keys[i];
 
-		fprintf(to, "%s (%s, %s): %s\n", key->key,
-			key->choices ? key->choices : types[key->type],
-			key->dflt ? key->dflt : "none", key->help);
+		fprintf(to, "%s (", key->key);
+		list_kind(to, key);
+		fprintf(to, ", %s): %s\n", key->dflt ? key->dflt : "none", key->help);
 	}
 }

@@ -138,6 +138,14 @@ void gate_engine_start_output(struct gate_engine *engine, bool patient)
 	}
 }
 
+void gate_engine_reopen(struct gate_engine *engine)
+{
+	gate_out_reopen(engine->out);
+	if (engine->events) {
+		gate_out_reopen(engine->events);
+	}
+}
+
 static bool asked_to_end(void)
 {
 	sigset_t pending;

@@ -44,6 +44,9 @@ char *gate_engine_rule_path(const struct gate_config *config, const char *name);
 /* The writing thread; after rights were given up. */
 void gate_engine_start_output(struct gate_engine *engine, bool patient);
 
+/* The file of records was moved away: begin it anew. */
+void gate_engine_reopen(struct gate_engine *engine);
+
 /* Reads the source to its end; a file that is broken somewhere is read up to there (logged). */
 void gate_engine_run(struct gate_engine *engine, struct gate_source *source);
 

@@ -228,7 +228,7 @@ static void on_hangup(uv_signal_t *signal_handle, int number)
 {
 	struct gate_live *live = signal_handle->data;
 
-	gate_out_reopen(live->engine->out);
+	gate_engine_reopen(live->engine);
 	begin_reload(live);
 }
 
@@ -266,21 +266,25 @@ static void op_reload(struct bh_ctl_request *req, const json_t *request, void *a
 
 static void op_stats(struct bh_ctl_request *req, const json_t *request, void *arg)
 {
-	json_t *body = json_object();
 	struct gate_stats stats;
+	struct gate_jw jw;
+	json_t *body;
 
 	sum_stats(arg, &stats);
-	for (unsigned int i = 0; i < GATE_STAT_COUNT; i++) {
-		json_t *group = json_object_get(body, gate_stat_group(i));
+	gate_jw_init(&jw);
+	gate_jw_object(&jw, NULL);
+	gate_stats_write(&stats, &jw);
+	gate_jw_end(&jw);
+	body = json_loadb(jw.data, jw.size, 0, NULL);
+	gate_jw_done(&jw);
+	bh_ctl_reply(req, json_pack("{s:o}", "stats", body ? body : json_null()));
+}
 
-		if (!group) {
-			group = json_object();
-			json_object_set_new(body, gate_stat_group(i), group);
-		}
-		json_object_set_new(group, gate_stat_name(i),
-				    json_integer((json_int_t)stats.value[i]));
-	}
-	bh_ctl_reply(req, json_pack("{s:o}", "stats", body));
+/* Somebody has moved the file of records away. */
+static void op_reopen(struct bh_ctl_request *req, const json_t *request, void *arg)
+{
+	gate_engine_reopen(((struct gate_live *)arg)->engine);
+	bh_ctl_reply(req, json_object());
 }
 
 static void tell_refused(const struct gate_rule_set *set, json_t *list)
@@ -381,6 +385,7 @@ static int open_loop(struct gate_live *live, struct bh_diag *diag)
 	err = bh_ctl_server_new(&live->loop, &ctl, &live->ctl, diag);
 	if (!err) {
 		bh_ctl_server_add(live->ctl, "reload", op_reload, live);
+		bh_ctl_server_add(live->ctl, "reopen", op_reopen, live);
 		bh_ctl_server_add(live->ctl, "stats", op_stats, live);
 		bh_ctl_server_add(live->ctl, "rules", op_rules, live);
 	}

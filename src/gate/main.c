@@ -21,7 +21,7 @@ struct options {
 	const char *sets[FILES_MAX];
 	size_t set_count;
 	bool only, test, simulate_ips, verbose, quiet;
-	bool list_keywords, list_events, list_settings;
+	bool list_keywords, list_events, list_settings, list_counters;
 };
 
 static int usage(FILE *to)
@@ -45,7 +45,7 @@ static int usage(FILE *to)
 		"  --simulate-ips    with -r: as if it stood inline\n"
 		"  --workers N       threads that inspect\n"
 		"  --user NAME       who to be after start (root becomes nobody)\n"
-		"  --list-keywords, --list-events, --list-settings\n"
+		"  --list-keywords, --list-events, --list-settings, --list-counters\n"
 		"  -v                log more; -q: only trouble\n"
 		"  --version\n");
 	return to == stdout ? 0 : 2;
@@ -59,6 +59,7 @@ enum {
 	OPT_KEYWORDS,
 	OPT_EVENTS,
 	OPT_SETTINGS,
+	OPT_COUNTERS,
 	OPT_USER,
 	OPT_VERSION,
 };
@@ -71,6 +72,7 @@ static const struct option longs[] = {
 	{"list-keywords", no_argument, NULL, OPT_KEYWORDS},
 	{"list-events", no_argument, NULL, OPT_EVENTS},
 	{"list-settings", no_argument, NULL, OPT_SETTINGS},
+	{"list-counters", no_argument, NULL, OPT_COUNTERS},
 	{"user", required_argument, NULL, OPT_USER},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, 'h'},
@@ -137,6 +139,7 @@ static bool take_flag(int c, struct options *o)
 		[OPT_KEYWORDS] = &o->list_keywords,
 		[OPT_EVENTS] = &o->list_events,
 		[OPT_SETTINGS] = &o->list_settings,
+		[OPT_COUNTERS] = &o->list_counters,
 	};
 
 	if (c < 0 || (size_t)c >= BH_ARRAY_SIZE(flags) || !flags[c]) {
@@ -144,6 +147,11 @@ static bool take_flag(int c, struct options *o)
 	}
 	*flags[c] = true;
 	return true;
+}
+
+static bool lists(const struct options *o)
+{
+	return o->list_keywords || o->list_events || o->list_settings || o->list_counters;
 }
 
 /* 0 go on, > 0 exit with that less one. */
@@ -163,7 +171,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			return 1 + usage(stderr);
 		}
 	}
-	if (ret->list_keywords || ret->list_events || ret->list_settings || ret->test) {
+	if (lists(ret) || ret->test) {
 		return optind < argc ? 1 + usage(stderr) : 0;
 	}
 	if (!!ret->read + !!ret->interface + !!ret->inline_pair != 1 || optind < argc) {
@@ -211,6 +219,18 @@ static int load_config(const struct options *o, struct gate_config *ret, struct 
 	return 0;
 }
 
+static void list_counters(void)
+{
+	const struct gate_stats none = {};
+	struct gate_stats_item *items = NULL;
+	size_t count = gate_stats_items(&none, &items);
+
+	for (size_t i = 0; i < count; i++) {
+		printf("%s: %s\n", items[i].path, items[i].text);
+	}
+	free(items);
+}
+
 static void list_names(const struct options *o)
 {
 	size_t count = 0;
@@ -232,6 +252,9 @@ static void list_names(const struct options *o)
 	}
 	if (o->list_settings) {
 		gate_config_list(stdout);
+	}
+	if (o->list_counters) {
+		list_counters();
 	}
 }
 
@@ -345,7 +368,7 @@ int main(int argc, char **argv)
 	/* Streams and bodies come and go: giving their memory back each time costs a tenth. */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	(void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
-	if (options.list_keywords || options.list_events || options.list_settings) {
+	if (lists(&options)) {
 		list_names(&options);
 		return 0;
 	}

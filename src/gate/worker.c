@@ -399,7 +399,7 @@ static void walk(struct gate_packet *p, void *arg)
 		inspect(w, p);
 		GATE_STAT_ADD(&w->stats, DETECT_PACKETS, 1);
 	}
-	GATE_STAT_ADD(&w->stats, DECODER_EVENTS, p->event_count);
+	gate_stats_events(&w->stats, p->events, p->event_count);
 	records(w, p);
 	tell_root(w, p);
 	if (flow && flow->session) {
