@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file of the cache of compiled rules that somebody else wrote. First byte: 1 its checksum is set
- * right, 2 so is its head; the rest is the file. What is taken is exactly a database that was
- * written before.
+ * right, 2 so is its head; the rest is the file. What is taken has the bytecode that was written
+ * (Hyperscan's own sum stands over that, not over its head of 32 bytes). Who can make that sum too
+ * is kept out by the owner and mode of the file.
  */
 #include "fuzz_file.h"
 #include "gate/detect/hscache.h"
@@ -11,7 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define HEAD (8 + GATE_HS_KEY_SIZE + 8 + SHA256_DIGEST_LENGTH)
+#define HEAD	(8 + GATE_HS_KEY_SIZE + 8 + SHA256_DIGEST_LENGTH)
+#define HS_HEAD 32
 
 static const uint8_t key[GATE_HS_KEY_SIZE] = {1, 2, 3};
 
@@ -71,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(fd);
 	if (!gate_hscache_load(fuzz_folder(), key, &db)) {
 		if (hs_serialize_database(db, &again, &again_size) || again_size != sound_size ||
-		    memcmp(again, sound, sound_size) != 0) {
+		    memcmp(again + HS_HEAD, sound + HS_HEAD, sound_size - HS_HEAD) != 0) {
 			abort();
 		}
 		hs_free_database(db);

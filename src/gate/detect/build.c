@@ -45,7 +45,7 @@ void *gate_arena_alloc(struct gate_arena *arena, size_t size)
 	void *at;
 
 	size = (size + 15) & ~(size_t)15;
-	if (size > arena->left) {
+	if (size > arena->left || !arena->at) {
 		size_t want = size > ARENA_CHUNK ? size : ARENA_CHUNK;
 
 		chunk = bh_alloc(sizeof(*chunk) + want);
