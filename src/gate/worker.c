@@ -48,6 +48,7 @@ static uint32_t feed(struct gate_worker *w, struct gate_flow *flow, enum gate_di
 		.gap = view->data ? 0 : view->size,
 		.offset = view->offset,
 		.eof = view->eof,
+		.cut = view->cut,
 		.time_us = w->now_us,
 		.packet = w->current,
 	};

@@ -65,6 +65,7 @@ struct gate_app_input {
 	uint64_t offset;
 	uint32_t gap; /* that many bytes are lost before data (then size is 0) */
 	bool eof;     /* nothing follows: may come with size 0 */
+	bool cut;     /* with eof: there was more, which is not read */
 	uint64_t time_us;
 	struct gate_packet *packet; /* that brought them; a datagram's own */
 };

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "gate/app/session.h"
 #include "gate/config.h"
+#include "gate/stream/stream.h"
 
 #define NAME_SIZE_MAX  4096
 #define WINDOW_DEFAULT (100u << 10)
@@ -19,6 +20,7 @@
 #define HASHES	       (GATE_FILE_MD5 | GATE_FILE_SHA1 | GATE_FILE_SHA256)
 
 BH_COUNTER(gate_file_refused, "files refused: too many in a transaction, or no memory");
+BH_COUNTER(gate_file_cut, "files that end at the limit of the store (file-store.stream-depth)");
 BH_COUNTER(gate_file_window_lost,
 	   "bytes of files that no rule saw: the window was full or no memory");
 
@@ -196,6 +198,17 @@ static struct file *file_new(struct gate_session *session, const void *name, siz
 	return file;
 }
 
+/* What is to be stored goes on behind the depth of streams, as Suricata's stream-depth of the
+ * file store. */
+static void read_on(struct gate_session *session, const struct gate_file *f)
+{
+	const struct gate_flow *flow = session->flow;
+	if ((f->flags & GATE_FILE_STORE) && flow->stream) {
+		gate_stream_keep(flow->stream, (enum gate_dir)f->dir,
+				 session->apps->config->file_store_limit);
+	}
+}
+
 struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *tx,
 				 enum gate_dir dir, const void *name, size_t name_size)
 {
@@ -223,6 +236,7 @@ struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *t
 	list->count++;
 	apps->stats.files++;
 	tx->updated = true;
+	read_on(session, &file->f);
 	hash_begin(file);
 	if (apps->sink) {
 		apps->sink->begin(apps->sink, session->flow, &file->f);
@@ -237,6 +251,11 @@ void gate_file_append(struct gate_session *session, struct gate_file *f, const v
 		return;
 	}
 	struct file *file = file_of(f);
+	uint64_t limit = file->apps->config->file_store_limit;
+	bool cut = (f->flags & GATE_FILE_STORE) && limit && f->size + size > limit;
+	if (cut) {
+		size = limit > f->size ? (uint32_t)(limit - f->size) : 0;
+	}
 	f->size += size;
 	for (unsigned int i = 0; i < 3; i++) {
 		if (file->hash[i]) {
@@ -246,6 +265,10 @@ void gate_file_append(struct gate_session *session, struct gate_file *f, const v
 	window_add(session, file, data, size);
 	if (file->apps->sink) {
 		file->apps->sink->data(file->apps->sink, f, data, size);
+	}
+	if (cut) {
+		bh_counter_add(&gate_file_cut, 1);
+		gate_file_close(session, f, GATE_FILE_TRUNCATED);
 	}
 }
 
@@ -297,6 +320,9 @@ void gate_file_want(struct gate_session *session, struct gate_file *f, uint16_t 
 		fresh &= (uint16_t)~HASHES;
 	}
 	f->flags |= fresh;
+	if (fresh & GATE_FILE_STORE) {
+		read_on(session, f);
+	}
 	if (fresh & HASHES) {
 		hash_begin(file_of(f));
 	}

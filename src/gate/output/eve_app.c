@@ -45,7 +45,8 @@ void gate_eve_file_members(struct gate_jw *jw, const struct gate_tx *tx,
 	if (file->state == GATE_FILE_CLOSED && file->flags & GATE_FILE_SHA1) {
 		gate_jw_hex(jw, "sha1", file->sha1, sizeof(file->sha1));
 	}
-	if (file->state == GATE_FILE_CLOSED && file->flags & GATE_FILE_SHA256) {
+	if ((file->state == GATE_FILE_CLOSED || file->flags & GATE_FILE_STORED) &&
+	    file->flags & GATE_FILE_SHA256) {
 		gate_jw_hex(jw, "sha256", file->sha256, sizeof(file->sha256));
 	}
 	gate_jw_bool(jw, "stored", file->flags & GATE_FILE_STORED);

@@ -21,18 +21,15 @@ BH_COUNTER(gate_filestore_stored, "files that were kept");
 BH_COUNTER(gate_filestore_same, "files that were there already");
 BH_COUNTER(gate_filestore_failed, "files that could not be written");
 BH_COUNTER(gate_filestore_late, "files that were wanted after their beginning was gone");
-BH_COUNTER(gate_filestore_cut, "files that were over the limit of the store");
 
 struct store {
 	struct gate_file_sink ops;
 	char *folder;
-	uint64_t limit;
 	_Atomic uint64_t number; /* of the next temporary file */
 };
 
 struct stored {
 	int fd;
-	uint64_t size;
 	char path[]; /* of the temporary file */
 };
 
@@ -73,22 +70,24 @@ static struct stored *start(struct store *store, struct gate_file *file)
 	return stored;
 }
 
-static void put(const struct store *store, struct gate_file *file, const void *data, size_t size)
+static void put(struct gate_file *file, const void *data, size_t size)
 {
 	struct stored *stored = file->sink_data;
-	size_t left = store->limit && store->limit - stored->size < size
-			      ? (size_t)(store->limit - stored->size)
-			      : size;
 
-	if (left < size) {
-		bh_counter_add(&gate_filestore_cut, 1);
+	while (size) {
+		ssize_t n = write(stored->fd, data, size);
+
+		if (n < 0 && errno == EINTR) {
+			continue;
+		}
+		if (n <= 0) {
+			bh_counter_add(&gate_filestore_failed, 1);
+			give_up(file, stored);
+			return;
+		}
+		data = (const uint8_t *)data + n;
+		size -= (size_t)n;
 	}
-	if (left && write(stored->fd, data, left) != (ssize_t)left) {
-		bh_counter_add(&gate_filestore_failed, 1);
-		give_up(file, stored);
-		return;
-	}
-	stored->size += left;
 }
 
 /* The window has everything so far, or it is too late. */
@@ -98,7 +97,7 @@ static void catch_up(struct store *store, struct gate_file *file)
 		bh_counter_add(&gate_filestore_late, 1);
 		file->flags |= GATE_FILE_NOSTORE;
 	} else if (start(store, file)) {
-		put(store, file, file->window, file->window_size);
+		put(file, file->window, file->window_size);
 	}
 }
 
@@ -154,7 +153,7 @@ static void on_data(struct gate_file_sink *sink, struct gate_file *file, const v
 		return;
 	}
 	if (file->sink_data) {
-		put(store, file, data, size);
+		put(file, data, size);
 	} else {
 		catch_up(store, file); /* the window has `data` already */
 	}
@@ -197,7 +196,6 @@ int gate_filestore_new(const struct gate_config *config, struct gate_file_sink *
 	}
 	store = bh_alloc(sizeof(*store));
 	store->folder = bh_steal(&folder);
-	store->limit = config->file_store_limit;
 	store->ops = (struct gate_file_sink){.begin = on_begin, .data = on_data, .end = on_end};
 	*ret = &store->ops;
 	return 0;

@@ -142,6 +142,7 @@ static void show(struct gate_streams *streams, struct gate_stream *stream, struc
 		.offset = side->app,
 		.gap = side->flags & SIDE_GAP && side->gap_off == side->app,
 		.eof = eof,
+		.cut = eof && side->flags & SIDE_DEPTH,
 	};
 	side->flags |= SIDE_BUSY | (eof ? SIDE_EOF_TOLD : 0);
 	side->app_seen = end;

@@ -368,9 +368,13 @@ void gate_stream_stop_raw(struct gate_stream *stream, enum gate_dir dir)
 	side->flags |= SIDE_NOW;
 }
 
-void gate_stream_set_depth(struct gate_stream *stream, enum gate_dir dir, uint32_t depth)
+void gate_stream_keep(struct gate_stream *stream, enum gate_dir dir, uint64_t more)
 {
-	side_of(stream, dir)->depth = depth;
+	struct side *side = side_of(stream, dir);
+	uint64_t depth = more ? side->app + more : 0;
+	if (side->depth && (!depth || depth > side->depth)) {
+		side->depth = depth;
+	}
 }
 
 enum gate_tcp_state gate_stream_state(const struct gate_stream *stream)

@@ -29,6 +29,7 @@ struct gate_stream_view {
 	uint64_t offset; /* of data, from the first byte of the stream */
 	bool gap;	 /* bytes before data are lost */
 	bool eof;	 /* nothing follows */
+	bool cut;	 /* because the depth is reached */
 };
 
 /* New bytes of one side: the parser's turn (app.c). Returns how many it is through with (it sees
@@ -70,7 +71,8 @@ void gate_stream_inspect_now(struct gate_stream *stream, enum gate_dir dir);
  * detection what is here already counts still. */
 void gate_stream_stop_app(struct gate_stream *stream, enum gate_dir dir);
 void gate_stream_stop_raw(struct gate_stream *stream, enum gate_dir dir);
-void gate_stream_set_depth(struct gate_stream *stream, enum gate_dir dir, uint32_t depth);
+/* That many bytes more than are there are kept, if not more anyway; 0: no limit. */
+void gate_stream_keep(struct gate_stream *stream, enum gate_dir dir, uint64_t more);
 
 enum gate_tcp_state gate_stream_state(const struct gate_stream *stream);
 /* As the keyword stream_size counts: sequence numbers used so far, SYN and FIN too. */

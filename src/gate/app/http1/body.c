@@ -199,11 +199,15 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 	struct http_body *body = &tx->side[target->dir].body;
 	const struct gate_config *config = tx->conn->config;
 	uint64_t limit = limit_of(tx, target->dir);
-	bool store = config->file_store;
+	bool store = config->file_store ||
+		     (body->file && body->file->flags & GATE_FILE_STORE);
 	body->entity_size += size;
 	if (body->over) {
 		if (store) {
 			gate_file_append(tx->session, body->file, data, size);
+		}
+		if (store && body->multipart) {
+			gate_http1_multipart_data(tx, body->multipart, data, size);
 		}
 		return store;
 	}
@@ -222,7 +226,7 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 		keep_own(tx, body, data, take);
 	}
 	if (body->multipart) {
-		gate_http1_multipart_data(tx, body->multipart, data, take);
+		gate_http1_multipart_data(tx, body->multipart, data, store ? size : take);
 	}
 	if (body->over && !store) {
 		gate_file_close(tx->session, body->file, GATE_FILE_TRUNCATED);

@@ -193,7 +193,7 @@ struct http_conn {
 struct http_input {
 	const uint8_t *data;
 	uint32_t size, pos;
-	bool eof;
+	bool eof, cut;
 };
 enum http_step { HTTP_GO, HTTP_WAIT, HTTP_STOP, HTTP_FAIL };
 

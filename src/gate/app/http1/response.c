@@ -366,9 +366,11 @@ static enum http_step determine(struct http_conn *conn)
 static enum http_step until_close(struct http_conn *conn, struct http_input *in)
 {
 	struct http_machine *m = &conn->side[GATE_TO_CLIENT];
-	gate_http1_body_data(m->tx, GATE_TO_CLIENT, in->data + in->pos, in->size - in->pos);
-	in->pos = in->size;
-	return in->eof ? complete(conn, true) : HTTP_WAIT;
+	if (in->pos < in->size) {
+		gate_http1_body_data(m->tx, GATE_TO_CLIENT, in->data + in->pos, in->size - in->pos);
+		in->pos = in->size;
+	}
+	return in->eof ? complete(conn, !in->cut) : HTTP_WAIT;
 }
 
 /* What claims to be chunked is not: all of it is the body. */
