@@ -146,6 +146,20 @@ void gate_engine_reopen(struct gate_engine *engine)
 	}
 }
 
+void gate_engine_stats(const struct gate_engine *engine, struct gate_stats *stats)
+{
+	struct gate_rule_set_stats rules = {};
+	size_t refused = 0;
+
+	stats->start_us = engine->start_us;
+	if (engine->sets) {
+		gate_engine_sum_sets(engine->sets, &rules, &refused);
+		stats->rules_loaded_us = engine->loaded_us ? engine->loaded_us : engine->start_us;
+	}
+	stats->rules_loaded = rules.rules;
+	stats->rules_failed = refused;
+}
+
 static bool asked_to_end(void)
 {
 	sigset_t pending;
@@ -190,7 +204,7 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 		.verdict = {.inline_mode = engine->config->simulate_ips},
 	};
 	struct gate_worker *worker = gate_worker_new(&options);
-	struct gate_stats stats = {.start_us = engine->start_us};
+	struct gate_stats stats = {};
 	uint64_t began = bh_time_mono_ns();
 	sigset_t ends, was;
 
@@ -204,6 +218,7 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 	read_source(worker, source);
 	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);
 	gate_worker_stats(worker, &stats);
+	gate_engine_stats(engine, &stats);
 	if (engine->out &&
 	    (!engine->config->eve_types || engine->config->eve_types >> GATE_EVE_STATS & 1)) {
 		gate_eve_stats(engine->out, &stats, bh_time_wall_ns() / 1000);

@@ -19,7 +19,7 @@ struct gate_engine {
 	struct gate_rule_sets *sets;		  /* that run */
 	struct gate_selector_hook select;	  /* whose flow is it? None: by configuration */
 	struct gate_file_sink *files;
-	uint64_t start_us;
+	uint64_t start_us, loaded_us; /* the program, the sets that run */
 };
 
 /* What -S, -s and rule-files say. only: those of the configuration do not count. */
@@ -36,6 +36,8 @@ typedef void gate_refused_fn(const struct gate_rule_refusal *refusal, void *arg)
 /* What they come to together: rules to databases, bytes, time; and how many rules were refused. */
 void gate_engine_sum_sets(const struct gate_rule_sets *sets, struct gate_rule_set_stats *sum,
 			  size_t *ret_refused);
+/* What stands beside the workers' counters in `stats`. */
+void gate_engine_stats(const struct gate_engine *engine, struct gate_stats *stats);
 /* A rule file's name as it is opened: owned by the caller. */
 char *gate_engine_rule_path(const struct gate_config *config, const char *name);
 

@@ -133,7 +133,7 @@ static int start_workers(struct gate_live *live, struct bh_diag *diag)
 static void sum_stats(struct gate_live *live, struct gate_stats *sum)
 {
 	memset(sum, 0, sizeof(*sum));
-	sum->start_us = live->engine->start_us;
+	gate_engine_stats(live->engine, sum);
 	for (unsigned int i = 0; i < live->count; i++) {
 		if (live->workers[i].worker) {
 			gate_worker_stats(live->workers[i].worker, sum);
@@ -194,6 +194,7 @@ static void reload_done(uv_work_t *work_req, int status)
 		}
 		gate_rule_sets_unref(live->engine->sets);
 		live->engine->sets = bh_steal(&live->fresh);
+		live->engine->loaded_us = now_us();
 		bh_counter_add(&gate_reloads, 1);
 	}
 	answer_reload(live);

@@ -96,6 +96,7 @@ static void records(struct gate_worker *w, struct gate_packet *p)
 			gate_eve_session(w->eve, p->flow, p);
 		}
 	}
+	gate_detect_done(w->detector, p);
 }
 
 static void inspect(struct gate_worker *w, struct gate_packet *p)

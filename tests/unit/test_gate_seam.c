@@ -304,6 +304,7 @@ static void walk(const struct host *host, const char *rules)
 	const struct gate_view text = {(const uint8_t *)rules, (uint32_t)strlen(rules)};
 	struct gate_rule_files *files = gate_rules_new();
 	struct gate_source *source = NULL;
+	struct gate_rule_set *set = NULL;
 	struct gate_config config;
 	struct gate_engine engine;
 	struct gate_worker *w;
@@ -320,7 +321,8 @@ static void walk(const struct host *host, const char *rules)
 	assert_int_equal(gate_rules_read_text(files, &config, engine.names, "t.rules", text, NULL),
 			 0);
 	assert_int_equal(files->refusals.count, 0);
-	assert_int_equal(gate_rule_set_new(files, &config, engine.shared, &engine.set, NULL), 0);
+	assert_int_equal(gate_rule_set_new(files, &config, engine.shared, &set, NULL), 0);
+	assert_int_equal(gate_rule_sets_new(&set, 1, &engine.sets, NULL), 0);
 	engine.events = open_out(host, 1 << 20);
 	assert_int_equal(gate_out_file("/dev/null", 0, &engine.sink, NULL), 0);
 	engine.out = gate_out_new(&config, bh_steal(&engine.sink));
@@ -334,7 +336,7 @@ static void walk(const struct host *host, const char *rules)
 							  .events = engine.events,
 							  .names = engine.names,
 							  .verdict.inline_mode = true});
-	gate_worker_use(w, engine.set);
+	gate_worker_use(w, engine.sets);
 	while (source->ops->next(source, &p, 0, NULL) > 0) {
 		gate_worker_packet(w, &p);
 	}

@@ -154,5 +154,14 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 		gate_actions(d);
 	}
 	store_addrs(d);
-	gate_stream_end(d);
+	if (!p->alert_count) {
+		gate_stream_end(d);
+	}
+}
+
+void gate_detect_done(struct gate_detector *d, const struct gate_packet *p)
+{
+	if (p->alert_count) {
+		gate_stream_end(d);
+	}
 }

@@ -67,6 +67,8 @@ void gate_detector_use(struct gate_detector *detector, struct gate_rule_sets *se
 /* The packet, its stream and the transactions of its flow. Alerts stand in p->alerts (those of a
  * transaction too), GATE_PKT_DROP and the like in p->flags, GATE_FLOW_* in the flow. */
 void gate_detect(struct gate_detector *detector, struct gate_packet *p);
+/* Once the packet's alerts are recorded: until then the stream keeps what they were found in. */
+void gate_detect_done(struct gate_detector *detector, const struct gate_packet *p);
 /* Bits of rules that look at the contents of files of that protocol, for parsers' limits. */
 void gate_detect_flow_free(struct gate_detect_flow *state);
 void gate_detect_tx_free(struct gate_detect_tx *state);

@@ -74,6 +74,10 @@ static inline bool gate_eve_shows_drop(const struct gate_packet *p)
 	return p->flags & GATE_PKT_DROP && !(p->flags & GATE_PKT_PSEUDO) &&
 	       p->drop_reason != GATE_DROP_FLOW;
 }
+/* The members `alert` and `verdict`. */
+void gate_eve_rule(struct gate_eve *eve, const struct gate_packet *p,
+		   const struct gate_packet_alert *alert);
+void gate_eve_verdict(struct gate_jw *jw, const struct gate_packet *p);
 /* eve_event.c: events of the packet, and of one anomaly of a protocol */
 void gate_eve_event_packet(struct gate_eve *eve, const struct gate_packet *p);
 void gate_eve_event_anomaly(struct gate_eve *eve, const struct gate_flow *flow, const char *app,

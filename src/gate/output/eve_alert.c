@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The `alert` record: the rule, what it was seen in, the flow, and the bytes if wanted. */
 #include "gate/output/eve.h"
+#include "gate/stream/stream.h"
 
 #define BLOCKING (GATE_DROP | GATE_REJECT | GATE_REJECT_DST | GATE_REJECT_BOTH)
 
@@ -52,8 +53,24 @@ bool gate_eve_blocked(const struct gate_eve *eve, const struct gate_packet_alert
 	return alert->action & BLOCKING & ~(drops ? 0u : GATE_DROP);
 }
 
-static void put_rule(struct gate_eve *eve, const struct gate_packet *p,
-		     const struct gate_packet_alert *alert)
+static void put_references(struct gate_jw *jw, const struct gate_rule *rule)
+{
+	if (!rule->references.count) {
+		return;
+	}
+	gate_jw_array(jw, "references");
+	bh_vec_foreach (reference, &rule->references) {
+		char text[512];
+
+		snprintf(text, sizeof(text), "%s%s", reference->prefix ? reference->prefix : "",
+			 reference->value);
+		gate_jw_text(jw, NULL, text);
+	}
+	gate_jw_end(jw);
+}
+
+void gate_eve_rule(struct gate_eve *eve, const struct gate_packet *p,
+		   const struct gate_packet_alert *alert)
 {
 	const struct gate_rule *rule = alert->rule;
 	struct gate_jw *jw = &eve->jw;
@@ -73,6 +90,7 @@ static void put_rule(struct gate_eve *eve, const struct gate_packet *p,
 		put_end(jw, "target", p, target_is_src);
 	}
 	if (eve->config->eve_metadata) {
+		put_references(jw, rule);
 		put_rule_metadata(jw, rule);
 	}
 	gate_jw_end(jw);
@@ -118,27 +136,59 @@ static void put_flow(struct gate_eve *eve, const struct gate_flow *flow)
 	gate_jw_end(jw);
 }
 
-static void put_payload(struct gate_eve *eve, const struct gate_packet *p)
+static bool is_of_stream(const struct gate_packet *p, const struct gate_packet_alert *alert)
+{
+	return (alert->in_stream || alert->in_tx) && p->flow && p->flow->stream;
+}
+
+/* Of a match in a stream or a transaction: the newest bytes of that side that are still there. */
+static struct gate_view payload_of(const struct gate_eve *eve, const struct gate_packet *p,
+				   const struct gate_packet_alert *alert)
+{
+	uint64_t most = eve->config->eve_payload_size;
+	struct gate_view payload = p->payload;
+	struct gate_stream_view held;
+
+	if (is_of_stream(p, alert) && gate_stream_held(p->flow->stream, p->dir, &held)) {
+		uint32_t size = held.size < most ? held.size : (uint32_t)most;
+
+		return (struct gate_view){held.data + (held.size - size), size};
+	}
+	payload.size = payload.size < most ? payload.size : (uint32_t)most;
+	return payload;
+}
+
+static void put_payload(struct gate_eve *eve, const struct gate_packet *p,
+			const struct gate_packet_alert *alert)
 {
 	const struct gate_config *config = eve->config;
-	size_t size = p->payload.size;
+	struct gate_view payload;
 	char text[1 << 16];
 
-	size = size < config->eve_payload_size ? size : config->eve_payload_size;
-	if (config->eve_payload && size) {
-		gate_jw_base64(&eve->jw, "payload", p->payload.data, size);
+	if (!config->eve_payload && !config->eve_payload_printable) {
+		return;
 	}
-	if (config->eve_payload_printable && size) {
-		for (size_t i = 0; i < size; i++) {
-			uint8_t c = p->payload.data[i];
+	payload = payload_of(eve, p, alert);
+	if (config->eve_payload && payload.size) {
+		gate_jw_base64(&eve->jw, "payload", payload.data, payload.size);
+	}
+	if (config->eve_payload_printable && payload.size) {
+		for (size_t i = 0; i < payload.size; i++) {
+			uint8_t c = payload.data[i];
 
 			text[i] =
 				(char)((c >= ' ' && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'
 					       ? c
 					       : '.');
 		}
-		gate_jw_bytes(&eve->jw, "payload_printable", text, size);
+		gate_jw_bytes(&eve->jw, "payload_printable", text, payload.size);
 	}
+}
+
+static void put_packet(struct gate_eve *eve, const struct gate_packet *p)
+{
+	const struct gate_config *config = eve->config;
+
 	if (config->eve_packet && p->size) {
 		gate_jw_base64(&eve->jw, "packet", p->data, p->size < 65535 ? p->size : 65535);
 		gate_jw_object(&eve->jw, "packet_info");
@@ -174,7 +224,7 @@ static void one(struct gate_eve *eve, const struct gate_packet *p,
 	if (alert->in_tx) {
 		gate_jw_uint(jw, "tx_id", alert->tx_id);
 	}
-	put_rule(eve, p, alert);
+	gate_eve_rule(eve, p, alert);
 	put_tunnel(jw, p);
 	if (p->flow) {
 		if (alert->in_tx && p->flow->session) {
@@ -189,9 +239,36 @@ static void one(struct gate_eve *eve, const struct gate_packet *p,
 			gate_jw_end(jw);
 		}
 	}
-	put_payload(eve, p);
-	gate_jw_uint(jw, "stream", alert->in_stream);
+	put_payload(eve, p, alert);
+	put_packet(eve, p);
+	gate_jw_uint(jw, "stream", is_of_stream(p, alert));
+	if (eve->config->eve_verdict) {
+		gate_eve_verdict(jw, p);
+	}
 	gate_eve_commit(eve);
+}
+
+/* What became of the packet, whichever rule or limit said so. */
+void gate_eve_verdict(struct gate_jw *jw, const struct gate_packet *p)
+{
+	bool passed = p->flow && p->flow->flags & GATE_FLOW_PASS;
+	bool to_server =
+		p->flags & (p->dir == GATE_TO_SERVER ? GATE_PKT_REJECT_DST : GATE_PKT_REJECT_SRC);
+	bool to_client =
+		p->flags & (p->dir == GATE_TO_SERVER ? GATE_PKT_REJECT_SRC : GATE_PKT_REJECT_DST);
+
+	gate_jw_object(jw, "verdict");
+	gate_jw_text(jw, "action", p->flags & GATE_PKT_DROP ? "drop" : passed ? "pass" : "alert");
+	if (to_server || to_client) {
+		gate_jw_text(jw, "reject-target",
+			     !to_client	  ? "to_server"
+			     : !to_server ? "to_client"
+					  : "both");
+		gate_jw_array(jw, "reject");
+		gate_jw_text(jw, NULL, p->tcp ? "tcp-reset" : "icmp-prohib");
+		gate_jw_end(jw);
+	}
+	gate_jw_end(jw);
 }
 
 void gate_eve_alerts(struct gate_eve *eve, const struct gate_packet *p)

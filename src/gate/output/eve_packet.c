@@ -7,12 +7,15 @@
 static void anomaly(struct gate_eve *eve, const struct gate_packet *p, enum gate_event event)
 {
 	const char *name = gate_event_name(event);
+	bool stream = strncmp(name, "stream.", 7) == 0;
 	struct gate_jw *jw = &eve->jw;
+	char text[96];
 
 	gate_eve_begin(eve, "anomaly", p->flow, p, p->time_us, GATE_EVE_OF_PACKET);
 	gate_jw_object(jw, "anomaly");
-	gate_jw_text(jw, "type", strncmp(name, "stream.", 7) == 0 ? "stream" : "decode");
-	gate_jw_text(jw, "event", name);
+	gate_jw_text(jw, "type", stream ? "stream" : "decode");
+	snprintf(text, sizeof(text), "%s%s", stream ? "" : "decoder.", name);
+	gate_jw_text(jw, "event", text);
 	gate_jw_end(jw);
 	gate_eve_commit(eve);
 }
@@ -30,6 +33,17 @@ static void put_tcp(struct gate_jw *jw, const struct tcphdr *tcp)
 	gate_jw_bool(jw, "fin", tcp->th_flags & TH_FIN);
 	gate_jw_uint(jw, "tcpres", tcp->th_x2);
 	gate_jw_uint(jw, "tcpurgp", ntohs(tcp->th_urp));
+}
+
+/* The rule that did it, if it may tell. */
+static void put_dropper(struct gate_eve *eve, const struct gate_packet *p)
+{
+	for (unsigned int i = 0; i < p->alert_count; i++) {
+		if (gate_eve_blocked(eve, &p->alerts[i])) {
+			gate_eve_rule(eve, p, &p->alerts[i]);
+			return;
+		}
+	}
 }
 
 static void drop(struct gate_eve *eve, const struct gate_packet *p)
@@ -55,6 +69,12 @@ static void drop(struct gate_eve *eve, const struct gate_packet *p)
 	gate_jw_end(jw);
 	if (p->flow) {
 		gate_jw_text(jw, "direction", p->dir == GATE_TO_SERVER ? "to_server" : "to_client");
+	}
+	if (p->drop_reason == GATE_DROP_RULE) {
+		put_dropper(eve, p);
+	}
+	if (eve->config->eve_verdict) {
+		gate_eve_verdict(jw, p);
 	}
 	gate_eve_commit(eve);
 }

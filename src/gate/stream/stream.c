@@ -291,6 +291,20 @@ bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir
 	return true;
 }
 
+bool gate_stream_held(const struct gate_stream *stream, enum gate_dir dir,
+		      struct gate_stream_view *ret)
+{
+	const struct side *side = side_of(stream, dir);
+	uint64_t end = side_visible(stream, side);
+
+	if (!side->data || end <= side->base) {
+		return false;
+	}
+	*ret = (struct gate_stream_view){
+		.data = side->data, .size = (uint32_t)(end - side->base), .offset = side->base};
+	return true;
+}
+
 static void stop(struct gate_stream *stream, enum gate_dir dir, uint16_t flag)
 {
 	struct side *side = side_of(stream, dir);

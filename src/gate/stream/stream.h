@@ -63,6 +63,9 @@ void gate_stream_free(struct gate_streams *streams, struct gate_stream *stream);
 bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir, uint32_t back,
 			     struct gate_stream_view *ret, uint64_t *ret_new_from);
 void gate_stream_inspected(struct gate_stream *stream, enum gate_dir dir, uint64_t until);
+/* What is still kept of one side, inspected or not; for records. False: nothing. */
+bool gate_stream_held(const struct gate_stream *stream, enum gate_dir dir,
+		      struct gate_stream_view *ret);
 /* How far beyond `chunk` detection must be, before it looks (toclient/toserver chunk size); a
  * parser that has a whole message sets this to look now. */
 void gate_stream_inspect_now(struct gate_stream *stream, enum gate_dir dir);
