@@ -104,6 +104,9 @@ int gate_engine_build(struct gate_engine *engine, gate_refused_fn *refused, void
 	refused = refused ? refused : log_refusal;
 	while (built < count && !err) {
 		err = build_set(engine, built, refused, arg, &sets[built], diag);
+		if (!err && engine->sets) {
+			gate_rule_set_follow(sets[built], gate_rule_sets_get(engine->sets, built));
+		}
 		built += !err;
 	}
 	if (err) {

@@ -307,6 +307,7 @@ static void set_free(struct gate_rule_set *set)
 			free(set->packets.by_port[tr][dir]);
 		}
 	}
+	gate_rule_set_forget(set);
 	bh_vec_done(&set->mpms);
 	bh_vec_done(&set->regexes);
 	free(set->slots);

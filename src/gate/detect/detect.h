@@ -54,6 +54,8 @@ struct gate_rule_set_stats {
 [[nodiscard]] int gate_rule_set_new(struct gate_rule_files *files, const struct gate_config *config,
 				    struct gate_shared *shared, struct gate_rule_set **ret,
 				    struct bh_diag *diag);
+/* Before it is used: it takes the place of that one, in whose flows and transactions it goes on. */
+void gate_rule_set_follow(struct gate_rule_set *set, const struct gate_rule_set *before);
 struct gate_rule_set *gate_rule_set_ref(struct gate_rule_set *set);
 void gate_rule_set_unref(struct gate_rule_set *set);
 const struct gate_rule_files *gate_rule_set_files(const struct gate_rule_set *set);

@@ -144,7 +144,11 @@ struct gate_detect_flow {
 	struct gate_detect_flow *next_free;
 	uint32_t set_id;
 	uint8_t ip_only_dirs;
-	uint16_t proto_seen[GATE_DIRS];		     /* enum gate_app + 1 */
+	uint16_t proto_seen[GATE_DIRS]; /* enum gate_app + 1 */
+	/* What the set with that id had been asked; 0: there was none. */
+	uint32_t before_id;
+	uint8_t before_ip_only;
+	uint16_t before_proto[GATE_DIRS];
 	uint32_t addr_known[2][2], addr_value[2][2]; /* [client, server] */
 };
 struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow);
@@ -176,5 +180,8 @@ struct gate_detect_tx {
 	struct gate_tx_side sides[GATE_DIRS];
 };
 struct gate_detect_tx *gate_state_of_tx(struct gate_detector *d, struct gate_tx *tx);
+/* follow.c: of another set as this one has it; false: nothing of it can be kept. */
+bool gate_follow_tx(struct gate_detect_tx *state, const struct gate_rule_set *set);
+void gate_follow_flow(struct gate_detect_flow *state, const struct gate_rule_set *set);
 
 #endif

@@ -12,13 +12,15 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define MAGIC	  "BHGATEHS" /* without its NUL */
 #define FILE_MAX  (256u << 20)
 #define HEAD_SIZE sizeof(struct head)
 
 BH_COUNTER(gate_hscache_hits, "compiled databases that were taken from the cache");
-BH_COUNTER(gate_hscache_bad, "files of the cache of compiled databases that were not sound");
+BH_COUNTER(gate_hscache_bad,
+	   "files of the cache of compiled databases that were not sound or not ours");
 BH_COUNTER(gate_hscache_unwritten, "compiled databases that could not be written to the cache");
 
 struct head {
@@ -73,6 +75,11 @@ int gate_hscache_load(const char *dir, const uint8_t key[GATE_HS_KEY_SIZE], hs_d
 	    st.st_size > FILE_MAX) {
 		bh_counter_add(&gate_hscache_bad, 1);
 		return -EBADMSG;
+	}
+	/* A checksum tells what is torn, not what is forged: that takes the right to write here. */
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+		bh_counter_add(&gate_hscache_bad, 1);
+		return -EPERM;
 	}
 	data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 	if (data == MAP_FAILED) {

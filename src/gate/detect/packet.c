@@ -185,8 +185,15 @@ void gate_detect_packet(struct gate_detector *d)
 	gate_cands_clear(&d->cands);
 }
 
+/* It was asked for this flow before rules were loaded anew. */
+static bool is_carried(const uint64_t *carried, uint32_t num)
+{
+	return carried && (carried[num / 64] >> num % 64 & 1);
+}
+
 void gate_detect_ip_only(struct gate_detector *d)
 {
+	const uint64_t *carried = NULL;
 	struct gate_packet *p = d->p;
 
 	if (!d->set->ip_only_count) {
@@ -199,16 +206,22 @@ void gate_detect_ip_only(struct gate_detector *d)
 			return;
 		}
 		state->ip_only_dirs |= GATE_DIR_BIT(p->dir);
+		carried = state->before_ip_only & GATE_DIR_BIT(p->dir)
+				  ? gate_carried(d->set, state->before_id)
+				  : NULL;
 	}
 	d->tx = NULL;
 	for (uint32_t i = 0; i < d->set->ip_only_count; i++) {
-		evaluate(d, &d->set->sigs[d->set->ip_only[i]]);
+		if (!is_carried(carried, d->set->ip_only[i])) {
+			evaluate(d, &d->set->sigs[d->set->ip_only[i]]);
+		}
 	}
 }
 
 void gate_detect_proto(struct gate_detector *d)
 {
 	struct gate_packet *p = d->p;
+	const uint64_t *carried;
 	struct gate_detect_flow *state;
 	bool again;
 
@@ -222,12 +235,15 @@ void gate_detect_proto(struct gate_detector *d)
 		return;
 	}
 	state->proto_seen[p->dir] = p->flow->app + 1;
+	carried = state->before_proto[p->dir] == p->flow->app + 1
+			  ? gate_carried(d->set, state->before_id)
+			  : NULL;
 	again = state->proto_seen[GATE_DIR_OTHER(p->dir)] == p->flow->app + 1;
 	d->tx = NULL;
 	for (uint32_t i = 0; i < d->set->proto_detected_count; i++) {
 		const struct gate_sig *sig = &d->set->sigs[d->set->proto_detected[i]];
 
-		if (!again || !is_of_flow(sig)) {
+		if ((!again || !is_of_flow(sig)) && !is_carried(carried, sig->num)) {
 			evaluate(d, sig);
 		}
 	}

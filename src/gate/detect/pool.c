@@ -63,14 +63,11 @@ struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate
 			state = bh_alloc(sizeof(*state));
 		}
 		state->pool = pool;
+		state->set_id = d->set->id;
 		pool->refs++;
 		flow->detect = state;
-	}
-	if (state->set_id != d->set->id) {
-		/* Other rules: sets have other numbers, and answers were for the old ones. */
-		memset(state->addr_known, 0, sizeof(state->addr_known));
-		memset(state->addr_value, 0, sizeof(state->addr_value));
-		state->set_id = d->set->id;
+	} else if (state->set_id != d->set->id) {
+		gate_follow_flow(state, d->set);
 	}
 	return state;
 }
@@ -121,7 +118,7 @@ struct gate_detect_tx *gate_state_of_tx(struct gate_detector *d, struct gate_tx 
 		state->set_id = d->set->id;
 		pool->refs++;
 		tx->detect = state;
-	} else if (state->set_id != d->set->id) {
+	} else if (state->set_id != d->set->id && !gate_follow_tx(state, d->set)) {
 		reset_tx(state);
 		state->set_id = d->set->id;
 	}

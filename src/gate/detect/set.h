@@ -175,6 +175,15 @@ struct gate_app_group {
 	bool files; /* a rule looks at file content or hashes */
 };
 
+/* Rules of a set that was there before, by their numbers then. */
+#define GATE_WAS_MAX                                                                               \
+	4 /* sets that are remembered: what was last looked at by an older one is new */
+struct gate_rule_was {
+	uint32_t id; /* of that set */
+	uint32_t count;
+	uint32_t *nums;	   /* by number there: the number here, or GATE_NUM_NONE_SIG */
+	uint64_t *carried; /* bit per rule here that was there */
+};
 struct gate_rule_set {
 	_Atomic uint32_t refs;
 	uint32_t id; /* of gate_shared: another for every set */
@@ -199,6 +208,8 @@ struct gate_rule_set {
 
 	BH_VEC(struct gate_mpm *) mpms;
 	BH_VEC(struct gate_regex *) regexes;
+	struct gate_rule_was was[GATE_WAS_MAX]; /* the latest first */
+	uint8_t was_count;
 	struct gate_arena *arena; /* owns the small arrays */
 	struct gate_rule_set_stats stats;
 };
@@ -217,6 +228,11 @@ struct gate_arena *gate_arena_new(void);
 void gate_arena_free(struct gate_arena *arena);
 void *gate_arena_alloc(struct gate_arena *arena, size_t size); /* zeroed, never NULL */
 size_t gate_arena_bytes(const struct gate_arena *arena);
+
+/* follow.c: what `was` holds is freed. */
+void gate_rule_set_forget(struct gate_rule_set *set);
+/* Rules that the set with that id had too; NULL: it is not known. */
+const uint64_t *gate_carried(const struct gate_rule_set *set, uint32_t id);
 
 /* ---- build ---- */
 

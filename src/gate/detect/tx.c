@@ -363,6 +363,9 @@ static void release_files(struct gate_detector *d)
 static void inspect_tx(struct gate_detector *d, const struct gate_app_group *group)
 {
 	gate_values_forget(d);
+	if (d->tx->detect && d->tx->detect->set_id != d->set->id) {
+		(void)gate_state_of_tx(d, d->tx); /* rules were loaded since */
+	}
 	find_candidates(d, group);
 	gate_cands_sort(&d->cands);
 	for (uint32_t i = 0; i < d->cands.count; i++) {
