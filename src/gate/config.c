@@ -373,6 +373,8 @@ static const struct bh_conf_key keys[] = {
 };
 
 void gate_config_settle(struct gate_config *config)
+	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
+	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
 {
 	const char *mode = config->stream_inline_mode;
 	bool is_auto = !mode || !strcmp(mode, "auto");

@@ -163,6 +163,7 @@ struct gate_config {
 	char *capture_mode; /* auto|af-packet|af-xdp */
 	bool fail_open;
 	char *control_socket;
+	char *fanout;	    /* hosts|flow */
 	char *user;
 };
 

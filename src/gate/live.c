@@ -17,10 +17,13 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <uv.h>
 
-#define WAIT_MS	 50
-#define FLUSH_US 500000
+#define WAIT_MS	    50
+#define FLUSH_US    500000
+#define RELOAD_NICE 19
 
 BH_COUNTER(gate_reloads, "rule sets that were loaded anew");
 BH_COUNTER(gate_reloads_failed, "rule sets that could not be loaded: the old one stayed");
@@ -40,6 +43,7 @@ struct gate_live {
 	struct live_worker *workers;
 	unsigned int count;
 	const char *names[2];
+	struct gate_capture_group *group;
 	_Atomic bool stop, failed;
 
 	uv_loop_t loop;
@@ -148,6 +152,8 @@ static void reload_work(uv_work_t *work_req)
 	struct gate_live *live = work_req->data;
 
 	live->fresh = NULL;
+	/* packets first; of this thread only */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), RELOAD_NICE);
 	live->reload_error =
 		gate_engine_build(live->engine, NULL, NULL, &live->fresh, &live->reload_diag);
 }
@@ -344,6 +350,8 @@ static int open_source(struct gate_live *live, unsigned int number, struct bh_di
 		.worker = number,
 		.workers = live->count,
 		.ring_mb = (uint32_t)(config->ring_mb >> 20),
+		.group = live->group,
+		.by_flow = strcmp(config->fanout, "flow") == 0,
 		.snaplen = (uint32_t)config->snaplen,
 		.promiscuous = true,
 		.fail_open = config->fail_open,
@@ -405,8 +413,10 @@ int gate_live_new(struct gate_engine *engine, const char *in, const char *out,
 	live->count = (unsigned int)engine->config->workers;
 	live->workers = bh_alloc_array(live->count, sizeof(*live->workers));
 	err = uv_loop_init(&live->loop);
+	live->group = gate_capture_group_new();
 	if (err) {
 		free(live->workers);
+		gate_capture_group_free(live->group);
 		free(live);
 		return bh_diag_set(diag, err, "event loop: %s", uv_strerror(err));
 	}
@@ -484,5 +494,6 @@ void gate_live_free(struct gate_live *live)
 	uv_run(&live->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&live->loop);
 	free(live->workers);
+	gate_capture_group_free(live->group);
 	free(live);
 }

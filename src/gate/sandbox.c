@@ -192,6 +192,7 @@ static const unsigned int allowed[] = {
 	SYS_sched_setaffinity,
 	SYS_sched_getscheduler,
 	SYS_sched_getparam,
+	SYS_setpriority,
 	SYS_getpid,
 	SYS_gettid,
 	SYS_getuid,

@@ -2,7 +2,8 @@
 /*
  * What bench_inline.py runs inside its namespaces: senders and receivers that are faster than what
  * they measure. One word of what to do, then numbers:
- *   flood ADDRESS PPS SECONDS SIZE FLOWS   datagrams at a rate (0: as fast as it goes); prints sent
+ *   flood ADDRESS PPS SECONDS SIZE FLOWS   datagrams at a rate (0: as fast as it goes) from 8
+ *                                          addresses of the network; prints sent, seconds
  *   sink ADDRESS                           counts datagrams; prints how many per line read
  *   echo ADDRESS                           sends every datagram back
  *   ping COUNT GAP_US ADDRESS..            round trips, one way after the other in turn; prints
@@ -26,6 +27,8 @@
 #define PORT	   9000
 #define BATCH	   32
 #define FLOWS_MAX  1024
+#define HOSTS	   8
+#define HOST_FIRST 10
 #define SIZE_MAX_B 1472
 #define BUFFER	   (32 << 20)
 #define PING_MS	   200
@@ -38,7 +41,8 @@ static int fail(const char *what)
 	return 1;
 }
 
-static int open_socket(int type, const char *address, bool listening)
+/* Its own address is that of the network with this last part; 0: whichever. */
+static int open_socket(int type, const char *address, bool listening, unsigned int host)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(PORT)};
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0), size = BUFFER, on = 1;
@@ -50,6 +54,15 @@ static int open_socket(int type, const char *address, bool listening)
 	if (type == SOCK_DGRAM) {
 		(void)setsockopt(fd, SOL_SOCKET, listening ? SO_RCVBUFFORCE : SO_SNDBUFFORCE, &size,
 				 sizeof(size));
+	}
+	if (host) {
+		struct sockaddr_in from = {.sin_family = AF_INET};
+
+		from.sin_addr.s_addr = htonl((ntohl(at.sin_addr.s_addr) & ~0xffu) | host);
+		if (bind(fd, (struct sockaddr *)&from, sizeof(from))) {
+			close(fd);
+			return -1;
+		}
 	}
 	if (listening ? bind(fd, (struct sockaddr *)&at, sizeof(at))
 		      : connect(fd, (struct sockaddr *)&at, sizeof(at))) {
@@ -98,7 +111,7 @@ static int flood(const char *address, uint64_t pps, uint64_t seconds, size_t siz
 	size = size < sizeof(number) ? sizeof(number) : size > SIZE_MAX_B ? SIZE_MAX_B : size;
 	flows = flows < 1 ? 1 : flows > FLOWS_MAX ? FLOWS_MAX : flows;
 	for (unsigned int i = 0; i < flows; i++) {
-		fds[i] = open_socket(SOCK_DGRAM, address, false);
+		fds[i] = open_socket(SOCK_DGRAM, address, false, HOST_FIRST + i % HOSTS);
 		if (fds[i] < 0) {
 			return fail(address);
 		}
@@ -150,7 +163,7 @@ static int sink(const char *address)
 	char line[16];
 	pthread_t thread;
 
-	here.fd = open_socket(SOCK_DGRAM, address, true);
+	here.fd = open_socket(SOCK_DGRAM, address, true, 0);
 	if (here.fd < 0 || pthread_create(&thread, NULL, count, &here)) {
 		return fail(address);
 	}
@@ -165,7 +178,7 @@ static int sink(const char *address)
 
 static int echo(const char *address)
 {
-	int fd = open_socket(SOCK_DGRAM, address, true);
+	int fd = open_socket(SOCK_DGRAM, address, true, 0);
 	uint8_t data[SIZE_MAX_B];
 
 	if (fd < 0) {
@@ -225,7 +238,7 @@ static int ping(unsigned int times, unsigned int gap_us, char **addresses, unsig
 	for (unsigned int i = 0; i < count; i++) {
 		ways[i].address = addresses[i];
 		ways[i].took_ns = bh_alloc_array(times, sizeof(*ways[i].took_ns));
-		ways[i].fd = open_socket(SOCK_DGRAM, addresses[i], false);
+		ways[i].fd = open_socket(SOCK_DGRAM, addresses[i], false, 0);
 		if (ways[i].fd < 0) {
 			return fail(addresses[i]);
 		}
@@ -251,7 +264,7 @@ static int ping(unsigned int times, unsigned int gap_us, char **addresses, unsig
 static int stream(const char *address, uint64_t seconds)
 {
 	static uint8_t data[128 << 10];
-	int fd = open_socket(SOCK_STREAM, address, false);
+	int fd = open_socket(SOCK_STREAM, address, false, 0);
 	uint64_t began = bh_time_mono_ns(), bytes = 0, seed = 1;
 
 	if (fd < 0) {
@@ -283,7 +296,7 @@ static int stream(const char *address, uint64_t seconds)
 static int drain(const char *address)
 {
 	static uint8_t data[256 << 10];
-	int listener = open_socket(SOCK_STREAM, address, true);
+	int listener = open_socket(SOCK_STREAM, address, true, 0);
 
 	if (listener < 0 || listen(listener, 8)) {
 		return fail(address);

@@ -25,6 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 WAYS = {"bridge": "10.98.0", "gate": "10.99.0"}
 WAIT_S = 60
 SHARES = (0.8, 0.5)
+HOSTS = range(10, 18)  # as bench_inline.c's
 
 
 def arguments():
@@ -81,6 +82,8 @@ class Lab:
                 self.inside(where, "ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off", "tx", "off", "rx", "off")
             self.inside(where, "ip", "link", "set", dev, "mtu", str(self.args.mtu), "up")
         self.inside(holder, "ip", "addr", "add", address, "dev", name)
+        for host in HOSTS if holder is self.client else ():
+            self.inside(holder, "ip", "addr", "add", f"{address.rpartition('.')[0]}.{host}/24", "dev", name)
 
     def serve(self, word, way):
         process = self.start(self.within(self.server, self.tool, word, f"{WAYS[way]}.2"), stdin=subprocess.PIPE,

@@ -42,9 +42,15 @@ struct gate_source {
 /* A capture that is in memory (copied), for tests. */
 [[nodiscard]] int gate_source_memory(const char *name, const void *data, size_t size,
 				     struct gate_source **ret, struct bh_diag *diag);
+/* What the workers of a pair share to be handed their packets; outlives their sources. */
+struct gate_capture_group;
+struct gate_capture_group *gate_capture_group_new(void);
+void gate_capture_group_free(struct gate_capture_group *group);
 struct gate_live_options {
-	const char *in, *out; /* interfaces; out NULL: a sensor */
-	unsigned int worker, workers;
+	const char *in, *out; /* interfaces; out NULL: a sensor; borrowed for the source's life */
+	unsigned int worker, workers;	  /* sources are opened in order of their workers */
+	struct gate_capture_group *group; /* NULL with one worker */
+	bool by_flow;			  /* shared out by ports too, not only by addresses */
 	uint32_t ring_mb;
 	uint32_t snaplen;
 	bool promiscuous;

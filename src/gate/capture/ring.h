@@ -6,7 +6,8 @@
  * full or after a few milliseconds. Inline that delay would be latency, so there it is
  * TPACKET_V2: a slot per frame, seen at once; frames that do not fit into a slot (receive
  * offload) come through the socket, in order, announced by their slot. Inline also has a ring to
- * send by, and both carry the virtio_net header, so that offloaded frames cross as they are.
+ * send by, and both carry the virtio_net header, so that offloaded frames cross as they are: with a
+ * checksum that is still to be made, and as one frame that somebody else cuts into segments.
  */
 #ifndef BH_GATE_CAPTURE_RING_H
 #define BH_GATE_CAPTURE_RING_H
@@ -15,14 +16,35 @@
 
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
+#include <pthread.h>
 
 #define RING_FRAME_MAX (65536 + 256) /* an offloaded frame with its headers */
+#define RING_VLAN_SIZE 4
+#define RING_RESERVE   (RING_VLAN_SIZE + 12) /* before a frame: for a tag that is put back */
+
+/*
+ * The workers' sockets of a leg share its packets out among them (fanout.c). The number of a worker
+ * is the place in which it joined, so they join in order; again when the interface has come back as
+ * another one. Any thread.
+ */
+struct ring_leg {
+	int index;	     /* of the interface that they joined for */
+	unsigned int joined; /* so many workers, from the first on */
+	uint16_t id;	     /* the kernel's */
+	int type;
+};
+struct ring_group {
+	pthread_mutex_t lock;
+	struct ring_leg legs[2];
+};
+void ring_group_init(struct ring_group *group);
+void ring_group_done(struct ring_group *group);
 
 struct ring_options {
 	const char *interface;
-	bool inline_mode, promiscuous;
-	unsigned int worker, workers;
-	unsigned int group; /* of the fanout */
+	bool inline_mode, promiscuous, by_flow;
+	unsigned int worker, workers, leg;
+	struct ring_group *group; /* NULL with one worker */
 	uint32_t ring_mb, snaplen;
 };
 
@@ -36,10 +58,11 @@ struct ring_frame {
 };
 
 struct ring {
-	int fd, index; /* of the interface */
+	int fd, index; /* of the interface; fd -1: not open */
 	int large_fd;  /* inline: sends what is too large for a slot; -1 */
 	char name[16];
 	uint16_t link;
+	uint32_t mtu;
 	bool inline_mode;
 	uint8_t *map;
 	size_t map_size;
@@ -52,21 +75,36 @@ struct ring {
 	/* sending */
 	uint8_t *tx;
 	uint32_t tx_slots, tx_at, tx_queued;
+};
+
+/* Kept over the life of several rings of a leg. */
+struct ring_counts {
 	uint64_t received, bytes, dropped, sent, send_failed;
 };
 
+/* -EAGAIN: another worker has to join before. */
 [[nodiscard]] int ring_open(const struct ring_options *options, struct ring *ret,
 			    struct bh_diag *diag);
 void ring_close(struct ring *ring);
+/* The interface has been taken away: this ring gets nothing any more. */
+bool ring_is_gone(const struct ring *ring);
+/* The MTU may have been changed. */
+void ring_look(struct ring *ring);
 /* 1 with a frame, 0 nothing there. */
-int ring_next(struct ring *ring, struct ring_frame *ret);
+int ring_next(struct ring *ring, struct ring_frame *ret, struct ring_counts *counts);
 /* More than three quarters of the slots are waiting. */
 bool ring_is_crowded(const struct ring *ring);
-/* Queued; ring_flush() sends. false: no room, or refused. */
+/* Queued; ring_flush() sends. false: no room, refused, or larger than the interface takes. */
 bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data,
-	       uint32_t size);
-void ring_flush(struct ring *ring);
+	       uint32_t size, struct ring_counts *counts);
+/* What the interface has no room for stays queued (tx_queued). */
+void ring_flush(struct ring *ring, struct ring_counts *counts);
 /* Takes up the kernel's counts. */
-void ring_count(struct ring *ring);
+void ring_count(const struct ring *ring, struct ring_counts *counts);
+
+/* fanout.c: whether it is this worker's turn; joins. */
+bool ring_group_is_turn(struct ring_group *group, const struct ring_options *options, int index);
+[[nodiscard]] int ring_group_join(struct ring_group *group, const struct ring_options *options,
+				  struct ring *ring);
 
 #endif
