@@ -3,7 +3,7 @@
 """bulkhead-gated between two interfaces and as a sensor, with real connections: tests/gate/live.py BUILD
 
 Client, gate and server are network namespaces. Looked at: what passes, drop, reject, reload by socket and by signal, a rule
-set that does not load, reload under traffic, rights that were given up, the records at the end. As root.
+set that does not load, reload under traffic, two rule sets at once, rights that were given up, the records. As root.
 """
 import contextlib
 import json
@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 
-CLIENT, SERVER, PORT = "10.99.0.1", "10.99.0.2", 8080
+CLIENT, TENANT, SERVER, PORT = "10.99.0.1", "10.99.0.77", "10.99.0.2", 8080
 WAIT_S = 30
 CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 
@@ -40,13 +40,16 @@ def serve():
 
 
 def talk():
-    """Commands from stdin: `open`, `say TEXT`, `many N`; a line of answer each."""
+    """Commands from stdin: `open`, `from ADDRESS` (open too), `say TEXT`, `many N`; a line of answer each."""
     link = None
     for line in sys.stdin:
         word, _, rest = line.rstrip("\n").partition(" ")
         try:
             if word == "open":
                 link = socket.create_connection((SERVER, PORT), timeout=3)
+                print("open", flush=True)
+            elif word == "from":
+                link = socket.create_connection((SERVER, PORT), timeout=3, source_address=(rest, 0))
                 print("open", flush=True)
             elif word == "say":
                 link.sendall(rest.encode())
@@ -79,6 +82,7 @@ class Lab:
         self.link(client, "a0", gate, "g0")
         self.link(gate, "g1", server, "b0")
         self.run(client, "ip", "addr", "add", f"{CLIENT}/24", "dev", "a0")
+        self.run(client, "ip", "addr", "add", f"{TENANT}/24", "dev", "a0")
         self.run(server, "ip", "addr", "add", f"{SERVER}/24", "dev", "b0")
         self.server = self.inside(server, sys.executable, __file__, "--serve")
         assert self.server.stdout.readline().strip() == "ready"
@@ -105,8 +109,8 @@ class Lab:
             self.run(holder, "ethtool", "-K", dev, "tso", "off", "gso", "off", "gro", "off", "tx", "off", "rx", "off")
             self.run(holder, "ip", "link", "set", dev, "up")
 
-    def rules(self, text):
-        with open(f"{self.folder}/test.rules", "w", encoding="utf-8") as file:
+    def rules(self, text, name="test.rules"):
+        with open(f"{self.folder}/{name}", "w", encoding="utf-8") as file:
             file.write(text)
 
     def begin(self, *options):
@@ -210,14 +214,7 @@ def check_reload(lab):
 
 def check_reload_under_traffic(lab):
     assert lab.say("open") == "open"
-    lab.client.stdin.write("many 20000\n")
-    lab.client.stdin.flush()
-    for i in range(10):
-        lab.rules(ALERT if i % 2 else DROP)
-        assert lab.ask("reload")["ok"]
-    assert lab.client.stdout.readline().strip() == "all"
-    stats = lab.ask("stats")["stats"]
-    assert stats["capture"]["kernel_drops"] == 0 and stats["capture"]["send_failed"] == 0, stats["capture"]
+    traffic_over_reloads(lab, lambda i: lab.rules(ALERT if i % 2 else DROP))
 
 
 def check_records(lab):
@@ -227,6 +224,50 @@ def check_records(lab):
     assert {(1, "blocked"), (2, "blocked"), (3, "allowed")} <= actions, actions
     assert all(re.fullmatch("g[01]", a["in_iface"]) for a in alerts)
     assert lab.records("drop") and lab.records("flow") and lab.records("stats")
+
+
+def traffic_over_reloads(lab, rules):
+    """20,000 questions and answers one after the other while rules are loaded anew; every one comes back."""
+    before = lab.ask("stats")["stats"]["capture"]
+    lab.client.stdin.write("many 20000\n")
+    lab.client.stdin.flush()
+    for i in range(10):
+        rules(i)
+        assert lab.ask("reload")["ok"]
+    assert lab.client.stdout.readline().strip() == "all"
+    stats = lab.ask("stats")["stats"]["capture"]
+    lost = {key: stats[key] - before[key] for key in ("kernel_drops", "send_failed")}
+    assert not any(lost.values()), lost
+
+
+def check_rule_sets(lab):
+    """Two rule sets, by the address of the flow: each sees its own, also over reloads; one that fails stops both."""
+    lab.rules(DROP)
+    lab.rules(DROP.replace("BLOCKME", "HISWORD"), "tenant.rules")
+    lab.begin("--inline", "g0:g1", "--workers", "2", "--set", f"rule-sets.tenant.files={lab.folder}/tenant.rules",
+              "--set", f"rule-sets.tenant.match.address={TENANT}")
+    assert [one["name"] for one in lab.ask("rules")["sets"]] == ["default", "tenant"]
+    wait("connections pass", lambda: lab.say("open") == "open")
+    assert lab.say("say HISWORD") == "HISWORD"
+    assert lab.say("say BLOCKME") == "timeout"
+    assert lab.say(f"from {TENANT}") == "open"
+    assert lab.say("say BLOCKME") == "BLOCKME"
+    # The flow stays in its set when rules are loaded, and has the new ones.
+    lab.rules(DROP.replace("BLOCKME", "LATER"), "tenant.rules")
+    reply = lab.ask("reload")
+    assert reply["ok"] and reply["rules"] == 2, reply
+    assert lab.say("say HISWORD") == "HISWORD"
+    os.unlink(f"{lab.folder}/tenant.rules")
+    reply = lab.ask("reload")
+    assert not reply["ok"] and "rule set tenant" in reply["error"], reply
+    traffic_over_reloads(lab, lambda i: lab.rules(DROP.replace("BLOCKME", "LATER") + (ALERT if i % 2 else REJECT),
+                                                  "tenant.rules"))
+    assert lab.say("say LATER") == "timeout"
+    assert lab.say("open") == "open"
+    assert lab.say("say LATER") == "LATER"
+    lab.end()
+    assert {a["rule_set"] for a in lab.records("alert")} == {"default", "tenant"}
+    assert all(record["rule_set"] for record in lab.records("flow"))
 
 
 def check_sensor(lab):
@@ -259,7 +300,8 @@ def main():
     with contextlib.ExitStack() as stack:
         lab = Lab(stack, program)
         try:
-            for check in (check_inline, check_reload, check_reload_under_traffic, check_records, check_sensor):
+            for check in (check_inline, check_reload, check_reload_under_traffic, check_records, check_rule_sets,
+                      check_sensor):
                 check(lab)
                 print(f"ok: {check.__name__}", flush=True)
         except BaseException:
