@@ -35,6 +35,14 @@ spec:
 # docs/operations.md, Troubleshooting: udev and libvirt-lxc both set the MAC of a veth, and udev may come last
 LINK = "[Match]\\nDriver=veth\\n[Link]\\nMACAddressPolicy=none\\n"
 UNITS = ("bulkheadd.service", "bulkhead-hostd.service")
+SENSOR, INLINE = "bulkhead-gated@gate0.service", "bulkhead-gated-inline@gate1:gate2.service"
+RULE = 'alert icmp any any -> any any (msg:"ping"; itype:8; sid:1;)'
+# wire0 - gate0 is watched; wire1 - gate1 and gate2 - wire2 are one wire when somebody stands between
+WIRES = """ip netns add far; ip link add gate0 type veth peer name wire0; ip link add wire1 type veth peer name gate1
+ip link add gate2 type veth peer name wire2 netns far
+ip addr add 10.80.0.1/24 dev wire0; ip addr add 10.80.1.1/24 dev wire1; ip -n far addr add 10.80.1.2/24 dev wire2
+ip -n far link set dev wire2 up; for i in wire0 wire1 gate0 gate1 gate2; do ip link set dev $i up; done
+ip neigh add 10.80.0.2 lladdr 02:00:00:00:00:02 dev wire0"""
 # Not lxc-enter-namespace: libvirt 9 can't enter its own cgroup where systemd made it.
 CONNECT = ("nsenter -n -t $(pgrep -o -P $(pgrep -of 'libvirt_lxc --name web ')) "
            "timeout 4 bash -c ': < /dev/tcp/10.79.0.12/{port}'")
@@ -66,7 +74,7 @@ def journal_on_failure(request):
     if getattr(request.node, "failed", False) and "host" in request.fixturenames:
         print(request.getfixturevalue("host").run(
             "systemctl --no-pager --failed; journalctl -b -q --no-pager -o cat -n 60 -u bulkheadd -u bulkhead-hostd "
-            "-u libvirtd; bulkhead status; bulkhead vm list; bulkhead event list --type guard", check=False)[1])
+            "-u libvirtd -u 'bulkhead-gated*'; bulkhead status; bulkhead vm list; bulkhead event list --type guard", check=False)[1])
 
 
 def bulkhead(host, command):
@@ -101,9 +109,9 @@ def prop(host, unit, name):
 
 
 def test_units_are_sound_and_tight(host):
-    units = " ".join(UNITS)
+    units = " ".join((*UNITS, *(f"/usr/local/lib/systemd/system/{u.split('@')[0]}@.service" for u in (SENSOR, INLINE))))
     assert host.run(f"systemd-analyze verify --man=no {units}").strip() == ""
-    for unit, limit in (("bulkheadd.service", 2.5), ("bulkhead-hostd.service", 4.0)):
+    for unit, limit in (("bulkheadd.service", 2.5), ("bulkhead-hostd.service", 4.0), (SENSOR, 3.0), (INLINE, 3.0)):
         text = host.run(f"systemd-analyze security --no-pager {unit}")
         exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", text).group(1))
         assert exposure <= limit, text
@@ -172,6 +180,22 @@ def test_after_a_boot_protection_comes_first(host):
     assert_judged(host)
     refused = host.run("journalctl -b -q --no-pager -u libvirtd.service")
     assert "bulkhead:" not in refused, refused
+
+
+def test_gate_watches_and_stands_between(host):
+    host.run(f"systemd-sysusers && mkdir -p /etc/bulkhead/rules && echo '{RULE}' > /etc/bulkhead/rules/local.rules && "
+             "echo 'rule-files: [/etc/bulkhead/rules/local.rules]' > /etc/bulkhead/gated.yaml")
+    host.run(WIRES)
+    assert host.run("ping -c 1 -W 1 10.80.1.2", check=False)[0]
+    host.run(f"systemctl start {SENSOR} {INLINE}")
+    host.run("ping -c 3 -i 0.3 -W 2 10.80.1.2; ping -c 3 -i 0.3 -W 1 10.80.0.2", check=False)
+    assert host.run("ping -c 1 -W 2 10.80.1.2", check=False)[0] == 0  # ready means that packets pass
+    for name, unit in (("gate0", SENSOR), ("gate1:gate2", INLINE)):
+        host.wait(f"an alert of {unit}", f"grep -q '\"signature_id\":1' /var/log/bulkhead-gated/{name}/eve.json")
+        assert host.run(f"ps -o user:20= -p {prop(host, unit, 'MainPID')}").strip() == "bulkhead-gated"
+    host.run(f"systemctl reload {SENSOR} && systemctl stop {SENSOR} {INLINE}")
+    assert host.run("ping -c 1 -W 1 10.80.1.2", check=False)[0]
+    assert host.run("systemctl --failed -q").strip() == ""
 
 
 def test_uninstall_leaves_nothing(tmp_path):
