@@ -333,7 +333,7 @@ def part_downtime(place, table, options):
     """Pairs, in turn with and without: what the machine does meanwhile falls on both alike."""
     stream = Stream(place).start()
     downs, gaps, decided = {True: [], False: []}, {True: [], False: []}, []
-    inside = True
+    inside, in_turn = True, []
     before = len(place.hook_times_ms())
     for pair in range(options.pairs):
         for wanted in (inside, not inside):  # so that only one of two changes
@@ -345,6 +345,7 @@ def part_downtime(place, table, options):
             moved = place.move()
             downs[wanted].append(moved["downtime"])
             gaps[wanted].append(stream.gap_ms(moved["window"]))
+            in_turn.append((wanted, downs[wanted][-1], gaps[wanted][-1]))
             if wanted:
                 decided.append(decided_ms(place.record()))
         progress(f"pair {pair + 1} of {options.pairs}: downtime without {downs[False][-1]:.0f} ms, with {downs[True][-1]:.0f} ms; "
@@ -355,10 +356,13 @@ def part_downtime(place, table, options):
     spread(table, "begin, by the record", decided, p99=150)
     spread(table, "begin, around the hook", place.hook_times_ms()[before:], p99=150)
     spread(table, "the hook where it only tells (what a process costs here)", place.hook_times_ms("started", "stopped", "release"))
-    for name, values in (("downtime that libvirt measured", downs), ("longest gap in a stream of 1 ms", gaps)):
+    # a pair ends as the next one begins: what differs there is not ours
+    alike = [(one, other) for one, other in zip(in_turn[1::2], in_turn[2::2])]
+    for column, name, values in ((1, "downtime that libvirt measured", downs), (2, "longest gap in a stream of 1 ms", gaps)):
         for there in (False, True):
             spread(table, f"{name}, {'with' if there else 'without'}", values[there])
         spread(table, f"{name}, added", [b - a for a, b in zip(values[False], values[True])], p50=5, p99=50)
+        spread(table, f"{name}, of two in the same state", [other[column] - one[column] for one, other in alike])
 
 
 def part_capsule(place, table, options):
