@@ -192,6 +192,40 @@ def two_shouts():
     return pcap(c.close().packets)
 
 
+INTERFACE = bytes.fromhex("12345678" "1234" "abcd" "ef00" "0123456789ab")
+
+
+def dce_uuid(written, big):
+    return written if big else written[3::-1] + written[5:3:-1] + written[7:5:-1] + written[8:]
+
+
+def dce(kind, flags, call, body, big):
+    return struct.pack(">BBBB" if big else "<BBBB", 5, 0, kind, flags) + bytes([0x00 if big else 0x10, 0, 0, 0]) \
+        + struct.pack(">HHI" if big else "<HHI", 16 + len(body), 0, call) + body
+
+
+def dce_call(call, flags, opnum, stub, big):
+    return dce(0, flags, call, struct.pack(">IHH" if big else "<IHH", len(stub), 0, opnum) + stub, big)
+
+
+def dcerpc_orders():
+    """The same call in both orders of bytes, each in two fragments behind a first fragment that is begun anew; the second one
+    names another operation, which counts for nothing."""
+    packets = []
+    for sport, big in ((40001, False), (40002, True)):
+        order = ">" if big else "<"
+        syntax = dce_uuid(INTERFACE, big) + struct.pack(order + "HH", 1, 0)
+        c = Connection(sport, 135).open()
+        c.send(0, dce(11, 3, 1, struct.pack(order + "HHIB3xHBx", 4280, 4280, 0, 1, 0, 1) + syntax + bytes(20), big))
+        c.send(1, dce(12, 3, 1, struct.pack(order + "HHIH4s2xB3xHH", 4280, 4280, 1, 4, b"135", 1, 0, 0) + bytes(20), big))
+        number = struct.pack(order + "I", 0x01020304)
+        c.send(0, dce_call(2, 1, 3, b"begun and left", big))
+        c.send(0, dce_call(2, 1, 3, b"\xde\xad" + number[:1], big) + dce_call(2, 2, 99, number[1:], big))
+        c.send(1, dce(2, 3, 2, struct.pack(order + "IHBx", 4, 0, 0) + b"done", big))
+        packets += c.close().packets
+    return pcap(packets)
+
+
 def fragments():
     whole = udp(CLIENT, SERVER, 1111, 2222, b"x" * 24 + b"OVER-TWO-FRAGMENTS" + b"y" * 30)[20:]
     first, second = whole[:40], whole[40:]

@@ -59,8 +59,9 @@ static bool read_number(const struct gate_inspect *in, const struct gate_byte *b
 	if (b->flags & GATE_BYTE_STRING) {
 		return read_text(in->data + ret->at, (uint32_t)count, b->base, ret);
 	}
-	return read_binary(in->data + ret->at, (uint32_t)count,
-			   b->flags & (GATE_BYTE_LITTLE | GATE_BYTE_DCE), ret);
+	return read_binary(
+		in->data + ret->at, (uint32_t)count,
+		b->flags & GATE_BYTE_LITTLE || (b->flags & GATE_BYTE_DCE && !in->dce_big), ret);
 }
 
 static uint64_t masked(uint64_t value, uint32_t mask)

@@ -22,6 +22,7 @@ struct gate_inspect {
 	uint32_t size;
 	uint64_t base; /* of data in what it is a window of */
 	bool complete; /* nothing follows */
+	bool dce_big;  /* what `dce` says of the order of bytes */
 	/* where the evaluation is */
 	uint32_t pos;	     /* behind the last match */
 	uint32_t pcre_start; /* another match of a pcre begins here or later; 0: at its start */

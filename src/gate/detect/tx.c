@@ -9,6 +9,7 @@
  * can't be answered yet is remembered with what holds already; what can't hold any more is not
  * asked again.
  */
+#include "gate/app/dcerpc/dcerpc.h"
 #include "gate/detect/txmatch.h"
 
 static struct gate_tx_state *find_state(struct gate_tx_side *side, uint32_t num)
@@ -121,6 +122,15 @@ static enum gate_list_result list_here(struct gate_detector *d, const struct gat
 	}
 }
 
+/* In which order the numbers of this side's calls stand, for `dce`. */
+static void note_order(struct gate_detector *d)
+{
+	enum gate_app app = (enum gate_app)d->p->flow->app;
+
+	d->in.dce_big = (app == GATE_APP_DCERPC || app == GATE_APP_SMB) &&
+			gate_dcerpc_big(d->tx, app, (enum gate_dir)d->dir);
+}
+
 /* A condition on the other side, of a rule over both: with that side's values. */
 static enum gate_list_result list_there(struct gate_detector *d, const struct gate_sig *sig,
 					const struct gate_dlist *list, bool *ret_in_stream)
@@ -132,10 +142,12 @@ static enum gate_list_result list_there(struct gate_detector *d, const struct ga
 	d->dir = GATE_DIR_OTHER(dir);
 	d->side_over = d->tx->done_dirs & GATE_DIR_BIT(d->dir);
 	gate_values_forget(d);
+	note_order(d);
 	r = list_here(d, sig, list, ret_in_stream);
 	d->dir = dir;
 	d->side_over = over;
 	gate_values_forget(d);
+	note_order(d);
 	return r;
 }
 
@@ -363,6 +375,7 @@ static void release_files(struct gate_detector *d)
 static void inspect_tx(struct gate_detector *d, const struct gate_app_group *group)
 {
 	gate_values_forget(d);
+	note_order(d);
 	if (d->tx->detect && d->tx->detect->set_id != d->set->id) {
 		(void)gate_state_of_tx(d, d->tx); /* rules were loaded since */
 	}
@@ -419,6 +432,7 @@ static void see_txs(struct gate_detector *d, bool skip)
 		}
 	}
 	d->tx = NULL;
+	d->in.dce_big = false;
 }
 
 void gate_detect_txs(struct gate_detector *d)

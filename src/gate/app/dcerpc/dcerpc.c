@@ -199,6 +199,7 @@ static void datagram(struct gate_session *session, const uint8_t *data, uint32_t
 	tx->udp = true;
 	tx->call.major = 4;
 	tx->call.fragments[dir]++;
+	tx->call.big[dir] = !little;
 	if (!server) {
 		tx->call.opnum = (uint16_t)udp_number(data + 68, 2, little);
 		udp_uuid(data + 24, little, tx->udp_iface.uuid);
@@ -307,6 +308,13 @@ bool gate_dcerpc_opnum(const struct gate_tx *tx, enum gate_app app, uint16_t *re
 	}
 	*ret = call->opnum;
 	return true;
+}
+
+bool gate_dcerpc_big(const struct gate_tx *tx, enum gate_app app, enum gate_dir dir)
+{
+	const struct dcerpc_call *call = call_of(tx, app);
+
+	return call && call->big[dir];
 }
 
 const struct gate_app_ops gate_dcerpc_ops = {

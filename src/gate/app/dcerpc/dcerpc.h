@@ -71,7 +71,7 @@ struct dcerpc_call {
 	uint8_t major, minor;
 	uint16_t fragments[GATE_DIRS];
 	struct gate_text stub[GATE_DIRS];
-	bool whole[GATE_DIRS];
+	bool whole[GATE_DIRS], big[GATE_DIRS]; /* big: its numbers begin with the highest byte */
 };
 
 /* ---- for detection ---- */
@@ -81,6 +81,8 @@ const struct gate_dcerpc_iface *gate_dcerpc_iface(const struct gate_tx *tx, enum
 						  uint32_t index);
 /* The operation of the call: false when it is none. */
 bool gate_dcerpc_opnum(const struct gate_tx *tx, enum gate_app app, uint16_t *ret);
+/* Whether that side's numbers begin with their highest byte. */
+bool gate_dcerpc_big(const struct gate_tx *tx, enum gate_app app, enum gate_dir dir);
 
 /* ---- pdu.c: for parsers ---- */
 /* 0: sound, 1: more is needed, -EBADMSG. */

@@ -139,6 +139,13 @@ static void stub_add(struct gate_session *session, struct dcerpc_call *call,
 			    DCERPC_STUB_MAX);
 }
 
+/* A first fragment behind others of that number: those lead nowhere, the server forgets them. */
+static void begin_anew(struct gate_session *session, struct dcerpc_call *call, enum gate_dir dir)
+{
+	gate_text_free(session, &call->stub[dir]);
+	call->fragments[dir] = 1;
+}
+
 void gate_dcerpc_fragment(struct gate_session *session, struct dcerpc_binding *binding,
 			  struct dcerpc_call *call, const struct dcerpc_header *h,
 			  const uint8_t *data)
@@ -151,6 +158,10 @@ void gate_dcerpc_fragment(struct gate_session *session, struct dcerpc_binding *b
 	call->major = h->major;
 	call->minor = h->minor;
 	call->fragments[dir]++;
+	call->big[dir] = !h->little;
+	if (h->flags & DCERPC_FIRST) {
+		begin_anew(session, call, dir);
+	}
 	switch (h->type) {
 	case DCERPC_BIND:
 	case DCERPC_ALTER:
@@ -161,7 +172,8 @@ void gate_dcerpc_fragment(struct gate_session *session, struct dcerpc_binding *b
 		bind_ack(binding, h, data);
 		break;
 	case DCERPC_REQUEST:
-		if (h->size >= DCERPC_HEADER_SIZE + 8) {
+		/* what later fragments say of it counts for nothing */
+		if (h->size >= DCERPC_HEADER_SIZE + 8 && call->fragments[dir] == 1) {
 			call->context = get16(data + DCERPC_HEADER_SIZE + 4, h->little);
 			call->opnum = get16(data + DCERPC_HEADER_SIZE + 6, h->little);
 		}
