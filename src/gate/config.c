@@ -352,6 +352,8 @@ static const struct bh_conf_key keys[] = {
 	     "records of every anomaly of packets and streams too"),
 	BOOL("eve.metadata", eve_metadata, "yes", "alerts hold the rule's metadata and the flow's"),
 	BOOL("eve.verdict", eve_verdict, "no", "alerts and drops hold what became of the packet"),
+	BOOL("eve.tagged-packets", eve_tagged_packets, "yes",
+	     "records of the packets that rules with `tag` ask for"),
 	SIZE("eve.payload-buffer-size", eve_payload_size, "4kb", 0, 1 << 16, "bytes of a payload"),
 	NUM("stats.interval", stats_interval_s, "8", 0, DAY,
 	    "seconds between stats; 0: at the end"),

@@ -151,6 +151,7 @@ struct gate_config {
 	uint64_t eve_rotate;	   /* bytes of a file; 0: never by size */
 	bool eve_community_id, eve_payload, eve_payload_printable, eve_packet, eve_metadata,
 		eve_verdict;
+	bool eve_tagged_packets;
 	bool eve_packet_anomalies; /* of decoding and streams, not only of protocols */
 	uint64_t eve_payload_size;
 	uint64_t stats_interval_s;

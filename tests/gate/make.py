@@ -19,8 +19,10 @@ def address(text):
     return bytes(int(part) for part in text.split("."))
 
 
-def ip(src, dst, proto, payload, *, ident=1, fragment=0, ttl=64):
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), ident, fragment, ttl, proto, 0, address(src), address(dst))
+def ip(src, dst, proto, payload, *, ident=1, fragment=0, ttl=64, tos=0, options=b""):
+    size = 20 + len(options)
+    head = struct.pack("!BBHHHBBH4s4s", 0x40 | size // 4, tos, size + len(payload), ident, fragment, ttl, proto, 0,
+                       address(src), address(dst)) + options
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + payload
 
 
@@ -28,10 +30,10 @@ def transport_checksum(src, dst, proto, segment):
     return checksum(address(src) + address(dst) + struct.pack("!BBH", 0, proto, len(segment)) + segment)
 
 
-def tcp(src, dst, sport, dport, seq, ack, flags, payload=b"", *, urgent=0, options=b"", ttl=64):
+def tcp(src, dst, sport, dport, seq, ack, flags, payload=b"", *, urgent=0, options=b"", ttl=64, window=65000):
     def segment(check):
         return struct.pack("!HHIIBBHHH", sport, dport, seq & 0xffffffff, ack & 0xffffffff, (20 + len(options)) // 4 << 4,
-                           flags, 65000, check, urgent) + options + payload
+                           flags, window, check, urgent) + options + payload
     return ip(src, dst, 6, segment(transport_checksum(src, dst, 6, segment(0))), ttl=ttl)
 
 
@@ -41,8 +43,26 @@ def udp(src, dst, sport, dport, payload):
     return ip(src, dst, 17, datagram(transport_checksum(src, dst, 17, datagram(0)) or 0xffff))
 
 
+def icmp(src, dst, kind, code, rest):
+    body = struct.pack("!BBH", kind, code, 0) + rest
+    return ip(src, dst, 1, body[:2] + struct.pack("!H", checksum(body)) + body[4:])
+
+
+def ip6(proto, payload):
+    """From ::1:0:0:1 to ::1:0:0:2."""
+    return struct.pack("!IHBB", 6 << 28, len(payload), proto, 64) + bytes(9) + b"\1" + bytes(5) + b"\1" + bytes(9) + b"\1" + \
+        bytes(5) + b"\2" + payload
+
+
+def icmp6(kind, code, rest):
+    body = struct.pack("!BBH", kind, code, 0) + rest
+    pseudo = ip6(58, b"")[8:40] + struct.pack("!II", len(body), 58)
+    return ip6(58, body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:])
+
+
 def frame(packet):
-    return b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0" + packet
+    kind = b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\0"
+    return b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01" + kind + packet
 
 
 def pcap(packets, *, snaplen=65535, cut=None, link=frame):
@@ -244,3 +264,34 @@ def file_truncated():
     c.send(0, b"WHOLE-RECORD")
     c.send(0, b"HALF-RECORD")
     return pcap(c.packets)[:-90]
+
+
+def words_bytes():
+    """A datagram for each rule (a packet raises few alerts), for what is asked of bytes."""
+    payload = b"The quick brown fox\r\nlen=0042 hex=1aF oct=017 end\0\1\2\3\4\xff\xfeabcabcabdTAIL"
+    return pcap([udp(CLIENT, SERVER, 1000 + i, 2222, payload) for i in range(1, 200)])
+
+
+def words_headers():
+    """Packets for what is asked of headers, each to an address of its own."""
+    def to(number):
+        return f"10.1.0.{number}"
+    ece, cwr = 0x40, 0x80
+    whole = udp(CLIENT, to(10), 1111, 2222, b"x" * 40)[20:]
+    return pcap([
+        ip(CLIENT, to(1), 17, udp(CLIENT, to(1), 1111, 2222, b"one")[20:], options=b"\x07\x07\x04\0\0\0\0\0"),
+        ip(CLIENT, to(2), 17, udp(CLIENT, to(2), 1111, 2222, b"two")[20:], ident=7777, fragment=0x4000, ttl=33, tos=0x20),
+        tcp(CLIENT, to(3), 1111, 80, 1000, 0, SYN, options=b"\x02\x04\x05\xb4\x01\x03\x03\x07", window=512),
+        tcp(CLIENT, to(4), 1111, 80, 1000, 0, SYN | ece | cwr),
+        tcp(CLIENT, to(5), 1111, 80, 1, 0, 0),
+        tcp(CLIENT, to(6), 1111, 80, 1, 0, FIN | PSH | URG),
+        icmp(CLIENT, to(7), 8, 0, struct.pack("!HH", 77, 5) + b"ping"),
+        icmp(CLIENT, to(8), 3, 3, bytes(4) + udp(to(8), CLIENT, 5, 6, b"")),
+        udp(to(9), to(9), 1111, 2222, b"same"),
+        ip(CLIENT, to(10), 17, whole[:24], ident=9, fragment=0x2000),
+        ip(CLIENT, to(10), 17, whole[24:], ident=9, fragment=3),
+        icmp6(2, 0, struct.pack("!I", 1280) + bytes(40)),
+        ip6(44, bytes([17, 0]) + struct.pack("!HI", 5 << 3 | 1, 99) + b"y" * 16),
+        icmp6(128, 0, struct.pack("!HH", 88, 6) + b"ping"),
+        ip(CLIENT, to(15), 103, b"pim?"),
+    ])

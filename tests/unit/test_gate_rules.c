@@ -181,8 +181,19 @@ static const struct {
 	{"tag:session,5,packets; noalert; target:src_ip; prefilter; bypass;",
 	 "tag:session,5,packets; bypass; noalert; prefilter; target:src_ip; "},
 	{"filestore; filename:!\"a.gz\"; fileext:\"mp4\"; filesize:>1kb;",
-	 "file.name; content:!\"a.gz\"; nocase; content:\"mp4\"; nocase; endswith; "
+	 "file.name; content:!\"a.gz\"; nocase; content:\".mp4\"; nocase; endswith; "
 	 "filesize:>1024; filestore; "},
+	{"pcre:\"/(a)(b)/, alert:one/two\";", "pcre:\"/(a)(b)/, alert:one/two\"; "},
+	{"pcre:\"/(?P<alert_x>a)/\";", "pcre:\"/(?P<alert_x>a)/\"; "},
+	{"flowvar:one,\"a|20|b\"; pktvar:two,c;", "flowvar:one,\"a b\"; pktvar:two,\"c\"; "},
+	{"hostbits:set,bad,dst,60; hostbits:isset,good;",
+	 "xbits:isset,good,track ip_src,expire 300; xbits:set,bad,track ip_dst,expire 60; "},
+	{"tag:host; tag:session,10,bytes; alert;",
+	 "tag:host,256,packets,dst; tag:session,10,bytes; alert; "},
+	{"entropy:value >= 4.5; file.data; entropy:bytes 10, offset 2, value !1-2;",
+	 "entropy:bytes 0, offset 0, value >=4.5; "
+	 "file.data; entropy:bytes 10, offset 2, value !1-2; "},
+	{"filesize:<2MiB; filestore:both,ssn;", "filesize:<2097152; filestore:both,flow; "},
 	{"http2.frametype:goaway; http2.errorcode:!no_error;",
 	 "http2.frametype:7; http2.errorcode:!0; "},
 };

@@ -5,7 +5,9 @@
  */
 #include "gate/app/app.h"
 #include "base/counter.h"
+#include "base/log.h"
 #include "base/util.h"
+#include "gate/app/magic.h"
 #include "gate/app/session.h"
 #include "gate/config.h"
 #include "gate/stream/stream.h"
@@ -517,6 +519,7 @@ void gate_apps_free(struct gate_apps *apps)
 	if (apps) {
 		gate_pool_done(apps);
 		gate_matcher_done(&apps->matcher);
+		gate_magic_free(apps->magic);
 		free(apps);
 	}
 }
@@ -533,7 +536,15 @@ void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_
 
 void gate_apps_want_files(struct gate_apps *apps, uint16_t flags)
 {
+	struct bh_diag diag = {};
+
 	apps->file_flags = flags;
+	if ((flags & GATE_FILE_MAGIC) && !apps->magic) {
+		apps->magic = gate_magic_new(&diag);
+		if (!apps->magic) {
+			bh_log(BH_LOG_WARN, "app", "%s", diag.text);
+		}
+	}
 }
 
 const struct gate_apps_stats *gate_apps_stats(const struct gate_apps *apps)

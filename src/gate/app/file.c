@@ -10,6 +10,7 @@
 #include "gate/app/file.h"
 #include "base/counter.h"
 #include "base/util.h"
+#include "gate/app/magic.h"
 #include "gate/app/session.h"
 #include "gate/config.h"
 #include "gate/stream/stream.h"
@@ -170,6 +171,22 @@ static void window_add(struct gate_session *session, struct file *file, const ui
 	file->f.window_size += size;
 }
 
+/* ---- type ---- */
+
+/* Asked once, of the beginning: when there is enough of it, or no more comes. */
+static void look_at_type(struct file *file, bool over)
+{
+	struct gate_file *f = &file->f;
+	if (!(f->flags & GATE_FILE_MAGIC) || f->magic || !file->apps->magic) {
+		return;
+	}
+	if (f->window_offset || !f->window_size || (!over && f->window_size < GATE_MAGIC_MIN)) {
+		return;
+	}
+	f->magic = gate_magic_type(file->apps->magic, f->window, f->window_size);
+	f->flags &= f->magic ? UINT16_MAX : (uint16_t)~GATE_FILE_MAGIC;
+}
+
 /* ---- files ---- */
 
 static struct file *refuse(struct gate_session *session)
@@ -263,6 +280,7 @@ void gate_file_append(struct gate_session *session, struct gate_file *f, const v
 		}
 	}
 	window_add(session, file, data, size);
+	look_at_type(file, false);
 	if (file->apps->sink) {
 		file->apps->sink->data(file->apps->sink, f, data, size);
 	}
@@ -298,6 +316,7 @@ void gate_file_close(struct gate_session *session, struct gate_file *f, enum gat
 		f->state = GATE_FILE_TRUNCATED;
 	}
 	hash_end(file);
+	look_at_type(file, true);
 	if (file->apps->sink) {
 		file->apps->sink->end(file->apps->sink, file->flow, f);
 	}

@@ -90,6 +90,7 @@ struct gate_apps {
 	uint32_t note_next;
 	uint32_t file_id;
 	uint16_t file_flags;
+	struct gate_magic *magic; /* NULL until a rule asks for the type of files */
 	bool no_log;
 	struct {
 		struct gate_chunk *free[GATE_POOL_CLASSES];

@@ -62,6 +62,7 @@ enum gate_packet_flag {
 	GATE_PKT_NO_PACKET = 1u << 10,	/* the packet is not inspected at all */
 	GATE_PKT_STREAM_ADD = 1u << 11, /* its payload went into the stream */
 	GATE_PKT_STREAM_EOF = 1u << 12, /* the last of its stream */
+	GATE_PKT_TAGGED = 1u << 13,	/* a rule with `tag` matched before it */
 	/* set by detect and verdict */
 	GATE_PKT_DROP = 1u << 16,
 	GATE_PKT_DROP_FLOW = 1u << 17,
@@ -93,6 +94,7 @@ struct gate_tcp_options {
 
 struct gate_rule;
 struct gate_flow;
+struct gate_captures;
 
 struct gate_packet_alert {
 	const struct gate_rule *rule;
@@ -153,7 +155,8 @@ struct gate_packet {
 
 	uint8_t alert_count;
 	struct gate_packet_alert alerts[GATE_PACKET_ALERTS_MAX];
-	uint16_t drop_reason; /* enum gate_drop_reason */
+	uint16_t drop_reason;		      /* enum gate_drop_reason */
+	const struct gate_captures *captures; /* by rules that matched; until the next packet */
 };
 
 void gate_packet_event(struct gate_packet *p, enum gate_event event); /* the 17th is counted */

@@ -97,6 +97,10 @@ void gate_queue(struct gate_detector *d, const struct gate_sig *sig, bool in_str
 	if (d->in.replace_count) {
 		apply_replace(d);
 	}
+	if (d->in.taken.count) {
+		gate_captures_keep(&d->in.taken, sig->rule, d->p->flow, &d->captures);
+		d->p->captures = &d->captures;
+	}
 	if (d->queued == GATE_QUEUE_MAX) {
 		d->stats.queue_full++;
 		return;
@@ -264,15 +268,12 @@ static bool act(struct gate_detector *d, const struct gate_queued *q)
 	if ((action & (DROPS | GATE_PASS)) && takes_flow(sig, q)) {
 		act_on_flow(d, action);
 	}
-	if (action & GATE_PASS) {
-		return false;
-	}
 	if (result == GATE_TH_QUIET || sig->noalert) {
 		d->stats.suppressed++;
-		return true;
+	} else if (!(action & GATE_PASS) || (sig->rule->flags & GATE_RULE_ALERT)) {
+		note_alert(d, sig, q, action);
 	}
-	note_alert(d, sig, q, action);
-	return true;
+	return !(action & GATE_PASS);
 }
 
 void gate_actions(struct gate_detector *d)

@@ -109,8 +109,6 @@ static int compile_one(struct gate_builder *b, const struct gate_rule *rule,
 	case GATE_M_DATASET:
 		return gate_dataset_open(b->set->shared, b->config, &m->dataset, &dm->dataset,
 					 diag);
-	case GATE_M_ENTROPY:
-		return bh_diag_set(diag, -ENOTSUP, "this keyword is not evaluated");
 	default:
 		return 0;
 	}

@@ -2,6 +2,8 @@
 /* byte_test, byte_jump, byte_extract and byte_math: numbers out of a buffer, binary or as text. */
 #include "gate/detect/inspect.h"
 
+#include <errno.h>
+
 #define STRING_MAX 23 /* digits that are looked at, as Suricata */
 
 uint64_t gate_operand(const struct gate_inspect *in, const struct gate_operand *op)
@@ -25,9 +27,10 @@ static bool read_text(const uint8_t *data, uint32_t count, uint8_t base, struct 
 	}
 	memcpy(text, data, count);
 	text[count] = 0;
+	errno = 0;
 	ret->value = strtoull(text, &end, base);
 	ret->used = (uint32_t)(end - text);
-	return ret->used > 0;
+	return ret->used > 0 && errno != ERANGE;
 }
 
 static bool read_binary(const uint8_t *data, uint32_t count, bool little, struct number *ret)
@@ -53,7 +56,7 @@ static bool read_number(const struct gate_inspect *in, const struct gate_byte *b
 	if (ret->at < 0 || ret->at > in->size || count > in->size - (uint64_t)ret->at) {
 		return false;
 	}
-	if ((b->flags & GATE_BYTE_RELATIVE) && ret->at == in->size) {
+	if (count && (b->flags & GATE_BYTE_RELATIVE) && ret->at == in->size) {
 		return false;
 	}
 	if (b->flags & GATE_BYTE_STRING) {

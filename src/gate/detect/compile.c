@@ -280,6 +280,12 @@ static uint32_t need_of_proto(enum gate_rule_proto proto)
 	}
 }
 
+/* Bytes of a stream may be what such a rule looks at. */
+static bool may_be_tcp(enum gate_rule_proto proto)
+{
+	return proto <= GATE_RULE_TCP_STREAM || proto == GATE_RULE_APP;
+}
+
 static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig)
 {
 	static const struct {
@@ -290,6 +296,7 @@ static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig
 		{GATE_FLOWOPT_TO_CLIENT, GATE_NEED_TO_CLIENT},
 		{GATE_FLOWOPT_ESTABLISHED, GATE_NEED_ESTABLISHED},
 		{GATE_FLOWOPT_NOT_ESTABLISHED, GATE_NEED_NOT_ESTABLISHED},
+		{GATE_FLOWOPT_STATELESS, GATE_NEED_FLOW},
 		{GATE_FLOWOPT_ONLY_FRAG, GATE_NEED_FRAG},
 		{GATE_FLOWOPT_NO_FRAG, GATE_NEED_NO_FRAG},
 	};
@@ -311,7 +318,7 @@ static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig
 	}
 	for (unsigned int i = 0; i < sig->list_count; i++) {
 		if (sig->lists[i].kind == GATE_LIST_PAYLOAD) {
-			need |= sig->require_stream && (need & (GATE_NEED_TCP | GATE_NEED_IP))
+			need |= sig->require_stream && may_be_tcp(rule->proto)
 					? GATE_NEED_PAYLOAD_OR_STREAM
 					: GATE_NEED_PAYLOAD;
 		}
@@ -395,7 +402,7 @@ static int compile_packet(struct gate_builder *b, const struct gate_rule *rule,
 	sig->packet = gate_arena_alloc(b->set->arena, rule->packet.count * sizeof(*sig->packet));
 	sig->post = gate_arena_alloc(b->set->arena, rule->post.count * sizeof(*sig->post));
 	bh_vec_foreach (m, &rule->packet) {
-		if (m->kind == GATE_M_GEOIP || m->kind == GATE_M_FLOWVAR) {
+		if (m->kind == GATE_M_GEOIP) {
 			return bh_diag_set(diag, -ENOTSUP, "this keyword is not evaluated");
 		}
 		if (m->kind == GATE_M_DSIZE && !sig->dsize_op && m->num.test.op <= GATE_GE &&

@@ -132,6 +132,9 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	d->stats.packets++;
 	d->tx = NULL;
 	d->in.replace_count = 0;
+	d->captures.count = 0;
+	p->captures = NULL;
+	gate_tag_packet(d);
 	if (d->sets) {
 		choose_set(d);
 	}

@@ -35,6 +35,7 @@ struct gate_config;
 struct gate_rule_set;
 struct gate_rule_sets; /* sets.h */
 struct gate_detector;
+struct gate_captures; /* vars.h */
 struct gate_shared;
 
 struct gate_shared *gate_shared_new(const struct gate_config *config);
@@ -75,7 +76,12 @@ void gate_detect_done(struct gate_detector *detector, const struct gate_packet *
 void gate_detect_flow_free(struct gate_detect_flow *state);
 void gate_detect_tx_free(struct gate_detect_tx *state);
 void gate_vars_free(struct gate_vars *vars);
-/* For EVE: names of the flow's bits and ints. */
-void gate_vars_log(const struct gate_vars *vars, struct gate_names *names, struct gate_jw *jw);
+/* For EVE: the member `metadata` with the flow's bits, ints and texts (vars may be NULL) and what
+ * was captured of the packet (NULL: it is no record of one); nothing when there is nothing. */
+void gate_vars_log(const struct gate_vars *vars, const struct gate_captures *captures,
+		   struct gate_names *names, struct gate_jw *jw);
+/* .. and the member `context` of the rule's alert. */
+void gate_captures_log(const struct gate_captures *captures, const struct gate_rule *rule,
+		       struct gate_jw *jw);
 
 #endif

@@ -72,6 +72,7 @@ struct gate_detector {
 	struct gate_xf_memory xf;
 
 	struct gate_inspect in;
+	struct gate_captures captures; /* of rules that matched on this packet */
 	struct gate_queued queue[GATE_QUEUE_MAX];
 	uint32_t queued;
 	struct gate_detector_stats stats;
@@ -117,6 +118,8 @@ bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *
 			   const struct gate_threshold *th, uint8_t index, struct gate_key *ret);
 /* The packets that follow are to be logged. */
 void gate_tag_begin(struct gate_detector *d, const struct gate_match *m);
+/* It is one of those. */
+void gate_tag_packet(struct gate_detector *d);
 
 /* packet.c, stream.c, tx.c */
 void gate_detect_ip_only(struct gate_detector *d);

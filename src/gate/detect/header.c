@@ -40,11 +40,10 @@ uint32_t gate_have_of(const struct gate_packet *p)
 	if (p->flow) {
 		have |= GATE_NEED_FLOW;
 		have |= p->dir == GATE_TO_SERVER ? GATE_NEED_TO_SERVER : GATE_NEED_TO_CLIENT;
-		have |= p->flags & GATE_PKT_ESTABLISHED ? GATE_NEED_ESTABLISHED
-							: GATE_NEED_NOT_ESTABLISHED;
 	}
-	have |= p->flags & (GATE_PKT_FRAGMENT | GATE_PKT_REASSEMBLED) ? GATE_NEED_FRAG
-								      : GATE_NEED_NO_FRAG;
+	have |= p->flow && (p->flags & GATE_PKT_ESTABLISHED) ? GATE_NEED_ESTABLISHED
+							     : GATE_NEED_NOT_ESTABLISHED;
+	have |= p->flags & GATE_PKT_REASSEMBLED ? GATE_NEED_FRAG : GATE_NEED_NO_FRAG;
 	have |= p->event_count ? GATE_NEED_EVENTS : 0;
 	have |= p->vlan_count ? GATE_NEED_VLAN : 0;
 	have |= p->flags & GATE_PKT_PSEUDO ? 0 : GATE_NEED_REAL;

@@ -9,6 +9,10 @@
  */
 #include "gate/detect/inspect.h"
 
+#include <math.h>
+
+#define ENTROPY_STEP 1e-9 /* what is nearer is the same */
+
 static bool run(struct gate_inspect *in, const struct gate_dm *m);
 
 static int64_t var_or(const struct gate_inspect *in, const struct gate_dm *m, unsigned int bit,
@@ -234,6 +238,53 @@ static bool size_holds(const struct gate_inspect *in, const struct gate_dm *m)
 	return gate_test_holds(test, in->size + in->base) != m->src->num.negated;
 }
 
+/* Shannon's, in bits per byte. */
+static double entropy_of(const uint8_t *data, uint32_t size)
+{
+	uint32_t counts[256] = {};
+	double sum = 0;
+
+	for (uint32_t i = 0; i < size; i++) {
+		counts[data[i]]++;
+	}
+	for (unsigned int i = 0; i < 256; i++) {
+		if (counts[i]) {
+			double share = (double)counts[i] / size;
+
+			sum -= share * log2(share);
+		}
+	}
+	return sum;
+}
+
+static bool entropy_holds(const struct gate_inspect *in, const struct gate_entropy *e)
+{
+	uint32_t size = in->size > e->offset ? in->size - e->offset : 0;
+	double is;
+
+	size = e->bytes && e->bytes < size ? e->bytes : size;
+	if (!size) {
+		return false;
+	}
+	is = entropy_of(in->data + e->offset, size);
+	switch (e->op) {
+	case GATE_EQ:
+		return fabs(is - e->a) < ENTROPY_STEP;
+	case GATE_NE:
+		return fabs(is - e->a) >= ENTROPY_STEP;
+	case GATE_LT:
+		return is < e->a;
+	case GATE_LE:
+		return is <= e->a;
+	case GATE_GT:
+		return is > e->a;
+	case GATE_GE:
+		return is >= e->a;
+	default:
+		return (is > e->a && is < e->b) == (e->op == GATE_RANGE);
+	}
+}
+
 static bool one(struct gate_inspect *in, const struct gate_dm *m, bool *ret_final)
 {
 	switch (m->kind) {
@@ -252,6 +303,8 @@ static bool one(struct gate_inspect *in, const struct gate_dm *m, bool *ret_fina
 		return gate_dataset_match(m->dataset, in->data, in->size);
 	case GATE_M_ASN1:
 		return gate_asn1_matches(m->src->other.args, in->data, in->size, in->pos);
+	case GATE_M_ENTROPY:
+		return entropy_holds(in, &m->src->entropy);
 	case GATE_M_ABSENT:
 		/* The buffer is here: tx.c has looked at what that means. */
 		return true;
@@ -304,5 +357,6 @@ bool gate_inspect_list(struct gate_inspect *in, const struct gate_dm *matches,
 void gate_inspect_begin(struct gate_inspect *in, unsigned int vars)
 {
 	in->replace_count = 0;
+	in->taken.count = 0;
 	memset(in->vars, 0, (vars < GATE_VARS_MAX ? vars : GATE_VARS_MAX) * sizeof(*in->vars));
 }

@@ -9,6 +9,7 @@
 #define BH_GATE_DETECT_INSPECT_H
 
 #include "gate/detect/set.h"
+#include "gate/detect/vars.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -36,6 +37,7 @@ struct gate_inspect {
 		uint32_t at;
 	} replaces[8];
 	uint8_t replace_count;
+	struct gate_captures taken; /* by its expressions, so far */
 	/* of the worker */
 	pcre2_match_data *match_data;
 	pcre2_match_context *match_context;

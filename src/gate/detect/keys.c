@@ -68,6 +68,8 @@ bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *
 	}
 }
 
+/* ---- tags ---- */
+
 void gate_tag_begin(struct gate_detector *d, const struct gate_match *m)
 {
 	struct gate_packet *p = d->p;
@@ -77,7 +79,7 @@ void gate_tag_begin(struct gate_detector *d, const struct gate_match *m)
 	if (m->tag.host) {
 		if (p->ip_version) {
 			key.addrs[0] = m->tag.src ? p->src : p->dst;
-			gate_tag_host(d->shared, &key, p->time_us, m->tag.packets, m->tag.count);
+			gate_tag_host(d->shared, &key, p->time_us, m);
 		}
 		return;
 	}
@@ -85,9 +87,44 @@ void gate_tag_begin(struct gate_detector *d, const struct gate_match *m)
 		return;
 	}
 	vars = gate_vars_of(p->flow);
-	if (m->tag.packets) {
+	if (m->tag.packets && vars->tag_packets < m->tag.count) {
 		vars->tag_packets = m->tag.count;
-	} else {
+	} else if (m->tag.seconds) {
 		vars->tag_until_us = p->time_us + m->tag.count * 1000000ull;
+	} else if (!m->tag.packets && vars->tag_bytes < m->tag.count) {
+		vars->tag_bytes = m->tag.count;
 	}
+}
+
+static bool session_tagged(const struct gate_packet *p)
+{
+	struct gate_vars *vars = p->flow ? p->flow->vars : NULL;
+	bool tagged;
+
+	if (!vars) {
+		return false;
+	}
+	tagged = vars->tag_packets || vars->tag_bytes || p->time_us < vars->tag_until_us;
+	vars->tag_packets -= vars->tag_packets > 0;
+	vars->tag_bytes -= vars->tag_bytes < p->wire_size ? vars->tag_bytes : p->wire_size;
+	return tagged;
+}
+
+void gate_tag_packet(struct gate_detector *d)
+{
+	struct gate_packet *p = d->p;
+	struct gate_key key = {.kind = GATE_KEY_TAG, .set = p->rule_set};
+	bool tagged;
+
+	if (p->flags & GATE_PKT_PSEUDO) {
+		return;
+	}
+	tagged = session_tagged(p);
+	if (p->ip_version && gate_tag_hosts(d->shared)) {
+		key.addrs[0] = p->src;
+		tagged |= gate_tag_host_packet(d->shared, &key, p->time_us, p->wire_size);
+		key.addrs[0] = p->dst;
+		tagged |= gate_tag_host_packet(d->shared, &key, p->time_us, p->wire_size);
+	}
+	p->flags |= tagged ? GATE_PKT_TAGGED : 0;
 }

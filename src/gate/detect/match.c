@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 
+#define IP6_EXTS_MAX	 16 /* extension headers that are gone through */
 #define ICMP4_ECHO_REPLY 0
 #define ICMP4_ECHO	 8
 
@@ -61,6 +62,41 @@ static bool match_fragbits(const struct gate_packet *p, const struct gate_match 
 	default:
 		return bits == want;
 	}
+}
+
+/* The offset that the fragment header of IPv6 says, in units of 8 bytes; -1 without one. */
+static int fragment_offset6(const struct gate_packet *p)
+{
+	const uint8_t *data = p->l3.data;
+	uint32_t at = sizeof(*p->ip6);
+	uint8_t next = p->ip6->ip6_nxt;
+
+	for (unsigned int i = 0; i < IP6_EXTS_MAX && at + 8 <= p->l3.size; i++) {
+		switch (next) {
+		case IPPROTO_FRAGMENT:
+			return (data[at + 2] << 8 | data[at + 3]) >> 3;
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_ROUTING:
+		case IPPROTO_DSTOPTS:
+			next = data[at];
+			at += (data[at + 1] + 1u) * 8;
+			break;
+		default:
+			return -1;
+		}
+	}
+	return -1;
+}
+
+static bool match_fragoffset(const struct gate_packet *p, const struct gate_match *m)
+{
+	int offset6;
+
+	if (p->ip4) {
+		return holds(m, ntohs(p->ip4->frag_off) & 0x1fffu);
+	}
+	offset6 = p->ip6 && p->l3.data == (const uint8_t *)p->ip6 ? fragment_offset6(p) : -1;
+	return offset6 >= 0 && holds(m, (uint64_t)offset6);
 }
 
 static bool match_tcp_flags(const struct gate_packet *p, const struct gate_match *m)
@@ -259,12 +295,19 @@ static bool match_app(const struct gate_packet *p, const struct gate_match *m)
 	return is != m->app_proto.negated;
 }
 
+static bool reputation_holds(const struct gate_detector *d, const struct gate_match *m,
+			     const struct gate_addr *addr)
+{
+	int value = gate_reputation(d->shared, addr, m->iprep.category);
+
+	return m->iprep.unset ? value < 0
+			      : value >= 0 && gate_test_holds(&m->iprep.test, (uint64_t)value);
+}
+
 static bool match_iprep(const struct gate_detector *d, const struct gate_match *m)
 {
-	int src = gate_reputation(d->shared, &d->p->src, m->iprep.category);
-	int dst = gate_reputation(d->shared, &d->p->dst, m->iprep.category);
-	bool by_src = src >= 0 && gate_test_holds(&m->iprep.test, (uint64_t)src);
-	bool by_dst = dst >= 0 && gate_test_holds(&m->iprep.test, (uint64_t)dst);
+	bool by_src = reputation_holds(d, m, &d->p->src);
+	bool by_dst = reputation_holds(d, m, &d->p->dst);
 
 	switch (m->iprep.side) {
 	case GATE_REP_SRC:
@@ -344,7 +387,7 @@ static bool match_ip(const struct gate_packet *p, const struct gate_match *m)
 	case GATE_M_FRAGBITS:
 		return match_fragbits(p, m);
 	case GATE_M_FRAGOFFSET:
-		return p->ip4 && holds(m, ntohs(p->ip4->frag_off) & 0x1fffu);
+		return match_fragoffset(p, m);
 	default:
 		return p->ip_version && !memcmp(&p->src, &p->dst, sizeof(p->src));
 	}
@@ -387,6 +430,9 @@ bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 		return match_ftpbounce(p);
 	case GATE_M_FLOWBITS:
 		return match_bits(d, m);
+	case GATE_M_FLOWVAR:
+		return gate_vars_test_text(p->flow ? p->flow->vars : NULL, &d->captures,
+					   &m->textvar);
 	case GATE_M_FLOWINT:
 		return p->flow && gate_vars_test_int(p->flow->vars, &m->flowint);
 	default:

@@ -116,6 +116,19 @@ bool gate_regex_group(const struct gate_inspect *in, uint32_t group, uint32_t *r
 	return true;
 }
 
+static void keep_groups(struct gate_inspect *in, const struct gate_pcre *pcre, const uint8_t *data)
+{
+	uint32_t start, end;
+
+	for (uint32_t i = 0; i < pcre->captures.count; i++) {
+		const struct gate_pcre_capture *what = &pcre->captures.items[i];
+
+		if (what->name && gate_regex_group(in, i + 1, &start, &end)) {
+			gate_captures_put(&in->taken, pcre, what, data + start, end - start);
+		}
+	}
+}
+
 bool gate_pcre_match(struct gate_inspect *in, const struct gate_dm *m)
 {
 	uint32_t skip = m->pcre.relative ? in->pos : 0, start, end;
@@ -129,6 +142,9 @@ bool gate_pcre_match(struct gate_inspect *in, const struct gate_dm *m)
 		in->pos = skip + end;
 		/* The next try: behind where this one began. */
 		in->pcre_start = skip + start + 1;
+	}
+	if (m->src->pcre.captures.count) {
+		keep_groups(in, &m->src->pcre, in->data + skip);
 	}
 	return true;
 }

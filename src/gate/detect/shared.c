@@ -15,6 +15,7 @@
 #include "gate/detect/iprep.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/random.h>
 
@@ -51,6 +52,7 @@ struct gate_shared {
 	struct gate_iprep *iprep;
 	pthread_mutex_t build;
 	_Atomic uint32_t set_ids, uniques;
+	_Atomic bool tagged; /* hosts have been */
 	uint64_t seed;
 	uint32_t per_shard, bucket_count; /* a power of two */
 	struct shard shards[SHARDS];
@@ -449,7 +451,7 @@ enum gate_threshold_result gate_threshold_count(struct gate_shared *shared,
 /* ---- tags of hosts ---- */
 
 void gate_tag_host(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us,
-		   bool packets, uint32_t count)
+		   const struct gate_match *tag)
 {
 	uint64_t hash = hash_key(shared, key);
 	struct shard *s = lock_of(shared, hash);
@@ -457,20 +459,31 @@ void gate_tag_host(struct gate_shared *shared, const struct gate_key *key, uint6
 
 	e = e ? e : add(shared, s, hash, key);
 	if (e) {
-		e->count = packets ? count : UINT32_MAX;
-		e->until_us = packets ? FOR_EVER : now_us + count * 1000000ull;
+		e->count = tag->tag.seconds ? UINT32_MAX : tag->tag.count;
+		e->limit = tag->tag.packets; /* whether packets are counted, else bytes */
+		e->until_us = tag->tag.seconds ? now_us + tag->tag.count * 1000000ull : FOR_EVER;
+		shared->tagged = true;
 	}
 	pthread_mutex_unlock(&s->lock);
 }
 
-bool gate_tag_host_packet(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us)
+bool gate_tag_hosts(const struct gate_shared *shared)
+{
+	return atomic_load_explicit(&shared->tagged, memory_order_relaxed);
+}
+
+bool gate_tag_host_packet(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us,
+			  uint32_t size)
 {
 	uint64_t hash = hash_key(shared, key);
 	struct shard *s = lock_of(shared, hash);
 	struct entry *e = find(shared, s, hash, key, now_us);
 
-	if (e && e->count != UINT32_MAX && --e->count == 0) {
-		e->until_us = 0;
+	if (e && e->count != UINT32_MAX) {
+		uint32_t less = e->limit ? 1 : size;
+
+		e->count -= less < e->count ? less : e->count;
+		e->until_us = e->count ? e->until_us : 0;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return e != NULL;

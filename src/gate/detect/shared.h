@@ -44,10 +44,13 @@ enum gate_threshold_result gate_threshold_count(struct gate_shared *shared,
 						const struct gate_threshold *th, uint16_t unique,
 						uint64_t now_us);
 
-/* Host tags: count packets or bytes or until a time. */
+/* Host tags (GATE_M_TAG): for so many packets or bytes, or until a time. */
 void gate_tag_host(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us,
-		   bool packets, uint32_t count);
-bool gate_tag_host_packet(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us);
+		   const struct gate_match *tag);
+bool gate_tag_hosts(const struct gate_shared *shared); /* there have been any */
+/* A packet of so many bytes is of a host that is tagged: it is counted. */
+bool gate_tag_host_packet(struct gate_shared *shared, const struct gate_key *key, uint64_t now_us,
+			  uint32_t size);
 
 /* iprep: -1 unknown. */
 int gate_reputation(const struct gate_shared *shared, const struct gate_addr *addr,

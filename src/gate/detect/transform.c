@@ -4,10 +4,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <libpsl.h>
 #include <openssl/evp.h>
 #include <zlib.h>
 
-#define INFLATE_MAX (1u << 20)
+#define INFLATE_MAX   (1u << 20)
+#define NAME_MAX_SIZE 255 /* of a host (RFC 1035) */
 
 static uint8_t *room(struct gate_xf_memory *memory, uint32_t size)
 {
@@ -186,6 +188,27 @@ static void subslice(const struct gate_transform *t, struct gate_buffer_view *vi
 	view->size = (uint32_t)(to - from);
 }
 
+/* The part of a name that somebody registered (google.co.uk of www.google.co.uk), or the public
+ * suffix alone (co.uk); nothing of what is no name. */
+static void registered(const struct gate_transform *t, struct gate_buffer_view *view)
+{
+	char name[NAME_MAX_SIZE + 1];
+	const char *part = NULL;
+	size_t size = view->size;
+
+	if (size && view->size <= NAME_MAX_SIZE && !memchr(view->data, 0, size)) {
+		for (size_t i = 0; i < size; i++) {
+			name[i] = (char)tolower(view->data[i]);
+		}
+		name[size] = '\0';
+		part = t->kind == GATE_XF_DOMAIN ? psl_registrable_domain(psl_builtin(), name)
+						 : psl_unregistrable_domain(psl_builtin(), name);
+	}
+	size = part ? strlen(part) : 0;
+	view->data += view->size - size;
+	view->size = (uint32_t)size;
+}
+
 /* Bytes written, or UINT32_MAX: the value stays what it was. */
 static uint32_t into(const struct gate_transform *t, const struct gate_buffer_view *in,
 		     uint8_t *out, uint32_t max)
@@ -259,6 +282,10 @@ bool gate_xf_apply(const struct gate_transform *t, void *compiled, struct gate_i
 		subslice(t, view);
 		return true;
 	}
+	if (t->kind == GATE_XF_DOMAIN || t->kind == GATE_XF_TLD) {
+		registered(t, view);
+		return true;
+	}
 	if (t->kind == GATE_XF_PCREXFORM) {
 		if (gate_regex_match(in, compiled, view->data, view->size, 0) &&
 		    gate_regex_group(in, 1, &start, &end)) {
@@ -293,9 +320,9 @@ int gate_xf_compile(const struct gate_transform *t, void **ret, struct bh_diag *
 		return *ret ? 0 : -EINVAL;
 	case GATE_XF_DOMAIN:
 	case GATE_XF_TLD:
-		return bh_diag_set(diag, -ENOTSUP, "there is no list of public suffixes");
-	case GATE_XF_CASECHANGE:
-		return bh_diag_set(diag, -ENOTSUP, "the transform casechange is not done");
+		return psl_builtin() ? 0
+				     : bh_diag_set(diag, -ENOTSUP,
+						   "libpsl has no list of public suffixes");
 	default:
 		return 0;
 	}

@@ -372,6 +372,9 @@ void gate_eve_packet(struct gate_eve *eve, const struct gate_packet *p)
 	if (p->event_count || p->flags & GATE_PKT_DROP) {
 		gate_eve_anomaly_packet(eve, p);
 	}
+	if (p->flags & GATE_PKT_TAGGED && !p->alert_count) {
+		gate_eve_tagged(eve, p);
+	}
 	if (eve->events.out && (p->alert_count || p->event_count || p->flags & GATE_PKT_DROP)) {
 		gate_eve_event_packet(eve, p);
 	}

@@ -64,6 +64,8 @@ static inline bool gate_eve_wants(const struct gate_eve *eve, enum gate_eve_type
 }
 
 /* eve_alert.c, eve_packet.c */
+void gate_eve_raw_packet(struct gate_jw *jw, const struct gate_packet *p);
+void gate_eve_tagged(struct gate_eve *eve, const struct gate_packet *p);
 void gate_eve_alerts(struct gate_eve *eve, const struct gate_packet *p);
 void gate_eve_anomaly_packet(struct gate_eve *eve, const struct gate_packet *p);
 /* What the rule says became of it: in a sensor a rule that drops has dropped nothing. */

@@ -93,6 +93,7 @@ void gate_eve_rule(struct gate_eve *eve, const struct gate_packet *p,
 		put_references(jw, rule);
 		put_rule_metadata(jw, rule);
 	}
+	gate_captures_log(p->captures, rule, jw);
 	gate_jw_end(jw);
 }
 
@@ -190,10 +191,7 @@ static void put_packet(struct gate_eve *eve, const struct gate_packet *p)
 	const struct gate_config *config = eve->config;
 
 	if (config->eve_packet && p->size) {
-		gate_jw_base64(&eve->jw, "packet", p->data, p->size < 65535 ? p->size : 65535);
-		gate_jw_object(&eve->jw, "packet_info");
-		gate_jw_uint(&eve->jw, "linktype", p->link);
-		gate_jw_end(&eve->jw);
+		gate_eve_raw_packet(&eve->jw, p);
 	}
 }
 
@@ -233,11 +231,9 @@ static void one(struct gate_eve *eve, const struct gate_packet *p,
 		gate_eve_app_proto(jw, p->flow);
 		gate_jw_text(jw, "direction", p->dir == GATE_TO_SERVER ? "to_server" : "to_client");
 		put_flow(eve, p->flow);
-		if (p->flow->vars && eve->config->eve_metadata) {
-			gate_jw_object(jw, "metadata");
-			gate_vars_log(p->flow->vars, eve->names, jw);
-			gate_jw_end(jw);
-		}
+	}
+	if (eve->config->eve_metadata) {
+		gate_vars_log(p->flow ? p->flow->vars : NULL, p->captures, eve->names, jw);
 	}
 	put_payload(eve, p, alert);
 	put_packet(eve, p);

@@ -69,9 +69,7 @@ void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate
 	}
 	gate_jw_end(jw);
 	if (flow->vars && eve->config->eve_metadata) {
-		gate_jw_object(jw, "metadata");
-		gate_vars_log(flow->vars, eve->names, jw);
-		gate_jw_end(jw);
+		gate_vars_log(flow->vars, NULL, eve->names, jw);
 	}
 	if (flow->ip_proto == IPPROTO_TCP && flow->stream) {
 		put_tcp(jw, flow->stream);

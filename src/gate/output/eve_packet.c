@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records of packets: `anomaly` (what should not be) and `drop`. */
+/* Records of packets: `anomaly` (what should not be), `drop`, and `packet` of those tagged. */
 #include "gate/output/eve.h"
 
 #include <arpa/inet.h>
@@ -18,6 +18,25 @@ static void anomaly(struct gate_eve *eve, const struct gate_packet *p, enum gate
 	gate_jw_text(jw, "event", text);
 	gate_jw_end(jw);
 	gate_eve_commit(eve);
+}
+
+/* The bytes themselves, as members. */
+void gate_eve_raw_packet(struct gate_jw *jw, const struct gate_packet *p)
+{
+	gate_jw_base64(jw, "packet", p->data, p->size < UINT16_MAX ? p->size : UINT16_MAX);
+	gate_jw_object(jw, "packet_info");
+	gate_jw_uint(jw, "linktype", p->link);
+	gate_jw_end(jw);
+}
+
+/* A packet that a rule with `tag` asked for. */
+void gate_eve_tagged(struct gate_eve *eve, const struct gate_packet *p)
+{
+	if (eve->config->eve_tagged_packets && gate_eve_wants(eve, GATE_EVE_ALERT)) {
+		gate_eve_begin(eve, "packet", p->flow, p, p->time_us, GATE_EVE_OF_PACKET);
+		gate_eve_raw_packet(&eve->jw, p);
+		gate_eve_commit(eve);
+	}
 }
 
 static void put_tcp(struct gate_jw *jw, const struct tcphdr *tcp)

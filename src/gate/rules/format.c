@@ -184,6 +184,9 @@ static void put_about(const struct gate_rule *rule, struct bh_wbuf *w)
 	if (rule->flags & GATE_RULE_NOALERT) {
 		bh_wbuf_str(w, "noalert; ");
 	}
+	if (rule->flags & GATE_RULE_ALERT) {
+		bh_wbuf_str(w, "alert; ");
+	}
 	if (rule->flags & GATE_RULE_PREFILTER) {
 		bh_wbuf_str(w, "prefilter; ");
 	}

@@ -185,6 +185,8 @@ static void put_content(struct bh_wbuf *w, const struct gate_content *c)
 
 static void put_pcre(struct bh_wbuf *w, const struct gate_pcre *p)
 {
+	static const char *const scopes[] = {"pkt", "flow", "alert"};
+
 	bh_wbuf_printf(w, "pcre:%s\"/%s/", p->flags & GATE_PCRE_NEGATED ? "!" : "", p->pattern);
 	for (const struct gate_pcre_letter *l = gate_pcre_letters; l->letter; l++) {
 		if (p->options & l->option) {
@@ -194,7 +196,7 @@ static void put_pcre(struct bh_wbuf *w, const struct gate_pcre *p)
 	bh_wbuf_str(w, p->flags & GATE_PCRE_RELATIVE ? "R" : "");
 	bh_wbuf_str(w, p->flags & GATE_PCRE_RAWBYTES ? "B" : "");
 	for (size_t i = 0; !strstr(p->pattern, "(?P<") && i < p->captures.count; i++) {
-		bh_wbuf_printf(w, ", %s:%s", p->captures.items[i].of_flow ? "flow" : "pkt",
+		bh_wbuf_printf(w, ", %s:%s", scopes[p->captures.items[i].scope],
 			       p->captures.items[i].name);
 	}
 	bh_wbuf_str(w, "\"; ");
@@ -563,7 +565,11 @@ static void put_packet(struct gate_format *f, const struct gate_match *m)
 		break;
 	case GATE_M_IPREP:
 		bh_wbuf_printf(w, "iprep:%s,%u,", sides[m->iprep.side], m->iprep.category);
-		put_split_test(w, &m->iprep.test);
+		if (m->iprep.unset) {
+			bh_wbuf_str(w, "isnotset");
+		} else {
+			put_split_test(w, &m->iprep.test);
+		}
 		bh_wbuf_str(w, "; ");
 		break;
 	default:
@@ -643,6 +649,19 @@ static void put_app_event(struct bh_wbuf *w, const struct gate_match *m)
 	}
 }
 
+static void put_entropy(struct bh_wbuf *w, const struct gate_entropy *e)
+{
+	static const char *const signs[] = {"=", "!=", "<", "<=", ">", ">="};
+
+	bh_wbuf_printf(w, "entropy:bytes %u, offset %u, value ", e->bytes, e->offset);
+	if (e->op == GATE_RANGE || e->op == GATE_NOT_RANGE) {
+		bh_wbuf_printf(w, "%s%.17g-%.17g; ", e->op == GATE_NOT_RANGE ? "!" : "", e->a,
+			       e->b);
+	} else {
+		bh_wbuf_printf(w, "%s%.17g; ", signs[e->op], e->a);
+	}
+}
+
 static void put_bytes_match(struct gate_format *f, const struct gate_match *m)
 {
 	struct bh_wbuf *w = f->w;
@@ -660,6 +679,9 @@ static void put_bytes_match(struct gate_format *f, const struct gate_match *m)
 			bh_wbuf_printf(w, ", bytes %u", m->base64.bytes);
 		}
 		bh_wbuf_str(w, "; ");
+		break;
+	case GATE_M_ENTROPY:
+		put_entropy(w, &m->entropy);
 		break;
 	case GATE_M_ABSENT:
 		bh_wbuf_str(w, m->other.args[0] ? "absent:or_else; " : "absent; ");
@@ -706,6 +728,12 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 		break;
 	case GATE_M_FLOWINT:
 		put_flowint(f, &m->flowint);
+		break;
+	case GATE_M_FLOWVAR:
+		bh_wbuf_printf(f->w, "%s:%s,", m->textvar.of_flow ? "flowvar" : "pktvar",
+			       gate_names_text(f->names, m->textvar.name));
+		put_bytes(f->w, m->textvar.bytes, m->textvar.size);
+		bh_wbuf_str(f->w, "; ");
 		break;
 	case GATE_M_FILE:
 		put_file(f->w, &m->file);

@@ -131,6 +131,13 @@ int gate_kw_noalert(struct gate_reading *r, const struct gate_option *o)
 	return 0;
 }
 
+/* "Alert, then pass": what the action does not say. */
+int gate_kw_alert(struct gate_reading *r, const struct gate_option *o)
+{
+	r->rule->flags |= GATE_RULE_ALERT;
+	return 0;
+}
+
 int gate_kw_prefilter(struct gate_reading *r, const struct gate_option *o)
 {
 	r->rule->flags |= GATE_RULE_PREFILTER;

@@ -82,9 +82,11 @@ static int read_valued(struct gate_reading *r, uint8_t of, const char *word, cha
 		return 0;
 	}
 	if (!strcmp(word, "endian")) {
-		b->flags |= !strcmp(text, "little") ? GATE_BYTE_LITTLE : 0;
-		return strcmp(text, "little") && strcmp(text, "big")
-			       ? gate_refuse(r, "%s: endian is big or little", r->option->name)
+		b->flags |= !strcmp(text, "little") ? GATE_BYTE_LITTLE
+			    : !strcmp(text, "dce")  ? GATE_BYTE_DCE
+						    : 0;
+		return strcmp(text, "little") && strcmp(text, "big") && strcmp(text, "dce")
+			       ? gate_refuse(r, "%s: endian is big, little or dce", r->option->name)
 			       : 0;
 	}
 	if (!strcmp(word, "string") && (of & OF_MATH)) {

@@ -85,9 +85,14 @@ int gate_kw_content_of(struct gate_reading *r, const struct gate_option *o)
 	return content_in(r, o, nocase ? GATE_CONTENT_NOCASE : 0);
 }
 
+/* All that is behind the last dot: "pd" is not at the end of x.pdf, nor "df". */
 int gate_kw_fileext(struct gate_reading *r, const struct gate_option *o)
 {
-	return content_in(r, o, GATE_CONTENT_NOCASE | GATE_CONTENT_ENDSWITH);
+	BH_FREE char *text = bh_asprintf(".%s", o->value);
+	struct gate_option in = *o;
+
+	in.value = *o->value && *o->value != '.' ? text : o->value;
+	return content_in(r, &in, GATE_CONTENT_NOCASE | GATE_CONTENT_ENDSWITH);
 }
 
 int gate_kw_ftpdata_command(struct gate_reading *r, const struct gate_option *o)
@@ -468,6 +473,77 @@ int gate_kw_bsize(struct gate_reading *r, const struct gate_option *o)
 		return -EINVAL;
 	}
 	match->num.test = test;
+	return 0;
+}
+
+/* "<=4.5", "3-5", "!3-5". */
+static int entropy_value(struct gate_reading *r, const char *s, struct gate_entropy *ret)
+{
+	static const struct {
+		const char *sign;
+		enum gate_compare op;
+	} signs[] = {{"<=", GATE_LE}, {">=", GATE_GE}, {"!=", GATE_NE}, {"==", GATE_EQ},
+		     {"<", GATE_LT},  {">", GATE_GT},  {"=", GATE_EQ},	{"!", GATE_NE}};
+	char *end;
+
+	ret->op = GATE_EQ;
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(signs); i++) {
+		if (!strncmp(s, signs[i].sign, strlen(signs[i].sign))) {
+			s += strlen(signs[i].sign);
+			ret->op = signs[i].op;
+			break;
+		}
+	}
+	s += strspn(s, " \t");
+	ret->a = *s >= '0' && *s <= '9' ? strtod(s, &end) : -1;
+	if (ret->a < 0 || ret->a > 8) {
+		return gate_refuse(r, "entropy: %s is no value from 0 to 8", s);
+	}
+	end += strspn(end, " \t");
+	if (*end == '-' && (ret->op == GATE_EQ || ret->op == GATE_NE)) {
+		ret->op = ret->op == GATE_EQ ? GATE_RANGE : GATE_NOT_RANGE;
+		ret->b = strtod(end + 1, &end);
+		if (!(ret->b > ret->a) || ret->b > 8) {
+			return gate_refuse(r, "entropy: a range goes up, to 8 at most");
+		}
+	}
+	return *end ? gate_refuse(r, "entropy: %s is not understood", end) : 0;
+}
+
+int gate_kw_entropy(struct gate_reading *r, const struct gate_option *o)
+{
+	struct gate_entropy entropy = {};
+	char *rest = o->value, *part;
+	struct gate_match *match;
+	bool valued = false;
+	int32_t list;
+	int err = 0;
+
+	while (!err && (part = gate_part(&rest))) {
+		uint32_t *number = !strncmp(part, "bytes ", 6)	  ? &entropy.bytes
+				   : !strncmp(part, "offset ", 7) ? &entropy.offset
+								  : NULL;
+		uint64_t v = 0;
+
+		if (number && !gate_number_read(gate_trim(strchr(part, ' ')), UINT32_MAX, &v)) {
+			*number = (uint32_t)v;
+			continue;
+		}
+		part = !strncmp(part, "value ", 6) ? gate_trim(part + 6) : part;
+		err = number || valued ? gate_refuse(r, "entropy: bytes N, offset N and one value "
+							"are expected")
+				       : entropy_value(r, part, &entropy);
+		valued = true;
+	}
+	if (!err && !valued) {
+		err = gate_refuse(r, "entropy: a value is expected");
+	}
+	err = err ? err : gate_list_target(r, false, &list);
+	match = err ? NULL : gate_list_add(r, list, GATE_M_ENTROPY);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	match->entropy = entropy;
 	return 0;
 }
 

@@ -133,7 +133,7 @@ int gate_kw_filestore(struct gate_reading *r, const struct gate_option *o)
 				       GATE_DIR_BIT(GATE_TO_CLIENT),
 				       GATE_DIR_BIT(GATE_TO_CLIENT),
 				       GATE_BOTH_DIRS};
-	static const char *const scopes[] = {"file", "tx", "flow", NULL};
+	static const char *const scopes[] = {"file", "tx", "flow", "ssn", NULL};
 	char *rest = o->value, *dir = gate_part(&rest), *scope = gate_part(&rest);
 	int which = dir ? gate_word_index(dir, dirs) : 0;
 	int how = scope ? gate_word_index(scope, scopes) : 0;
@@ -148,7 +148,7 @@ int gate_kw_filestore(struct gate_reading *r, const struct gate_option *o)
 		return -EINVAL;
 	}
 	match->num.dir = bits[which];
-	match->num.number = (uint16_t)how;
+	match->num.number = (uint16_t)(how == 3 ? 2 : how);
 	return 0;
 }
 
@@ -178,7 +178,7 @@ static int set_choice(struct gate_reading *r, const char *word, const char *text
 		      struct gate_dataset *set)
 {
 	static const char *const types[] = {"string", "md5", "sha256", "ipv4", "ip", "ipv6", NULL};
-	static const char *const formats[] = {"csv", "json", "ndjson", NULL};
+	static const char *const formats[] = {"csv", "json", "ndjson", "jsonline", NULL};
 	int which;
 
 	if (!strcmp(word, "type")) {
@@ -191,6 +191,7 @@ static int set_choice(struct gate_reading *r, const char *word, const char *text
 	} else if (!strcmp(word, "format")) {
 		which = gate_word_index(text, formats);
 		if (which >= 0) {
+			which = which == 3 ? GATE_DATA_NDJSON : which;
 			set->format = (typeof(set->format))which;
 			return 0;
 		}
@@ -228,7 +229,7 @@ static int set_words(struct gate_reading *r, char *rest, struct gate_dataset *se
 			err = set_text(r, &set->value_key, part);
 		} else if (!strcmp(word, "array_key")) {
 			err = set_text(r, &set->array_key, part);
-		} else if (!strcmp(word, "context_key")) {
+		} else if (!strcmp(word, "context_key") || !strcmp(word, "enrichment_key")) {
 			err = set_text(r, &set->context_key, part);
 		} else if (!strcmp(word, "memcap")) {
 			err = set_size(r, part, &set->memcap);

@@ -157,19 +157,26 @@ int gate_kw_xbits(struct gate_reading *r, const struct gate_option *o)
 	return err ? err : xbits_words(r, rest, &match->bits);
 }
 
+/* set,name,src,30 */
 int gate_kw_hostbits(struct gate_reading *r, const struct gate_option *o)
 {
 	static const char *const sides[] = {"src", "dst", "both", NULL};
 	char *rest = o->value, *command = gate_part(&rest), *name = gate_part(&rest);
-	char *side = gate_part(&rest);
+	char *side = gate_part(&rest), *expire = gate_part(&rest);
 	int which = gate_word_index(command, commands),
 	    on = side ? gate_word_index(side, sides) : 0;
+	uint64_t seconds = 300; /* Suricata's, of hostbits */
 	struct gate_match *match;
 	int err;
 
-	if (which < 0 || !name || !*name || rest || on < 0) {
-		return gate_refuse(r, "hostbits: set, unset, toggle, isset, isnotset, a name and "
-				      "src or dst are expected");
+	if (!strcmp(command, "noalert") && !name) {
+		r->rule->flags |= GATE_RULE_NOALERT;
+		return 0;
+	}
+	if (which < 0 || !name || !*name || rest || on < 0 ||
+	    (expire && (gate_number_read(expire, UINT32_MAX, &seconds) || !seconds))) {
+		return gate_refuse(r, "hostbits: set, unset, toggle, isset, isnotset, a name, src "
+				      "or dst, and seconds are expected");
 	}
 	if (on == 2) {
 		return gate_refuse(r, "hostbits: both is not supported");
@@ -180,7 +187,7 @@ int gate_kw_hostbits(struct gate_reading *r, const struct gate_option *o)
 		return err;
 	}
 	match->bits.track = on ? GATE_BITS_DST : GATE_BITS_SRC;
-	match->bits.expire_s = 300; /* Suricata's, of hostbits */
+	match->bits.expire_s = (uint32_t)seconds;
 	return 0;
 }
 
@@ -250,6 +257,46 @@ int gate_kw_flowint(struct gate_reading *r, const struct gate_option *o)
 		return -EINVAL;
 	}
 	match->flowint = f;
+	return 0;
+}
+
+/* ---- what expressions captured ---- */
+
+/* name,"text" */
+int gate_kw_textvar(struct gate_reading *r, const struct gate_option *o)
+{
+	char *text = strchr(o->value, ',');
+	struct gate_match *match;
+	uint8_t *bytes;
+	size_t len, size;
+	int err;
+
+	if (text) {
+		*text = '\0';
+		text = gate_trim(text + 1);
+	}
+	len = text ? strlen(text) : 0;
+	if (len > 1 && *text == '"' && text[len - 1] == '"') {
+		text[len - 1] = '\0';
+		text++;
+		len -= 2;
+	}
+	if (!len || !*gate_trim(o->value)) {
+		return gate_refuse(r, "%s: a name and a text are expected", o->name);
+	}
+	err = gate_bytes_read(r, text, &bytes, &size);
+	if (err) {
+		return err;
+	}
+	match = gate_packet_match(r, GATE_M_FLOWVAR);
+	if (!match) {
+		free(bytes);
+		return -EINVAL;
+	}
+	match->textvar.name = gate_names_number(r->names, gate_trim(o->value));
+	match->textvar.of_flow = o->keyword->number == GATE_CAPTURE_FLOW;
+	match->textvar.bytes = bytes;
+	match->textvar.size = (uint16_t)size;
 	return 0;
 }
 
@@ -354,6 +401,22 @@ int gate_kw_app_protocol(struct gate_reading *r, const struct gate_option *o)
 	return 0;
 }
 
+/* ">", "30" as one comparison; isset is any value, isnotset none. */
+static int iprep_test(struct gate_reading *r, const char *sign, const char *value,
+		      struct gate_test *ret, bool *ret_unset)
+{
+	BH_FREE char *text = value ? bh_asprintf("%s%s", sign, value) : NULL;
+
+	*ret_unset = !value && !strcmp(sign, "isnotset");
+	if (!value && (*ret_unset || !strcmp(sign, "isset"))) {
+		*ret = (struct gate_test){.op = GATE_GE};
+		return 0;
+	}
+	return !text || gate_test_read(text, 127, ret)
+		       ? gate_refuse(r, "iprep: %s %s is no comparison", sign, value ? value : "")
+		       : 0;
+}
+
 int gate_kw_iprep(struct gate_reading *r, const struct gate_option *o)
 {
 	static const char *const sides[] = {"any", "src", "dst", "both", NULL};
@@ -362,26 +425,25 @@ int gate_kw_iprep(struct gate_reading *r, const struct gate_option *o)
 	int which = gate_word_index(side, sides), category;
 	struct gate_match *match;
 	struct gate_test test;
+	bool unset;
+	int err;
 
-	if (which < 0 || !value || rest) {
+	if (which < 0 || !sign || rest) {
 		return gate_refuse(r, "iprep: any, src, dst or both, category, comparison, value "
-				      "are expected");
+				      "or isset, isnotset are expected");
 	}
 	category = gate_shared_category(r->shared, name);
 	if (category < 0) {
 		return gate_refuse(r, "iprep: no category %s is configured", name);
 	}
-	BH_FREE char *text = bh_asprintf("%s%s", sign, value);
-
-	if (gate_test_read(text, 127, &test)) {
-		return gate_refuse(r, "iprep: %s %s is no comparison", sign, value);
-	}
-	match = gate_packet_match(r, GATE_M_IPREP);
+	err = iprep_test(r, sign, value, &test, &unset);
+	match = err ? NULL : gate_packet_match(r, GATE_M_IPREP);
 	if (!match) {
-		return -EINVAL;
+		return err ? err : -EINVAL;
 	}
 	match->iprep.side = (typeof(match->iprep.side))which;
 	match->iprep.category = (uint8_t)category;
+	match->iprep.unset = unset;
 	match->iprep.test = test;
 	return 0;
 }
@@ -399,10 +461,10 @@ int gate_kw_tag(struct gate_reading *r, const struct gate_option *o)
 	char *rest = o->value, *what = o->value ? gate_part(&rest) : NULL;
 	char *count = gate_part(&rest), *unit = gate_part(&rest), *end = gate_part(&rest);
 	bool host = what && !strcmp(what, "host");
-	int which = unit ? gate_word_index(unit, units) : 2;
+	int which = unit ? gate_word_index(unit, units) : 1;
 	int src = end ? gate_word_index(end, ends) : 0;
 	struct gate_match *match;
-	uint64_t v = 5; /* as Suricata: five seconds */
+	uint64_t v = 256; /* packets, as Suricata */
 
 	if ((what && !host && strcmp(what, "session") != 0) || which < 0 || src < 0 || rest ||
 	    (end && !host) || (count && (gate_number_read(count, UINT32_MAX, &v) || !v || !unit))) {

@@ -60,17 +60,19 @@ int gate_kw_packet_test(struct gate_reading *r, const struct gate_option *o)
 	return add_test(r, kind, &test);
 }
 
-/* One number, negated perhaps. */
-int gate_kw_packet_number(struct gate_reading *r, const struct gate_option *o)
+/* "8", "!8", "x08" */
+int gate_kw_tos(struct gate_reading *r, const struct gate_option *o)
 {
-	enum gate_match_kind kind = o->keyword->number;
-	struct gate_test test = {.op = o->negated ? GATE_NE : GATE_EQ};
+	bool negated = *o->value == '!';
+	const char *number = gate_trim(o->value + negated);
+	bool hex = *number == 'x' || *number == 'X';
+	BH_FREE char *text = bh_asprintf("%s%s%s", negated ? "!" : "", hex ? "0" : "", number);
+	struct gate_test test;
 
-	if (gate_number_read(o->value, largest(kind), &test.a)) {
-		return gate_refuse(r, "%s: %s is no number up to %llu", o->name, o->value,
-				   (unsigned long long)largest(kind));
+	if (gate_test_read(text, largest(GATE_M_TOS), &test)) {
+		return gate_refuse(r, "tos: %s can't be compared with", o->value);
 	}
-	return add_test(r, kind, &test);
+	return add_test(r, GATE_M_TOS, &test);
 }
 
 int gate_kw_packet_flag(struct gate_reading *r, const struct gate_option *o)

@@ -9,6 +9,9 @@
 
 #include <pcre2.h>
 
+#define CAPTURES_MAX 8 /* of an expression */
+#define LETTERS	     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 const struct gate_pcre_letter gate_pcre_letters[] = {
 	{'i', PCRE2_CASELESS}, {'m', PCRE2_MULTILINE},
 	{'s', PCRE2_DOTALL},   {'x', PCRE2_EXTENDED},
@@ -62,31 +65,59 @@ static int read_letters(struct gate_reading *r, const char *letters, size_t coun
 	return 0;
 }
 
-/* "flow:name, pkt:name" */
+static const char *const scopes[] = {"pkt", "flow", "alert"};
+static const char marks[] = ":_"; /* behind a scope: in the list, in the pattern */
+
+/* The scope that a text begins with, and what is behind it; -1 none. */
+static int scope_of(const char *text, char mark, const char **ret_name)
+{
+	for (int i = 0; i < (int)BH_ARRAY_SIZE(scopes); i++) {
+		size_t len = strlen(scopes[i]);
+
+		if (!strncmp(text, scopes[i], len) && text[len] == mark) {
+			*ret_name = text + len + 1;
+			return i;
+		}
+	}
+	return -1;
+}
+
+static void capture_set(struct gate_reading *r, struct gate_pcre_capture *capture, int scope,
+			const char *name)
+{
+	free(capture->name);
+	capture->name = bh_strdup(name);
+	capture->number = gate_names_number(r->names, name);
+	capture->scope = (typeof(capture->scope))scope;
+}
+
+/* "flow:name, pkt:name, alert:name" */
 static int read_captures(struct gate_reading *r, char *rest, struct gate_pcre *pcre)
 {
 	char *part;
 
 	while ((part = gate_part(&rest))) {
-		bool of_flow = !strncmp(part, "flow:", 5);
-		struct gate_pcre_capture *capture;
+		const char *name = NULL;
+		int scope = scope_of(part, marks[0], &name);
 
-		if ((!of_flow && strncmp(part, "pkt:", 4) != 0) || pcre->captures.count == 8) {
-			return gate_refuse(r, "pcre: flow:name or pkt:name is expected, at most 8");
+		if (scope < 0 || pcre->captures.count == CAPTURES_MAX) {
+			return gate_refuse(
+				r,
+				"pcre: flow:name, pkt:name or alert:name is expected, at "
+				"most %d",
+				CAPTURES_MAX);
 		}
-		part = gate_trim(strchr(part, ':') + 1);
-		if (!*part) {
+		name += strspn(name, " \t");
+		if (!*name) {
 			return gate_refuse(r, "pcre: the name of a capture is empty");
 		}
-		capture = bh_vec_push(&pcre->captures);
-		capture->name = bh_strdup(part);
-		capture->of_flow = of_flow;
+		capture_set(r, bh_vec_push(&pcre->captures), scope, name);
 	}
 	return 0;
 }
 
 /* (?P<flow_name>..): names in the pattern itself. */
-static void named_captures(const pcre2_code *code, struct gate_pcre *pcre)
+static void named_captures(struct gate_reading *r, const pcre2_code *code, struct gate_pcre *pcre)
 {
 	uint32_t count = 0, size = 0;
 	PCRE2_SPTR names;
@@ -98,18 +129,16 @@ static void named_captures(const pcre2_code *code, struct gate_pcre *pcre)
 	}
 	for (uint32_t i = 0; i < count; i++, names += size) {
 		unsigned int group = (unsigned int)names[0] << 8 | names[1];
-		const char *name = (const char *)names + 2;
-		bool of_flow = !strncmp(name, "flow_", 5);
+		const char *name = NULL;
+		int scope = scope_of((const char *)names + 2, marks[1], &name);
 
-		if ((!of_flow && strncmp(name, "pkt_", 4) != 0) || !group || group > 8) {
+		if (scope < 0 || !group || group > CAPTURES_MAX) {
 			continue;
 		}
 		while (pcre->captures.count < group) {
 			(void)bh_vec_push(&pcre->captures);
 		}
-		free(pcre->captures.items[group - 1].name);
-		pcre->captures.items[group - 1].name = bh_strdup(strchr(name, '_') + 1);
-		pcre->captures.items[group - 1].of_flow = of_flow;
+		capture_set(r, &pcre->captures.items[group - 1], scope, name);
 	}
 }
 
@@ -125,15 +154,30 @@ static int check(struct gate_reading *r, struct gate_pcre *pcre, size_t pattern_
 		pcre2_get_error_message(code, text, sizeof(text));
 		return gate_refuse_at(r, pattern_at + at, "pcre: %s", (char *)text);
 	}
-	named_captures(compiled, pcre);
+	named_captures(r, compiled, pcre);
 	pcre2_code_free(compiled);
 	return 0;
+}
+
+/* The slash behind the pattern: the last one, but not one in the name of a capture. */
+static char *last_slash(char *value)
+{
+	for (char *comma = strchr(value, ','); comma; comma = strchr(comma + 1, ',')) {
+		const char *scope = comma + 1 + strspn(comma + 1, " \t"), *name;
+		char *slash = memrchr(value, '/', (size_t)(comma - value));
+
+		if (scope_of(scope, marks[0], &name) >= 0 && slash && slash > value &&
+		    strspn(slash + 1, LETTERS) == (size_t)(comma - slash) - 1) {
+			return slash;
+		}
+	}
+	return strrchr(value, '/');
 }
 
 static int read_all(struct gate_reading *r, const struct gate_option *o, struct gate_pcre *pcre,
 		    enum gate_buffer *ret_buffer)
 {
-	char *slash = strrchr(o->value, '/'), *rest;
+	char *slash = last_slash(o->value), *rest;
 	size_t letters;
 	int err;
 

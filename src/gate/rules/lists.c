@@ -18,6 +18,10 @@ static int list_new(struct gate_reading *r, enum gate_buffer buffer, int32_t *re
 	if (r->rule->lists.count == GATE_RULE_LISTS_MAX) {
 		return gate_refuse(r, "more than %d buffers", GATE_RULE_LISTS_MAX);
 	}
+	if (buffer == GATE_BUF_FILE_MAGIC && !gate_shared_magic(r->shared)) {
+		return gate_refuse_at(r, r->option->at, "%s: libmagic finds no data base of types",
+				      r->option->name);
+	}
 	list = bh_vec_push(&r->rule->lists);
 	list->buffer = buffer;
 	*bh_vec_push(&r->list_at) = r->option->at;

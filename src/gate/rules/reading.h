@@ -91,6 +91,8 @@ const struct gate_config *gate_shared_config(const struct gate_rule_shared *shar
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name);
 const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *shared,
 						       const char *key);
+/* libmagic has its data base: files can be asked for their type. */
+bool gate_shared_magic(struct gate_rule_shared *shared);
 int gate_shared_category(struct gate_rule_shared *shared, const char *name); /* < 0 none */
 
 /* ---- read.c ---- */

@@ -65,6 +65,9 @@ void gate_match_done(struct gate_match *match)
 	case GATE_M_FLOWBITS:
 		bh_vec_done(&match->bits.names);
 		break;
+	case GATE_M_FLOWVAR:
+		free(match->textvar.bytes);
+		break;
 	case GATE_M_FILE:
 		free(match->file.magic);
 		free(match->file.hashes);
@@ -76,7 +79,6 @@ void gate_match_done(struct gate_match *match)
 	case GATE_M_FRAGBITS:
 	case GATE_M_ASN1:
 	case GATE_M_RPC:
-	case GATE_M_FLOWVAR:
 		free(match->other.text);
 		break;
 	default:

@@ -75,7 +75,6 @@ enum gate_transform_kind {
 	GATE_XF_GUNZIP,
 	GATE_XF_ZLIB_DEFLATE,
 	GATE_XF_SUBSLICE,
-	GATE_XF_CASECHANGE,
 };
 struct gate_transform {
 	enum gate_transform_kind kind;
@@ -130,8 +129,9 @@ struct gate_pcre {
 	uint8_t flags;
 	/* captures: (?P<flow_x>..) and "/../, flow:name, pkt:name"; the i-th is of group i + 1 */
 	BH_VEC(struct gate_pcre_capture {
-		char *name; /* NULL: not kept */
-		bool of_flow;
+		char *name;	 /* NULL: not kept */
+		uint32_t number; /* of the name, gate_names */
+		enum { GATE_CAPTURE_PKT, GATE_CAPTURE_FLOW, GATE_CAPTURE_ALERT } scope;
 	})
 	captures;
 };
@@ -185,6 +185,12 @@ struct gate_base64 {
 	uint32_t bytes, offset; /* bytes 0: all */
 	bool relative;
 };
+/* entropy (bits per byte, 0 to 8) of so many bytes (0: all) from an offset on */
+struct gate_entropy {
+	uint32_t bytes, offset;
+	enum gate_compare op;
+	double a, b;
+};
 struct gate_dataset {
 	char *name;
 	enum {
@@ -236,6 +242,14 @@ struct gate_flowint {
 	enum gate_compare op;
 	bool value_is_name;
 	uint32_t value; /* or the name of another */
+};
+
+/* flowvar, pktvar: the text is in the variable's */
+struct gate_textvar {
+	uint32_t name;
+	bool of_flow;
+	uint8_t *bytes;
+	uint16_t size;
 };
 
 /* Kinds of a match. Those of bytes stand in a list (struct gate_rule_list) and are evaluated in
@@ -361,10 +375,12 @@ struct gate_match {
 		struct gate_byte byte;
 		struct gate_isdataat isdataat;
 		struct gate_base64 base64;
+		struct gate_entropy entropy;
 		struct gate_dataset dataset;
 		struct gate_flowbits bits;
 		struct gate_flowint flowint;
 		struct gate_file_match file;
+		struct gate_textvar textvar;
 		struct {
 			struct gate_test test;
 			uint16_t number; /* enum gate_number, GATE_M_NUMBER */
@@ -394,6 +410,7 @@ struct gate_match {
 		struct {
 			enum { GATE_REP_ANY, GATE_REP_SRC, GATE_REP_DST, GATE_REP_BOTH } side;
 			uint8_t category;
+			bool unset; /* isnotset: it has no value there */
 			struct gate_test test;
 		} iprep;
 		struct {
@@ -473,6 +490,7 @@ enum gate_rule_flag {
 	GATE_RULE_PREFILTER = 1 << 4,	  /* `prefilter` on a keyword that is no pattern */
 	GATE_RULE_TARGET_SRC = 1 << 5,
 	GATE_RULE_TARGET_DST = 1 << 6,
+	GATE_RULE_ALERT = 1 << 7, /* alerts although it is a pass */
 };
 
 struct gate_rule {

@@ -4,6 +4,7 @@
  * classification, reference keys, categories of reputation, and the numbers that are taken.
  */
 #include "base/file.h"
+#include "gate/app/magic.h"
 #include "gate/config.h"
 #include "gate/rules/reading.h"
 
@@ -36,6 +37,7 @@ struct gate_rule_shared {
 	} sids;
 	EVP_MD_CTX *digest;
 	bool loaded;
+	int8_t magic; /* can files be asked for their type: 0 not tried, 1 yes, -1 no */
 	const struct gate_config *config; /* of the last file that was read */
 	BH_VEC(struct gate_class) classes;
 	BH_VEC(struct gate_reference_key) references;
@@ -56,6 +58,19 @@ static const struct gate_reference_key builtin_references[] = {
 #include "gate/rules/reference.def"
 #undef REFERENCE
 };
+
+bool gate_shared_magic(struct gate_rule_shared *shared)
+{
+	struct bh_diag diag = {};
+
+	if (!shared->magic) {
+		struct gate_magic *magic = gate_magic_new(&diag);
+
+		shared->magic = magic ? 1 : -1;
+		gate_magic_free(magic);
+	}
+	return shared->magic > 0;
+}
 
 static size_t hash_text(const char *text)
 {

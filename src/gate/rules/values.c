@@ -106,10 +106,11 @@ int gate_signed_read(const char *s, int64_t min, int64_t max, int64_t *ret)
 	return *ret < min || *ret > max ? -ERANGE : 0;
 }
 
-/* A number with kb, mb, gb behind it, and blanks around. */
+/* A number with kb, mb, gb (or kib and so on: the same) behind it, and blanks around. */
 static int unit_number(const char **s, uint64_t max, uint64_t *ret)
 {
 	static const char *const units[] = {"kb", "mb", "gb", NULL};
+	static const char *const binaries[] = {"kib", "mib", "gib"};
 	int err;
 
 	while (isspace((unsigned char)**s)) {
@@ -120,8 +121,10 @@ static int unit_number(const char **s, uint64_t max, uint64_t *ret)
 		return err;
 	}
 	for (unsigned int i = 0; units[i]; i++) {
-		if (!strncasecmp(*s, units[i], 2)) {
-			*s += 2;
+		bool binary = !strncasecmp(*s, binaries[i], 3);
+
+		if (binary || !strncasecmp(*s, units[i], 2)) {
+			*s += 2 + binary;
 			if (__builtin_mul_overflow(*ret, (uint64_t)1 << (10 * (i + 1)), ret)) {
 				return -ERANGE;
 			}
