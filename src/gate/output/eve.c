@@ -7,6 +7,8 @@
 
 #include <time.h>
 
+#define DAY_S 86400u
+
 BH_COUNTER(gate_eve_records, "records that were made");
 BH_COUNTER(gate_eve_events_made, "events for bulkhead-hostd that were made");
 BH_COUNTER(gate_eve_too_large, "records that were over the size of a record");
@@ -37,7 +39,7 @@ struct gate_eve *gate_eve_new(const struct gate_config *config, struct gate_out 
 	eve->types = config->eve_types ? config->eve_types : UINT32_MAX;
 	eve->app_logs = wanted_apps(eve->types);
 	eve->records.data = bh_alloc(GATE_EVE_BATCH);
-	eve->second = UINT64_MAX;
+	eve->second = eve->day = UINT64_MAX;
 	gate_jw_init(&eve->jw);
 	return eve;
 }
@@ -122,9 +124,9 @@ static void two(char *at, unsigned int value)
 	at[1] = (char)('0' + value % 10);
 }
 
-static void new_second(struct gate_eve *eve, uint64_t second)
+static void new_day(struct gate_eve *eve, uint64_t day)
 {
-	time_t t = (time_t)second;
+	time_t t = (time_t)(day * DAY_S);
 	struct tm tm = {};
 
 	gmtime_r(&t, &tm);
@@ -133,9 +135,19 @@ static void new_second(struct gate_eve *eve, uint64_t second)
 	two(eve->second_text + 2, (unsigned int)(tm.tm_year + 1900));
 	two(eve->second_text + 5, (unsigned int)tm.tm_mon + 1);
 	two(eve->second_text + 8, (unsigned int)tm.tm_mday);
-	two(eve->second_text + 11, (unsigned int)tm.tm_hour);
-	two(eve->second_text + 14, (unsigned int)tm.tm_min);
-	two(eve->second_text + 17, (unsigned int)tm.tm_sec);
+	eve->day = day;
+}
+
+static void new_second(struct gate_eve *eve, uint64_t second)
+{
+	unsigned int rest = (unsigned int)(second % DAY_S);
+
+	if (eve->day != second / DAY_S) {
+		new_day(eve, second / DAY_S);
+	}
+	two(eve->second_text + 11, rest / 3600);
+	two(eve->second_text + 14, rest / 60 % 60);
+	two(eve->second_text + 17, rest % 60);
 	eve->second = second;
 }
 
@@ -151,7 +163,7 @@ void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us)
 	two(text + 20, us / 10000);
 	two(text + 22, us / 100);
 	two(text + 24, us);
-	gate_jw_text(&eve->jw, key, text);
+	gate_jw_bytes(&eve->jw, key, text, sizeof(text) - 1);
 }
 
 /* IPv6 in full, as Suricata writes it. */

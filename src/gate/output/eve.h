@@ -29,7 +29,7 @@ struct gate_eve {
 
 	struct gate_jw jw;
 
-	uint64_t second; /* that `second_text` is of */
+	uint64_t second, day; /* that `second_text` is of */
 	char second_text[20];
 };
 

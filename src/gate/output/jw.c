@@ -9,17 +9,11 @@
 #define JW_DEPTH_MAX 32
 #define JW_FIRST     4096
 
-static bool room(struct gate_jw *jw, size_t need)
+static bool grow(struct gate_jw *jw, size_t need)
 {
 	size_t capacity = jw->capacity ? jw->capacity : JW_FIRST;
 
-	if (!jw->ok) {
-		return false;
-	}
-	if (need <= jw->capacity - jw->size) {
-		return true;
-	}
-	if (need > GATE_JW_SIZE_MAX - jw->size) {
+	if (!jw->ok || need > GATE_JW_SIZE_MAX - jw->size) {
 		jw->ok = false;
 		return false;
 	}
@@ -31,9 +25,14 @@ static bool room(struct gate_jw *jw, size_t need)
 	return true;
 }
 
-static void put(struct gate_jw *jw, const void *data, size_t size)
+static inline bool room(struct gate_jw *jw, size_t need)
 {
-	if (room(jw, size)) {
+	return (jw->ok && need <= jw->capacity - jw->size) || grow(jw, need);
+}
+
+static inline void put(struct gate_jw *jw, const void *data, size_t size)
+{
+	if (size && room(jw, size)) {
 		memcpy(jw->data + jw->size, data, size);
 		jw->size += size;
 	}
@@ -108,12 +107,58 @@ static bool is_plain(uint8_t c)
 	return c >= 0x20 && c != '"' && c != '\\' && c != 0x7f;
 }
 
-/* Most values are printable ASCII: how many bytes from the start are. */
-static size_t plain_prefix(const uint8_t *data, size_t size)
+#define EACH_BYTE(c) (0x0101010101010101ull * (c))
+
+/* Eight bytes: 0 when all of them are printable ASCII but quotes and backslashes. What is counted
+ * over from one byte to the next comes from a byte that is none. */
+static inline uint64_t not_plain(uint64_t eight)
 {
+	uint64_t low = eight - EACH_BYTE(0x20), del = eight + EACH_BYTE(1);
+	uint64_t quote = (eight ^ EACH_BYTE('"')) - EACH_BYTE(1);
+	uint64_t slash = (eight ^ EACH_BYTE('\\')) - EACH_BYTE(1);
+
+	return (eight | low | del | quote | slash) & EACH_BYTE(0x80);
+}
+
+/* The last bytes, fewer than eight: true when all are plain. `whole` is the size of all of it. */
+static inline bool copy_end(char *to, const uint8_t *data, size_t size, size_t whole)
+{
+	uint64_t eight;
+	uint32_t low, high;
+
+	if (whole >= sizeof(eight)) { /* those before them once more */
+		memcpy(&eight, data + size - sizeof(eight), sizeof(eight));
+		memcpy(to + size - sizeof(eight), &eight, sizeof(eight));
+		return !not_plain(eight);
+	}
+	if (size >= sizeof(low)) {
+		memcpy(&low, data, sizeof(low));
+		memcpy(&high, data + size - sizeof(high), sizeof(high));
+		memcpy(to, &low, sizeof(low));
+		memcpy(to + size - sizeof(high), &high, sizeof(high));
+		return !not_plain((uint64_t)high << 32 | low);
+	}
+	return !size;
+}
+
+/* Most values are plain: copies bytes as long as they are, returns how many. */
+static inline size_t copy_plain(char *to, const void *from, size_t size)
+{
+	const uint8_t *data = from;
 	size_t i = 0;
 
+	for (uint64_t eight; i + sizeof(eight) <= size; i += sizeof(eight)) {
+		memcpy(&eight, data + i, sizeof(eight));
+		if (not_plain(eight)) {
+			break;
+		}
+		memcpy(to + i, &eight, sizeof(eight));
+	}
+	if (size - i < sizeof(uint64_t) && copy_end(to + i, data + i, size - i, size)) {
+		return size;
+	}
 	while (i < size && data[i] < 0x80 && is_plain(data[i])) {
+		to[i] = (char)data[i];
 		i++;
 	}
 	return i;
@@ -135,25 +180,14 @@ static size_t escape(uint8_t c, char ret[8])
 	return c < 0x80 ? 6 : 5;
 }
 
-/* Bytes that are not UTF-8 as a whole: each that is no ASCII becomes \xNN, as Suricata does it. */
-static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
+/* Bytes that are not UTF-8 as a whole: each that is no ASCII becomes \xNN, as Suricata does it.
+ * `from` bytes of it stand there already. */
+static void put_rest(struct gate_jw *jw, const uint8_t *data, size_t size, size_t from)
 {
-	size_t plain = plain_prefix(data, size), from = 0;
+	bool utf8 = is_utf8(data, size);
 	char text[8];
-	bool utf8;
 
-	if (plain == size) {
-		if (room(jw, size + 2)) {
-			jw->data[jw->size] = '"';
-			memcpy(jw->data + jw->size + 1, data, size);
-			jw->data[jw->size + 1 + size] = '"';
-			jw->size += size + 2;
-		}
-		return;
-	}
-	utf8 = is_utf8(data, size);
-	put_char(jw, '"');
-	for (size_t i = plain; i < size; i++) {
+	for (size_t i = from; i < size; i++) {
 		if (is_plain(data[i]) && (data[i] < 0x80 || utf8)) {
 			continue;
 		}
@@ -165,30 +199,53 @@ static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
 	put_char(jw, '"');
 }
 
+static void put_escaped(struct gate_jw *jw, const uint8_t *data, size_t size)
+{
+	size_t plain;
+	char *at;
+
+	if (size > GATE_JW_SIZE_MAX || !room(jw, size + 2)) {
+		jw->ok = false;
+		return;
+	}
+	at = jw->data + jw->size;
+	*at++ = '"';
+	plain = copy_plain(at, data, size);
+	at[plain] = '"';
+	jw->size += plain + 1;
+	if (plain == size) {
+		jw->size++;
+	} else {
+		put_rest(jw, data, size, plain);
+	}
+}
+
 static void begin(struct gate_jw *jw, const char *key)
 {
 	bool named = key && !(jw->arrays >> (jw->depth & 31) & 1);
 	size_t size = named ? strlen(key) : 0;
+	char *at;
 
-	if (named && plain_prefix((const uint8_t *)key, size) < size) {
-		put(jw, ",", jw->comma);
-		put_escaped(jw, (const uint8_t *)key, size);
-		put_char(jw, ':');
-	} else if (room(jw, size + 4)) {
-		char *at = jw->data + jw->size;
-
-		*at = ',';
-		at += jw->comma;
-		if (named) {
-			*at++ = '"';
-			memcpy(at, key, size);
-			at += size;
-			*at++ = '"';
-			*at++ = ':';
-		}
-		jw->size = (size_t)(at - jw->data);
+	if (!room(jw, size + 4)) {
+		return;
 	}
+	at = jw->data + jw->size;
+	*at = ',';
+	at += jw->comma;
 	jw->comma = true;
+	if (named) {
+		*at = '"';
+		if (copy_plain(at + 1, key, size) < size) {
+			jw->size = (size_t)(at - jw->data);
+			put_escaped(jw, (const uint8_t *)key, size);
+			put_char(jw, ':');
+			return;
+		}
+		at += size + 1;
+		*at++ = '"';
+		*at++ = ':';
+	}
+	jw->size = (size_t)(at - jw->data);
 }
 
 static void open_level(struct gate_jw *jw, const char *key, bool array)
@@ -281,14 +338,22 @@ void gate_jw_base64(struct gate_jw *jw, const char *key, const void *data, size_
 
 void gate_jw_uint(struct gate_jw *jw, const char *key, uint64_t value)
 {
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
 	char text[24];
 	size_t at = sizeof(text);
 
 	begin(jw, key);
-	do {
-		text[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
+	while (value >= 10) {
+		at -= 2;
+		memcpy(text + at, pairs + value % 100 * 2, 2);
+		value /= 100;
+	}
+	if (value || at == sizeof(text)) {
+		text[--at] = (char)('0' + value);
+	}
 	put(jw, text + at, sizeof(text) - at);
 }
 
