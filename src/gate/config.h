@@ -133,6 +133,7 @@ struct gate_config {
 	uint64_t http_decompress_layers, http_decompress_limit, http_decompress_time_us;
 	uint64_t http_headers_max, http_header_size_max;
 	uint64_t file_window, file_store_limit;
+	uint64_t range_memcap, range_timeout_s;
 	bool file_store;
 	char *file_store_dir; /* in log_dir */
 	bool smtp_decode_mime;

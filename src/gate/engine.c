@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "base/util.h"
+#include "gate/app/range.h"
 #include "gate/output/filestore.h"
 #include "gate/rules/read.h"
 #include "gate/sandbox.h"
@@ -50,6 +51,7 @@ void gate_engine_done(struct gate_engine *engine)
 		engine->events_sink->free(engine->events_sink);
 	}
 	gate_filestore_free(engine->files);
+	gate_ranges_free(engine->ranges);
 	gate_names_free(engine->names);
 	bh_vec_foreach (file, &engine->rule_files) {
 		free(*file);
@@ -108,6 +110,7 @@ int gate_engine_open_output(struct gate_engine *engine, struct bh_diag *diag)
 	if (!err && stores_files(engine)) {
 		err = open_store(engine, diag);
 	}
+	engine->ranges = gate_ranges_new(config);
 	if (err) {
 		return err;
 	}
@@ -200,6 +203,7 @@ void gate_engine_run(struct gate_engine *engine, struct gate_source *source)
 		.names = engine->names,
 		.source = source,
 		.files = engine->files,
+		.ranges = engine->ranges,
 		.select = engine->select,
 		.verdict = {.inline_mode = engine->config->simulate_ips},
 	};

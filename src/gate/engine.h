@@ -19,6 +19,7 @@ struct gate_engine {
 	struct gate_rule_sets *sets;		  /* that run */
 	struct gate_selector_hook select;	  /* whose flow is it? None: by configuration */
 	struct gate_file_sink *files;
+	struct gate_ranges *ranges;
 	uint64_t start_us, loaded_us; /* the program, the sets that run */
 };
 

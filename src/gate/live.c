@@ -111,6 +111,7 @@ static int start_workers(struct gate_live *live, struct bh_diag *diag)
 			.names = engine->names,
 			.source = w->source,
 			.files = engine->files,
+			.ranges = engine->ranges,
 			.select = engine->select,
 			.verdict = {.source = live->names[1] ? w->source : NULL,
 				    .inline_mode = live->names[1] != NULL},

@@ -536,6 +536,7 @@ struct gate_worker *gate_worker_new(const struct gate_worker_options *options)
 	w->flows = gate_flow_table_new(config, &w->hooks);
 	w->streams = gate_streams_new(config, on_stream, w);
 	w->apps = gate_apps_new(config, w->flows, options->files);
+	gate_apps_join_parts(w->apps, options->ranges);
 	gate_apps_on_tx_free(w->apps, gate_detect_tx_free);
 	w->detector = gate_detector_new(config, options->shared);
 	w->selector = gate_selector_new(config, &w->options.select, options->interfaces,

@@ -23,6 +23,7 @@ struct gate_worker_options {
 	struct gate_verdict verdict;
 	struct gate_source *source;   /* whose counters go with the worker's; NULL: none */
 	struct gate_file_sink *files; /* of filestore.h, NULL: none */
+	struct gate_ranges *ranges;   /* of range.h, NULL: none */
 	struct gate_selector_hook select;
 	const char *const *interfaces; /* by gate_packet.source, NULL: a file */
 	size_t interface_count;

@@ -529,6 +529,11 @@ void gate_apps_no_log(struct gate_apps *apps)
 	apps->no_log = true;
 }
 
+void gate_apps_join_parts(struct gate_apps *apps, struct gate_ranges *ranges)
+{
+	apps->ranges = ranges;
+}
+
 void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_tx *state))
 {
 	apps->tx_free = fn;

@@ -40,6 +40,7 @@
 
 struct gate_apps; /* one per worker: limits, memory, counters */
 struct gate_session;
+struct gate_ranges;
 struct gate_detect_tx; /* detect: what of a transaction has been inspected */
 
 struct gate_tx {
@@ -179,6 +180,8 @@ bool gate_tx_buffer(struct gate_session *session, struct gate_tx *tx, enum gate_
 		    enum gate_buffer buffer, uint32_t index, struct gate_buffer_view *ret);
 /* Nobody writes records: transactions need not wait for it. */
 void gate_apps_no_log(struct gate_apps *apps);
+/* Parts of files are joined there, with those of other workers. */
+void gate_apps_join_parts(struct gate_apps *apps, struct gate_ranges *ranges);
 /* Called when a transaction goes that detection keeps something of (gate_detect_tx_free). */
 void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_tx *state));
 /* Files get these (GATE_FILE_MD5, .., GATE_FILE_STORE) from their first byte. */

@@ -30,6 +30,8 @@ struct file {
 	struct gate_file f;
 	struct gate_apps *apps;
 	struct gate_flow *flow;
+	struct gate_tx *tx;		/* NULL: it goes */
+	struct gate_range_part *part;	/* of a file that is fetched in parts */
 	uint32_t capacity; /* of the window's memory */
 	uint32_t start;	   /* of the window in it */
 	uint8_t *memory;
@@ -241,6 +243,7 @@ struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *t
 	}
 	file->apps = apps;
 	file->flow = session->flow;
+	file->tx = tx;
 	file->f.id = ++apps->file_id;
 	file->f.dir = (uint8_t)dir;
 	file->f.flags = apps->file_flags;
@@ -284,19 +287,73 @@ void gate_file_append(struct gate_session *session, struct gate_file *f, const v
 	if (file->apps->sink) {
 		file->apps->sink->data(file->apps->sink, f, data, size);
 	}
+	if (file->part) {
+		(void)gate_range_add(file->part, data, size);
+	}
 	if (cut) {
 		bh_counter_add(&gate_file_cut, 1);
 		gate_file_close(session, f, GATE_FILE_TRUNCATED);
 	}
 }
 
+struct joining {
+	struct gate_session *session;
+	struct gate_file *whole;
+};
+
+static void join(void *arg, const uint8_t *data, uint32_t size)
+{
+	const struct joining *to = arg;
+	gate_file_append(to->session, to->whole, data, size);
+}
+
+/* No more of the part comes: if it was the last one, the whole file is one more of the same
+ * transaction. */
+static void part_end(struct gate_session *session, struct file *file)
+{
+	if (!file->part) {
+		return;
+	}
+	struct gate_range_file *all = gate_range_end(file->part, session->time_us);
+	file->part = NULL;
+	if (all && file->tx) {
+		struct joining to = {.session = session};
+		to.whole = gate_file_open(session, file->tx, (enum gate_dir)file->f.dir,
+					  file->f.name, file->f.name_size);
+		gate_range_file_walk(all, join, &to);
+		gate_file_close(session, to.whole, GATE_FILE_CLOSED);
+	}
+	gate_range_file_free(all);
+}
+
+void gate_file_range(struct gate_session *session, struct gate_file *f, const uint64_t span[2],
+		     uint64_t total, struct gate_view host)
+{
+	struct file *file = file_of(f);
+	uint8_t key[GATE_RANGE_KEY_MAX];
+	f->range_start = span[0];
+	f->range_end = span[1];
+	f->range_total = total;
+	f->flags |= GATE_FILE_RANGE;
+	if (file->part || f->size || host.size + 1u + f->name_size > sizeof(key)) {
+		return;
+	}
+	const struct gate_view all = {.data = key, .size = host.size + 1 + f->name_size};
+	if (host.size) {
+		memcpy(key, host.data, host.size);
+	}
+	key[host.size] = 0;
+	memcpy(key + host.size + 1, f->name, f->name_size);
+	file->part = gate_range_begin(file->apps->ranges, &all, span, total, session->time_us);
+}
+
 void gate_file_gap(struct gate_session *session, struct gate_file *f, uint32_t size)
 {
-	(void)session;
 	if (!f || f->state != GATE_FILE_OPEN) {
 		return;
 	}
 	struct file *file = file_of(f);
+	part_end(session, file);
 	f->flags |= GATE_FILE_GAPS;
 	hash_forget(file);
 	window_slide(file, f->window_size);
@@ -306,7 +363,6 @@ void gate_file_gap(struct gate_session *session, struct gate_file *f, uint32_t s
 
 void gate_file_close(struct gate_session *session, struct gate_file *f, enum gate_file_state state)
 {
-	(void)session;
 	if (!f || f->state != GATE_FILE_OPEN) {
 		return;
 	}
@@ -320,6 +376,7 @@ void gate_file_close(struct gate_session *session, struct gate_file *f, enum gat
 	if (file->apps->sink) {
 		file->apps->sink->end(file->apps->sink, file->flow, f);
 	}
+	part_end(session, file);
 }
 
 void gate_file_inspected(struct gate_session *session, struct gate_file *f, uint64_t until)
@@ -388,6 +445,7 @@ void gate_files_free(struct gate_session *session, struct gate_file_list *list)
 		struct gate_file *f = list->first;
 		struct file *file = file_of(f);
 		list->first = f->next;
+		file->tx = NULL;
 		gate_file_close(session, f, GATE_FILE_TRUNCATED);
 		hash_forget(file);
 		gate_session_release(session, file->memory, file->capacity);

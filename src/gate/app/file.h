@@ -57,6 +57,10 @@ void gate_file_append(struct gate_session *session, struct gate_file *file, cons
 void gate_file_gap(struct gate_session *session, struct gate_file *file, uint32_t size);
 void gate_file_close(struct gate_session *session, struct gate_file *file,
 		     enum gate_file_state state);
+/* It is a part: bytes span[0] to span[1] (the last) of `total` (0: unknown). With the name `host`
+ * tells which file; it is put together of its parts (range.h). Before its first byte. */
+void gate_file_range(struct gate_session *session, struct gate_file *file, const uint64_t span[2],
+		     uint64_t total, struct gate_view host);
 /* Detection has seen it up to there: the window may slide. */
 void gate_file_inspected(struct gate_session *session, struct gate_file *file, uint64_t until);
 void gate_file_want(struct gate_session *session, struct gate_file *file, uint16_t flags);

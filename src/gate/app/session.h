@@ -6,6 +6,7 @@
 #define BH_GATE_APP_SESSION_H
 
 #include "gate/app/app.h"
+#include "gate/app/range.h"
 
 #include <openssl/evp.h>
 
@@ -80,6 +81,7 @@ struct gate_note {
 };
 
 struct gate_apps {
+	struct gate_ranges *ranges; /* of all workers; NULL: parts are not joined */
 	const struct gate_config *config;
 	struct gate_flow_table *flows;
 	struct gate_file_sink *sink;

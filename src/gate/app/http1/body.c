@@ -111,10 +111,9 @@ static void read_range(struct http_tx *tx, struct gate_file *file)
 		gate_http1_event(tx, HTTP_EV_RANGE);
 		return;
 	}
-	file->range_start = start;
-	file->range_end = end;
-	file->range_total = total;
-	file->flags |= GATE_FILE_RANGE;
+	const struct http_side *client = &tx->side[GATE_TO_SERVER];
+	const uint64_t span[2] = {start, end};
+	gate_file_range(tx->session, file, span, total, gate_http1_view(client, &tx->host));
 }
 
 static struct gate_view file_name(struct http_tx *tx, enum gate_dir dir)

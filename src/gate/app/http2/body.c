@@ -128,10 +128,10 @@ static void read_range(struct http2_tx *tx, struct gate_file *file)
 		gate_http2_event(tx, H2_EV_RANGE);
 		return;
 	}
-	file->range_start = start;
-	file->range_end = end;
-	file->range_total = n == 3 ? total : 0;
-	file->flags |= GATE_FILE_RANGE;
+	const uint64_t span[2] = {start, end};
+	struct gate_view host = {};
+	(void)gate_http2_header(&tx->side[GATE_TO_SERVER], ":authority", 0, &host);
+	gate_file_range(tx->session, file, span, n == 3 ? total : 0, host);
 }
 
 static void open_body(struct http2_tx *tx, enum gate_dir dir)
