@@ -375,14 +375,14 @@ static const struct bh_conf_key keys[] = {
 	       "how packets are read"),
 	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
 	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
+	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
+	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
 	BOOL("fail-open", fail_open, "no", "inline: pass packets on that can't be inspected"),
 	STR("unix-command.filename", control_socket, NULL, "the control socket"),
 	STR("run-as.user", user, NULL, "who the process is after start"),
 };
 
 void gate_config_settle(struct gate_config *config)
-	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
-	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
 {
 	const char *mode = config->stream_inline_mode;
 	bool is_auto = !mode || !strcmp(mode, "auto");
