@@ -6,13 +6,13 @@
 #include "base/time.h"
 #include "gate/config.h"
 #include "gate/detect/inspect.h"
+#include "gate/detect/regexes.h"
 #include "gate/detect/shared.h"
 #include "gate/detect/transform.h"
 
 #include <errno.h>
 
-#define ARENA_CHUNK   (256u << 10)
-#define INDEX_BUCKETS 8192
+#define ARENA_CHUNK (256u << 10)
 
 struct gate_arena {
 	struct chunk {
@@ -66,61 +66,19 @@ size_t gate_arena_bytes(const struct gate_arena *arena)
 	return arena->bytes;
 }
 
-/* Regular expressions that several rules have are compiled once. */
-struct gate_builder_index {
-	struct entry {
-		struct entry *next;
-		const char *pattern;
-		uint32_t options;
-		struct gate_regex *regex;
-	} * buckets[INDEX_BUCKETS];
-};
-
-static uint32_t hash_text(const char *s)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *s; s++) {
-		h = (h ^ (uint8_t)*s) * 16777619u;
-	}
-	return h;
-}
-
 struct gate_regex *gate_builder_regex(struct gate_builder *b, const char *pattern, uint32_t options,
 				      struct bh_diag *diag)
 {
-	struct entry **bucket = &b->index->buckets[hash_text(pattern) % INDEX_BUCKETS], *e;
-	struct gate_regex *regex;
+	bool created;
+	struct gate_regex_entry *entry = gate_regexes_take(gate_shared_regexes(b->set->shared),
+							   pattern, options, &created, diag);
 
-	for (e = *bucket; e; e = e->next) {
-		if (e->options == options && !strcmp(e->pattern, pattern)) {
-			return e->regex;
-		}
-	}
-	regex = gate_regex_new(pattern, options, diag);
-	if (!regex) {
+	if (!entry) {
 		return NULL;
 	}
-	e = bh_alloc(sizeof(*e));
-	*e = (struct entry){
-		.next = *bucket, .pattern = pattern, .options = options, .regex = regex};
-	*bucket = e;
-	*bh_vec_push(&b->set->regexes) = regex;
-	b->set->stats.bytes += gate_regex_bytes(regex);
-	return regex;
-}
-
-static void index_free(struct gate_builder_index *index)
-{
-	for (unsigned int i = 0; i < INDEX_BUCKETS; i++) {
-		while (index->buckets[i]) {
-			struct entry *next = index->buckets[i]->next;
-
-			free(index->buckets[i]);
-			index->buckets[i] = next;
-		}
-	}
-	free(index);
+	*bh_vec_push(&b->set->regexes) = entry;
+	b->set->stats.bytes += created ? gate_regex_bytes(gate_regex_of(entry)) : 0;
+	return gate_regex_of(entry);
 }
 
 static int rule_compare(const void *pa, const void *pb)
@@ -258,7 +216,6 @@ int gate_rule_set_new(struct gate_rule_files *files, const struct gate_config *c
 	/* One build at a time: a database that another one is at is not waited for. */
 	gate_shared_build_begin(shared);
 	set->id = gate_shared_set_id(shared);
-	b.index = bh_alloc(sizeof(*b.index));
 	b.jobs = gate_mpm_jobs_new(gate_shared_registry(shared), config->cache_dir);
 	compile_rules(&b);
 	list_of_type(set, GATE_SIG_IP_ONLY, &set->ip_only, &set->ip_only_count);
@@ -271,7 +228,6 @@ int gate_rule_set_new(struct gate_rule_files *files, const struct gate_config *c
 	set->stats.build_ms = (bh_time_mono_ns() - begin) / BH_NS_PER_MS;
 	gate_mpm_jobs_free(b.jobs);
 	bh_vec_done(&b.fasts);
-	index_free(b.index);
 	gate_shared_build_end(shared);
 	if (r) {
 		gate_rule_set_unref(set);
@@ -295,7 +251,7 @@ static void set_free(struct gate_rule_set *set)
 		gate_mpm_free(*mpm);
 	}
 	bh_vec_foreach (regex, &set->regexes) {
-		gate_regex_free(*regex);
+		gate_regexes_release(gate_shared_regexes(set->shared), *regex);
 	}
 	for (uint32_t i = 0; i < set->slot_count; i++) {
 		for (uint8_t k = 0; k < set->slots[i].transform_count; k++) {

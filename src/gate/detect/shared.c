@@ -48,6 +48,7 @@ struct shard {
 struct gate_shared {
 	const struct gate_config *config;
 	struct gate_hs_registry *registry;
+	struct gate_regexes *regexes;
 	struct gate_datasets *datasets;
 	struct gate_iprep *iprep;
 	pthread_mutex_t build;
@@ -65,6 +66,7 @@ struct gate_shared *gate_shared_new(const struct gate_config *config)
 
 	shared->config = config;
 	shared->registry = gate_hs_registry_new();
+	shared->regexes = gate_regexes_new();
 	shared->datasets = gate_datasets_new(config);
 	shared->iprep = gate_iprep_new(config);
 	pthread_mutex_init(&shared->build, NULL);
@@ -105,6 +107,7 @@ void gate_shared_free(struct gate_shared *shared)
 	gate_datasets_free(shared->datasets);
 	gate_iprep_free(shared->iprep);
 	gate_hs_registry_free(shared->registry);
+	gate_regexes_free(shared->regexes);
 	pthread_mutex_destroy(&shared->build);
 	free(shared);
 }
@@ -112,6 +115,11 @@ void gate_shared_free(struct gate_shared *shared)
 struct gate_hs_registry *gate_shared_registry(struct gate_shared *shared)
 {
 	return shared->registry;
+}
+
+struct gate_regexes *gate_shared_regexes(struct gate_shared *shared)
+{
+	return shared->regexes;
 }
 
 struct gate_datasets *gate_shared_datasets(struct gate_shared *shared)

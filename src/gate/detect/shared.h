@@ -2,15 +2,17 @@
 /*
  * What rules share across flows and workers, and what outlives rule sets: xbits and hostbits,
  * thresholds, tags of hosts (one bounded table with a lock per shard), datasets, reputation, and
- * the registry of databases. Every function here may be called from any thread.
+ * the registries of databases and regular expressions. Every function here may be called from any thread.
  */
 #ifndef BH_GATE_DETECT_SHARED_H
 #define BH_GATE_DETECT_SHARED_H
 
 #include "gate/detect/dataset.h"
 #include "gate/detect/mpm.h"
+#include "gate/detect/regexes.h"
 
 struct gate_hs_registry *gate_shared_registry(struct gate_shared *shared);
+struct gate_regexes *gate_shared_regexes(struct gate_shared *shared);
 struct gate_datasets *gate_shared_datasets(struct gate_shared *shared);
 uint32_t gate_shared_set_id(struct gate_shared *shared);
 void gate_shared_build_begin(struct gate_shared *shared);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See regexes.h. */
+#include "gate/detect/regexes.h"
+
+#include <pthread.h>
+
+#define BUCKETS 8192
+
+struct gate_regex_entry {
+	struct gate_regex_entry *next;
+	struct gate_regex *regex;
+	uint32_t refs, options, hash;
+	char pattern[];
+};
+
+struct gate_regexes {
+	pthread_mutex_t lock;
+	struct gate_regex_entry *buckets[BUCKETS];
+};
+
+struct gate_regexes *gate_regexes_new(void)
+{
+	struct gate_regexes *all = bh_alloc(sizeof(*all));
+
+	pthread_mutex_init(&all->lock, NULL);
+	return all;
+}
+
+void gate_regexes_free(struct gate_regexes *all)
+{
+	if (all) {
+		pthread_mutex_destroy(&all->lock);
+		free(all);
+	}
+}
+
+static uint32_t hash_text(const char *s)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *s; s++) {
+		h = (h ^ (uint8_t)*s) * 16777619u;
+	}
+	return h;
+}
+
+/* Compiled outside of the lock: sets are built one at a time, workers only let go. */
+static struct gate_regex_entry *make(const char *pattern, uint32_t options, uint32_t hash,
+				     struct bh_diag *diag)
+{
+	struct gate_regex *regex = gate_regex_new(pattern, options, diag);
+	size_t size = strlen(pattern) + 1;
+	struct gate_regex_entry *e;
+
+	if (!regex) {
+		return NULL;
+	}
+	e = bh_alloc(sizeof(*e) + size);
+	e->regex = regex;
+	e->refs = 1;
+	e->options = options;
+	e->hash = hash;
+	memcpy(e->pattern, pattern, size);
+	return e;
+}
+
+struct gate_regex_entry *gate_regexes_take(struct gate_regexes *all, const char *pattern,
+					   uint32_t options, bool *ret_created,
+					   struct bh_diag *diag)
+{
+	uint32_t hash = hash_text(pattern);
+	struct gate_regex_entry **bucket = &all->buckets[hash % BUCKETS], *e;
+
+	*ret_created = false;
+	pthread_mutex_lock(&all->lock);
+	for (e = *bucket; e; e = e->next) {
+		if (e->hash == hash && e->options == options && !strcmp(e->pattern, pattern)) {
+			e->refs++;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&all->lock);
+	if (e) {
+		return e;
+	}
+	e = make(pattern, options, hash, diag);
+	if (e) {
+		*ret_created = true;
+		pthread_mutex_lock(&all->lock);
+		e->next = *bucket;
+		*bucket = e;
+		pthread_mutex_unlock(&all->lock);
+	}
+	return e;
+}
+
+void gate_regexes_release(struct gate_regexes *all, struct gate_regex_entry *entry)
+{
+	struct gate_regex_entry **p = &all->buckets[entry->hash % BUCKETS];
+	bool last;
+
+	pthread_mutex_lock(&all->lock);
+	last = --entry->refs == 0;
+	if (last) {
+		for (; *p != entry; p = &(*p)->next) {
+		}
+		*p = entry->next;
+	}
+	pthread_mutex_unlock(&all->lock);
+	if (last) {
+		gate_regex_free(entry->regex);
+		free(entry);
+	}
+}
+
+struct gate_regex *gate_regex_of(const struct gate_regex_entry *entry)
+{
+	return entry->regex;
+}
