@@ -177,6 +177,7 @@ static int build_databases(struct gate_builder *b, struct bh_diag *diag)
 	if (r) {
 		return r;
 	}
+	gate_group_searches(b);
 	bh_vec_foreach (mpm, &set->mpms) {
 		set->stats.bytes += (*mpm)->pattern_count * sizeof(*(*mpm)->patterns) +
 				    (*mpm)->sig_count * sizeof(*(*mpm)->sigs);
@@ -264,6 +265,10 @@ static void set_free(struct gate_rule_set *set)
 		}
 	}
 	gate_rule_set_forget(set);
+	bh_vec_foreach (both, &set->unions) {
+		gate_gram_union_free(both->all);
+	}
+	bh_vec_done(&set->unions);
 	bh_vec_done(&set->mpms);
 	bh_vec_done(&set->regexes);
 	free(set->slots);

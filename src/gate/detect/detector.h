@@ -79,7 +79,7 @@ struct gate_detector {
 };
 
 /* prefilter.c: adds the rules whose pattern is in the view and ends behind `from`. */
-void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm *mpm,
+void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *group,
 			 const struct gate_buffer_view *view, uint32_t from);
 static inline void gate_cands_add(struct gate_cands *c, uint32_t num)
 {

@@ -140,6 +140,8 @@ static void fill_group(struct gate_builder *b, enum gate_transport tr, enum gate
 			group->stream[kind] = first->stream[kind];
 			continue;
 		}
+		in.packet[kind].large = in.stream[kind].large =
+			kind == GATE_PORT_ANY || kind == GATE_PORT_OWN;
 		group->packet[kind] = take_mpm(b, &in.packet[kind]);
 		group->stream[kind] = take_mpm(b, &in.stream[kind]);
 	}
@@ -266,6 +268,7 @@ static void fill_engine(struct gate_builder *b, uint16_t slot_num, enum gate_dir
 	engine->stream = (slot->flags & GATE_BUFFER_STREAM) && !slot->transform_count;
 	engine->once =
 		engine->progress > 0 && !(slot->flags & (GATE_BUFFER_STREAM | GATE_BUFFER_FILE));
+	input->large = engine->stream;
 	engine->mpm = take_mpm(b, input);
 	if (engine->mpm->longest > slot->back + 1) {
 		slot->back = engine->mpm->longest - 1;
@@ -350,6 +353,71 @@ static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir d
 	bh_vec_done(&in.always);
 	free(in.by_slot);
 	set->stats.groups += engines || group->always_count;
+}
+
+/* ---- what is searched for at once ---- */
+
+static struct gate_gram_union *union_of(struct gate_rule_set *set, const struct gate_mpm *a,
+					const struct gate_mpm *b)
+{
+	const struct gate_grams *grams[GATE_MPM_PARTS] = {a->grams, b->grams};
+	struct gate_gram_set *new;
+
+	bh_vec_foreach (known, &set->unions) {
+		if (!memcmp(known->grams, grams, sizeof(grams))) {
+			return known->all;
+		}
+	}
+	new = bh_vec_push(&set->unions);
+	memcpy(new->grams, grams, sizeof(grams));
+	new->all = gate_gram_union_new(grams, GATE_MPM_PARTS);
+	set->stats.bytes += gate_gram_union_bytes(new->all);
+	return new->all;
+}
+
+static void make_search(struct gate_rule_set *set, const struct gate_mpm *a,
+			const struct gate_mpm *b, struct gate_mpm_group *ret)
+{
+	ret->parts[0] = a ? a : b;
+	ret->parts[1] = a ? b : NULL;
+	ret->all = a && b ? union_of(set, a, b) : NULL;
+	for (unsigned int i = 0; i < GATE_MPM_PARTS && ret->parts[i]; i++) {
+		ret->longest = ret->parts[i]->longest > ret->longest ? ret->parts[i]->longest
+								     : ret->longest;
+	}
+}
+
+static void port_searches(struct gate_rule_set *set, struct gate_port_group *g)
+{
+	for (int i = 0; i < GATE_PORT_SEARCHES; i++) {
+		make_search(set, g->packet[GATE_PORT_ANY + i], g->packet[GATE_PORT_OWN + i],
+			    &g->packet_searches[i]);
+		make_search(set, g->stream[GATE_PORT_ANY + i], g->stream[GATE_PORT_OWN + i],
+			    &g->stream_searches[i]);
+	}
+}
+
+void gate_group_searches(struct gate_builder *b)
+{
+	struct gate_rule_set *set = b->set;
+
+	for (int tr = 0; tr < GATE_TRANSPORTS; tr++) {
+		for (int dir = 0; dir < GATE_DIRS; dir++) {
+			for (uint32_t g = 0; g < set->packets.counts[tr][dir]; g++) {
+				port_searches(set, &set->packets.groups[tr][dir][g]);
+			}
+		}
+	}
+	for (int app = 0; app < GATE_APP_COUNT; app++) {
+		for (int dir = 0; dir < GATE_DIRS; dir++) {
+			struct gate_app_group *group = &set->apps[app][dir];
+
+			for (uint32_t e = 0; e < group->engine_count; e++) {
+				make_search(set, group->engines[e].mpm, NULL,
+					    &group->engines[e].search);
+			}
+		}
+	}
 }
 
 void gate_group_txs(struct gate_builder *b)

@@ -17,7 +17,8 @@ BH_COUNTER(gate_mpm_compiled, "Hyperscan databases that were compiled");
 
 struct gate_hs {
 	uint8_t key[GATE_HS_KEY_SIZE];
-	hs_database_t *db;
+	struct gate_grams *grams;
+	hs_database_t *db; /* of the short literals; NULL none */
 	size_t size;
 	uint32_t refs;
 	struct gate_hs_registry *registry;
@@ -34,7 +35,7 @@ struct job {
 	struct gate_hs *hs;
 	const struct gate_mpm_literal *literals; /* distinct, sorted; owned */
 	uint32_t count;
-	bool cached;
+	bool large, cached;
 	int err;
 	char reason[160];
 };
@@ -110,6 +111,7 @@ static void hs_unref(struct gate_hs *hs)
 	}
 	pthread_mutex_unlock(&registry->lock);
 	if (last) {
+		gate_grams_free(hs->grams);
 		hs_free_database(hs->db);
 		free(hs);
 	}
@@ -126,23 +128,6 @@ void gate_mpm_free(struct gate_mpm *mpm)
 	free((void *)mpm->patterns);
 	free((void *)mpm->sigs);
 	free(mpm);
-}
-
-/* What is long enough without the NULs that it begins with is looked for without them. */
-static void trim(struct gate_mpm_literal *literal)
-{
-	uint16_t skip = 0;
-
-	while (skip + 3 < literal->size && !literal->bytes[skip]) {
-		skip++;
-	}
-	if (literal->bytes[skip]) {
-		literal->bytes += skip;
-		literal->size -= skip;
-	}
-	if (literal->size > GATE_PATTERN_MAX) {
-		literal->size = GATE_PATTERN_MAX;
-	}
 }
 
 /* By length, then bytes, then case: an order that says nothing of rules. */
@@ -168,10 +153,12 @@ static int literal_compare(const void *pa, const void *pb)
 	return a->sig < b->sig ? -1 : a->sig > b->sig;
 }
 
-static void key_of(const struct gate_mpm_literal *literals, uint32_t count, uint8_t *ret_key)
+static void key_of(const struct gate_mpm_literal *literals, uint32_t count, bool large,
+		   uint8_t *ret_key)
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	hs_platform_info_t platform;
+	const uint8_t format = GATE_GRAM_LONG; /* which of them the database has */
 
 	memset(&platform, 0, sizeof(platform));
 	hs_populate_platform(&platform);
@@ -179,6 +166,8 @@ static void key_of(const struct gate_mpm_literal *literals, uint32_t count, uint
 	EVP_DigestUpdate(md, hs_version(), strlen(hs_version()));
 	EVP_DigestUpdate(md, &platform.cpu_features, sizeof(platform.cpu_features));
 	EVP_DigestUpdate(md, &platform.tune, sizeof(platform.tune));
+	EVP_DigestUpdate(md, &large, sizeof(large));
+	EVP_DigestUpdate(md, &format, sizeof(format));
 	for (uint32_t i = 0; i < count; i++) {
 		uint8_t head[3] = {(uint8_t)literals[i].size, (uint8_t)(literals[i].size >> 8),
 				   literals[i].nocase};
@@ -259,17 +248,21 @@ struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate
 	mpm = bh_alloc(sizeof(*mpm));
 	literals = bh_memdup(input->literals.items, count * sizeof(*literals));
 	for (size_t i = 0; i < count; i++) {
-		trim(&literals[i]);
+		if (literals[i].size > GATE_GRAM_LONGEST) {
+			literals[i].size = GATE_GRAM_LONGEST;
+		}
 	}
 	qsort(literals, count, sizeof(*literals), literal_compare);
 	distinct = fill_patterns(mpm, literals, count);
-	key_of(literals, distinct, key);
+	key_of(literals, distinct, input->large, key);
 	mpm->hs = hs_find(jobs->registry, key, &created);
 	*bh_vec_push(&jobs->mpms) = mpm;
 	jobs->stats.databases++;
 	if (created) {
-		*bh_vec_push(&jobs->jobs) =
-			(struct job){.hs = mpm->hs, .literals = literals, .count = distinct};
+		*bh_vec_push(&jobs->jobs) = (struct job){.hs = mpm->hs,
+							 .literals = literals,
+							 .count = distinct,
+							 .large = input->large};
 	} else {
 		jobs->stats.shared++;
 		free(literals);
@@ -279,9 +272,9 @@ struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate
 
 /* hs_compile_lit_multi (5.4.9) takes a literal that begins with NUL for an empty one: such a set is
  * compiled as expressions, which takes longer and finds the same. */
-static bool has_leading_nul(const struct job *job)
+static bool has_leading_nul(const struct job *job, uint32_t count)
 {
-	for (uint32_t i = 0; i < job->count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		if (!job->literals[i].bytes[0]) {
 			return true;
 		}
@@ -299,34 +292,35 @@ static char *expression_of(const struct gate_mpm_literal *literal)
 	return text;
 }
 
-static void compile(struct job *job)
+/* Literals stand by length: the first `count` are the short ones. */
+static void compile(struct job *job, uint32_t count)
 {
-	bool expressions = has_leading_nul(job);
+	bool expressions = has_leading_nul(job, count);
 	hs_error_t r;
-	const char **texts = bh_alloc_array(job->count, sizeof(*texts));
-	size_t *sizes = bh_alloc_array(job->count, sizeof(*sizes));
-	unsigned int *flags = bh_alloc_array(job->count, sizeof(*flags));
-	unsigned int *ids = bh_alloc_array(job->count, sizeof(*ids));
+	const char **texts = bh_alloc_array(count, sizeof(*texts));
+	size_t *sizes = bh_alloc_array(count, sizeof(*sizes));
+	unsigned int *flags = bh_alloc_array(count, sizeof(*flags));
+	unsigned int *ids = bh_alloc_array(count, sizeof(*ids));
 	hs_compile_error_t *error = NULL;
 
-	for (uint32_t i = 0; i < job->count; i++) {
+	for (uint32_t i = 0; i < count; i++) {
 		texts[i] = expressions ? expression_of(&job->literals[i])
 				       : (const char *)job->literals[i].bytes;
 		sizes[i] = job->literals[i].size;
 		flags[i] = HS_FLAG_SINGLEMATCH | (job->literals[i].nocase ? HS_FLAG_CASELESS : 0);
 		ids[i] = i;
 	}
-	r = expressions ? hs_compile_multi(texts, flags, ids, job->count, HS_MODE_BLOCK, NULL,
+	r = expressions ? hs_compile_multi(texts, flags, ids, count, HS_MODE_BLOCK, NULL,
 					   &job->hs->db, &error)
-			: hs_compile_lit_multi(texts, flags, ids, sizes, job->count, HS_MODE_BLOCK,
-					       NULL, &job->hs->db, &error);
+			: hs_compile_lit_multi(texts, flags, ids, sizes, count, HS_MODE_BLOCK, NULL,
+					       &job->hs->db, &error);
 	if (r != HS_SUCCESS) {
 		job->err = -EINVAL;
 		snprintf(job->reason, sizeof(job->reason), "%s", error ? error->message : "?");
 		hs_free_compile_error(error);
 	}
 	bh_counter_add(&gate_mpm_compiled, 1);
-	for (uint32_t i = 0; expressions && i < job->count; i++) {
+	for (uint32_t i = 0; expressions && i < count; i++) {
 		free((char *)texts[i]);
 	}
 	free(texts);
@@ -335,18 +329,50 @@ static void compile(struct job *job)
 	free(ids);
 }
 
+static void make_grams(struct job *job)
+{
+	BH_FREE struct gate_literal *literals = bh_alloc_array(job->count, sizeof(*literals));
+
+	for (uint32_t i = 0; i < job->count; i++) {
+		literals[i] = (struct gate_literal){.bytes = job->literals[i].bytes,
+						    .size = job->literals[i].size,
+						    .nocase = job->literals[i].nocase};
+	}
+	job->hs->grams = gate_grams_new(literals, job->count);
+	job->hs->size = gate_grams_bytes(job->hs->grams);
+}
+
+static uint32_t count_short(const struct job *job)
+{
+	uint32_t count = 0;
+
+	while (count < job->count && job->literals[count].size < GATE_GRAM_LONG) {
+		count++;
+	}
+	return count;
+}
+
 static void run_one(struct gate_mpm_jobs *jobs, struct job *job)
 {
+	uint32_t count = job->large ? count_short(job) : 0;
+	size_t size = 0;
+
+	make_grams(job);
+	if (!count) {
+		job->cached = true;
+		return;
+	}
 	if (jobs->cache_dir && !gate_hscache_load(jobs->cache_dir, job->hs->key, &job->hs->db)) {
 		job->cached = true;
 	} else {
-		compile(job);
+		compile(job, count);
 		if (!job->err && jobs->cache_dir) {
 			gate_hscache_store(jobs->cache_dir, job->hs->key, job->hs->db);
 		}
 	}
 	if (job->hs->db) {
-		hs_database_size(job->hs->db, &job->hs->size);
+		hs_database_size(job->hs->db, &size);
+		job->hs->size += size;
 	}
 }
 
@@ -402,7 +428,8 @@ int gate_mpm_jobs_run(struct gate_mpm_jobs *jobs, struct bh_diag *diag)
 	}
 	bh_vec_foreach (mpm, &jobs->mpms) {
 		(*mpm)->db = (*mpm)->hs->db;
-		if (!(*mpm)->db) {
+		(*mpm)->grams = (*mpm)->hs->grams;
+		if (!(*mpm)->grams) {
 			return bh_diag_set(diag, -EAGAIN, "hyperscan: a database is unfinished");
 		}
 	}

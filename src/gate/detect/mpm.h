@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many literals at once: one Hyperscan block database for the fast patterns of a group of rules.
+ * Many literals at once: what the prefilter looks for in one group of rules.
  *
  * Theory of operation
- *   A gate_mpm maps patterns to rules. Its database (gate_hs) is made of the sorted distinct
+ *   A gate_mpm maps patterns to rules. What searches (gate_hs) is made of the sorted distinct
  *   patterns only, so groups and rule sets that look for the same bytes share one, found by the
- *   SHA-256 of the patterns and of Hyperscan's version and platform. Databases are compiled by
- *   several threads after all groups are known, and kept in a folder: a file holds the hash and a
- *   checksum, and a file that does not fit is compiled anew and replaced.
- *   A pattern is reported once per scan, at its first end: what stands too late for every rule of
- *   the pattern (depth) is no candidate.
+ *   SHA-256 of the patterns and of Hyperscan's version and platform. It is a table of grams
+ *   (grams.h), which is made in no time and is the fastest for long literals and for small
+ *   buffers; where buffers may be large, the short literals, of which there are few, have a
+ *   Hyperscan block database beside it. Databases are compiled by several threads after all groups
+ *   are known, and kept in a folder: a file holds the hash and a checksum, and a file that does
+ *   not fit is compiled anew and replaced.
+ *   What stands too late for every rule of a pattern (depth) is no candidate.
  * The registry locks itself; a gate_mpm is read-only once gate_mpm_jobs_run is through.
  */
 #ifndef BH_GATE_DETECT_MPM_H
@@ -17,14 +19,14 @@
 
 #include "base/diag.h"
 #include "base/util.h"
+#include "gate/detect/grams.h"
 
 #include <hs/hs.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define GATE_PATTERN_MAX                                                                           \
-	48 /* bytes of a literal that are looked for; the rest is the rule's work */
+#define GATE_MPM_LARGE 512 /* from here on Hyperscan looks for the short ones */
 
 struct gate_hs;
 struct gate_hs_registry;
@@ -36,7 +38,8 @@ struct gate_mpm_pattern {
 	uint32_t max_end;      /* a first match that ends behind it is of no use */
 };
 struct gate_mpm {
-	const hs_database_t *db;
+	const struct gate_grams *grams;
+	const hs_database_t *db; /* NULL: grams find the short ones in all buffers */
 	const struct gate_mpm_pattern *patterns;
 	const uint32_t *sigs;
 	uint32_t pattern_count, sig_count;
@@ -45,6 +48,14 @@ struct gate_mpm {
 	struct gate_hs *hs; /* a reference */
 };
 void gate_mpm_free(struct gate_mpm *mpm);
+
+/* What the same bytes are searched for at once. */
+#define GATE_MPM_PARTS 2
+struct gate_mpm_group {
+	const struct gate_mpm *parts[GATE_MPM_PARTS]; /* NULL behind the last one */
+	const struct gate_gram_union *all;	      /* NULL when it is one */
+	uint32_t longest;			      /* of their patterns */
+};
 
 /* What is to be looked for in one group. */
 struct gate_mpm_input {
@@ -55,6 +66,7 @@ struct gate_mpm_input {
 		uint32_t max_end, sig;
 	})
 	literals;
+	bool large; /* of buffers that may be */
 };
 
 struct gate_mpm_jobs; /* of one rule set's build */

@@ -59,18 +59,18 @@ static void stream_view(const struct gate_detector *d, struct gate_buffer_view *
 }
 
 /* What of the window was looked at before, but for a pattern that may reach into what is new. */
-static void scan_stream(struct gate_detector *d, const struct gate_mpm *mpm)
+static void scan_stream(struct gate_detector *d, const struct gate_mpm_group *group)
 {
 	struct gate_buffer_view view;
 	uint32_t old = (uint32_t)(d->stream_from - d->stream.offset), skip;
 
 	stream_view(d, &view);
 	old = old > view.size ? view.size : old;
-	skip = old >= mpm->longest ? old - (mpm->longest - 1) : 0;
+	skip = old >= group->longest ? old - (group->longest - 1) : 0;
 	view.data += skip;
 	view.size -= skip;
 	view.offset += skip;
-	gate_prefilter_scan(d, mpm, &view, old - skip);
+	gate_prefilter_scan(d, group, &view, old - skip);
 }
 
 static void find_candidates(struct gate_detector *d, const struct gate_port_group *group)
@@ -79,18 +79,15 @@ static void find_candidates(struct gate_detector *d, const struct gate_port_grou
 	struct gate_buffer_view payload = {
 		.data = p->payload.data, .size = p->payload.size, .complete = true};
 
-	for (int kind = 0; kind < GATE_PORT_KINDS; kind++) {
-		if ((d->have & GATE_NEED_PAYLOAD) && group->packet[kind]) {
-			gate_prefilter_scan(d, group->packet[kind], &payload, 0);
+	for (int i = 0; i < GATE_PORT_SEARCHES; i++) {
+		if (d->have & GATE_NEED_PAYLOAD) {
+			gate_prefilter_scan(d, &group->packet_searches[i], &payload, 0);
+			if (!(p->flags & GATE_PKT_STREAM_ADD)) {
+				gate_prefilter_scan(d, &group->stream_searches[i], &payload, 0);
+			}
 		}
-		if (!group->stream[kind]) {
-			continue;
-		}
-		if ((d->have & GATE_NEED_PAYLOAD) && !(p->flags & GATE_PKT_STREAM_ADD)) {
-			gate_prefilter_scan(d, group->stream[kind], &payload, 0);
-		}
-		if (d->has_stream) {
-			scan_stream(d, group->stream[kind]);
+		if (d->has_stream && group->stream_searches[i].parts[0]) {
+			scan_stream(d, &group->stream_searches[i]);
 		}
 	}
 	for (uint32_t i = 0; i < group->always_count; i++) {

@@ -2,7 +2,8 @@
 /* One scan, and the candidates that come out of it: each rule once, in order of their numbers. */
 #include "gate/detect/detector.h"
 
-#define SMALL 24 /* so many are sorted by insertion */
+#define RECENT 16
+#define SMALL  24 /* so many are sorted by insertion */
 
 struct scan {
 	struct gate_detector *d;
@@ -10,54 +11,104 @@ struct scan {
 	uint64_t base;
 	uint32_t from;
 	bool again;
+	uint32_t recent[RECENT]; /* patterns that were found, by the last bits of their numbers */
 };
 
-static int on_match(unsigned int id, unsigned long long begin, unsigned long long end,
-		    unsigned int flags, void *arg)
+/* A pattern at one of its places: candidates are its rules. It may stand there often. */
+static void on_gram(uint32_t id, uint32_t end, void *arg)
 {
 	struct scan *s = arg;
 	const struct gate_mpm_pattern *pattern = &s->mpm->patterns[id];
 	const uint32_t *sigs = &s->mpm->sigs[pattern->first];
 
-	(void)begin;
-	(void)flags;
-	/* The first place is the only one that is told: when it is too late, all are. One that lies
-	 * in what was looked at before does not mean that there is none in what is new. */
-	if (s->base + end > pattern->max_end) {
-		return 0;
+	if (end <= s->from || s->base + end > pattern->max_end || s->recent[id % RECENT] == id) {
+		return;
 	}
-	if (end <= s->from) {
-		s->again = true;
-		return 0;
-	}
+	s->recent[id % RECENT] = id;
 	for (uint32_t i = 0; i < pattern->count; i++) {
 		gate_cands_add(&s->d->cands, sigs[i]);
 	}
+}
+
+/* Of Hyperscan: the first place is the only one that is told. When it is too late, all are. One
+ * that lies in what was looked at before does not mean that there is none in what is new. */
+static int on_match(unsigned int id, unsigned long long begin, unsigned long long end,
+		    unsigned int flags, void *arg)
+{
+	struct scan *s = arg;
+
+	(void)begin;
+	(void)flags;
+	if (end <= s->from) {
+		s->again = true;
+	}
+	on_gram(id, (uint32_t)end, s);
 	return 0;
 }
 
-void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm *mpm,
+/* Short literals: by Hyperscan where it is worth it. */
+static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
+{
+	const hs_database_t *db = scan->mpm->db;
+	hs_scratch_t *scratch = scan->d->scratch;
+	const struct gate_gram_want want = {.grams = scan->mpm->grams, .fn = on_gram, .arg = scan};
+	struct scan rest;
+
+	if (!db || size < GATE_MPM_LARGE) {
+		gate_grams_search_short(&want, data, size);
+		return;
+	}
+	(void)hs_scan(db, (const char *)data, size, 0, scratch, on_match, scan);
+	if (scan->again) {
+		rest = *scan;
+		rest.base += scan->from;
+		rest.from = 0;
+		(void)hs_scan(db, (const char *)data + scan->from, size - scan->from, 0, scratch,
+			      on_match, &rest);
+	}
+}
+
+/* So much of the view is of use to the rules of mpm. */
+static uint32_t size_for(const struct gate_mpm *mpm, const struct gate_buffer_view *view)
+{
+	if (view->offset + view->size <= mpm->reach) {
+		return view->size;
+	}
+	return view->offset < mpm->reach ? mpm->reach - (uint32_t)view->offset : 0;
+}
+
+void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *group,
 			 const struct gate_buffer_view *view, uint32_t from)
 {
-	struct scan scan = {.d = d, .mpm = mpm, .base = view->offset, .from = from};
+	struct gate_gram_want wants[GATE_MPM_PARTS];
+	struct scan scans[GATE_MPM_PARTS];
+	uint32_t count = 0, longest = 0;
 
-	uint32_t size = view->size;
+	for (unsigned int i = 0; i < GATE_MPM_PARTS && group->parts[i]; i++) {
+		const struct gate_mpm *mpm = group->parts[i];
+		uint32_t size = size_for(mpm, view);
+		struct scan *scan = &scans[count];
 
-	if (view->offset + size > mpm->reach) {
-		size = view->offset < mpm->reach ? mpm->reach - (uint32_t)view->offset : 0;
+		if (size <= from) {
+			continue;
+		}
+		scan->d = d;
+		scan->mpm = mpm;
+		scan->base = view->offset;
+		scan->from = from;
+		scan->again = false;
+		memset(scan->recent, 0xff, sizeof(scan->recent));
+		scan_short(scan, view->data, size);
+		wants[count++] =
+			(struct gate_gram_want){.grams = mpm->grams, .fn = on_gram, .arg = scan};
+		longest = size > longest ? size : longest;
 	}
-	if (size <= from) {
+	if (!count) {
 		return;
 	}
 	d->stats.scans++;
-	d->stats.scanned_bytes += size;
-	(void)hs_scan(mpm->db, (const char *)view->data, size, 0, d->scratch, on_match, &scan);
-	if (scan.again) {
-		scan.base += from;
-		scan.from = 0;
-		(void)hs_scan(mpm->db, (const char *)view->data + from, size - from, 0, d->scratch,
-			      on_match, &scan);
-	}
+	d->stats.scanned_bytes += longest;
+	gate_grams_search_long(count > 1 ? group->all : NULL, wants, count, view->data, longest);
 }
 
 static int compare(const void *pa, const void *pb)

@@ -145,11 +145,14 @@ struct gate_sig {
 /* Payload rules of a range of ports: those of any port, and those of these; of either, patterns
  * that can be at the beginning only, of which no more is searched, and the others. */
 enum { GATE_PORT_ANY, GATE_PORT_ANY_BEGIN, GATE_PORT_OWN, GATE_PORT_OWN_BEGIN, GATE_PORT_KINDS };
+enum { GATE_PORT_WHOLE, GATE_PORT_BEGIN, GATE_PORT_SEARCHES };
 #define GATE_BEGIN_MAX 128
 struct gate_port_group {
 	struct gate_mpm *packet[GATE_PORT_KINDS]; /* rules that ask for a packet; NULL none */
 	struct gate_mpm *stream[GATE_PORT_KINDS]; /* on streams (and packets that went into none) */
-	const uint32_t *always;			  /* without pattern, sorted */
+	struct gate_mpm_group packet_searches[GATE_PORT_SEARCHES]; /* for any port and these */
+	struct gate_mpm_group stream_searches[GATE_PORT_SEARCHES];
+	const uint32_t *always; /* without pattern, sorted */
 	uint32_t always_count;
 };
 enum gate_transport { GATE_TR_TCP, GATE_TR_UDP, GATE_TR_OTHER, GATE_TRANSPORTS };
@@ -166,6 +169,7 @@ struct gate_engine {
 	bool stream; /* grows: scanned from where it was left */
 	bool once;   /* whole when there: scanned once */
 	struct gate_mpm *mpm;
+	struct gate_mpm_group search;
 };
 struct gate_app_group {
 	struct gate_engine *engines; /* by progress */
@@ -207,8 +211,13 @@ struct gate_rule_set {
 	uint32_t proto_detected_count;
 
 	BH_VEC(struct gate_mpm *) mpms;
+	BH_VEC(struct gate_gram_set {
+		const struct gate_grams *grams[GATE_MPM_PARTS];
+		struct gate_gram_union *all;
+	})
+	unions;
 	BH_VEC(struct gate_regex_entry *) regexes; /* references (regexes.h) */
-	struct gate_rule_was was[GATE_WAS_MAX];	   /* the latest first */
+	struct gate_rule_was was[GATE_WAS_MAX]; /* the latest first */
 	uint8_t was_count;
 	struct gate_arena *arena; /* owns the small arrays */
 	struct gate_rule_set_stats stats;
@@ -248,7 +257,7 @@ struct gate_builder {
 	struct gate_rule_set *set;
 	const struct gate_config *config;
 	struct gate_mpm_jobs *jobs;
-	BH_VEC(struct gate_fast) fasts; /* by number of the rule; size 0: none */
+	BH_VEC(struct gate_fast) fasts;	  /* by number of the rule; size 0: none */
 	BH_VEC(struct gate_slot) slots;
 	BH_VEC(const struct gate_addr_set *) addr_sets;
 	BH_VEC(const struct gate_port_set *) port_sets;
@@ -268,6 +277,8 @@ int gate_rule_order(const struct gate_rule *a, const struct gate_rule *b);
 /* ports.c, groups.c */
 void gate_group_packets(struct gate_builder *b);
 void gate_group_txs(struct gate_builder *b);
+/* When databases are there. */
+void gate_group_searches(struct gate_builder *b);
 /* build.c */
 struct gate_regex *gate_builder_regex(struct gate_builder *b, const char *pattern, uint32_t options,
 				      struct bh_diag *diag);

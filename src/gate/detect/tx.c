@@ -262,7 +262,7 @@ static void scan_values(struct gate_detector *d, const struct gate_engine *e)
 	struct gate_buffer_view view;
 
 	for (uint32_t i = 0; gate_values_get(d, e->slot, i, &view); i++) {
-		gate_prefilter_scan(d, e->mpm, &view, 0);
+		gate_prefilter_scan(d, &e->search, &view, 0);
 		if (!(d->set->slots[e->slot].flags & GATE_BUFFER_MULTI)) {
 			break;
 		}
@@ -284,7 +284,7 @@ static void scan_body(struct gate_detector *d, const struct gate_engine *e)
 			view.data += skip;
 			view.size -= skip;
 			view.offset += skip;
-			gate_prefilter_scan(d, e->mpm, &view, old - skip);
+			gate_prefilter_scan(d, &e->search, &view, old - skip);
 		}
 		if (!(d->set->slots[e->slot].flags & GATE_BUFFER_MULTI)) {
 			break;

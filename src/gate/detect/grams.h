@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Thousands of literals at once, by grams: for what is a table lookup and no automaton.
+ *
+ * Theory of operation
+ *   A literal of 7 bytes and more has, wherever it stands, one of four consecutive 4-byte grams at
+ *   a position that is a multiple of four. So only those positions are looked at: the gram,
+ *   without case, is hashed into a bitmap that stays in the processor's first cache, and where its
+ *   bit is set a table says which literals it may be part of. The four grams of a literal are
+ *   taken where they are least common, in traffic and among the other literals; in the table, those
+ *   of 11 bytes and more stand by the eight bytes from there. Short literals (3 to 6 bytes) have
+ *   one 3-byte gram, which is looked for at every position.
+ *   Several sets of literals are searched for in the time of one, when the bitmap is of all
+ *   (gate_gram_union).
+ *   What a gram finds is compared as a whole, so what is reported is there.
+ * Read-only after gate_grams_new(): any number of threads may search. Nothing is kept between two
+ * searches and no byte outside of [data, data + size) is read.
+ */
+#ifndef BH_GATE_DETECT_GRAMS_H
+#define BH_GATE_DETECT_GRAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GATE_GRAM_SHORTEST 3
+#define GATE_GRAM_LONG	   7  /* what is shorter is a short literal */
+#define GATE_GRAM_LONGEST  64 /* bytes of a literal */
+
+struct gate_grams;
+struct gate_literal {
+	const uint8_t *bytes; /* lower case when nocase; need not outlive gate_grams_new() */
+	uint16_t size;	      /* GATE_GRAM_SHORTEST to GATE_GRAM_LONGEST */
+	bool nocase;
+};
+struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t count);
+void gate_grams_free(struct gate_grams *grams);
+size_t gate_grams_bytes(const struct gate_grams *grams);
+
+/* For several at once, which must outlive it. */
+struct gate_gram_union;
+struct gate_gram_union *gate_gram_union_new(const struct gate_grams *const *grams, uint32_t count);
+void gate_gram_union_free(struct gate_gram_union *both);
+size_t gate_gram_union_bytes(const struct gate_gram_union *both);
+
+/* Each place of each literal, in no particular order: its number and where it ends. */
+typedef void gate_gram_fn(uint32_t literal, uint32_t end, void *arg);
+struct gate_gram_want {
+	const struct gate_grams *grams;
+	gate_gram_fn *fn;
+	void *arg;
+};
+/* Literals of GATE_GRAM_LONG bytes and more; both: of all that is wanted, NULL when that is one. */
+void gate_grams_search_long(const struct gate_gram_union *both, const struct gate_gram_want *wants,
+			    uint32_t count, const uint8_t *data, uint32_t size);
+/* The others. */
+void gate_grams_search_short(const struct gate_gram_want *want, const uint8_t *data, uint32_t size);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Literals by grams against a search that tries every place: random literals of few different
+ * bytes (so that they are found, and share grams), planted into random buffers of every length,
+ * without a byte to spare behind them. */
+#include "base/util.h"
+#include "gate/detect/grams.h"
+#include "gate/detect/gramtable.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define LITERALS  300
+#define BUFFERS	  400
+#define SIZE_MOST 5000
+
+struct found {
+	uint32_t count;
+	uint64_t sum; /* of what each place says: order does not matter */
+};
+
+static uint64_t word_of(uint32_t literal, uint32_t end)
+{
+	uint64_t x = ((uint64_t)literal << 32 | end) * 0x9e3779b97f4a7c15ull;
+
+	return (x ^ x >> 29) * 0xbf58476d1ce4e5b9ull;
+}
+
+static void on_found(uint32_t literal, uint32_t end, void *arg)
+{
+	struct found *found = arg;
+
+	found->count++;
+	found->sum += word_of(literal, end);
+}
+
+static uint8_t lower(uint8_t c)
+{
+	return (uint8_t)(c - 'A') < 26 ? c | 0x20 : c;
+}
+
+static bool is_at(const struct gate_literal *l, const uint8_t *data)
+{
+	for (uint32_t i = 0; i < l->size; i++) {
+		if (l->bytes[i] != (l->nocase ? lower(data[i]) : data[i])) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static struct found slowly(const struct gate_literal *literals, uint32_t count, const uint8_t *data,
+			   uint32_t size)
+{
+	struct found found = {};
+
+	for (uint32_t k = 0; k < count; k++) {
+		for (uint32_t at = 0; at + literals[k].size <= size; at++) {
+			if (is_at(&literals[k], data + at)) {
+				on_found(k, at + literals[k].size, &found);
+			}
+		}
+	}
+	return found;
+}
+
+static uint8_t random_byte(unsigned int *seed)
+{
+	static const uint8_t some[] = "aAbBzZ@`[{ \0\1\xff/e";
+
+	return some[(unsigned int)rand_r(seed) % (sizeof(some) - 1)];
+}
+
+static void make_literals(struct gate_literal *ret, uint8_t (*bytes)[GATE_GRAM_LONGEST],
+			  unsigned int *seed)
+{
+	for (uint32_t i = 0; i < LITERALS; i++) {
+		uint32_t most = i % 3 ? 14 : GATE_GRAM_LONGEST;
+
+		ret[i] = (struct gate_literal){
+			.bytes = bytes[i],
+			.size = (uint16_t)(3 + (uint32_t)rand_r(seed) % (most - 2)),
+			.nocase = rand_r(seed) % 2};
+		for (uint32_t k = 0; k < ret[i].size; k++) {
+			uint8_t c = random_byte(seed);
+
+			bytes[i][k] = ret[i].nocase ? lower(c) : c;
+		}
+	}
+}
+
+static void plant(const struct gate_literal *literals, uint8_t *data, uint32_t size,
+		  unsigned int *seed)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		data[i] = random_byte(seed);
+	}
+	for (uint32_t i = 0; i < size / 24 + 1; i++) {
+		const struct gate_literal *l = &literals[(unsigned int)rand_r(seed) % LITERALS];
+		uint32_t at;
+
+		if (l->size <= size) {
+			at = (uint32_t)rand_r(seed) % (size - l->size + 1);
+			memcpy(data + at, l->bytes, l->size);
+		}
+	}
+}
+
+static void assert_same(struct found a, struct found b)
+{
+	assert_int_equal(a.count, b.count);
+	assert_true(a.sum == b.sum);
+}
+
+/* All of one; then split into two and searched at once. */
+static void finds_what_is_there(void **state)
+{
+	static uint8_t bytes[LITERALS][GATE_GRAM_LONGEST];
+	static struct gate_literal literals[LITERALS];
+	unsigned int seed = 7;
+	struct gate_grams *all, *halves[2];
+	struct gate_gram_union *both;
+
+	make_literals(literals, bytes, &seed);
+	all = gate_grams_new(literals, LITERALS);
+	halves[0] = gate_grams_new(literals, LITERALS / 2);
+	halves[1] = gate_grams_new(literals + LITERALS / 2, LITERALS / 2);
+	both = gate_gram_union_new((const struct gate_grams *const *)halves, 2);
+	for (uint32_t i = 0; i < BUFFERS; i++) {
+		uint32_t size = i < 200 ? i : (uint32_t)rand_r(&seed) % SIZE_MOST;
+		BH_FREE uint8_t *data = bh_alloc(size + !size);
+		struct found fast = {}, split[2] = {};
+		struct gate_gram_want want = {.grams = all, .fn = on_found, .arg = &fast};
+		struct gate_gram_want wants[2];
+
+		plant(literals, data, size, &seed);
+		gate_grams_search_long(NULL, &want, 1, data, size);
+		gate_grams_search_short(&want, data, size);
+		assert_same(fast, slowly(literals, LITERALS, data, size));
+		for (int k = 0; k < 2; k++) {
+			wants[k] = (struct gate_gram_want){
+				.grams = halves[k], .fn = on_found, .arg = &split[k]};
+			gate_grams_search_short(&wants[k], data, size);
+		}
+		gate_grams_search_long(both, wants, 2, data, size);
+		assert_same(split[0], slowly(literals, LITERALS / 2, data, size));
+		assert_same(split[1], slowly(literals + LITERALS / 2, LITERALS / 2, data, size));
+	}
+	gate_gram_union_free(both);
+	gate_grams_free(halves[0]);
+	gate_grams_free(halves[1]);
+	gate_grams_free(all);
+}
+
+/* What vectors find is what plain C finds, for every count of positions. */
+static void kernels_agree(void **state)
+{
+	static uint32_t plain[GATE_GRAM_HITS], fast[GATE_GRAM_HITS];
+	uint32_t words[1u << 5] = {};
+	struct gate_gram_bitmap bitmap = {.words = words, .bits = 10, .keep = UINT32_MAX};
+	gate_gram_kernel *const kernels[] = {gate_gram_kernel_choose(), gate_gram_kernel_second()};
+	unsigned int seed = 3;
+
+	for (uint32_t i = 0; i < 32; i++) {
+		words[i] = (uint32_t)rand_r(&seed) & (uint32_t)rand_r(&seed);
+	}
+	for (uint32_t count = 0; count <= GATE_GRAM_BLOCK; count += count < 70 ? 1 : 53) {
+		BH_FREE uint8_t *data = bh_alloc((size_t)count * 4 + 1);
+		uint32_t n;
+
+		for (uint32_t i = 0; i < count * 4; i++) {
+			data[i] = (uint8_t)rand_r(&seed);
+		}
+		bitmap.keep = count % 2 ? UINT32_MAX : 0x00ffffff;
+		n = gate_gram_kernel_plain(&bitmap, data, count, plain);
+		for (size_t k = 0; k < BH_ARRAY_SIZE(kernels); k++) {
+			assert_int_equal(kernels[k](&bitmap, data, count, fast), n);
+			assert_memory_equal(fast, plain, n * sizeof(*fast));
+		}
+	}
+}
+
+static void nothing_to_look_for(void **state)
+{
+	struct gate_grams *grams = gate_grams_new(NULL, 0);
+	struct found found = {};
+	struct gate_gram_want want = {.grams = grams, .fn = on_found, .arg = &found};
+
+	gate_grams_search_long(NULL, &want, 1, (const uint8_t *)"something else", 14);
+	gate_grams_search_short(&want, (const uint8_t *)"something else", 14);
+	assert_int_equal(found.count, 0);
+	gate_grams_free(grams);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_what_is_there),
+		cmocka_unit_test(kernels_agree),
+		cmocka_unit_test(nothing_to_look_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
