@@ -104,6 +104,9 @@ static void inspect(struct gate_worker *w, struct gate_packet *p)
 	if (w->sets) {
 		gate_detect(w->detector, p);
 		GATE_STAT_ADD(&w->stats, DETECT_ALERTS, p->alert_count);
+	} else if (p->flow && p->flow->stream) {
+		/* rules may come later: only what is here is let go */
+		gate_stream_inspected(p->flow->stream, (enum gate_dir)p->dir, UINT64_MAX);
 	}
 }
 

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The walk without rules: nobody inspects, so nothing may be kept for whoever would. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "gate/worker.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+#define SEGMENT 1000
+
+struct world {
+	struct gate_config config;
+	struct gate_worker *worker;
+	uint64_t time_us;
+	uint32_t seq[GATE_DIRS];
+};
+
+static void segment(struct world *w, enum gate_dir dir, uint8_t flags, size_t size)
+{
+	uint8_t frame[14 + 20 + 20 + SEGMENT] = {[12] = 8, [14] = 0x45, [22] = 64, [23] = 6};
+	uint16_t ports[GATE_DIRS] = {htons(40000), htons(40001)}, total = htons(40 + size);
+	uint32_t seq = htonl(w->seq[dir]), ack = htonl(w->seq[GATE_DIR_OTHER(dir)]);
+	struct gate_packet p = {.data = frame, .size = (uint32_t)(54 + size), .link = 1};
+
+	memcpy(frame + 16, &total, 2);
+	frame[29] = (uint8_t)(1 + dir);
+	frame[33] = (uint8_t)(2 - dir);
+	memcpy(frame + 34, &ports[dir], 2);
+	memcpy(frame + 36, &ports[GATE_DIR_OTHER(dir)], 2);
+	memcpy(frame + 38, &seq, 4);
+	memcpy(frame + 42, flags & TH_ACK ? &ack : &(uint32_t){0}, 4);
+	frame[46] = 0x50;
+	frame[47] = flags;
+	frame[48] = 0xff;
+	memset(frame + 54, 0xee, size);
+	p.wire_size = p.size;
+	p.time_us = w->time_us += 100;
+	gate_worker_packet(w->worker, &p);
+	w->seq[dir] += (uint32_t)size + !!(flags & (TH_SYN | TH_FIN));
+}
+
+static uint64_t stat_of(struct world *w, enum gate_stat stat)
+{
+	struct gate_stats sum = {};
+
+	for (unsigned int i = 0; i < 20; i++) { /* a second: counters are published */
+		gate_worker_tick(w->worker, w->time_us += 100000);
+	}
+	gate_worker_stats(w->worker, &sum);
+	return sum.value[stat];
+}
+
+static void talk(bool as_inline)
+{
+	struct world w = {.time_us = 1000000000, .seq = {1, 1000000}};
+	struct gate_worker_options options = {.config = &w.config};
+	struct bh_diag diag = {};
+	uint64_t before;
+
+	assert_int_equal(gate_config_load(NULL, &w.config, &diag), 0);
+	w.config.check_checksums = false;
+	w.config.flow_count = 64;
+	w.config.stream_inline = as_inline;
+	options.shared = gate_shared_new(&w.config);
+	w.worker = gate_worker_new(&options);
+	segment(&w, GATE_TO_SERVER, TH_SYN, 0);
+	segment(&w, GATE_TO_CLIENT, TH_SYN | TH_ACK, 0);
+	segment(&w, GATE_TO_SERVER, TH_ACK, 0);
+	before = stat_of(&w, GATE_STAT_TCP_MEMORY);
+	for (unsigned int i = 0; i < 500; i++) {
+		segment(&w, GATE_TO_SERVER, TH_ACK | TH_PUSH, SEGMENT);
+		segment(&w, GATE_TO_CLIENT, TH_ACK | TH_PUSH, SEGMENT);
+	}
+	assert_int_equal(stat_of(&w, GATE_STAT_TCP_SESSIONS), 1);
+	assert_true(stat_of(&w, GATE_STAT_TCP_MEMORY) - before < 2 * 16 * SEGMENT);
+	gate_worker_finish(w.worker, GATE_FLOW_END_SHUTDOWN);
+	gate_worker_free(w.worker);
+	gate_shared_free(options.shared);
+	gate_config_done(&w.config);
+}
+
+static void test_sensor_lets_go(void **arg)
+{
+	(void)arg;
+	talk(false);
+}
+
+static void test_inline_lets_go(void **arg)
+{
+	(void)arg;
+	talk(true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sensor_lets_go),
+		cmocka_unit_test(test_inline_lets_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
