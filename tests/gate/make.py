@@ -295,3 +295,33 @@ def words_headers():
         icmp6(128, 0, struct.pack("!HH", 88, 6) + b"ping"),
         ip(CLIENT, to(15), 103, b"pim?"),
     ])
+
+
+def words_http():
+    """Two requests on a connection for each rule (it names the client's port)."""
+    get = b"\r\n".join([
+        b"GET /a%20b/../Index.PHP?q=1&r=%41 HTTP/1.1", b"Host: www.Example.CO.UK", b"User-Agent: Mozilla/5.0 (words)",
+        b"Cookie: a=1; b=2", b"Referer: http://ref.example/", b"Accept: text/html", b"Accept-Encoding: gzip",
+        b"Accept-Language: en", b"Connection: keep-alive", b"X-Two: one", b"X-Two: two", b"", b""])
+    post = b"POST /login HTTP/1.1\r\nHost: a.example\r\nContent-Type: text/plain\r\nContent-Length: 22\r\n\r\nuser=bob&pass=Zm9vYmFy"
+    pdf = answer(b"%PDF-1.4\n" + b"1 0 obj endobj\n" * 60, "Server: nginx", "Content-Type: application/pdf", "Set-Cookie: sid=9",
+                 'Content-Disposition: attachment; filename="Report.PDF"')
+    moved = b"HTTP/1.1 302 Moved On\r\nLocation: http://b.example/x\r\nContent-Length: 0\r\n\r\n"
+    packets = []
+    for i in range(1, 140):
+        packets += Connection(1000 + i).open().send(0, get).send(1, pdf).send(0, post).send(1, moved).close().packets
+    return pcap(packets)
+
+
+def words_talk():
+    """FTP, then words on another port: what rules remember of a flow, a host, a pair."""
+    ftp = Connection(dport=21).open().send(1, b"220 ready when you are\r\n").send(0, b"USER bob\r\n").send(1, b"331 password\r\n")
+    ftp.send(0, b"PASS secret\r\n").send(1, b"230 in\r\n")
+    packets = ftp.packets
+    for i in range(1, 80):
+        c = Connection(1000 + i, 4444).open()
+        for word in (b"one", b"two", b"three", b"two", b"four"):
+            c.send(0, b"word=%s;" % word)
+        c.send(1, b"answer=five;")
+        packets += c.close().packets
+    return pcap(packets)

@@ -213,6 +213,8 @@ static bool base64(struct gate_inspect *in, const struct gate_dm *m, bool *ret_f
 	outer.size = in->size;
 	outer.base = in->base;
 	outer.pos = in->pos;
+	outer.complete = in->complete;
+	in->complete = true;
 	in->data = in->base64;
 	in->size = size;
 	in->base = 0;
@@ -222,6 +224,7 @@ static bool base64(struct gate_inspect *in, const struct gate_dm *m, bool *ret_f
 	in->size = outer.size;
 	in->base = outer.base;
 	in->pos = outer.pos;
+	in->complete = outer.complete;
 	in->stop = false;
 	*ret_final = matches;
 	return matches;

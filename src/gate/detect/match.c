@@ -226,9 +226,8 @@ static bool match_stream_size(const struct gate_flow *flow, const struct gate_ma
 	if (!flow || !flow->stream) {
 		return false;
 	}
-	/* With the SYN, as sequence numbers count it. */
-	return sides_hold(m, gate_stream_size(flow->stream, GATE_TO_CLIENT) + 1,
-			  gate_stream_size(flow->stream, GATE_TO_SERVER) + 1);
+	return sides_hold(m, gate_stream_size(flow->stream, GATE_TO_CLIENT),
+			  gate_stream_size(flow->stream, GATE_TO_SERVER));
 }
 
 static bool match_flow(const struct gate_packet *p, const struct gate_match *m)

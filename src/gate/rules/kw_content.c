@@ -465,7 +465,7 @@ int gate_kw_bsize(struct gate_reading *r, const struct gate_option *o)
 	if (err) {
 		return err;
 	}
-	if (r->list < 0) {
+	if (r->list < 0 && r->list != GATE_LIST_BASE64) {
 		return gate_refuse_at(r, o->at, "bsize: a buffer is expected before it");
 	}
 	match = gate_list_add(r, r->list, GATE_M_BSIZE);
