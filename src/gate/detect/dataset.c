@@ -42,6 +42,7 @@ struct set {
 	uint64_t used, memcap;
 	pthread_rwlock_t lock;
 	struct value **buckets;
+	struct stat file; /* of `load` when it was read */
 };
 
 struct gate_dataset_ref {
@@ -333,6 +334,60 @@ static char *state_path(const struct gate_datasets *datasets, const char *name)
 		       : bh_asprintf("%s/%s", datasets->config->data_dir, name);
 }
 
+static struct set *set_new(const struct gate_datasets *datasets, const struct gate_dataset *how)
+{
+	struct set *set = bh_alloc(sizeof(*set));
+
+	set->name = bh_strdup(how->name);
+	set->type = (int)how->type;
+	set->memcap = how->memcap			 ? how->memcap
+		      : datasets->config->dataset_memcap ? datasets->config->dataset_memcap
+							 : MEMCAP;
+	set->buckets = bh_alloc_array(BUCKETS, sizeof(*set->buckets));
+	pthread_rwlock_init(&set->lock, NULL);
+	return set;
+}
+
+/* Before it is read: what is written later makes it another one. */
+static int load_file(struct set *set, const struct gate_dataset *how, struct bh_diag *diag)
+{
+	if (stat(how->load, &set->file) < 0) {
+		set->file = (struct stat){};
+	}
+	return load(set, how, how->load, diag);
+}
+
+static bool is_newer(const struct set *set, const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) &&
+	       (st.st_ino != set->file.st_ino || st.st_size != set->file.st_size ||
+		st.st_mtim.tv_sec != set->file.st_mtim.tv_sec ||
+		st.st_mtim.tv_nsec != set->file.st_mtim.tv_nsec);
+}
+
+/* Rules are loaded anew and the file has other values: they take the place of what is there, at
+ * once and for every rule set. One that can't be read leaves it. */
+static int load_again(struct gate_datasets *datasets, struct set *set,
+		      const struct gate_dataset *how, struct bh_diag *diag)
+{
+	struct set *fresh = set_new(datasets, how);
+	struct value **buckets = set->buckets;
+	int r = load_file(fresh, how, diag);
+
+	if (!r) {
+		pthread_rwlock_wrlock(&set->lock);
+		set->buckets = fresh->buckets;
+		set->used = fresh->used;
+		set->file = fresh->file;
+		pthread_rwlock_unlock(&set->lock);
+		fresh->buckets = buckets;
+	}
+	set_free(fresh);
+	return r;
+}
+
 static int open_set(struct gate_datasets *datasets, const struct gate_dataset *how,
 		    struct set **ret, struct bh_diag *diag)
 {
@@ -345,24 +400,19 @@ static int open_set(struct gate_datasets *datasets, const struct gate_dataset *h
 	}
 	if (set) {
 		*ret = set;
-		return set->type == (int)how->type
-			       ? 0
-			       : bh_diag_set(diag, -EINVAL, "dataset %s has another type",
-					     how->name);
+		if (set->type != (int)how->type) {
+			return bh_diag_set(diag, -EINVAL, "dataset %s has another type", how->name);
+		}
+		return how->load && !set->state && is_newer(set, how->load)
+			       ? load_again(datasets, set, how, diag)
+			       : 0;
 	}
-	set = bh_alloc(sizeof(*set));
-	set->name = bh_strdup(how->name);
-	set->type = (int)how->type;
-	set->memcap = how->memcap			 ? how->memcap
-		      : datasets->config->dataset_memcap ? datasets->config->dataset_memcap
-							 : MEMCAP;
-	set->buckets = bh_alloc_array(BUCKETS, sizeof(*set->buckets));
-	pthread_rwlock_init(&set->lock, NULL);
+	set = set_new(datasets, how);
 	if (how->state) {
 		set->state = state_path(datasets, how->state);
 	}
 	if (how->load) {
-		r = load(set, how, how->load, diag);
+		r = load_file(set, how, diag);
 	} else if (set->state && !stat(set->state, &st)) {
 		r = load(set, how, set->state, diag);
 	}

@@ -2,7 +2,8 @@
 /*
  * Datasets: named sets of values that rules test, fill and load from files; they belong to
  * gate_shared, outlive rule sets and are shared by workers (sharded locks). Bounded by their
- * memcap: past it a value is not added, counted.
+ * memcap: past it a value is not added, counted. One with `load` and without `state` is read again
+ * when rules are, if its file has changed.
  */
 #ifndef BH_GATE_DETECT_DATASET_H
 #define BH_GATE_DETECT_DATASET_H
