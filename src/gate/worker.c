@@ -243,12 +243,14 @@ static void count_packet(struct gate_stats *s, const struct gate_packet *p)
 
 static void count_verdict(struct gate_stats *s, const struct gate_packet *p)
 {
-	bool rejected = p->flags & (GATE_PKT_REJECT_SRC | GATE_PKT_REJECT_DST);
+	bool rejected =
+		p->flags & (GATE_PKT_REJECT_SRC | GATE_PKT_REJECT_DST | GATE_PKT_INNER_REJECTED);
+	bool replaced = p->flags & (GATE_PKT_MODIFIED | GATE_PKT_INNER_MODIFIED);
 
 	GATE_STAT_ADD(s, IPS_ACCEPTED, !(p->flags & GATE_PKT_DROP));
 	GATE_STAT_ADD(s, IPS_BLOCKED, !!(p->flags & GATE_PKT_DROP));
 	GATE_STAT_ADD(s, IPS_REJECTED, rejected);
-	GATE_STAT_ADD(s, IPS_REPLACED, !!(p->flags & GATE_PKT_MODIFIED));
+	GATE_STAT_ADD(s, IPS_REPLACED, replaced);
 }
 
 static void set_stat(struct gate_stats *s, enum gate_stat stat, uint64_t value)
@@ -362,11 +364,15 @@ static void transport(struct gate_worker *w, struct gate_packet *p)
 }
 
 /* What becomes of a packet inside another becomes of the outer one. */
-static void tell_root(struct gate_worker *w, const struct gate_packet *p)
+static void tell_root(struct gate_worker *w, struct gate_packet *p)
 {
 	struct gate_packet *root = w->root;
 
-	if (p == root || !(p->flags & GATE_PKT_DROP)) {
+	if (p == root) {
+		return;
+	}
+	gate_verdict_inner(&w->options.verdict, p, root);
+	if (!(p->flags & GATE_PKT_DROP)) {
 		return;
 	}
 	root->flags |= GATE_PKT_DROP;

@@ -131,8 +131,7 @@ def bulk(lab, size):
 
 def check_offloads(lab):
     """Frames of 64 kB and checksums that nobody has made yet."""
-    lab.gate_begin(DROP + REJECT + ALERT + 'alert tcp any any -> any any (msg:"other"; flow:established,to_server; '
-                   'content:"OLDWORD"; replace:"NEWWORD"; sid:4;)\n')
+    lab.gate_begin(DROP + REJECT + ALERT + REPLACE)
     assert lab.say("say hello") == "hello"
     answer = lab.say("say xOLDWORDx")
     assert answer == "xNEWWORDx", answer
@@ -168,6 +167,43 @@ def check_vlan(lab):
             assert got == sent, (tags, size, got and got[:24])
             sender.send(frame(tags, b"BLOCKTAG"))
             assert seen(receiver, b"BLOCKTAG") is None
+    lab.end()
+
+
+REPLACE = ('alert tcp any any -> any any (msg:"other"; flow:established,to_server; content:"OLDWORD"; replace:"NEWWORD"; '
+           'sid:4;)\n')
+
+
+def check_tunnels(lab):
+    """Connections in VXLAN, which the kernels of both ends read: reject and replace reach into the tunnel."""
+    ends = ((lab.holders[0], "a0", CLIENT, SERVER, "10.55.0.1"), (lab.holders[2], "b0", SERVER, CLIENT, "10.55.0.2"))
+    for holder, dev, local, remote, inner in ends:
+        lab.run(holder, "ip", "link", "add", "vx0", "type", "vxlan", "id", "7", "local", local, "remote", remote, "dstport", "4789",
+                "dev", dev)
+        lab.run(holder, "ip", "addr", "add", f"{inner}/24", "dev", "vx0")
+        lab.run(holder, "ip", "link", "set", "vx0", "up")
+    lab.gate_begin(DROP + REJECT + REPLACE)
+
+    def ask(text):
+        with within(lab.holders[0]):
+            link = socket.create_connection(("10.55.0.2", 8080), timeout=3)
+        with link:
+            try:
+                link.sendall(text)
+                return link.recv(100)
+            except socket.timeout:
+                return b"timeout"
+            except ConnectionResetError:
+                return b"reset"
+
+    assert ask(b"hello") == b"hello"
+    got = ask(b"xOLDWORDx")
+    assert got == b"xNEWWORDx", got
+    got = ask(b"REJECTME")
+    assert got == b"reset", got
+    got = ask(b"BLOCKME")
+    assert got == b"timeout", got
+    assert lab.counter("gate_reject_sent") > 0 and lab.counter("gate_reject_unanswerable") == 0
     lab.end()
 
 
@@ -289,7 +325,7 @@ def check_reload_under_load(lab):
 
 
 def main():
-    checks = [check_offloads, check_vlan, check_sizes, check_down, check_affinity, check_gone, check_reload_under_load]
+    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_affinity, check_gone, check_reload_under_load]
     if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         print("skipped: needs root and namespaces")
         return 77

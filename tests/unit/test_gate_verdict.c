@@ -60,24 +60,24 @@ static void world_of(struct world *w)
 struct look {
 	void (*fn)(struct gate_packet *p, void *arg);
 	void *arg;
-	unsigned int count;
+	unsigned int count, depth;
 };
 
 static void on_packet(struct gate_packet *p, void *arg)
 {
 	struct look *look = arg;
 
-	if (!look->count++) {
+	if (p->depth == look->depth && !look->count++) {
 		look->fn(p, look->arg);
 	}
 }
 
-/* Decodes hex and hands the packet to fn. */
-static void with_packet(const char *hex, unsigned int link,
-			void (*fn)(struct gate_packet *, void *), void *arg)
+/* Decodes hex and hands the packet to fn, that in so many tunnels. */
+static void with_inner(const char *hex, unsigned int link, unsigned int depth,
+		       void (*fn)(struct gate_packet *, void *), void *arg)
 {
-	uint8_t data[256];
-	struct look look = {.fn = fn, .arg = arg};
+	uint8_t data[GATE_REJECT_SIZE_MAX];
+	struct look look = {.fn = fn, .arg = arg, .depth = depth};
 	struct gate_packet p = {.data = data, .link = (uint16_t)link, .time_us = 5000000};
 	struct gate_config config;
 	struct gate_decoder *decoder;
@@ -90,6 +90,17 @@ static void with_packet(const char *hex, unsigned int link,
 	assert_true(look.count);
 	gate_decoder_free(decoder);
 	gate_config_done(&config);
+}
+
+static void with_packet(const char *hex, unsigned int link,
+			void (*fn)(struct gate_packet *, void *), void *arg)
+{
+	with_inner(hex, link, 0, fn, arg);
+}
+
+static const struct gate_packet *root_of(const struct gate_packet *p)
+{
+	return p->outer ? root_of(p->outer) : p;
 }
 
 static void answer_of(struct gate_packet *p, bool to_sender,
@@ -105,7 +116,7 @@ static void answer_of(struct gate_packet *p, bool to_sender,
 	}
 	size = gate_reject_frame(p, to_sender, frame, sizeof(frame));
 	bh_hex_format(frame, size, hex);
-	with_packet(hex, p->link, fn, arg);
+	with_inner(hex, root_of(p)->link, p->depth, fn, arg);
 }
 
 /* ---- RST ---- */
@@ -118,11 +129,30 @@ static void check_sound(struct gate_packet *p)
 	assert_true(gate_checksum_l4_ok(p));
 }
 
+/* The layers around it, turned round or as they were. */
+static void check_around(struct gate_packet *p, const struct gate_packet *was, bool turned)
+{
+	p = (struct gate_packet *)(uintptr_t)p->outer;
+	for (was = was->outer; was; was = was->outer) {
+		assert_non_null(p);
+		check_sound(p);
+		assert_memory_equal(&p->src, turned ? &was->dst : &was->src, sizeof(p->src));
+		assert_memory_equal(&p->dst, turned ? &was->src : &was->dst, sizeof(p->src));
+		assert_int_equal(p->vni, was->vni);
+		if (was->eth) {
+			assert_memory_equal(p->eth + (turned ? 6 : 0), was->eth, 6);
+		}
+		p = (struct gate_packet *)(uintptr_t)p->outer;
+	}
+	assert_null(p);
+}
+
 static void check_to_sender(struct gate_packet *p, void *arg)
 {
 	const struct gate_packet *was = arg;
 
 	check_sound(p);
+	check_around(p, was, true);
 	assert_non_null(p->tcp);
 	assert_int_equal(p->tcp->th_flags, TH_RST | TH_ACK);
 	assert_int_equal(ntohl(p->tcp->th_seq), 0x22222222);
@@ -144,6 +174,7 @@ static void check_to_receiver(struct gate_packet *p, void *arg)
 	const struct gate_packet *was = arg;
 
 	check_sound(p);
+	check_around(p, was, false);
 	assert_int_equal(p->tcp->th_flags, TH_RST | TH_ACK);
 	assert_int_equal(ntohl(p->tcp->th_seq), 0x11111111);
 	assert_int_equal(p->sport, was->sport);
@@ -178,6 +209,36 @@ static void test_reset(void **state)
 	with_packet(TCP4 TCP_HEAD("18") "61", GATE_LINK_RAW, both_ways, &count);
 	with_packet(MACS "86dd" IP6_TCP TCP_HEAD("18") "61", GATE_LINK_ETHERNET, both_ways, &count);
 	assert_int_equal(count, 4);
+}
+
+#define INNER	TCP4 TCP_HEAD("18") "61"
+#define OF_A	"0a0101010a010102"
+#define VXLAN	"c00012b5004700000800000000007700"
+#define GENEVE	"c00017c1004f0000024065580000770000010100aabbccdd"
+#define IP6_OUT "20010db800000000000000000000000320010db8000000000000000000000004"
+
+static const char *const tunneled[] = {
+	/* VXLAN with a tag outside, Geneve with an option, GRE, GRE with sum and key, IP in IP */
+	MACS "8100000508004500005b000100004011648d" OF_A VXLAN MACS "0800" INNER,
+	MACS "08004500006300010000401164850a0101010a010102" GENEVE MACS "0800" INNER,
+	MACS "08004500004100010000402f6489" OF_A "00000800" INNER,
+	MACS "08004500004900010000402f6481" OF_A "a00008000000000000000009" INNER,
+	MACS "08004500003d00010000400464b8" OF_A INNER,
+	/* IPv4 in IPv6, and twice: VXLAN in GRE */
+	MACS "86dd6000000000290440" IP6_OUT INNER,
+	MACS "08004500007300010000402f6457" OF_A "000008004500005b000100004011648d" OF_A VXLAN MACS
+	     "0800" INNER,
+};
+static const unsigned int depths[] = {1, 1, 1, 1, 1, 1, 2};
+
+static void test_reset_in_tunnels(void **state)
+{
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(tunneled); i++) {
+		unsigned int count = 0;
+
+		with_inner(tunneled[i], GATE_LINK_ETHERNET, depths[i], both_ways, &count);
+		assert_int_equal(count, 1);
+	}
 }
 
 static void check_syn(struct gate_packet *p, void *arg)
@@ -339,6 +400,77 @@ static void on_change(struct gate_packet *p, void *arg)
 	assert_int_equal(w->forwarded, 1);
 }
 
+/* `replace` inside: the sums of every layer around it are right again. */
+static void on_inner_change(struct gate_packet *p, void *arg)
+{
+	struct gate_packet *root = (struct gate_packet *)(uintptr_t)root_of(p);
+	uint64_t lost = bh_counter_get("gate_replace_lost");
+	struct world *w = arg;
+	uint8_t *gre = (uint8_t *)(uintptr_t)p->outer->payload.data;
+
+	if (p->outer->udp) { /* one that covers what changes */
+		((struct udphdr *)(uintptr_t)p->outer->udp)->uh_sum = 1;
+	}
+	*(uint8_t *)(uintptr_t)p->payload.data ^= 0x20;
+	p->flags |= GATE_PKT_MODIFIED;
+	gate_verdict_inner(&w->verdict, p, root);
+	for (const struct gate_packet *q = p; q; q = q->outer) {
+		assert_true(gate_checksum_l4_ok(q));
+		assert_true(gate_checksum_ip4_ok(q));
+	}
+	if (p->outer->ip_proto == IPPROTO_GRE && gre[0] & 0x80) {
+		assert_int_equal(
+			gate_checksum_fold(gate_checksum_add(0, gre, p->outer->payload.size)), 0);
+	}
+	assert_true(root->flags & GATE_PKT_INNER_MODIFIED);
+	/* a sum that the sender completes stays as it is, and so does one around it */
+	for (struct gate_packet *q = p; q; q = (struct gate_packet *)(uintptr_t)q->outer) {
+		q->partial = (const uint8_t *)&p->tcp->th_sum;
+	}
+	*(uint8_t *)(uintptr_t)p->payload.data ^= 0x20;
+	gate_verdict_inner(&w->verdict, p, root);
+	assert_false(gate_checksum_l4_ok(p));
+	assert_int_equal(p->outer->udp ? gate_checksum_l4_ok(p->outer) : false, false);
+	assert_int_equal(bh_counter_get("gate_replace_lost"), lost);
+	p->flags |= GATE_PKT_REASSEMBLED;
+	gate_verdict_inner(&w->verdict, p, root);
+	assert_int_equal(bh_counter_get("gate_replace_lost"), lost + 1);
+	w->forwarded++;
+}
+
+static void test_change_in_tunnels(void **state)
+{
+	struct world w;
+
+	world_of(&w);
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(tunneled); i++) {
+		with_inner(tunneled[i], GATE_LINK_ETHERNET, depths[i], on_inner_change, &w);
+	}
+	assert_int_equal(w.forwarded, BH_ARRAY_SIZE(tunneled));
+}
+
+static void on_inner_reject(struct gate_packet *p, void *arg)
+{
+	struct gate_packet *root = (struct gate_packet *)(uintptr_t)root_of(p);
+	struct world *w = arg;
+
+	p->flags |= GATE_PKT_DROP | GATE_PKT_REJECT_SRC | GATE_PKT_REJECT_DST;
+	gate_verdict_inner(&w->verdict, p, root);
+	assert_int_equal(w->injected, 2);
+	assert_int_equal(w->other_side, 1);
+	assert_true(root->flags & GATE_PKT_INNER_REJECTED);
+	gate_verdict_packet(&w->verdict, root); /* answered once */
+	assert_int_equal(w->injected, 2);
+}
+
+static void test_reject_in_tunnels(void **state)
+{
+	struct world w;
+
+	world_of(&w);
+	with_inner(tunneled[0], GATE_LINK_ETHERNET, 1, on_inner_reject, &w);
+}
+
 static void test_change(void **state)
 {
 	struct world w;
@@ -357,10 +489,16 @@ static void test_reasons(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reset),	    cmocka_unit_test(test_syn_and_rst),
-		cmocka_unit_test(test_unreachable), cmocka_unit_test(test_drop),
-		cmocka_unit_test(test_storm),	    cmocka_unit_test(test_change),
+		cmocka_unit_test(test_reset),
+		cmocka_unit_test(test_syn_and_rst),
+		cmocka_unit_test(test_unreachable),
+		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_reset_in_tunnels),
+		cmocka_unit_test(test_change_in_tunnels),
+		cmocka_unit_test(test_reject_in_tunnels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,6 +160,15 @@ static int wait_for(struct af_source *a, int wait_ms, struct bh_diag *diag)
 
 /* ---- the source ---- */
 
+static const uint8_t *partial_of(const struct ring_frame *frame)
+{
+	uint32_t at = frame->vnet.csum_start + frame->vnet.csum_offset;
+
+	return frame->vnet.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM && at < frame->size
+		       ? frame->data + at
+		       : NULL;
+}
+
 static int af_next(struct gate_source *source, struct gate_packet *p, int wait_ms,
 		   struct bh_diag *diag)
 {
@@ -194,6 +203,7 @@ static int af_next(struct gate_source *source, struct gate_packet *p, int wait_m
 	p->link = a->legs[leg].ring.link;
 	p->source = (uint16_t)leg;
 	p->unsummed = a->frame.unsummed;
+	p->partial = partial_of(&a->frame);
 	return 1;
 }
 

@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#define GRE_SUM	     0x80 /* in the first byte: it has a checksum */
+#define GRE_SUM_AT   4
+#define GRE_SUM_SIZE 8
+
 uint64_t gate_checksum_add(uint64_t sum, const void *data, uint32_t size)
 {
 	const uint8_t *at = data;
@@ -108,16 +112,36 @@ static void store(const uint8_t *place, uint16_t value)
 	memcpy((uint8_t *)(uintptr_t)place, &value, sizeof(value));
 }
 
+/* What the hardware or the receiver completes begins with the pseudo header, which holds. So does a
+ * checksum around it: what is inside will sum up to the same whatever it is. */
+static bool is_partial(const struct gate_packet *p, const uint8_t *l4)
+{
+	return p->partial && p->partial >= l4 && p->partial < p->l3.data + p->l3.size;
+}
+
+static void redo_gre(struct gate_packet *p)
+{
+	const uint8_t *gre = p->payload.data;
+
+	if (p->payload.size < GRE_SUM_SIZE || !(gre[0] & GRE_SUM) || is_partial(p, gre)) {
+		return;
+	}
+	store(gre + GRE_SUM_AT, 0);
+	store(gre + GRE_SUM_AT, gate_checksum_fold(gate_checksum_add(0, gre, p->payload.size)));
+}
+
 void gate_checksum_redo(struct gate_packet *p)
 {
 	const uint8_t *l4, *place = l4_place(p, &l4);
 	uint16_t sum;
 
-	/* what the hardware or the receiver completes begins with the pseudo header, which holds */
-	if (place && !p->unsummed && !(p->udp && !place[0] && !place[1])) {
+	if (place && !is_partial(p, l4) && !(p->udp && !place[0] && !place[1])) {
 		store(place, 0);
 		sum = l4_sum(p, l4);
 		store(place, p->udp && !sum ? 0xffff : sum);
+	}
+	if (p->ip_proto == IPPROTO_GRE && !(p->flags & GATE_PKT_FRAGMENT)) {
+		redo_gre(p);
 	}
 	if (p->ip4) {
 		place = p->l3.data + offsetof(struct iphdr, check);

@@ -47,6 +47,7 @@ static struct gate_packet *next_packet(struct gate_decoder *d, struct gate_packe
 	inner->source = p->source;
 	inner->link = GATE_LINK_RAW;
 	inner->unsummed = p->unsummed;
+	inner->partial = p->partial;
 	reset(inner);
 	d->next = inner;
 	return inner;

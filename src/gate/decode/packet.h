@@ -69,6 +69,9 @@ enum gate_packet_flag {
 	GATE_PKT_REJECT_SRC = 1u << 18,
 	GATE_PKT_REJECT_DST = 1u << 19,
 	GATE_PKT_MODIFIED = 1u << 20, /* `replace`: bytes in `data` changed, checksums redone */
+	/* of what it carried one was answered, or changed in `data` with its checksums */
+	GATE_PKT_INNER_REJECTED = 1u << 21,
+	GATE_PKT_INNER_MODIFIED = 1u << 22,
 };
 
 /* Why it does not go on (inline); verdict.h has the names. */
@@ -112,6 +115,7 @@ struct gate_packet {
 	uint16_t link;	  /* enum gate_link */
 	uint16_t source;  /* index of the interface or of the leg it came in by */
 	bool unsummed;	  /* by the source: TCP's checksum is still to be made, or known right */
+	const uint8_t *partial; /* the one that is still to be made, by who sends it; NULL: none */
 	uint32_t flags;
 	const struct gate_packet *outer;
 	uint8_t depth; /* of tunnels */

@@ -223,6 +223,17 @@ static bool has_bounds(const struct gate_rule *rule)
 	return false;
 }
 
+/* Only what is in a packet can be changed. */
+static bool has_replace(const struct gate_rule_list *list)
+{
+	bh_vec_foreach (m, &list->matches) {
+		if (m->kind == GATE_M_CONTENT && m->content.flags & GATE_CONTENT_REPLACE) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Packet or stream, as Suricata's SigValidate decides. */
 static void choose_payload(const struct gate_rule *rule, struct gate_sig *sig)
 {
@@ -238,7 +249,8 @@ static void choose_payload(const struct gate_rule *rule, struct gate_sig *sig)
 	}
 	bh_vec_foreach (list, &rule->lists) {
 		sig->require_packet = sig->require_packet ||
-				      (list->buffer != GATE_BUF_PAYLOAD && is_packet_list(list));
+				      (list->buffer != GATE_BUF_PAYLOAD && is_packet_list(list)) ||
+				      has_replace(list);
 	}
 	if (!sig->require_packet && !sig->require_stream) {
 		sig->require_stream = true;

@@ -4,6 +4,11 @@
  * sequence number that its receiver waits for, or it is ignored), anything else an ICMP error
  * "administratively prohibited" to the sender (RFC 792, 1812, 4443). Never to a RST, an ICMP error,
  * a later fragment, nor about broadcast or multicast. Ethernet with VLAN tags, or bare IP.
+ *
+ * In a tunnel everything before the packet's own IP header is copied, turned round when it is for
+ * the sender, and mended from the inside out: IP in IP, GRE, VXLAN, Geneve, Teredo. Not where what
+ * lies between differs by direction (labels of MPLS, PPTP's numbers) or has a length that is not
+ * known here (PPPoE).
  */
 #include "gate/decode/checksum.h"
 #include "gate/flow/flow.h"
@@ -22,6 +27,11 @@
 #define QUOTE4	      8	 /* of the transport, behind the IP header */
 #define QUOTE6	      88 /* of the datagram: what fits into our frame, more is not needed */
 #define OUR_ID	      0x4742
+#define TAG_SIZE      4
+#define UDP_SIZE      8
+#define TEREDO	      3544
+#define GRE_SUM	      0x80 /* in the first byte: a checksum is there, at 4 */
+#define GRE_VERSION   7	   /* in the second */
 
 struct maker {
 	const struct gate_packet *p;
@@ -61,28 +71,59 @@ static void put_sum(uint8_t *at, uint64_t sum)
 	memcpy(at, &folded, sizeof(folded));
 }
 
-/* Addresses and tags of the packet; false: something stands in between that we can't answer
- * with. */
-static bool link(struct maker *m)
+static const struct gate_packet *root_of(const struct gate_packet *p)
 {
-	const struct gate_packet *p = m->p;
-	size_t size = (size_t)(p->l3.data - p->data);
+	while (p->outer) {
+		p = p->outer;
+	}
+	return p;
+}
+
+/* Bytes of the link layer before an IP header; < 0: not one that we can answer with. */
+static int link_size(const struct gate_packet *p)
+{
+	int size = p->eth ? ETHERNET_SIZE + TAG_SIZE * p->vlan_count : 0;
+
+	if (p->flags & GATE_PKT_REASSEMBLED) { /* the frame was the last fragment's */
+		return p->outer ? -1 : size;
+	}
+	return p->l3.data - p->data == size && (!p->eth || p->eth == p->data) ? size : -1;
+}
+
+/* Addresses of the link layer at `at` in the frame. */
+static void turn_link(uint8_t *at, const struct gate_packet *p)
+{
+	if (p->eth) {
+		memcpy(at, p->eth + 6, 6);
+		memcpy(at + 6, p->eth, 6);
+	}
+}
+
+/* Everything before p's IP header; false: something stands there that we can't answer with. */
+static bool prefix(struct maker *m)
+{
+	const struct gate_packet *p = m->p, *root = root_of(p);
+	const uint8_t *from = p->flags & GATE_PKT_REASSEMBLED ? p->eth : root->data;
+	int own = link_size(p);
+	size_t size = p->outer ? (size_t)(p->l3.data - root->data) : (size_t)own;
 	uint8_t *at;
 
-	if (!size && !p->eth) {
-		return true;
-	}
-	if (p->eth != p->data || size != ETHERNET_SIZE + 4u * p->vlan_count) {
+	if (own < 0) {
 		return false;
 	}
 	at = grow(m, size);
 	if (!at) {
 		return false;
 	}
-	memcpy(at, p->eth, size);
-	if (m->to_sender) {
-		memcpy(at, p->eth + 6, 6);
-		memcpy(at + 6, p->eth, 6);
+	if (size) {
+		memcpy(at, from, size);
+	}
+	if (!m->to_sender) {
+		return true;
+	}
+	turn_link(at + size - own, p);
+	for (const struct gate_packet *q = p->outer; q; q = q->outer) {
+		turn_link(at + (q->data - root->data), q);
 	}
 	return true;
 }
@@ -226,13 +267,94 @@ static bool unreachable(struct maker *m)
 	return true;
 }
 
+/* ---- what is around it ---- */
+
+static bool mend_ip(struct maker *m, const struct gate_packet *q, uint8_t *ip, size_t size)
+{
+	bool v4 = q->ip_version == 4;
+	size_t from = v4 ? 12 : 8, addr = v4 ? 4 : 16;
+	uint8_t was[16];
+
+	if (q->l3_size != (v4 ? IP4_SIZE : IP6_SIZE) || is_to_many(q)) {
+		return false;
+	}
+	if (m->to_sender) {
+		memcpy(was, ip + from, addr);
+		memcpy(ip + from, ip + from + addr, addr);
+		memcpy(ip + from + addr, was, addr);
+	}
+	if (!v4) {
+		put16(ip + 4, (unsigned int)size - IP6_SIZE);
+		ip[7] = TTL;
+		return true;
+	}
+	put16(ip + 2, (unsigned int)size);
+	put16(ip + 4, OUR_ID);
+	put16(ip + 6, 0);
+	ip[8] = TTL;
+	put16(ip + 10, 0);
+	put_sum(ip + 10, gate_checksum_add(0, ip, IP4_SIZE));
+	return true;
+}
+
+static void mend_udp(struct maker *m, const struct gate_packet *q, uint8_t *udp, unsigned int size)
+{
+	/* the ports of others stay: one is the tunnel's, the other only spreads flows */
+	if (m->to_sender && (q->sport == TEREDO || q->dport == TEREDO)) {
+		put16(udp, q->dport);
+		put16(udp + 2, q->sport);
+	}
+	put16(udp + 4, size);
+	if (udp[6] || udp[7]) {
+		put16(udp + 6, 0);
+		put_sum(udp + 6, gate_checksum_add(pseudo(q, IPPROTO_UDP, size), udp, size));
+	}
+}
+
+/* The layer of q, an outer packet, around what is made by now. */
+static bool mend(struct maker *m, const struct gate_packet *q)
+{
+	size_t at = (size_t)(q->l3.data - root_of(q)->data), size = m->size - at;
+	uint8_t *ip = m->frame + at, *l4 = ip + q->l3_size;
+
+	if (!q->ip_version || q->flags & (GATE_PKT_FRAGMENT | GATE_PKT_REASSEMBLED) ||
+	    link_size(q) < 0 || !mend_ip(m, q, ip, size)) {
+		return false;
+	}
+	size -= q->l3_size;
+	switch (q->ip_proto) {
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+		return true;
+	case IPPROTO_UDP:
+		mend_udp(m, q, l4, (unsigned int)size);
+		return true;
+	case IPPROTO_GRE:
+		if (l4[1] & GRE_VERSION) {
+			return false;
+		}
+		if (l4[0] & GRE_SUM) {
+			put16(l4 + 4, 0);
+			put_sum(l4 + 4, gate_checksum_add(0, l4, (uint32_t)size));
+		}
+		return true;
+	default:
+		return false;
+	}
+}
+
 size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *ret, size_t size)
 {
 	struct maker m = {.p = p, .to_sender = to_sender, .frame = ret, .room = size};
 
-	if (!p->ip_version ||
-	    p->flags & (GATE_PKT_TUNNELED | GATE_PKT_REASSEMBLED | GATE_PKT_PSEUDO) || !link(&m)) {
+	if (!p->ip_version || p->flags & GATE_PKT_PSEUDO || !prefix(&m) ||
+	    !(p->tcp ? reset(&m) : unreachable(&m))) {
 		return 0;
 	}
-	return (p->tcp ? reset(&m) : unreachable(&m)) ? m.size : 0;
+	for (const struct gate_packet *q = p->outer; q; q = q->outer) {
+		if (!mend(&m, q)) {
+			return 0;
+		}
+	}
+	return m.size;
 }

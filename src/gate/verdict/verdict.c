@@ -16,6 +16,7 @@ BH_COUNTER(gate_reject_sent, "answers to rejected packets");
 BH_COUNTER(gate_reject_limited, "answers that were not sent: too many a second");
 BH_COUNTER(gate_reject_unanswerable, "rejected packets that nothing can be answered to");
 BH_COUNTER(gate_reject_failed, "answers that could not be sent");
+BH_COUNTER(gate_replace_lost, "replacements that are in no frame: the datagram came in fragments");
 BH_COUNTER(gate_flow_bypassed, "flows that the fast path has taken over");
 
 struct reason {
@@ -83,16 +84,42 @@ static void answer(struct gate_verdict *v, const struct gate_packet *p, bool to_
 	}
 }
 
-void gate_verdict_packet(struct gate_verdict *verdict, struct gate_packet *p)
+static void answer_both(struct gate_verdict *v, const struct gate_packet *p)
 {
-	struct gate_verdict *v = verdict;
-
 	if (p->flags & GATE_PKT_REJECT_SRC) {
 		answer(v, p, true);
 	}
 	if (p->flags & GATE_PKT_REJECT_DST) {
 		answer(v, p, false);
 	}
+}
+
+void gate_verdict_inner(struct gate_verdict *verdict, struct gate_packet *p,
+			struct gate_packet *root)
+{
+	if (p->flags & (GATE_PKT_REJECT_SRC | GATE_PKT_REJECT_DST)) {
+		answer_both(verdict, p);
+		root->flags |= GATE_PKT_INNER_REJECTED;
+	}
+	if (!(p->flags & GATE_PKT_MODIFIED)) {
+		return;
+	}
+	if (p->flags & GATE_PKT_REASSEMBLED || p->data < root->data ||
+	    p->data >= root->data + root->size) {
+		bh_counter_add(&gate_replace_lost, 1);
+		return;
+	}
+	for (struct gate_packet *q = p; q; q = (struct gate_packet *)(uintptr_t)q->outer) {
+		gate_checksum_redo(q);
+	}
+	root->flags |= GATE_PKT_INNER_MODIFIED;
+}
+
+void gate_verdict_packet(struct gate_verdict *verdict, struct gate_packet *p)
+{
+	struct gate_verdict *v = verdict;
+
+	answer_both(v, p);
 	if (p->flags & GATE_PKT_DROP) {
 		if (p->drop_reason < GATE_DROP_REASONS && reasons[p->drop_reason].counter) {
 			bh_counter_add(reasons[p->drop_reason].counter, 1);

@@ -26,7 +26,12 @@ struct gate_verdict {
 	} reject; /* verdict.c's own: at most GATE_REJECTS_PER_S a second, bursts of a tenth */
 };
 #define GATE_REJECTS_PER_S   1000
-#define GATE_REJECT_SIZE_MAX 256
+#define GATE_REJECT_SIZE_MAX 512
+/* p, which was carried by root (in a tunnel, or as its last fragment), after its walk: it is
+ * answered, and checksums of changed bytes are made good in every layer around them. What becomes
+ * of root is still open. */
+void gate_verdict_inner(struct gate_verdict *verdict, struct gate_packet *p,
+			struct gate_packet *root);
 /* p as it came from the source, after its walk. Checksums of changed bytes are made good, then on
  * with it, or not. */
 void gate_verdict_packet(struct gate_verdict *verdict, struct gate_packet *p);
