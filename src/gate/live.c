@@ -24,6 +24,7 @@
 #define WAIT_MS	    50
 #define FLUSH_US    500000
 #define RELOAD_NICE 19
+#define REAP_MS	    100
 
 BH_COUNTER(gate_reloads, "rule sets that were loaded anew");
 BH_COUNTER(gate_reloads_failed, "rule sets that could not be loaded: the old one stayed");
@@ -48,7 +49,10 @@ struct gate_live {
 
 	uv_loop_t loop;
 	uv_signal_t ends[2], hangup;
-	uv_timer_t stats;
+	uv_timer_t stats, reaper;
+	/* Rule sets that workers may still have. They are freed here, when the last worker has let
+	 * go: a ring runs over while a worker frees one. */
+	BH_VEC(struct gate_rule_sets *) retired;
 	uv_async_t trouble;
 	struct bh_ctl_server *ctl;
 	struct bh_notify notify;
@@ -152,9 +156,9 @@ static void reload_work(uv_work_t *work_req)
 {
 	struct gate_live *live = work_req->data;
 
-	live->fresh = NULL;
 	/* packets first; of this thread only */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), RELOAD_NICE);
+	live->fresh = NULL;
 	live->reload_error =
 		gate_engine_build(live->engine, NULL, NULL, &live->fresh, &live->reload_diag);
 }
@@ -183,6 +187,24 @@ static void answer_reload(struct gate_live *live)
 				      (json_int_t)stats.build_ms, "from_cache", stats.from_cache));
 }
 
+static void on_reap(uv_timer_t *timer)
+{
+	struct gate_live *live = timer->data;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < live->retired.count; i++) {
+		if (gate_rule_sets_is_last(live->retired.items[i])) {
+			gate_rule_sets_unref(live->retired.items[i]);
+		} else {
+			live->retired.items[kept++] = live->retired.items[i];
+		}
+	}
+	live->retired.count = kept;
+	if (!kept) {
+		uv_timer_stop(timer);
+	}
+}
+
 static void reload_done(uv_work_t *work_req, int status)
 {
 	struct gate_live *live = work_req->data;
@@ -199,7 +221,10 @@ static void reload_done(uv_work_t *work_req, int status)
 		for (unsigned int i = 0; i < live->count; i++) {
 			gate_worker_use(live->workers[i].worker, live->fresh);
 		}
-		gate_rule_sets_unref(live->engine->sets);
+		if (live->engine->sets) {
+			*bh_vec_push(&live->retired) = live->engine->sets;
+			uv_timer_start(&live->reaper, on_reap, REAP_MS, REAP_MS);
+		}
 		live->engine->sets = bh_steal(&live->fresh);
 		live->engine->loaded_us = now_us();
 		bh_counter_add(&gate_reloads, 1);
@@ -350,9 +375,9 @@ static int open_source(struct gate_live *live, unsigned int number, struct bh_di
 		.out = live->names[1],
 		.worker = number,
 		.workers = live->count,
-		.ring_mb = (uint32_t)(config->ring_mb >> 20),
 		.group = live->group,
 		.by_flow = strcmp(config->fanout, "flow") == 0,
+		.ring_mb = (uint32_t)(config->ring_mb >> 20),
 		.snaplen = (uint32_t)config->snaplen,
 		.promiscuous = true,
 		.fail_open = config->fail_open,
@@ -384,6 +409,8 @@ static int open_loop(struct gate_live *live, struct bh_diag *diag)
 	err = err ? err : uv_signal_start(&live->hangup, on_hangup, SIGHUP);
 	uv_timer_init(&live->loop, &live->stats);
 	live->stats.data = live;
+	uv_timer_init(&live->loop, &live->reaper);
+	live->reaper.data = live;
 	err = err ? err : uv_async_init(&live->loop, &live->trouble, on_trouble);
 	live->trouble.data = live;
 	if (err) {
@@ -413,11 +440,11 @@ int gate_live_new(struct gate_engine *engine, const char *in, const char *out,
 	live->names[1] = out;
 	live->count = (unsigned int)engine->config->workers;
 	live->workers = bh_alloc_array(live->count, sizeof(*live->workers));
-	err = uv_loop_init(&live->loop);
 	live->group = gate_capture_group_new();
+	err = uv_loop_init(&live->loop);
 	if (err) {
-		free(live->workers);
 		gate_capture_group_free(live->group);
+		free(live->workers);
 		free(live);
 		return bh_diag_set(diag, err, "event loop: %s", uv_strerror(err));
 	}
@@ -494,7 +521,11 @@ void gate_live_free(struct gate_live *live)
 	uv_walk(&live->loop, close_rest, NULL);
 	uv_run(&live->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&live->loop);
-	free(live->workers);
+	bh_vec_foreach (sets, &live->retired) {
+		gate_rule_sets_unref(*sets);
+	}
+	bh_vec_done(&live->retired);
 	gate_capture_group_free(live->group);
+	free(live->workers);
 	free(live);
 }

@@ -58,6 +58,11 @@ void gate_rule_sets_unref(struct gate_rule_sets *sets)
 	free(sets);
 }
 
+bool gate_rule_sets_is_last(const struct gate_rule_sets *sets)
+{
+	return sets->refs == 1;
+}
+
 uint32_t gate_rule_sets_count(const struct gate_rule_sets *sets)
 {
 	return sets->count;

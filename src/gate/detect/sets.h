@@ -40,6 +40,8 @@ struct gate_rule_sets;
 				     struct gate_rule_sets **ret, struct bh_diag *diag);
 struct gate_rule_sets *gate_rule_sets_ref(struct gate_rule_sets *sets);
 void gate_rule_sets_unref(struct gate_rule_sets *sets);
+/* Nobody else has it any more. */
+bool gate_rule_sets_is_last(const struct gate_rule_sets *sets);
 uint32_t gate_rule_sets_count(const struct gate_rule_sets *sets);
 /* Borrowed; of a slot that is not there slot 0. */
 struct gate_rule_set *gate_rule_sets_get(const struct gate_rule_sets *sets, uint32_t slot);
