@@ -119,6 +119,52 @@ static int each_rule_file(void *target, const char *path, const char *value, str
 	return 0;
 }
 
+/* As action-order knows them: reject is one. */
+static const struct {
+	const char *name;
+	uint8_t action;
+} actions[] = {{"pass", GATE_PASS},
+	       {"drop", GATE_DROP},
+	       {"reject", GATE_REJECT | GATE_REJECT_DST | GATE_REJECT_BOTH},
+	       {"alert", GATE_ALERT}};
+
+static int each_action(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	struct gate_config *config = target;
+	uint8_t action = 0;
+	size_t count = 0;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(actions); i++) {
+		action = strcmp(actions[i].name, value) ? action : actions[i].action;
+	}
+	if (!action) {
+		return bh_diag_set(diag, -EINVAL, "action-order: '%.40s' is no action", value);
+	}
+	while (count < BH_ARRAY_SIZE(config->action_order) && config->action_order[count]) {
+		if (config->action_order[count++] == action) {
+			return bh_diag_set(diag, -EINVAL, "action-order: %s stands twice", value);
+		}
+	}
+	config->action_order[count] = action;
+	return 0;
+}
+
+/* What was not named comes behind, in the usual order. */
+uint8_t gate_config_rank(const struct gate_config *config, uint8_t action)
+{
+	size_t said = 0, usual = 0;
+
+	for (; said < BH_ARRAY_SIZE(config->action_order) && config->action_order[said]; said++) {
+		if (config->action_order[said] & action) {
+			return (uint8_t)said;
+		}
+	}
+	while (usual < BH_ARRAY_SIZE(actions) && !(actions[usual].action & action)) {
+		usual++;
+	}
+	return (uint8_t)(BH_ARRAY_SIZE(actions) + usual);
+}
+
 static int each_os_policy(void *target, const char *path, const char *value, struct bh_diag *diag)
 {
 	static const char *const names[] = {
@@ -240,6 +286,8 @@ static const struct bh_conf_key keys[] = {
 	STR("classification-file", classification_file, NULL, "classes; built in without it"),
 	STR("reference-config-file", reference_file, NULL, "prefixes of references"),
 	STR("threshold-file", threshold_file, NULL, "thresholds and suppressions by rule"),
+	EACH("action-order", each_action,
+	     "which rules come first; pass, drop, reject, alert without it"),
 	STR("detect.cache-dir", cache_dir, NULL, "folder of compiled rules; none without it"),
 	STR("datasets.dir", data_dir, NULL, "folder of datasets with relative names"),
 	SIZE("datasets.defaults.memcap", dataset_memcap, "100mb", 1 << 16, 64 * GB,
@@ -373,8 +421,6 @@ static const struct bh_conf_key keys[] = {
 	SIZE("capture.snaplen", snaplen, "65535", 64, 1 << 18, "bytes of a packet"),
 	CHOICE("capture.mode", capture_mode, "auto", "auto|af-packet|af-xdp",
 	       "how packets are read"),
-	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
-	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
 	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
 	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
 	BOOL("fail-open", fail_open, "no", "inline: pass packets on that can't be inspected"),

@@ -139,6 +139,7 @@ struct gate_config {
 	bool smtp_decode_mime;
 
 	/* detect */
+	uint8_t action_order[4]; /* enum gate_action, reject for all kinds of it; 0: not said */
 	uint64_t pcre_match_limit, pcre_depth_limit;
 	uint64_t dataset_memcap, threshold_memcap;
 	bool inline_mode, simulate_ips; /* drop drops */
@@ -165,7 +166,7 @@ struct gate_config {
 	char *capture_mode; /* auto|af-packet|af-xdp */
 	bool fail_open;
 	char *control_socket;
-	char *fanout;	    /* hosts|flow */
+	char *fanout; /* hosts|flow */
 	char *user;
 };
 
@@ -176,6 +177,8 @@ struct gate_config {
 				  struct bh_diag *diag);
 /* What follows from other values (stream_inline); after members were set by hand. */
 void gate_config_settle(struct gate_config *config);
+/* Of an action (enum gate_action), from 0: which rules come first. */
+uint8_t gate_config_rank(const struct gate_config *config, uint8_t action);
 /* What one key alone can't tell: a rule set without files or match. */
 [[nodiscard]] int gate_config_check(const struct gate_config *config, struct bh_diag *diag);
 void gate_config_done(struct gate_config *config);

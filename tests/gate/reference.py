@@ -81,6 +81,11 @@ def rows(option):
         yield name, text
 
 
+def check_once():
+    keys = [key for key, *_ in settings()]
+    assert len(keys) == len(set(keys)), f"stands twice: {sorted(k for k in set(keys) if keys.count(k) > 1)}"
+
+
 def reference():
     text = HEAD + SETTINGS
     for key, kind, default, meaning in settings():
@@ -201,6 +206,7 @@ def check_stats(folder):
     with open(f"{folder}/out/eve.json", encoding="utf-8") as file:
         stats = json.loads(file.read().splitlines()[-1])["stats"]
     names = [name for name, _ in rows("--list-counters")]
+    assert len(names) == len(set(names)), "a counter stands twice"
     for name in names:
         assert isinstance(place(stats, name), int), name
 
@@ -217,6 +223,7 @@ PROGRAM = os.path.abspath(sys.argv[1])
 with tempfile.TemporaryDirectory(prefix="gate-reference-") as scratch:
     os.chmod(scratch, 0o755)  # who it becomes must come there
     check_documents("--write" in sys.argv[2:])
+    check_once()
     check_rules(scratch)
     check_configs(scratch)
     check_stats(scratch)

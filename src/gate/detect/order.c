@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of rules (Suricata's detect-engine-sigorder): by action; what sets flowbits, flowints
+ * The order of rules, as Suricata's manual has it: by action (action-order); what sets flowbits, flowints
  * and xbits before what only tests them, and those before rules that have none; priority; id.
  */
 #include "gate/detect/set.h"
-
-static int action_rank(const struct gate_rule *rule)
-{
-	switch (rule->action) {
-	case GATE_PASS:
-		return 0;
-	case GATE_DROP:
-		return 1;
-	case GATE_REJECT:
-	case GATE_REJECT_DST:
-	case GATE_REJECT_BOTH:
-		return 2;
-	default:
-		return 3;
-	}
-}
 
 enum { RANK_SETS, RANK_SETS_AND_TESTS, RANK_TESTS, RANK_NONE };
 
@@ -52,7 +36,7 @@ static int compare(int64_t a, int64_t b)
 
 int gate_rule_order(const struct gate_rule *a, const struct gate_rule *b)
 {
-	int r = compare(action_rank(a), action_rank(b));
+	int r = compare(a->rank, b->rank);
 
 	if (!r) {
 		r = compare(variable_rank(a, GATE_M_FLOWBITS, false),

@@ -4,6 +4,7 @@
  * in parentheses into keywords and values. Meaning of keywords: keywords.c.
  */
 #include "gate/app/app.h"
+#include "gate/config.h"
 #include "gate/rules/reading.h"
 
 #include <ctype.h>
@@ -90,6 +91,7 @@ static int read_action(struct gate_reading *r, const char *word, size_t at)
 	for (size_t i = 0; i < BH_ARRAY_SIZE(actions); i++) {
 		if (!strcmp(actions[i].name, word)) {
 			r->rule->action = (uint8_t)actions[i].action;
+			r->rule->rank = gate_config_rank(r->config, r->rule->action);
 			return 0;
 		}
 	}

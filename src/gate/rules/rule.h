@@ -496,6 +496,7 @@ enum gate_rule_flag {
 struct gate_rule {
 	uint32_t sid, gid, rev;
 	uint8_t action; /* one of enum gate_action */
+	uint8_t rank;	/* of it, by action-order */
 	uint8_t priority;
 	uint16_t flags;
 	char *msg;
