@@ -30,10 +30,10 @@ struct file {
 	struct gate_file f;
 	struct gate_apps *apps;
 	struct gate_flow *flow;
-	struct gate_tx *tx;		/* NULL: it goes */
-	struct gate_range_part *part;	/* of a file that is fetched in parts */
-	uint32_t capacity; /* of the window's memory */
-	uint32_t start;	   /* of the window in it */
+	struct gate_tx *tx;	      /* NULL: it goes */
+	struct gate_range_part *part; /* of a file that is fetched in parts */
+	uint32_t capacity;	      /* of the window's memory */
+	uint32_t start;		      /* of the window in it */
 	uint8_t *memory;
 	uint64_t inspected;
 	EVP_MD_CTX *hash[3];

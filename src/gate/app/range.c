@@ -10,6 +10,7 @@
 
 #define BUCKETS	   256
 #define FIRST_SIZE 4096u
+#define SWEEP_US   1000000u
 
 BH_COUNTER(gate_range_joined, "files that were joined of parts");
 BH_COUNTER(gate_range_refused, "parts that were not joined: memcap, too many files or parts");
@@ -27,8 +28,8 @@ struct gate_range_part {
 
 struct gate_range_file {
 	struct gate_ranges *ranges;
-	struct gate_range_file *next;	  /* in its bucket */
-	struct gate_range_part *parts;	  /* by start */
+	struct gate_range_file *next;  /* in its bucket */
+	struct gate_range_part *parts; /* by start */
 	uint64_t total, last_us;
 	uint32_t part_count, users; /* users: parts that have not ended */
 	uint32_t key_size;
@@ -38,7 +39,7 @@ struct gate_range_file {
 struct gate_ranges {
 	pthread_mutex_t lock;
 	uint64_t memcap, timeout_us;
-	uint64_t memory;
+	uint64_t memory, swept_us;
 	uint32_t files;
 	struct gate_range_file *buckets[BUCKETS];
 };
@@ -155,8 +156,14 @@ static struct gate_range_file *file_of(struct gate_ranges *ranges, const struct 
 			return file;
 		}
 	}
-	for (unsigned int i = 0; i < BUCKETS && ranges->files >= GATE_RANGE_FILES_MAX; i++) {
-		expire(ranges, &ranges->buckets[i], now_us);
+	bool full = ranges->files >= GATE_RANGE_FILES_MAX ||
+		    ranges->memory + sizeof(*file) + key->size > ranges->memcap;
+	/* at most once a second: the table may stay full of what is young */
+	if (full && now_us >= ranges->swept_us + SWEEP_US) {
+		ranges->swept_us = now_us;
+		for (unsigned int i = 0; i < BUCKETS; i++) {
+			expire(ranges, &ranges->buckets[i], now_us);
+		}
 	}
 	if (ranges->files >= GATE_RANGE_FILES_MAX || !charge(ranges, sizeof(*file) + key->size)) {
 		return NULL;

@@ -91,6 +91,10 @@ static void change_cipher_spec(struct tls_state *s, enum gate_dir dir)
 	const struct tls_side *client = &s->tx->side[GATE_TO_SERVER];
 	const struct tls_side *server = &s->tx->side[GATE_TO_CLIENT];
 	s->tx->side[dir].ciphered = true;
+	if (dir == GATE_TO_CLIENT && server->hello && !server->cert_read && !is_tls13(s) &&
+	    s->tx->hello_flags & GATE_TLS_TICKET) {
+		s->tx->resumed = true;
+	}
 	/* TLS 1.3 sends it for middleboxes only (RFC 8446 D.4): data follows that says more. */
 	if (!is_tls13(s)) {
 		gate_tx_progress(s->session, &s->tx->tx, dir,
@@ -104,9 +108,18 @@ static void change_cipher_spec(struct tls_state *s, enum gate_dir dir)
 /* ---- records ---- */
 
 /* RFC 6520 before encryption: a request that asks for more than it carries is Heartbleed. */
-static void heartbeat(struct tls_state *s, const uint8_t *data, uint32_t size)
+static void heartbeat(struct tls_state *s, enum gate_dir dir, const uint8_t *data, uint32_t size)
 {
+	enum gate_dir other = GATE_DIR_OTHER(dir);
 	tls_event(s, TLS_EVENT_HEARTBEAT_MESSAGE);
+	if (s->heartbeat[other] && size > s->heartbeat[other]) {
+		tls_event(s, TLS_EVENT_DATALEAK_HEARTBEAT_MISMATCH);
+	}
+	s->heartbeat[dir] = s->heartbeat[other] ? 0 : size;
+	s->heartbeat[other] = 0;
+	if (s->tx->side[dir].ciphered) {
+		return;
+	}
 	if (size < 3 || (data[0] != 1 && data[0] != 2)) {
 		tls_event(s, TLS_EVENT_INVALID_HEARTBEAT_MESSAGE);
 		return;
@@ -152,7 +165,7 @@ static bool record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, 
 		application_data(s, dir);
 		break;
 	default:
-		heartbeat(s, data, size);
+		heartbeat(s, dir, data, size);
 		break;
 	}
 	return true;
