@@ -194,6 +194,12 @@ static const struct {
 	 "entropy:bytes 0, offset 0, value >=4.5; "
 	 "file.data; entropy:bytes 10, offset 2, value !1-2; "},
 	{"filesize:<2MiB; filestore:both,ssn;", "filesize:<2097152; filestore:both,flow; "},
+	{"http2.window:>5,all; http2.window:count >3; http2.priority:7,nb>1,1:-1;",
+	 "http2.window:>5,all; http2.window:count >3; http2.priority:7,nb>1,1:-1; "},
+	{"http2.window:5,-2; http2.window:!5,oob_or 3; http2.size_update:<100,or_absent;",
+	 "http2.window:5,-2; http2.window:!5,oob_or 3; http2.size_update:<100,or_absent; "},
+	{"http2.settings:SETTINGS_ENABLE_PUSH=0; http2.settings:SETTINGS_MAX_FRAME_SIZE>=9;",
+	 "http2.settings:SETTINGS_ENABLE_PUSH=0; http2.settings:SETTINGS_MAX_FRAME_SIZE>8; "},
 	{"http2.frametype:goaway; http2.errorcode:!no_error;",
 	 "http2.frametype:7; http2.errorcode:!0; "},
 };

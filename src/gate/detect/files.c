@@ -81,21 +81,87 @@ enum gate_list_result gate_list_files(struct gate_detector *d, const struct gate
 	return result;
 }
 
-enum gate_list_result gate_list_number(struct gate_detector *d, const struct gate_match *m)
+static bool number_at(struct gate_detector *d, const struct gate_match *m, uint32_t index,
+		      uint64_t *ret)
 {
 	const struct gate_app_ops *ops = gate_session_ops(d->session);
+
+	return ops && ops->number && index < UINT16_MAX &&
+	       ops->number(d->tx, (enum gate_dir)d->dir, (enum gate_number)m->num.number, index,
+			   ret);
+}
+
+static bool number_holds(const struct gate_match *m, uint64_t value)
+{
+	return gate_test_holds(&m->num.test, value) != m->num.negated;
+}
+
+/* The part that is asked about: an end that is outside leaves nothing. */
+static void slice_of(const struct gate_multi *multi, uint32_t *from, uint32_t *to)
+{
+	int64_t count = *to, first = multi->from, last = multi->to;
+
+	if (multi->slice) {
+		first += first < 0 ? count : 0;
+		last += last < 0 ? count : 0;
+		*from = first < 0 || last > count || first > last ? 0 : (uint32_t)first;
+		*to = first < 0 || last > count || first > last ? 0 : (uint32_t)last;
+	}
+}
+
+/* All of them are there: how many hold, where, and what that means. */
+static bool multi_holds(struct gate_detector *d, const struct gate_match *m)
+{
+	const struct gate_multi *multi = &m->num.multi;
+	uint32_t from = 0, to = 0, hold = 0;
+	uint64_t value;
+	int64_t at;
+
+	while (number_at(d, m, to, &value)) {
+		to++;
+	}
+	slice_of(multi, &from, &to);
+	for (uint32_t i = from; i < to; i++) {
+		hold += number_at(d, m, i, &value) && number_holds(m, value);
+	}
+	at = multi->at < 0 ? (int64_t)to + multi->at : (int64_t)from + multi->at;
+	switch (multi->mode) {
+	case GATE_MULTI_ALL:
+		return to > from && hold == to - from;
+	case GATE_MULTI_ALL_OR_ABSENT:
+		return hold == to - from;
+	case GATE_MULTI_OR_ABSENT:
+		return hold || to == from;
+	case GATE_MULTI_TIMES:
+		return gate_test_holds(&multi->count, hold);
+	case GATE_MULTI_COUNT:
+		return gate_test_holds(&multi->count, to - from);
+	case GATE_MULTI_AT:
+	case GATE_MULTI_AT_OR_OUT:
+		if (at < from || at >= to) {
+			return multi->mode == GATE_MULTI_AT_OR_OUT;
+		}
+		return number_at(d, m, (uint32_t)at, &value) && number_holds(m, value);
+	default:
+		return hold > 0;
+	}
+}
+
+enum gate_list_result gate_list_number(struct gate_detector *d, const struct gate_match *m)
+{
+	const struct gate_multi *multi = &m->num.multi;
+	bool any = multi->mode == GATE_MULTI_ANY && !multi->slice;
 	uint64_t value;
 
-	for (uint32_t i = 0; ops && ops->number && i < UINT16_MAX; i++) {
-		if (!ops->number(d->tx, (enum gate_dir)d->dir, (enum gate_number)m->num.number, i,
-				 &value)) {
-			break;
-		}
-		if (gate_test_holds(&m->num.test, value) != m->num.negated) {
+	for (uint32_t i = 0; any && number_at(d, m, i, &value); i++) {
+		if (number_holds(m, value)) {
 			return GATE_LIST_HOLDS;
 		}
 	}
-	return d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
+	if (!d->side_over) {
+		return GATE_LIST_NOT_YET;
+	}
+	return !any && multi_holds(d, m) ? GATE_LIST_HOLDS : GATE_LIST_NEVER;
 }
 
 enum gate_list_result gate_list_event(struct gate_detector *d, const struct gate_match *m)

@@ -29,38 +29,6 @@ static void put_bytes(struct bh_wbuf *w, const uint8_t *bytes, size_t size)
 	bh_wbuf_str(w, hex ? "|\"" : "\"");
 }
 
-static void put_test(struct bh_wbuf *w, const struct gate_test *t)
-{
-	static const char *const signs[] = {"", "!", "<", "<=", ">", ">="};
-	unsigned long long a = t->a, b = t->b;
-
-	switch (t->op) {
-	case GATE_RANGE:
-		bh_wbuf_printf(w, "%llu<>%llu", a, b);
-		break;
-	case GATE_NOT_RANGE:
-		bh_wbuf_printf(w, "!%llu<>%llu", a, b);
-		break;
-	case GATE_MASK:
-		bh_wbuf_printf(w, "&%llu=%llu", a, b);
-		break;
-	case GATE_NOT_MASK:
-		bh_wbuf_printf(w, "&%llu!=%llu", a, b);
-		break;
-	default:
-		bh_wbuf_printf(w, "%s%llu", signs[t->op], a);
-	}
-}
-
-/* "<", "5" as parts of a list by commas */
-static void put_split_test(struct bh_wbuf *w, const struct gate_test *t)
-{
-	static const char *const signs[] = {"=", "!=", "<", "<=", ">", ">="};
-
-	bh_wbuf_printf(w, "%s,%llu", t->op <= GATE_GE ? signs[t->op] : "=",
-		       (unsigned long long)t->a);
-}
-
 /* Variables are named by their numbers. */
 static void put_operand(struct bh_wbuf *w, const struct gate_operand *o)
 {
@@ -307,7 +275,7 @@ static void put_dataset(struct bh_wbuf *w, const struct gate_dataset *d)
 
 	if (d->cmd == GATE_DATA_REP) {
 		bh_wbuf_printf(w, "datarep:%s,", d->name);
-		put_split_test(w, &d->rep);
+		gate_format_split_test(w, &d->rep);
 	} else {
 		bh_wbuf_printf(w, "dataset:%s,%s", commands[d->cmd], d->name);
 	}
@@ -382,7 +350,7 @@ static void put_file(struct bh_wbuf *w, const struct gate_file_match *m)
 
 	bh_wbuf_printf(w, "%s:%s", names[m->what], m->negated ? "!" : "");
 	if (m->what == GATE_FM_SIZE) {
-		put_test(w, &m->size);
+		gate_format_test(w, &m->size);
 	} else {
 		bh_wbuf_printf(w, "%zu hashes", m->hash_count);
 	}
@@ -410,7 +378,7 @@ static void put_dce(struct bh_wbuf *w, const struct gate_match *m)
 	}
 	if (m->dce_iface.has_version) {
 		bh_wbuf_str(w, m->dce_iface.version.op == GATE_EQ ? ",=" : ",");
-		put_test(w, &m->dce_iface.version);
+		gate_format_test(w, &m->dce_iface.version);
 	}
 	bh_wbuf_str(w, m->dce_iface.any_frag ? ",any_frag; " : "; ");
 }
@@ -492,12 +460,12 @@ static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
 
 	if (m->kind == GATE_M_STREAM_SIZE) {
 		bh_wbuf_printf(w, "stream_size:%s,", stream[m->num.dir]);
-		put_split_test(w, &m->num.test);
+		gate_format_split_test(w, &m->num.test);
 	} else {
 		bh_wbuf_printf(w, "%s:%s,",
 			       m->kind == GATE_M_FLOW_PKTS ? "flow.pkts" : "flow.bytes",
 			       flow[m->num.dir]);
-		put_test(w, &m->num.test);
+		gate_format_test(w, &m->num.test);
 	}
 	bh_wbuf_str(w, "; ");
 }
@@ -505,7 +473,7 @@ static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
 static void put_vlan(struct bh_wbuf *w, const struct gate_match *m)
 {
 	bh_wbuf_str(w, "vlan.id:");
-	put_test(w, &m->num.test);
+	gate_format_test(w, &m->num.test);
 	if (m->num.dir) {
 		bh_wbuf_printf(w, ",%d", m->num.dir > 127 ? m->num.dir - 256 : m->num.dir - 1);
 	}
@@ -563,12 +531,18 @@ static void put_packet(struct gate_format *f, const struct gate_match *m)
 		bh_wbuf_printf(w, "app-layer-protocol:%s%s,%s; ", m->app_proto.negated ? "!" : "",
 			       app, modes[m->app_proto.dir]);
 		break;
+	case GATE_M_FLOWVAR:
+		bh_wbuf_printf(w, "%s:%s,", m->textvar.of_flow ? "flowvar" : "pktvar",
+			       gate_names_text(f->names, m->textvar.name));
+		put_bytes(w, m->textvar.bytes, m->textvar.size);
+		bh_wbuf_str(w, "; ");
+		break;
 	case GATE_M_IPREP:
 		bh_wbuf_printf(w, "iprep:%s,%u,", sides[m->iprep.side], m->iprep.category);
 		if (m->iprep.unset) {
 			bh_wbuf_str(w, "isnotset");
 		} else {
-			put_split_test(w, &m->iprep.test);
+			gate_format_split_test(w, &m->iprep.test);
 		}
 		bh_wbuf_str(w, "; ");
 		break;
@@ -649,19 +623,6 @@ static void put_app_event(struct bh_wbuf *w, const struct gate_match *m)
 	}
 }
 
-static void put_entropy(struct bh_wbuf *w, const struct gate_entropy *e)
-{
-	static const char *const signs[] = {"=", "!=", "<", "<=", ">", ">="};
-
-	bh_wbuf_printf(w, "entropy:bytes %u, offset %u, value ", e->bytes, e->offset);
-	if (e->op == GATE_RANGE || e->op == GATE_NOT_RANGE) {
-		bh_wbuf_printf(w, "%s%.17g-%.17g; ", e->op == GATE_NOT_RANGE ? "!" : "", e->a,
-			       e->b);
-	} else {
-		bh_wbuf_printf(w, "%s%.17g; ", signs[e->op], e->a);
-	}
-}
-
 static void put_bytes_match(struct gate_format *f, const struct gate_match *m)
 {
 	struct bh_wbuf *w = f->w;
@@ -681,7 +642,7 @@ static void put_bytes_match(struct gate_format *f, const struct gate_match *m)
 		bh_wbuf_str(w, "; ");
 		break;
 	case GATE_M_ENTROPY:
-		put_entropy(w, &m->entropy);
+		gate_format_entropy(w, &m->entropy);
 		break;
 	case GATE_M_ABSENT:
 		bh_wbuf_str(w, m->other.args[0] ? "absent:or_else; " : "absent; ");
@@ -701,7 +662,11 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 	}
 	if (name) {
 		bh_wbuf_printf(f->w, "%s:", name);
-		put_test(f->w, &m->num.test);
+		if (m->kind == GATE_M_NUMBER) {
+			gate_format_number(f->w, m);
+		} else {
+			gate_format_test(f->w, &m->num.test);
+		}
 		bh_wbuf_str(f->w, "; ");
 		return;
 	}
@@ -728,12 +693,6 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 		break;
 	case GATE_M_FLOWINT:
 		put_flowint(f, &m->flowint);
-		break;
-	case GATE_M_FLOWVAR:
-		bh_wbuf_printf(f->w, "%s:%s,", m->textvar.of_flow ? "flowvar" : "pktvar",
-			       gate_names_text(f->names, m->textvar.name));
-		put_bytes(f->w, m->textvar.bytes, m->textvar.size);
-		bh_wbuf_str(f->w, "; ");
 		break;
 	case GATE_M_FILE:
 		put_file(f->w, &m->file);

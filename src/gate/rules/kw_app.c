@@ -67,23 +67,141 @@ static bool invert(struct gate_test *test)
 	}
 }
 
-int gate_kw_number(struct gate_reading *r, const struct gate_option *o)
+/* One value or its name, negated perhaps. */
+static int number_test(struct gate_reading *r, uint16_t number, char *text, struct gate_test *test)
 {
-	uint16_t number = o->keyword->number;
-	bool negated = *o->value == '!';
-	const char *name = gate_trim(o->value + negated), *named = named_value(number, name);
-	struct gate_test test;
+	bool negated = *text == '!';
+	const char *name = gate_trim(text + negated), *named = named_value(number, name);
 
 	if (named == name) {
-		name = o->value;
+		named = text;
 		negated = false;
+	}
+	if (gate_test_read(named, UINT64_MAX, test) || (negated && !invert(test))) {
+		return gate_refuse(r, "%s: %s can't be compared with", r->option->name, text);
+	}
+	return 0;
+}
+
+/* "all", "nb>3", "-1", "oob_or 2" */
+static int multi_index(struct gate_reading *r, char *text, struct gate_multi *multi)
+{
+	static const char *const names[] = {"any", "all", "all_or_absent", "or_absent", NULL};
+	int which = gate_word_index(text, names);
+	int64_t at;
+
+	if (which >= 0) {
+		multi->mode = (typeof(multi->mode))which;
+		return 0;
+	}
+	if (!strncmp(text, "nb", 2) && !gate_test_read(text + 2, UINT32_MAX, &multi->count)) {
+		multi->mode = GATE_MULTI_TIMES;
+		return 0;
+	}
+	multi->mode = !strncmp(text, "oob_or", 6) ? GATE_MULTI_AT_OR_OUT : GATE_MULTI_AT;
+	text = multi->mode == GATE_MULTI_AT_OR_OUT ? gate_trim(text + 6) : text;
+	if (gate_signed_read(text, INT16_MIN, INT16_MAX, &at)) {
+		return gate_refuse(r, "%s: no index %s", r->option->name, text);
+	}
+	multi->at = (int32_t)at;
+	return 0;
+}
+
+/* "2:-1" */
+static int multi_slice(struct gate_reading *r, char *text, struct gate_multi *multi)
+{
+	char *colon = strchr(text, ':');
+	int64_t from = 0, to = 0;
+
+	if (colon) {
+		*colon = '\0';
+	}
+	if (!colon || gate_signed_read(gate_trim(text), INT16_MIN, INT16_MAX, &from) ||
+	    gate_signed_read(gate_trim(colon + 1), INT16_MIN, INT16_MAX, &to)) {
+		return gate_refuse(r, "%s: from:to is expected behind the index", r->option->name);
+	}
+	multi->slice = true;
+	multi->from = (int32_t)from;
+	multi->to = (int32_t)to;
+	return 0;
+}
+
+/* value[,index[,slice]], "count >5" */
+int gate_kw_number(struct gate_reading *r, const struct gate_option *o)
+{
+	char *rest = o->value, *value = gate_part(&rest), *index = gate_part(&rest);
+	char *slice = gate_part(&rest);
+	struct gate_multi multi = {};
+	struct gate_test test = {};
+	struct gate_match *match;
+	int err = 0;
+
+	if (!strncmp(value, "count ", 6)) {
+		multi.mode = GATE_MULTI_COUNT;
+		if (index || gate_test_read(value + 6, UINT32_MAX, &multi.count)) {
+			err = gate_refuse(r, "%s: count and a comparison are expected", o->name);
+		}
 	} else {
-		name = named;
+		err = number_test(r, o->keyword->number, value, &test);
+		err = !err && index ? multi_index(r, index, &multi) : err;
+		err = !err && slice ? multi_slice(r, slice, &multi) : err;
 	}
-	if (gate_test_read(name, UINT64_MAX, &test) || (negated && !invert(&test))) {
-		return gate_refuse(r, "%s: %s can't be compared with", o->name, o->value);
+	if (!err && rest) {
+		err = gate_refuse(r, "%s: a value, an index and a slice are expected", o->name);
 	}
-	return add_number(r, number, &test);
+	match = err ? NULL : gate_tx_match(r, GATE_M_NUMBER);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	match->num.number = o->keyword->number;
+	match->num.test = test;
+	match->num.multi = multi;
+	return 0;
+}
+
+/* SETTINGS_ENABLE_PUSH=0: the number of the setting stands above its value. */
+int gate_kw_http2_settings(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char *const names[] = {"",
+					    "SETTINGS_HEADER_TABLE_SIZE",
+					    "SETTINGS_ENABLE_PUSH",
+					    "SETTINGS_MAX_CONCURRENT_STREAMS",
+					    "SETTINGS_INITIAL_WINDOW_SIZE",
+					    "SETTINGS_MAX_FRAME_SIZE",
+					    "SETTINGS_MAX_HEADER_LIST_SIZE",
+					    NULL};
+	BH_FREE char *name = strndup(o->value, strcspn(o->value, " =<>!&"));
+	int which = name ? gate_word_index(name, names) : -1;
+	struct gate_test test;
+	uint64_t base;
+
+	if (which < 1 || gate_test_read(o->value + strlen(name), UINT32_MAX, &test)) {
+		return gate_refuse(r, "http2.settings: a setting and a comparison are expected");
+	}
+	base = (uint64_t)which << 32;
+	switch (test.op) {
+	case GATE_LT:
+	case GATE_LE:
+		test.b = base + test.a + (test.op == GATE_LE);
+		test.a = base - 1;
+		break;
+	case GATE_GT:
+	case GATE_GE:
+		test.a += base - (test.op == GATE_GE);
+		test.b = base + ((uint64_t)1 << 32);
+		break;
+	case GATE_RANGE:
+		test.a += base;
+		test.b += base;
+		break;
+	case GATE_EQ:
+		test.a += base;
+		return add_number(r, GATE_NUM_HTTP2_SETTINGS, &test);
+	default:
+		return gate_refuse(r, "http2.settings: this comparison is not supported");
+	}
+	test.op = GATE_RANGE;
+	return add_number(r, GATE_NUM_HTTP2_SETTINGS, &test);
 }
 
 int gate_kw_app_event(struct gate_reading *r, const struct gate_option *o)

@@ -68,6 +68,10 @@ static int content_in(struct gate_reading *r, const struct gate_option *o, uint1
 	err = err ? err : content_new(r, o, list, &match);
 	if (!err) {
 		match->content.flags |= flags;
+		if (flags & GATE_CONTENT_STARTSWITH) {
+			match->content.flags |= GATE_CONTENT_DEPTH;
+			match->content.depth.value = match->content.size;
+		}
 	}
 	/* modifiers go on to speak of the content before */
 	r->last_content = content;
@@ -93,6 +97,26 @@ int gate_kw_fileext(struct gate_reading *r, const struct gate_option *o)
 
 	in.value = *o->value && *o->value != '.' ? text : o->value;
 	return content_in(r, &in, GATE_CONTENT_NOCASE | GATE_CONTENT_ENDSWITH);
+}
+
+/* "2.0" is all of the version; "2_compat" is 2 and what speaks it too, 1.99. */
+int gate_kw_ssh_protoversion(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char compat[] = "^(?:2|1\\.99$)";
+	struct gate_match *match;
+	int32_t list;
+	int err;
+
+	if (strcmp(o->value, "2_compat") != 0) {
+		return content_in(r, o, GATE_CONTENT_STARTSWITH | GATE_CONTENT_ENDSWITH);
+	}
+	err = gate_list_of(r, o->keyword->number, &list);
+	match = err ? NULL : gate_list_add(r, list, GATE_M_PCRE);
+	if (!match) {
+		return err ? err : -EINVAL;
+	}
+	match->pcre.pattern = bh_strdup(compat);
+	return 0;
 }
 
 int gate_kw_ftpdata_command(struct gate_reading *r, const struct gate_option *o)
@@ -199,6 +223,25 @@ int gate_kw_depth(struct gate_reading *r, const struct gate_option *o)
 	return err ? err : not_smaller(r, content, &content->depth);
 }
 
+/* A content that is only searched for is nowhere: nothing can stand relative to it. */
+static int relative_to_place(struct gate_reading *r)
+{
+	struct gate_match_ref ref = r->last_content;
+	const struct gate_match *before;
+
+	if (ref.list == GATE_LIST_NONE || !ref.index) {
+		return 0;
+	}
+	ref.index--;
+	before = gate_match_at(r, ref);
+	if (before->kind == GATE_M_CONTENT && (before->content.flags & GATE_CONTENT_FAST_ONLY)) {
+		return gate_refuse_at(r, r->option->at,
+				      "%s: the content before has fast_pattern:only and no place",
+				      r->option->name);
+	}
+	return 0;
+}
+
 int gate_kw_distance(struct gate_reading *r, const struct gate_option *o)
 {
 	struct gate_content *content;
@@ -207,6 +250,7 @@ int gate_kw_distance(struct gate_reading *r, const struct gate_option *o)
 	err = content_flag(r, GATE_CONTENT_DISTANCE,
 			   GATE_CONTENT_OFFSET | GATE_CONTENT_DEPTH | GATE_CONTENT_STARTSWITH,
 			   &content);
+	err = err ? err : relative_to_place(r);
 	return err ? err
 		   : gate_operand_read(r, o->value, -VALUE_MAX, VALUE_MAX, &content->distance);
 }
@@ -219,6 +263,7 @@ int gate_kw_within(struct gate_reading *r, const struct gate_option *o)
 	err = content_flag(r, GATE_CONTENT_WITHIN,
 			   GATE_CONTENT_OFFSET | GATE_CONTENT_DEPTH | GATE_CONTENT_STARTSWITH,
 			   &content);
+	err = err ? err : relative_to_place(r);
 	err = err ? err : gate_operand_read(r, o->value, -VALUE_MAX, VALUE_MAX, &content->within);
 	return err ? err : not_smaller(r, content, &content->within);
 }

@@ -122,6 +122,21 @@ int gate_kw_threshold(struct gate_reading *r, const struct gate_option *o)
 	return limit_set(r, &t);
 }
 
+static bool has_ports(const struct gate_rule *rule)
+{
+	switch (rule->proto) {
+	case GATE_RULE_TCP:
+	case GATE_RULE_TCP_PKT:
+	case GATE_RULE_TCP_STREAM:
+	case GATE_RULE_UDP:
+	case GATE_RULE_SCTP:
+	case GATE_RULE_APP:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int gate_kw_detection_filter(struct gate_reading *r, const struct gate_option *o)
 {
 	struct gate_threshold t = {};
@@ -130,6 +145,9 @@ int gate_kw_detection_filter(struct gate_reading *r, const struct gate_option *o
 	if (wrong || t.type != GATE_TH_NONE || t.timeout || t.multiplier) {
 		return gate_refuse(r, "detection_filter: %s is not understood",
 				   wrong ? wrong : "a word");
+	}
+	if (t.unique && !has_ports(r->rule)) {
+		return gate_refuse(r, "detection_filter: unique_on is for TCP, UDP and SCTP");
 	}
 	t.type = GATE_TH_DETECTION;
 	return limit_set(r, &t);

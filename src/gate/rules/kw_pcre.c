@@ -149,10 +149,17 @@ static int check(struct gate_reading *r, struct gate_pcre *pcre, size_t pattern_
 	pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pcre->pattern, PCRE2_ZERO_TERMINATED,
 					     pcre->options, &code, &at, NULL);
 	PCRE2_UCHAR text[128] = "";
+	uint32_t groups = 0;
 
 	if (!compiled) {
 		pcre2_get_error_message(code, text, sizeof(text));
 		return gate_refuse_at(r, pattern_at + at, "pcre: %s", (char *)text);
+	}
+	(void)pcre2_pattern_info(compiled, PCRE2_INFO_CAPTURECOUNT, &groups);
+	if (pcre->captures.count > groups) {
+		pcre2_code_free(compiled);
+		return gate_refuse(r, "pcre: %zu names for %u captures", pcre->captures.count,
+				   groups);
 	}
 	named_captures(r, compiled, pcre);
 	pcre2_code_free(compiled);

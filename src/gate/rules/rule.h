@@ -252,6 +252,25 @@ struct gate_textvar {
 	uint16_t size;
 };
 
+/* Of a number that a transaction may have several of: of which it is asked. What depends on how
+ * many there are is asked when no more can come. */
+struct gate_multi {
+	enum {
+		GATE_MULTI_ANY,
+		GATE_MULTI_ALL,
+		GATE_MULTI_ALL_OR_ABSENT,
+		GATE_MULTI_OR_ABSENT,
+		GATE_MULTI_TIMES, /* as often as `count` says */
+		GATE_MULTI_AT,	  /* the at-th, from the end when negative */
+		GATE_MULTI_AT_OR_OUT,
+		GATE_MULTI_COUNT /* how many there are, whatever they say */
+	} mode;
+	int32_t at;
+	struct gate_test count;
+	bool slice; /* only of those from `from` to before `to`, from the end when negative */
+	int32_t from, to;
+};
+
 /* Kinds of a match. Those of bytes stand in a list (struct gate_rule_list) and are evaluated in
  * order, with what is relative to the one before. */
 enum gate_match_kind {
@@ -389,7 +408,8 @@ struct gate_match {
 			 * the match; number is 0 for the file, 1 the transaction, 2 the flow. */
 			uint8_t dir;
 			bool negated;
-		} num; /* whatever compares one whole number */
+			struct gate_multi multi; /* GATE_M_NUMBER */
+		} num;				 /* whatever compares one whole number */
 		struct {
 			uint8_t set, mask; /* flags:S,12: mask has the bits that count */
 			/* 0 exactly set, '+' all of it, '*' any of it, '!' not all of it */

@@ -365,8 +365,22 @@ static bool number(struct gate_tx *gtx, enum gate_dir dir, enum gate_number whic
 		   uint64_t *ret)
 {
 	const struct ftp_tx *tx = (const struct ftp_tx *)gtx;
-	*ret = tx->port;
-	return which == GATE_NUM_FTP_DYNAMIC_PORT && !index && tx->port;
+	if (index) {
+		return false;
+	}
+	switch (which) {
+	case GATE_NUM_FTP_DYNAMIC_PORT:
+		*ret = tx->port;
+		return tx->port;
+	case GATE_NUM_FTP_MODE:
+		*ret = tx->active;
+		return tx->port;
+	case GATE_NUM_FTP_REPLY_RECEIVED:
+		*ret = tx->replied;
+		return true;
+	default:
+		return false;
+	}
 }
 
 const struct gate_app_ops gate_ftp_ops = {

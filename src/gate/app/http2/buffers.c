@@ -295,28 +295,55 @@ bool gate_http2_buffer(struct gate_tx *gate_tx, enum gate_dir dir, enum gate_buf
 	return side->dns && gate_dns_buffer(side->dns, buffer, index, ret);
 }
 
+/* The number of a frame, if it has it; the size of the table may change twice in one. */
+static bool frame_number(const struct http2_frame *f, enum gate_number number, uint32_t *index,
+			 uint64_t *ret)
+{
+	bool has = false;
+	switch (number) {
+	case GATE_NUM_HTTP2_FRAMETYPE:
+		has = true;
+		*ret = f->type;
+		break;
+	case GATE_NUM_HTTP2_ERRORCODE:
+		has = f->has_error;
+		*ret = f->error;
+		break;
+	case GATE_NUM_HTTP2_PRIORITY:
+		has = f->has_priority;
+		*ret = f->priority;
+		break;
+	case GATE_NUM_HTTP2_WINDOW:
+		has = f->has_window;
+		*ret = f->window;
+		break;
+	case GATE_NUM_HTTP2_SIZE_UPDATE:
+		if (*index >= f->update_count) {
+			*index -= f->update_count;
+			return false;
+		}
+		*ret = f->updates[*index];
+		return true;
+	default:
+		return false;
+	}
+	return has && !(*index)--;
+}
+
 bool gate_http2_number(struct gate_tx *gate_tx, enum gate_dir dir, enum gate_number number,
 		       uint32_t index, uint64_t *ret)
 {
 	const struct http2_tx *tx = BH_CONTAINER_OF(gate_tx, struct http2_tx, tx);
 	const struct http2_side *side = &tx->side[dir];
-	for (uint8_t i = 0; i < side->frame_count; i++) {
-		const struct http2_frame *f = &side->frames[i];
-		bool has = false;
-		if (number == GATE_NUM_HTTP2_FRAMETYPE) {
-			has = true;
-			*ret = f->type;
-		} else if (number == GATE_NUM_HTTP2_ERRORCODE) {
-			has = f->has_error;
-			*ret = f->error;
-		} else if (number == GATE_NUM_HTTP2_PRIORITY) {
-			has = f->has_priority;
-			*ret = f->priority;
-		} else if (number == GATE_NUM_HTTP2_WINDOW) {
-			has = f->has_window;
-			*ret = f->window;
+	if (number == GATE_NUM_HTTP2_SETTINGS) {
+		if (!side->frame_count || index >= tx->setting_count) {
+			return false;
 		}
-		if (has && !index--) {
+		*ret = (uint64_t)tx->settings[index].id << 32 | tx->settings[index].value;
+		return true;
+	}
+	for (uint8_t i = 0; i < side->frame_count; i++) {
+		if (frame_number(&side->frames[i], number, &index, ret)) {
 			return true;
 		}
 	}

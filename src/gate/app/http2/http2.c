@@ -162,6 +162,26 @@ static bool strip(const struct http2_frame_head *head, const uint8_t **p, uint32
 	return true;
 }
 
+/* RFC 7541 6.3: 001, and a number with a prefix of 5 bits (5.1). */
+static void note_updates(struct http2_frame *frame, const uint8_t *p, uint32_t size)
+{
+	uint32_t at = 0;
+	while (at < size && (p[at] & 0xe0) == 0x20 &&
+	       frame->update_count < BH_ARRAY_SIZE(frame->updates)) {
+		uint64_t value = p[at] & 0x1f;
+		bool more = value == 0x1f;
+		at++;
+		for (unsigned int shift = 0; more; shift += 7) {
+			if (at == size || shift > 28) {
+				return;
+			}
+			value += (uint64_t)(p[at] & 0x7f) << shift;
+			more = p[at++] & 0x80;
+		}
+		frame->updates[frame->update_count++] = value;
+	}
+}
+
 static void on_block(struct http2_conn *conn, struct http2_tx *tx, enum gate_dir dir,
 		     const struct http2_frame_head *head, struct gate_view payload)
 {
@@ -177,6 +197,9 @@ static void on_block(struct http2_conn *conn, struct http2_tx *tx, enum gate_dir
 			return;
 		}
 		gate_http2_block_begin(conn, tx, dir);
+		if (frame) {
+			note_updates(frame, p, size);
+		}
 		m->block_ends_stream =
 			head->type == H2_HEADERS_FRAME && (head->flags & H2_END_STREAM);
 		m->block_stream = head->stream;

@@ -81,6 +81,8 @@ struct http2_frame {
 	bool has_error, has_priority, has_window;
 	uint8_t priority;
 	uint32_t error, window;
+	uint8_t update_count; /* of the size of the table, at the beginning of a block */
+	uint64_t updates[2];
 };
 
 struct http2_body {
