@@ -120,12 +120,16 @@ static void finds_what_is_there(void **state)
 	static struct gate_literal literals[LITERALS];
 	unsigned int seed = 7;
 	struct gate_grams *all, *halves[2];
+	bool crowded[LITERALS] = {};
 	struct gate_gram_union *both;
 
 	make_literals(literals, bytes, &seed);
-	all = gate_grams_new(literals, LITERALS);
-	halves[0] = gate_grams_new(literals, LITERALS / 2);
-	halves[1] = gate_grams_new(literals + LITERALS / 2, LITERALS / 2);
+	all = gate_grams_new(literals, LITERALS, crowded);
+	halves[0] = gate_grams_new(literals, LITERALS / 2, crowded);
+	halves[1] = gate_grams_new(literals + LITERALS / 2, LITERALS / 2, crowded);
+	for (uint32_t i = 0; i < LITERALS; i++) {
+		assert_false(crowded[i]);
+	}
 	both = gate_gram_union_new((const struct gate_grams *const *)halves, 2);
 	for (uint32_t i = 0; i < BUFFERS; i++) {
 		uint32_t size = i < 200 ? i : (uint32_t)rand_r(&seed) % SIZE_MOST;
@@ -181,9 +185,35 @@ static void kernels_agree(void **state)
 	}
 }
 
+/* Literals that are the same but for their ends: so many as a gram may have are searched for. */
+static void crowds_are_told(void **state)
+{
+	static char texts[100][16];
+	struct gate_literal literals[100];
+	bool crowded[100] = {};
+	struct gate_grams *grams;
+	uint32_t out = 0;
+
+	for (uint32_t i = 0; i < 100; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "xyzzyq%c", ' ' + i % 90);
+		literals[i] = (struct gate_literal){.bytes = (const uint8_t *)texts[i], .size = 7};
+	}
+	grams = gate_grams_new(literals, 100, crowded);
+	for (uint32_t i = 0; i < 100; i++) {
+		struct found found = {};
+		struct gate_gram_want want = {.grams = grams, .fn = on_found, .arg = &found};
+
+		gate_grams_search_long(NULL, &want, 1, literals[i].bytes, 7);
+		assert_int_equal(found.count > 0, !crowded[i] || (i >= 90 && !crowded[i - 90]));
+		out += crowded[i];
+	}
+	assert_int_equal(out, 100 - GATE_GRAM_CROWD);
+	gate_grams_free(grams);
+}
+
 static void nothing_to_look_for(void **state)
 {
-	struct gate_grams *grams = gate_grams_new(NULL, 0);
+	struct gate_grams *grams = gate_grams_new(NULL, 0, NULL);
 	struct found found = {};
 	struct gate_gram_want want = {.grams = grams, .fn = on_found, .arg = &found};
 
@@ -198,6 +228,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_is_there),
 		cmocka_unit_test(kernels_agree),
+		cmocka_unit_test(crowds_are_told),
 		cmocka_unit_test(nothing_to_look_for),
 	};
 

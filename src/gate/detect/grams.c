@@ -15,7 +15,9 @@
 #define COUNTS_BITS   14
 #define COUNTS	      (1u << COUNTS_BITS)
 #define COUNT_WEIGHT  1024
-#define COMMON_WEIGHT 64 /* literals: a gram of common text */
+#define COUNT_MAX     16384
+#define CROWDED	      (1u << 28) /* more than any cost, four of which fit */
+#define COMMON_WEIGHT 64	 /* literals: a gram of common text */
 
 /* The three kinds of literals. */
 enum { WIDE, MIDDLE, SHORT, KINDS };
@@ -125,12 +127,16 @@ static bool is_same(const uint8_t *data, const uint8_t *bytes, uint32_t size)
 	const uint8_t *mask = bytes + size;
 
 	if (size >= 8) {
+		/* From the end: grams are often of the beginning, and so are runs of one byte. */
+		if (!same64(data + size - 8, bytes + size - 8, mask + size - 8)) {
+			return false;
+		}
 		for (uint32_t i = 0; i + 8 < size; i += 8) {
 			if (!same64(data + i, bytes + i, mask + i)) {
 				return false;
 			}
 		}
-		return same64(data + size - 8, bytes + size - 8, mask + size - 8);
+		return true;
 	}
 	if (size >= 4) {
 		return same32(data, bytes, mask) &&
@@ -265,6 +271,7 @@ static int kind_of(const struct gate_literal *literal)
 /* What is known of grams while a table is made. */
 struct counts {
 	uint16_t grams[COUNTS]; /* by hash: of literals, and of what traffic is full of */
+	uint8_t used[COUNTS];	/* by hash: of literals that were given the gram */
 	uint8_t common[256];
 };
 
@@ -273,6 +280,11 @@ static uint16_t *count_of(struct counts *counts, const uint8_t *bytes, int kind)
 	uint32_t gram = gram_of(bytes, kind).first;
 
 	return &counts->grams[gate_gram_hash(gram, 0) >> (32 - COUNTS_BITS)];
+}
+
+static uint8_t *used_of(struct counts *counts, const uint8_t *bytes, int kind)
+{
+	return &counts->used[gram_of(bytes, kind).hash >> (32 - COUNTS_BITS)];
 }
 
 /* Pages, scripts, headers, mail and what people write. */
@@ -310,7 +322,7 @@ static void count_common(int kind, struct counts *counts)
 	for (uint32_t at = 0; at + 4 <= sizeof(common_text) - 1; at++) {
 		uint16_t *c = count_of(counts, bytes + at, kind);
 
-		*c = *c < UINT16_MAX - COMMON_WEIGHT ? (uint16_t)(*c + COMMON_WEIGHT) : UINT16_MAX;
+		*c = *c < COUNT_MAX - COMMON_WEIGHT ? (uint16_t)(*c + COMMON_WEIGHT) : COUNT_MAX;
 	}
 }
 
@@ -328,7 +340,7 @@ static void count_grams(const struct gate_literal *literals, uint32_t count, int
 		for (uint32_t at = 0; at + kinds[kind].gram <= literals[i].size; at++) {
 			uint16_t *c = count_of(counts, literals[i].bytes + at, kind);
 
-			*c += *c < UINT16_MAX;
+			*c += *c < COUNT_MAX;
 		}
 	}
 }
@@ -347,11 +359,13 @@ static uint32_t cost_of(const struct gate_literal *literal, uint32_t at, int kin
 		run = run && bytes[i] == bytes[0];
 	}
 	cost = (1u << (sum >> 6)) + (run ? 1u << 20 : 0);
+	cost += *used_of(counts, literal->bytes + at, kind) >= GATE_GRAM_CROWD ? CROWDED : 0;
 	return cost + COUNT_WEIGHT * (uint32_t)*count_of(counts, literal->bytes + at, kind);
 }
 
-/* Where the grams of a literal are best taken. */
-static uint32_t best_window(const struct gate_literal *literal, int kind, struct counts *counts)
+/* Where the grams of a literal are best taken; false: they are crowded everywhere. */
+static bool best_window(const struct gate_literal *literal, int kind, struct counts *counts,
+			uint32_t *ret_at)
 {
 	uint32_t best = 0, best_cost = UINT32_MAX, costs[GATE_GRAM_LONGEST];
 	uint32_t places = literal->size - kinds[kind].gram + 1u;
@@ -370,7 +384,8 @@ static uint32_t best_window(const struct gate_literal *literal, int kind, struct
 			best_cost = cost;
 		}
 	}
-	return best;
+	*ret_at = best;
+	return best_cost < CROWDED;
 }
 
 /* What is compared first: the rest of the gram, or the end of the literal that is further off. */
@@ -381,12 +396,15 @@ static uint8_t check_of(const struct gate_literal *literal, uint32_t delta, int 
 	return (uint8_t)(kind == WIDE ? delta + 4 : delta * 2 >= last ? 0 : last);
 }
 
-static void add_entries(struct table *t, const struct gate_literal *literal, uint32_t num,
+static bool add_entries(struct table *t, const struct gate_literal *literal, uint32_t num,
 			struct counts *counts)
 {
 	int kind = kind_of(literal);
-	uint32_t window = best_window(literal, kind, counts);
+	uint32_t window;
 
+	if (!best_window(literal, kind, counts, &window)) {
+		return false;
+	}
 	for (uint32_t at = window; at < window + kinds[kind].grams; at++) {
 		struct entry *e = &t->entries[t->count++];
 
@@ -396,7 +414,9 @@ static void add_entries(struct table *t, const struct gate_literal *literal, uin
 				    .check_at = check_of(literal, at, kind),
 				    .size = (uint8_t)literal->size};
 		e->check = literal->size >= 4 ? gate_gram_load(literal->bytes + e->check_at) : 0;
+		++*used_of(counts, literal->bytes + at, kind);
 	}
+	return true;
 }
 
 static uint32_t hash_of(const struct entry *e, int kind)
@@ -445,7 +465,7 @@ static size_t finish_table(struct table *t, int kind)
 }
 
 static size_t make_table(struct table *t, const struct gate_literal *literals, uint32_t count,
-			 int kind)
+			 int kind, bool *ret_crowded)
 {
 	BH_FREE struct counts *counts = NULL;
 	uint32_t entries = 0;
@@ -461,7 +481,7 @@ static size_t make_table(struct table *t, const struct gate_literal *literals, u
 	t->entries = bh_alloc_array(entries, sizeof(*t->entries));
 	for (uint32_t i = 0; i < count; i++) {
 		if (kind_of(&literals[i]) == kind) {
-			add_entries(t, &literals[i], i, counts);
+			ret_crowded[i] = !add_entries(t, &literals[i], i, counts);
 		}
 	}
 	return finish_table(t, kind);
@@ -530,14 +550,16 @@ static uint32_t count_long(const struct gate_grams *grams)
 	return grams->tables[WIDE].count + grams->tables[MIDDLE].count;
 }
 
-struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t count)
+struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t count,
+				  bool *ret_crowded)
 {
 	struct gate_grams *grams = bh_alloc(sizeof(*grams));
 
 	grams->kernel = gate_gram_kernel_choose();
 	grams->bytes = sizeof(*grams) + fill_texts(grams, literals, count);
 	for (int kind = 0; kind < KINDS; kind++) {
-		grams->bytes += make_table(&grams->tables[kind], literals, count, kind);
+		grams->bytes +=
+			make_table(&grams->tables[kind], literals, count, kind, ret_crowded);
 	}
 	grams->bytes += make_bitmap(&grams->longs, count_long(grams));
 	add_bits(&grams->longs, grams, WIDE, MIDDLE);

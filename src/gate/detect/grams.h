@@ -13,6 +13,9 @@
  *   Several sets of literals are searched for in the time of one, when the bitmap is of all
  *   (gate_gram_union).
  *   What a gram finds is compared as a whole, so what is reported is there.
+ *   A gram stands for GATE_GRAM_CROWD literals at most, so that nobody who sends it again and again
+ *   makes a position cost more than that many comparisons. A literal all of whose grams are taken
+ *   is told to be crowded, and left to another way of searching.
  * Read-only after gate_grams_new(): any number of threads may search. Nothing is kept between two
  * searches and no byte outside of [data, data + size) is read.
  */
@@ -26,6 +29,7 @@
 #define GATE_GRAM_SHORTEST 3
 #define GATE_GRAM_LONG	   7  /* what is shorter is a short literal */
 #define GATE_GRAM_LONGEST  64 /* bytes of a literal */
+#define GATE_GRAM_CROWD	   16 /* literals that share a gram */
 
 struct gate_grams;
 struct gate_literal {
@@ -33,7 +37,9 @@ struct gate_literal {
 	uint16_t size;	      /* GATE_GRAM_SHORTEST to GATE_GRAM_LONGEST */
 	bool nocase;
 };
-struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t count);
+/* ret_crowded, per literal: it is not searched for. */
+struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t count,
+				  bool *ret_crowded);
 void gate_grams_free(struct gate_grams *grams);
 size_t gate_grams_bytes(const struct gate_grams *grams);
 

@@ -18,7 +18,8 @@ BH_COUNTER(gate_mpm_compiled, "Hyperscan databases that were compiled");
 struct gate_hs {
 	uint8_t key[GATE_HS_KEY_SIZE];
 	struct gate_grams *grams;
-	hs_database_t *db; /* of the short literals; NULL none */
+	hs_database_t *db; /* of the short literals and the crowded ones; NULL none */
+	bool db_always;
 	size_t size;
 	uint32_t refs;
 	struct gate_hs_registry *registry;
@@ -158,7 +159,7 @@ static void key_of(const struct gate_mpm_literal *literals, uint32_t count, bool
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	hs_platform_info_t platform;
-	const uint8_t format = GATE_GRAM_LONG; /* which of them the database has */
+	const uint8_t format[] = {GATE_GRAM_LONG, GATE_GRAM_CROWD}; /* which the database has */
 
 	memset(&platform, 0, sizeof(platform));
 	hs_populate_platform(&platform);
@@ -167,7 +168,7 @@ static void key_of(const struct gate_mpm_literal *literals, uint32_t count, bool
 	EVP_DigestUpdate(md, &platform.cpu_features, sizeof(platform.cpu_features));
 	EVP_DigestUpdate(md, &platform.tune, sizeof(platform.tune));
 	EVP_DigestUpdate(md, &large, sizeof(large));
-	EVP_DigestUpdate(md, &format, sizeof(format));
+	EVP_DigestUpdate(md, format, sizeof(format));
 	for (uint32_t i = 0; i < count; i++) {
 		uint8_t head[3] = {(uint8_t)literals[i].size, (uint8_t)(literals[i].size >> 8),
 				   literals[i].nocase};
@@ -272,10 +273,10 @@ struct gate_mpm *gate_mpm_jobs_add(struct gate_mpm_jobs *jobs, const struct gate
 
 /* hs_compile_lit_multi (5.4.9) takes a literal that begins with NUL for an empty one: such a set is
  * compiled as expressions, which takes longer and finds the same. */
-static bool has_leading_nul(const struct job *job, uint32_t count)
+static bool has_leading_nul(const struct job *job, const bool *wanted)
 {
-	for (uint32_t i = 0; i < count; i++) {
-		if (!job->literals[i].bytes[0]) {
+	for (uint32_t i = 0; i < job->count; i++) {
+		if (wanted[i] && !job->literals[i].bytes[0]) {
 			return true;
 		}
 	}
@@ -292,23 +293,26 @@ static char *expression_of(const struct gate_mpm_literal *literal)
 	return text;
 }
 
-/* Literals stand by length: the first `count` are the short ones. */
-static void compile(struct job *job, uint32_t count)
+static void compile(struct job *job, const bool *wanted)
 {
-	bool expressions = has_leading_nul(job, count);
+	bool expressions = has_leading_nul(job, wanted);
 	hs_error_t r;
-	const char **texts = bh_alloc_array(count, sizeof(*texts));
-	size_t *sizes = bh_alloc_array(count, sizeof(*sizes));
-	unsigned int *flags = bh_alloc_array(count, sizeof(*flags));
-	unsigned int *ids = bh_alloc_array(count, sizeof(*ids));
+	const char **texts = bh_alloc_array(job->count, sizeof(*texts));
+	size_t *sizes = bh_alloc_array(job->count, sizeof(*sizes));
+	unsigned int *flags = bh_alloc_array(job->count, sizeof(*flags)), count = 0;
+	unsigned int *ids = bh_alloc_array(job->count, sizeof(*ids));
 	hs_compile_error_t *error = NULL;
 
-	for (uint32_t i = 0; i < count; i++) {
-		texts[i] = expressions ? expression_of(&job->literals[i])
-				       : (const char *)job->literals[i].bytes;
-		sizes[i] = job->literals[i].size;
-		flags[i] = HS_FLAG_SINGLEMATCH | (job->literals[i].nocase ? HS_FLAG_CASELESS : 0);
-		ids[i] = i;
+	for (uint32_t i = 0; i < job->count; i++) {
+		const struct gate_mpm_literal *literal = &job->literals[i];
+
+		if (!wanted[i]) {
+			continue;
+		}
+		texts[count] = expressions ? expression_of(literal) : (const char *)literal->bytes;
+		sizes[count] = literal->size;
+		flags[count] = HS_FLAG_SINGLEMATCH | (literal->nocase ? HS_FLAG_CASELESS : 0);
+		ids[count++] = i;
 	}
 	r = expressions ? hs_compile_multi(texts, flags, ids, count, HS_MODE_BLOCK, NULL,
 					   &job->hs->db, &error)
@@ -329,43 +333,43 @@ static void compile(struct job *job, uint32_t count)
 	free(ids);
 }
 
-static void make_grams(struct job *job)
+/* Marks those that are left to Hyperscan; false: there are none. */
+static bool make_grams(struct job *job, bool *ret_wanted)
 {
 	BH_FREE struct gate_literal *literals = bh_alloc_array(job->count, sizeof(*literals));
+	bool any = false;
 
 	for (uint32_t i = 0; i < job->count; i++) {
 		literals[i] = (struct gate_literal){.bytes = job->literals[i].bytes,
 						    .size = job->literals[i].size,
 						    .nocase = job->literals[i].nocase};
 	}
-	job->hs->grams = gate_grams_new(literals, job->count);
+	job->hs->grams = gate_grams_new(literals, job->count, ret_wanted);
 	job->hs->size = gate_grams_bytes(job->hs->grams);
-}
-
-static uint32_t count_short(const struct job *job)
-{
-	uint32_t count = 0;
-
-	while (count < job->count && job->literals[count].size < GATE_GRAM_LONG) {
-		count++;
+	for (uint32_t i = 0; i < job->count; i++) {
+		job->hs->db_always = job->hs->db_always || ret_wanted[i];
 	}
-	return count;
+	for (uint32_t i = 0; i < job->count; i++) {
+		ret_wanted[i] = ret_wanted[i] || ((job->large || job->hs->db_always) &&
+						  literals[i].size < GATE_GRAM_LONG);
+		any = any || ret_wanted[i];
+	}
+	return any;
 }
 
 static void run_one(struct gate_mpm_jobs *jobs, struct job *job)
 {
-	uint32_t count = job->large ? count_short(job) : 0;
+	BH_FREE bool *wanted = bh_alloc_array(job->count, sizeof(*wanted));
 	size_t size = 0;
 
-	make_grams(job);
-	if (!count) {
+	if (!make_grams(job, wanted)) {
 		job->cached = true;
 		return;
 	}
 	if (jobs->cache_dir && !gate_hscache_load(jobs->cache_dir, job->hs->key, &job->hs->db)) {
 		job->cached = true;
 	} else {
-		compile(job, count);
+		compile(job, wanted);
 		if (!job->err && jobs->cache_dir) {
 			gate_hscache_store(jobs->cache_dir, job->hs->key, job->hs->db);
 		}
@@ -429,6 +433,7 @@ int gate_mpm_jobs_run(struct gate_mpm_jobs *jobs, struct bh_diag *diag)
 	bh_vec_foreach (mpm, &jobs->mpms) {
 		(*mpm)->db = (*mpm)->hs->db;
 		(*mpm)->grams = (*mpm)->hs->grams;
+		(*mpm)->db_always = (*mpm)->hs->db_always;
 		if (!(*mpm)->grams) {
 			return bh_diag_set(diag, -EAGAIN, "hyperscan: a database is unfinished");
 		}

@@ -8,7 +8,8 @@
  *   SHA-256 of the patterns and of Hyperscan's version and platform. It is a table of grams
  *   (grams.h), which is made in no time and is the fastest for long literals and for small
  *   buffers; where buffers may be large, the short literals, of which there are few, have a
- *   Hyperscan block database beside it. Databases are compiled by several threads after all groups
+ *   Hyperscan block database beside it, which also takes long ones that share their grams with
+ *   too many others. Databases are compiled by several threads after all groups
  *   are known, and kept in a folder: a file holds the hash and a checksum, and a file that does
  *   not fit is compiled anew and replaced.
  *   What stands too late for every rule of a pattern (depth) is no candidate.
@@ -40,6 +41,7 @@ struct gate_mpm_pattern {
 struct gate_mpm {
 	const struct gate_grams *grams;
 	const hs_database_t *db; /* NULL: grams find the short ones in all buffers */
+	bool db_always;		 /* in small buffers too: it has crowded ones */
 	const struct gate_mpm_pattern *patterns;
 	const uint32_t *sigs;
 	uint32_t pattern_count, sig_count;

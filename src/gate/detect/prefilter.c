@@ -54,7 +54,7 @@ static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
 	const struct gate_gram_want want = {.grams = scan->mpm->grams, .fn = on_gram, .arg = scan};
 	struct scan rest;
 
-	if (!db || size < GATE_MPM_LARGE) {
+	if (!db || (size < GATE_MPM_LARGE && !scan->mpm->db_always)) {
 		gate_grams_search_short(&want, data, size);
 		return;
 	}
