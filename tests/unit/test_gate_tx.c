@@ -230,8 +230,11 @@ static uint64_t stat_of(const struct seen *seen, enum gate_stat stat)
 	return seen->stats.value[stat];
 }
 
-#define TO_SERVER	   "flow:established,to_server; "
-#define TO_SERVER_IN(what) "flow:established,to_server," what "; "
+#define ANY_TCP	    " tcp any any -> any any ("
+#define PACKETS	    "flow:to_server,no_stream; "
+#define TO_SERVER   "flow:established,to_server; "
+#define NO_STREAM   "flow:established,to_server,no_stream; "
+#define ONLY_STREAM "flow:established,to_server,only_stream; "
 
 /* ---- actions ---- */
 
@@ -248,12 +251,11 @@ static struct talk *shouts(unsigned int count)
 
 static void test_order(void **state)
 {
-	static const char rules[] =
-		"alert tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; sid:1;)\n"
-		"reject tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; sid:2;)\n"
-		"drop tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; sid:3;)\n"
-		"alert tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; "
-		"priority:1; sid:4;)\n";
+	static const char rules[] = "alert" ANY_TCP PACKETS "content:\"SHOUT\"; sid:1;)\n"
+				    "reject" ANY_TCP PACKETS "content:\"SHOUT\"; sid:2;)\n"
+				    "drop" ANY_TCP PACKETS "content:\"SHOUT\"; sid:3;)\n"
+				    "alert" ANY_TCP PACKETS "content:\"SHOUT\"; "
+				    "priority:1; sid:4;)\n";
 	struct seen seen;
 
 	run(rules, shouts(1), true, NULL, &seen);
@@ -268,10 +270,9 @@ static void test_order(void **state)
 
 static void test_pass(void **state)
 {
-	static const char rules[] =
-		"alert tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; sid:1;)\n"
-		"pass tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; dsize:5; "
-		"sid:2;)\n";
+	static const char rules[] = "alert" ANY_TCP PACKETS "content:\"SHOUT\"; sid:1;)\n"
+				    "pass" ANY_TCP PACKETS "content:\"SHOUT\"; dsize:5; "
+				    "sid:2;)\n";
 	struct talk *t = shouts(2);
 	struct seen seen;
 
@@ -293,8 +294,8 @@ static void test_pass(void **state)
 	t = talk_new(4444);
 	say(t, 0, "LET ME");
 	say(t, 0, "SHOUT");
-	run("pass tcp any any -> any any (" TO_SERVER "content:\"LET ME\"; sid:3;)\n"
-	    "alert tcp any any -> any any (" TO_SERVER "content:\"SHOUT\"; sid:1;)\n",
+	run("pass" ANY_TCP TO_SERVER "content:\"LET ME\"; sid:3;)\n"
+	    "alert" ANY_TCP TO_SERVER "content:\"SHOUT\"; sid:1;)\n",
 	    t, true, NULL, &seen);
 	assert_string_equal(seen.order, "");
 	assert_int_equal(stat_of(&seen, GATE_STAT_IPS_BLOCKED), 0);
@@ -303,9 +304,8 @@ static void test_pass(void **state)
 
 static void test_drop_takes_flow(void **state)
 {
-	static const char rules[] =
-		"drop tcp any any -> any any (" TO_SERVER "content:\"SHOUT\"; sid:1;)\n"
-		"alert tcp any any -> any any (" TO_SERVER "content:\"after\"; sid:2;)\n";
+	static const char rules[] = "drop" ANY_TCP TO_SERVER "content:\"SHOUT\"; sid:1;)\n"
+				    "alert" ANY_TCP TO_SERVER "content:\"after\"; sid:2;)\n";
 	struct talk *t = talk_new(4444);
 	struct seen seen;
 
@@ -330,14 +330,11 @@ static void test_noalert(void **state)
 
 	say(t, 0, "one");
 	say(t, 0, "two");
-	run("alert tcp any any -> any any (" TO_SERVER
-	    "content:\"one\"; flowbits:set,a; noalert; sid:1;)\n"
-	    "alert tcp any any -> any any (" TO_SERVER
-	    "content:\"one\"; flowbits:set,b; flowbits:noalert; sid:2;)\n"
-	    "alert tcp any any -> any any (" TO_SERVER
+	run("alert" ANY_TCP TO_SERVER "content:\"one\"; flowbits:set,a; noalert; sid:1;)\n"
+	    "alert" ANY_TCP TO_SERVER "content:\"one\"; flowbits:set,b; flowbits:noalert; sid:2;)\n"
+	    "alert" ANY_TCP TO_SERVER
 	    "content:\"two\"; flowbits:isset,a; flowbits:isset,b; sid:3;)\n"
-	    "alert tcp any any -> any any (" TO_SERVER
-	    "content:\"two\"; flowbits:isset,c; sid:4;)\n",
+	    "alert" ANY_TCP TO_SERVER "content:\"two\"; flowbits:isset,c; sid:4;)\n",
 	    t, false, NULL, &seen);
 	assert_string_equal(seen.order, "3");
 	seen_done(&seen);
@@ -357,10 +354,9 @@ static void test_thresholds(void **state)
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
-		BH_FREE char *rule = bh_asprintf(
-			"drop tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; "
-			"%s sid:1;)\n",
-			cases[i].words);
+		BH_FREE char *rule = bh_asprintf("drop" ANY_TCP PACKETS "content:\"SHOUT\"; "
+						 "%s sid:1;)\n",
+						 cases[i].words);
 		struct seen seen;
 
 		run(rule, shouts(5), true, NULL, &seen);
@@ -377,8 +373,7 @@ static void test_reject_as_sensor(void **state)
 {
 	struct seen seen;
 
-	run("reject tcp any any -> any any (flow:to_server,no_stream; content:\"SHOUT\"; sid:1;)\n",
-	    shouts(1), false, NULL, &seen);
+	run("reject" ANY_TCP PACKETS "content:\"SHOUT\"; sid:1;)\n", shouts(1), false, NULL, &seen);
 	assert_string_equal(seen.order, "1");
 	assert_int_equal(stat_of(&seen, GATE_STAT_IPS_REJECTED), 1);
 	assert_int_equal(stat_of(&seen, GATE_STAT_IPS_BLOCKED), 0);
@@ -390,13 +385,12 @@ static void test_reject_as_sensor(void **state)
 static void test_stream_pieces(void **state)
 {
 	static const char rules[] =
-		"alert tcp any any -> any any (" TO_SERVER "content:\"over segments\"; sid:1;)\n"
-		"alert tcp any any -> any any (flow:to_client; content:\"over segments\"; sid:2;)\n"
-		"alert tcp any any -> any any (" TO_SERVER_IN(
-			"no_stream") "content:\"over segments\"; sid:3;)\n"
-				     "alert tcp any any -> any any (" TO_SERVER_IN(
-					     "only_stream") "content:\"over\"; content:\"segments\"; distance:1; within:8; "
-							    "sid:4;)\n";
+		"alert" ANY_TCP TO_SERVER "content:\"over segments\"; sid:1;)\n"
+		"alert" ANY_TCP "flow:to_client; content:\"over segments\"; sid:2;)\n"
+		"alert" ANY_TCP NO_STREAM "content:\"over segments\"; sid:3;)\n"
+		"alert" ANY_TCP ONLY_STREAM
+		"content:\"over\"; content:\"segments\"; distance:1; within:8; "
+		"sid:4;)\n";
 	struct talk *t = talk_new(4444);
 	struct seen seen;
 
@@ -417,14 +411,11 @@ static void test_stream_pieces(void **state)
 static void test_stream_chunks(void **state)
 {
 	static const char rules[] =
-		"alert tcp any any -> any any (" TO_SERVER "content:\"FIRST\"; sid:1;)\n"
-		"alert tcp any any -> any any (" TO_SERVER "content:\"LATER\"; sid:2;)\n"
-		"alert tcp any any -> any any (" TO_SERVER
-		"content:\"LATER\"; startswith; sid:3;)\n"
-		"alert tcp any any -> any any (" TO_SERVER
-		"content:\"FIRST\"; startswith; sid:4;)\n"
-		"alert tcp any any -> any any (" TO_SERVER
-		"content:\"LATER\"; depth:100; sid:5;)\n";
+		"alert" ANY_TCP TO_SERVER "content:\"FIRST\"; sid:1;)\n"
+		"alert" ANY_TCP TO_SERVER "content:\"LATER\"; sid:2;)\n"
+		"alert" ANY_TCP TO_SERVER "content:\"LATER\"; startswith; sid:3;)\n"
+		"alert" ANY_TCP TO_SERVER "content:\"FIRST\"; startswith; sid:4;)\n"
+		"alert" ANY_TCP TO_SERVER "content:\"LATER\"; depth:100; sid:5;)\n";
 	struct talk *t = talk_new(4444);
 	struct seen seen;
 
@@ -456,8 +447,8 @@ static void test_stream_depth(void **state)
 	say(t, 0, "BEY");
 	say(t, 0, "OND");
 	finish(t);
-	run("alert tcp any any -> any any (" TO_SERVER "content:\"BEYOND\"; sid:1;)\n"
-	    "alert tcp any any -> any any (" TO_SERVER "content:\"WITHIN\"; sid:2;)\n",
+	run("alert" ANY_TCP TO_SERVER "content:\"BEYOND\"; sid:1;)\n"
+	    "alert" ANY_TCP TO_SERVER "content:\"WITHIN\"; sid:2;)\n",
 	    t, false, "stream.reassembly.depth=8kb", &seen);
 	assert_string_equal(seen.order, "2");
 	assert_int_equal(stat_of(&seen, GATE_STAT_TCP_DEPTH_REACHED), 1);
@@ -466,7 +457,8 @@ static void test_stream_depth(void **state)
 
 /* ---- transactions ---- */
 
-#define HTTP "alert http any any -> any any ("
+#define ANY_HTTP " http any any -> any any ("
+#define HTTP	 "alert" ANY_HTTP
 
 static struct talk *browsing(void)
 {
@@ -547,14 +539,14 @@ static void test_tx_drop(void **state)
 {
 	struct seen seen;
 
-	run("drop http any any -> any any (flow:to_server; http.uri; content:\"/one\"; sid:1;)\n" HTTP
+	run("drop" ANY_HTTP "flow:to_server; http.uri; content:\"/one\"; sid:1;)\n" HTTP
 	    "flow:to_client; http.stat_code; content:\"404\"; sid:2;)\n",
 	    browsing(), true, NULL, &seen);
 	assert_string_equal(seen.order, "1");
 	assert_true(stat_of(&seen, GATE_STAT_IPS_BLOCKED) >= 8);
 	seen_done(&seen);
 	/* and a pass ends it for all others */
-	run("pass http any any -> any any (flow:to_server; http.uri; content:\"/one\"; sid:1;)\n" HTTP
+	run("pass" ANY_HTTP "flow:to_server; http.uri; content:\"/one\"; sid:1;)\n" HTTP
 	    "flow:to_client; http.stat_code; content:\"404\"; sid:2;)\n",
 	    browsing(), true, NULL, &seen);
 	assert_string_equal(seen.order, "");

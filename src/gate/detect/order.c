@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of rules, as Suricata's manual has it: by action (action-order); what sets flowbits, flowints
- * and xbits before what only tests them, and those before rules that have none; priority; id.
+ * The order of rules, as Suricata's manual has it: by action (action-order); what sets flowbits,
+ * flowints and xbits before what only tests them, and those before rules that have none; priority;
+ * id.
  */
 #include "gate/detect/set.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events for the rest of Bulkhead: an alert, a drop or an anomaly as one event (model/event.h, kinds
- * and fields in docs/operations.md). Producer and number are given by bulkhead-hostd, whose reader
- * is stricter than JSON: compact, no fractions with exponents, few members.
+ * Events for the rest of Bulkhead: an alert, a drop or an anomaly as one event (model/event.h,
+ * kinds and fields in docs/operations.md). Producer and number are given by bulkhead-hostd, whose
+ * reader is stricter than JSON: compact, no fractions with exponents, few members.
  */
 #include "gate/output/eve.h"
 
