@@ -30,37 +30,51 @@ struct lexer {
 	uint32_t size;
 };
 
+#define KNOWN(name, known)                                                                         \
+	{                                                                                          \
+		name, sizeof(name) - 1, known                                                      \
+	}
 static const struct {
 	const char *name;
+	uint8_t size;
 	enum http_known known;
 } known_names[] = {
-	{"host", HTTP_K_HOST},
-	{"user-agent", HTTP_K_USER_AGENT},
-	{"cookie", HTTP_K_COOKIE},
-	{"set-cookie", HTTP_K_SET_COOKIE},
-	{"referer", HTTP_K_REFERER},
-	{"accept", HTTP_K_ACCEPT},
-	{"accept-language", HTTP_K_ACCEPT_LANG},
-	{"accept-encoding", HTTP_K_ACCEPT_ENC},
-	{"connection", HTTP_K_CONNECTION},
-	{"content-type", HTTP_K_CONTENT_TYPE},
-	{"content-length", HTTP_K_CONTENT_LENGTH},
-	{"transfer-encoding", HTTP_K_TRANSFER_ENCODING},
-	{"content-encoding", HTTP_K_CONTENT_ENCODING},
-	{"server", HTTP_K_SERVER},
-	{"location", HTTP_K_LOCATION},
-	{"upgrade", HTTP_K_UPGRADE},
-	{"expect", HTTP_K_EXPECT},
-	{"authorization", HTTP_K_AUTHORIZATION},
-	{"content-range", HTTP_K_CONTENT_RANGE},
-	{"content-disposition", HTTP_K_CONTENT_DISPOSITION},
-	{"x-forwarded-for", HTTP_K_XFF},
-	{"http2-settings", HTTP_K_HTTP2_SETTINGS},
+	KNOWN("host", HTTP_K_HOST),
+	KNOWN("user-agent", HTTP_K_USER_AGENT),
+	KNOWN("cookie", HTTP_K_COOKIE),
+	KNOWN("set-cookie", HTTP_K_SET_COOKIE),
+	KNOWN("referer", HTTP_K_REFERER),
+	KNOWN("accept", HTTP_K_ACCEPT),
+	KNOWN("accept-language", HTTP_K_ACCEPT_LANG),
+	KNOWN("accept-encoding", HTTP_K_ACCEPT_ENC),
+	KNOWN("connection", HTTP_K_CONNECTION),
+	KNOWN("content-type", HTTP_K_CONTENT_TYPE),
+	KNOWN("content-length", HTTP_K_CONTENT_LENGTH),
+	KNOWN("transfer-encoding", HTTP_K_TRANSFER_ENCODING),
+	KNOWN("content-encoding", HTTP_K_CONTENT_ENCODING),
+	KNOWN("server", HTTP_K_SERVER),
+	KNOWN("location", HTTP_K_LOCATION),
+	KNOWN("upgrade", HTTP_K_UPGRADE),
+	KNOWN("expect", HTTP_K_EXPECT),
+	KNOWN("authorization", HTTP_K_AUTHORIZATION),
+	KNOWN("content-range", HTTP_K_CONTENT_RANGE),
+	KNOWN("content-disposition", HTTP_K_CONTENT_DISPOSITION),
+	KNOWN("x-forwarded-for", HTTP_K_XFF),
+	KNOWN("http2-settings", HTTP_K_HTTP2_SETTINGS),
 };
+#undef KNOWN
 
+/* RFC 9110, 5.6.2 */
 static bool is_token(uint8_t c)
 {
-	return c > ' ' && c < 0x7f && !strchr("()<>@,;:\\\"/[]?={}", c);
+	static const bool is[256] = {
+		['!'] = true,	      ['#' ... '\''] = true, ['*'] = true,
+		['+'] = true,	      ['-'] = true,	     ['.'] = true,
+		['0' ... '9'] = true, ['A' ... 'Z'] = true,  ['^' ... 'z'] = true,
+		['|'] = true,	      ['~'] = true,
+	};
+
+	return is[c];
 }
 
 static bool is_lws(uint8_t c)
@@ -337,7 +351,7 @@ static enum http_known known_of(struct gate_view name)
 	}
 	uint8_t first = name.data[0] | 0x20;
 	for (size_t i = 0; i < sizeof(known_names) / sizeof(known_names[0]); i++) {
-		if ((uint8_t)known_names[i].name[0] == first &&
+		if (known_names[i].size == name.size && (uint8_t)known_names[i].name[0] == first &&
 		    gate_http1_equals(name, known_names[i].name)) {
 			return known_names[i].known;
 		}
