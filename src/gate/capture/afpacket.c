@@ -2,8 +2,8 @@
 /*
  * Interfaces by packet sockets: one as a sensor, or two with everything that passes between them.
  * Each worker has a source with rings of its own; the kernel shares flows out among them
- * (fanout.c). Inline the two legs take turns; what goes on is queued in the other leg's ring and
- * sent in batches, at the latest after BATCH frames of either leg or before waiting. When a leg has
+ * (fanout.c). Inline the two legs take turns; what goes on is queued at the other leg and sent
+ * in batches, at the latest after RING_BATCH frames of either leg or before waiting. When a leg has
  * fallen behind by three quarters of its ring, fail-open passes frames on without inspection
  * (counted) until it has caught up; fail-closed lets the ring run over, and the kernel counts.
  *
@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <poll.h>
 
-#define BATCH	   32
 #define LOOK_US	   100000 /* at the interfaces */
 #define PENDING_MS 1	  /* until what had no room is tried again */
 
@@ -175,7 +174,7 @@ static int af_next(struct gate_source *source, struct gate_packet *p, int wait_m
 	struct af_source *a = BH_CONTAINER_OF(source, struct af_source, source);
 	unsigned int leg;
 
-	if (++a->since_flush >= BATCH) {
+	if (++a->since_flush >= RING_BATCH) {
 		flush(a);
 	}
 	/* only here: the frame that was handed out before is a ring's */

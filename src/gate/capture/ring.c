@@ -9,8 +9,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#define TX_BATCH   32u
-#define TX_DATA	   (TPACKET2_HDRLEN - sizeof(struct sockaddr_ll))
 #define TAGS_MAX   2u
 #define TCP_OFF_AT 12u /* of the size in a TCP header */
 #define UDP_SIZE   8u
@@ -189,42 +187,47 @@ bool ring_is_crowded(const struct ring *ring)
 
 /* ---- sending ---- */
 
-static struct tpacket2_hdr *tx_slot(const struct ring *ring, uint32_t at)
+static void refused(struct ring_counts *counts)
 {
-	return (void *)(ring->tx + (size_t)ring->block_size * at);
-}
-
-/* What the kernel has not looked at is taken back: it would go out when the interface is up again,
- * long after its time. */
-static void take_back(struct ring *ring, struct ring_counts *counts)
-{
-	for (uint32_t i = 0; i < ring->tx_slots; i++) {
-		uint32_t at = (ring->tx_at + ring->tx_slots - 1) % ring->tx_slots;
-		struct tpacket2_hdr *slot = tx_slot(ring, at);
-
-		if (status_of(&slot->tp_status) != TP_STATUS_SEND_REQUEST) {
-			break;
-		}
-		__atomic_store_n(&slot->tp_status, TP_STATUS_AVAILABLE, __ATOMIC_RELEASE);
-		ring->tx_at = at;
-		counts->sent--;
-		counts->send_failed++;
+	counts->send_failed++;
+	if (errno == ENETDOWN || errno == ENXIO || errno == ENODEV) {
 		bh_counter_add(&gate_ring_down, 1);
 	}
 }
 
+/* Those before `done` are over; the places of the others become the first. */
+static void keep_rest(struct ring *ring, uint32_t done)
+{
+	struct ring_tx *tx = ring->tx;
+
+	for (uint32_t i = done; done && i < ring->tx_queued; i++) {
+		struct iovec part = tx->parts[i - done];
+
+		tx->parts[i - done] = tx->parts[i];
+		tx->parts[i] = part;
+	}
+	ring->tx_queued -= done;
+}
+
 void ring_flush(struct ring *ring, struct ring_counts *counts)
 {
-	if (!ring->tx_queued || ring->fd < 0) {
-		return;
+	uint32_t done = 0;
+
+	while (ring->fd >= 0 && done < ring->tx_queued) {
+		int n = sendmmsg(ring->fd, ring->tx->msgs + done, ring->tx_queued - done,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0) {
+			counts->sent += (uint64_t)n;
+			done += (uint32_t)n;
+		} else if (errno == EAGAIN) {
+			break; /* no room just now: they stay queued */
+		} else {
+			refused(counts);
+			done++;
+		}
 	}
-	if (send(ring->fd, NULL, 0, MSG_DONTWAIT) >= 0) {
-		ring->tx_queued = 0;
-	} else if (errno == ENETDOWN || errno == ENXIO || errno == ENODEV) {
-		ring->tx_queued = 0;
-		take_back(ring, counts);
-	}
-	/* else no room just now: they stay queued */
+	keep_rest(ring, done);
 }
 
 static bool send_now(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data,
@@ -239,9 +242,8 @@ static bool send_now(struct ring *ring, const struct virtio_net_hdr *vnet, const
 		msg.msg_iov++;
 		msg.msg_iovlen--;
 	}
-	if (sendmsg(ring->inline_mode ? ring->large_fd : ring->fd, &msg,
-		    MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		counts->send_failed++;
+	if (sendmsg(ring->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		refused(counts);
 		return false;
 	}
 	counts->sent++;
@@ -292,35 +294,28 @@ static bool fits(const struct ring *ring, const struct virtio_net_hdr *vnet, con
 bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data,
 	       uint32_t size, struct ring_counts *counts)
 {
-	struct tpacket2_hdr *slot;
-	uint8_t *at;
+	struct iovec *part;
 
 	if (ring->fd < 0 || !fits(ring, vnet, data, size)) {
 		bh_counter_add(ring->fd < 0 ? &gate_ring_down : &gate_ring_too_large, 1);
 		counts->send_failed++;
 		return false;
 	}
-	if (!ring->tx || size + sizeof(*vnet) > ring->block_size - TX_DATA) {
+	if (!ring->tx || size + sizeof(*vnet) > ring->tx->room) {
 		return send_now(ring, vnet, data, size, counts);
 	}
-	slot = tx_slot(ring, ring->tx_at);
-	if (status_of(&slot->tp_status) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING)) {
-		ring->tx_queued = 1;
+	if (ring->tx_queued == RING_BATCH) {
 		ring_flush(ring, counts);
-		slot = tx_slot(ring, ring->tx_at);
-		if (status_of(&slot->tp_status) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING)) {
+		if (ring->tx_queued == RING_BATCH) {
 			counts->send_failed++;
 			return false;
 		}
 	}
-	at = (uint8_t *)slot + TX_DATA;
-	memcpy(at, vnet, sizeof(*vnet));
-	memcpy(at + sizeof(*vnet), data, size);
-	slot->tp_len = size + sizeof(*vnet);
-	__atomic_store_n(&slot->tp_status, TP_STATUS_SEND_REQUEST, __ATOMIC_RELEASE);
-	ring->tx_at = (ring->tx_at + 1) % ring->tx_slots;
-	counts->sent++;
-	if (++ring->tx_queued % TX_BATCH == 0) {
+	part = &ring->tx->parts[ring->tx_queued++];
+	memcpy(part->iov_base, vnet, sizeof(*vnet));
+	memcpy((uint8_t *)part->iov_base + sizeof(*vnet), data, size);
+	part->iov_len = size + sizeof(*vnet);
+	if (ring->tx_queued == RING_BATCH) {
 		ring_flush(ring, counts);
 	}
 	return true;

@@ -21,7 +21,6 @@
 #define SLOT_MAX      16384u
 #define SLOT_REST     256u /* of a slot: its header, the reserve, headers before the datagram */
 #define SLOTS_MIN     256u
-#define TX_SLOTS      2048u
 #define SOCKET_BUFFER (16 << 20)
 
 static int set(int fd, int option, int value)
@@ -134,23 +133,32 @@ static uint32_t slot_size(uint32_t mtu)
 	return size;
 }
 
+static struct ring_tx *new_tx(uint32_t room)
+{
+	struct ring_tx *tx = bh_alloc(sizeof(*tx) + (size_t)RING_BATCH * room);
+
+	tx->room = room;
+	for (unsigned int i = 0; i < RING_BATCH; i++) {
+		tx->parts[i].iov_base = tx->data + (size_t)i * room;
+		tx->msgs[i].msg_hdr.msg_iov = &tx->parts[i];
+		tx->msgs[i].msg_hdr.msg_iovlen = 1;
+	}
+	return tx;
+}
+
 static int open_v2(struct ring *ring, const struct ring_options *options)
 {
 	uint32_t size = slot_size(ring->mtu);
 	uint32_t slots = (uint32_t)(((uint64_t)options->ring_mb << 20) / 2 / size);
 	struct tpacket_req rx = {.tp_block_size = BLOCK_SLOTS * size, .tp_frame_size = size};
-	struct tpacket_req tx = rx;
 	int err = set(ring->fd, PACKET_VERSION, TPACKET_V2);
 
 	slots = slots > SLOTS_MIN ? slots - slots % BLOCK_SLOTS : SLOTS_MIN;
 	rx.tp_block_nr = slots / BLOCK_SLOTS;
 	rx.tp_frame_nr = slots;
-	tx.tp_block_nr = TX_SLOTS / BLOCK_SLOTS;
-	tx.tp_frame_nr = TX_SLOTS;
 	err = err ? err : set(ring->fd, PACKET_VNET_HDR, 1);
 	err = err ? err : set(ring->fd, PACKET_RESERVE, RING_RESERVE);
 	err = err ? err : set(ring->fd, PACKET_COPY_THRESH, 1);
-	err = err ? err : set(ring->fd, PACKET_LOSS, 1); /* a frame that is refused is skipped */
 	err = err ? err : set(ring->fd, PACKET_IGNORE_OUTGOING, 1);
 	err = err ? err : set(ring->fd, PACKET_QDISC_BYPASS, 1);
 	err = err ? err : set_buffer(ring->fd, SO_RCVBUFFORCE, SO_RCVBUF); /* large frames */
@@ -158,34 +166,15 @@ static int open_v2(struct ring *ring, const struct ring_options *options)
 	if (err) {
 		return err;
 	}
-	if (setsockopt(ring->fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof(rx)) ||
-	    setsockopt(ring->fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof(tx))) {
+	if (setsockopt(ring->fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof(rx))) {
 		return -errno;
 	}
 	ring->block_size = size;
 	ring->block_count = slots;
-	ring->tx_slots = TX_SLOTS;
-	ring->map_size = (size_t)size * (slots + TX_SLOTS);
+	ring->map_size = (size_t)size * slots;
 	ring->large = bh_alloc(RING_FRAME_MAX);
+	ring->tx = new_tx(size);
 	return 0;
-}
-
-/* A socket that has a ring to send by sends nothing else: large frames go through another one,
- * which receives nothing (protocol 0). */
-static int open_large(struct ring *ring)
-{
-	const struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_ifindex = ring->index};
-
-	if (!ring->inline_mode) {
-		return 0;
-	}
-	ring->large_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (ring->large_fd < 0 || set(ring->large_fd, PACKET_VNET_HDR, 1) ||
-	    set(ring->large_fd, PACKET_QDISC_BYPASS, 1) ||
-	    bind(ring->large_fd, (const struct sockaddr *)&addr, sizeof(addr))) {
-		return -errno;
-	}
-	return set_buffer(ring->large_fd, SO_SNDBUFFORCE, SO_SNDBUF);
 }
 
 static int map_rings(struct ring *ring)
@@ -195,9 +184,6 @@ static int map_rings(struct ring *ring)
 	if (ring->map == MAP_FAILED) {
 		ring->map = NULL;
 		return -errno;
-	}
-	if (ring->inline_mode) {
-		ring->tx = ring->map + (size_t)ring->block_size * ring->block_count;
 	}
 	return 0;
 }
@@ -235,7 +221,7 @@ int ring_open(const struct ring_options *options, struct ring *ret, struct bh_di
 {
 	int err;
 
-	*ret = (struct ring){.inline_mode = options->inline_mode, .large_fd = -1};
+	*ret = (struct ring){.inline_mode = options->inline_mode};
 	ret->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (ret->fd < 0) {
 		return bh_diag_set(diag, -errno, "packet socket: %m");
@@ -252,7 +238,6 @@ int ring_open(const struct ring_options *options, struct ring *ret, struct bh_di
 	ring_look(ret);
 	err = options->inline_mode ? open_v2(ret, options) : open_v3(ret, options);
 	err = err ? err : map_rings(ret);
-	err = err ? err : open_large(ret);
 	err = err ? err : attach(ret, options);
 	if (err) {
 		ring_close(ret);
@@ -270,9 +255,7 @@ void ring_close(struct ring *ring)
 	if (ring->fd >= 0) {
 		close(ring->fd);
 	}
-	if (ring->large_fd >= 0) {
-		close(ring->large_fd);
-	}
 	free(ring->large);
-	*ring = (struct ring){.fd = -1, .large_fd = -1};
+	free(ring->tx);
+	*ring = (struct ring){.fd = -1};
 }
