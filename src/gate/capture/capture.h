@@ -2,7 +2,7 @@
 /*
  * Where packets come from: files, one interface, a pair of them. A source is read by one thread.
  * Implementations: file.c (pcap, pcapng, either in gzip; a folder in order of first packet time),
- * afpacket.c (TPACKET_V3, fanout by flow for several workers, inline pairs), xdp.c (AF_XDP).
+ * afpacket.c (a sensor, inline pairs; several workers share them out), xdp.c (refuses AF_XDP).
  */
 #ifndef BH_GATE_CAPTURE_CAPTURE_H
 #define BH_GATE_CAPTURE_CAPTURE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AF_XDP is not part of this build: who asks for it is told so. */
+/* There is no AF_XDP, for the reasons in docs/gate.md: who asks for it is told so. */
 #include "gate/capture/capture.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@ int gate_source_xdp(const struct gate_live_options *options, struct gate_source 
 		    struct bh_diag *diag)
 {
 	return bh_diag_set(diag, -EOPNOTSUPP,
-			   "%s: AF_XDP is not part of this build; use capture.mode af-packet",
+			   "%s: AF_XDP is not supported: it loses checksums and segments that are "
+			   "still to be made; use capture.mode af-packet",
 			   options->in);
 }
