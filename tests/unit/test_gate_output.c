@@ -173,6 +173,92 @@ static void test_queue(void **state)
 	gate_out_free(out);
 }
 
+/* Writes only when it is let. */
+struct stuck_sink {
+	struct gate_out_sink ops;
+	int gate[2]; /* a pipe: a byte lets one write go on */
+	uint64_t told, lines;
+};
+
+static int stuck_write(struct gate_out_sink *ops, const char *lines, size_t size)
+{
+	struct stuck_sink *sink = BH_CONTAINER_OF(ops, struct stuck_sink, ops);
+	char c;
+
+	assert_int_equal(read(sink->gate[0], &c, 1), 1);
+	for (size_t i = 0; i < size; i++) {
+		sink->lines += lines[i] == '\n';
+	}
+	return 0;
+}
+
+static void stuck_lost(struct gate_out_sink *ops, uint64_t count)
+{
+	BH_CONTAINER_OF(ops, struct stuck_sink, ops)->told += count;
+}
+
+/* A reader that does not read: whoever makes records never waits, what finds no room is counted and
+ * told to the sink; nothing of what found room is lost. */
+static void test_stuck(void **state)
+{
+	struct stuck_sink sink = {.ops = {.write = stuck_write,
+					  .reopen = memory_free,
+					  .free = memory_free,
+					  .lost = stuck_lost,
+					  .queue = 1 << 12}};
+	struct gate_config config = {.eve_queue = 1 << 20};
+	uint64_t before = bh_counter_get("gate_eve_no_room"), lost = 0, kept = 0;
+	struct gate_out *out;
+
+	assert_int_equal(pipe(sink.gate), 0);
+	out = gate_out_new(&config, &sink.ops);
+	for (int i = 0; i < 100000; i++) {
+		bool fits = gate_out_put(out, "one record\n", 11);
+
+		kept += fits;
+		lost += !fits;
+	}
+	assert_true(lost > 90000); /* and we are here: nobody has waited */
+	assert_int_equal(bh_counter_get("gate_eve_no_room"), before + lost);
+	assert_int_equal(write(sink.gate[1], "xxxx", 4), 4);
+	gate_out_flush(out);
+	assert_int_equal(sink.lines, kept);
+	assert_int_equal(sink.told, lost);
+	gate_out_free(out);
+	close(sink.gate[0]);
+	close(sink.gate[1]);
+}
+
+static void test_datagrams(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	uint64_t oversize = bh_counter_get("gate_eve_oversize");
+	BH_FREE char *large = bh_alloc(2u << 20);
+	char folder[] = "/tmp/gate-out-XXXXXX", got[16] = {};
+	struct gate_out_sink *sink = NULL;
+	int reader = socket(AF_UNIX, SOCK_DGRAM, 0);
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/s", folder);
+	assert_int_equal(bind(reader, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(gate_out_unix(addr.sun_path, true, &sink, NULL), 0);
+	assert_int_equal(sink->write(sink, "a\nbc\n", 5), 0);
+	assert_int_equal(recv(reader, got, sizeof(got), 0), 2);
+	assert_int_equal(recv(reader, got, sizeof(got), 0), 3);
+	assert_memory_equal(got, "bc\n", 3);
+	/* one that no datagram can hold: the rest goes on */
+	memset(large, 'x', 2u << 20);
+	large[(2u << 20) - 3] = '\n';
+	memcpy(large + (2u << 20) - 2, "d\n", 2);
+	assert_int_equal(sink->write(sink, large, 2u << 20), 0);
+	assert_int_equal(bh_counter_get("gate_eve_oversize"), oversize + 1);
+	assert_int_equal(recv(reader, got, sizeof(got), 0), 2);
+	sink->free(sink);
+	close(reader);
+	unlink(addr.sun_path);
+	rmdir(folder);
+}
+
 static void test_file(void **state)
 {
 	char folder[] = "/tmp/gate-out-XXXXXX";
@@ -252,10 +338,11 @@ static void test_unix(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shapes), cmocka_unit_test(test_escapes),
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_queue),
-		cmocka_unit_test(test_file),   cmocka_unit_test(test_rotation),
-		cmocka_unit_test(test_unix),
+		cmocka_unit_test(test_shapes),	  cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_limits),	  cmocka_unit_test(test_queue),
+		cmocka_unit_test(test_file),	  cmocka_unit_test(test_rotation),
+		cmocka_unit_test(test_unix),	  cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_datagrams),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
