@@ -140,7 +140,8 @@ void gate_session_inspect_now(struct gate_session *session, enum gate_dir dir);
 const char *gate_session_note(const struct gate_session *session);
 /* The rest is encrypted or of no interest: by configuration it is bypassed or not inspected. */
 void gate_session_encrypted(struct gate_session *session);
-/* From here on another protocol (STARTTLS, CONNECT, Upgrade): UNKNOWN probes anew. */
+/* From here on another protocol (STARTTLS, CONNECT, Upgrade): UNKNOWN probes anew; TLS too, and
+ * what is none is told (applayer_no_tls_after_starttls). */
 void gate_session_become(struct gate_session *session, enum gate_app app);
 /* For the parser that is to come (an upgrade): copied, gone when it has been taken. NULL:
  * nothing. */

@@ -40,7 +40,8 @@ static void change_over(struct gate_session *session)
 	session->stopped_dirs = session->eof_dirs;
 	session->spoke_dirs = session->kept_dirs = session->wants_dirs = 0;
 	const struct gate_app_ops *ops = gate_app_ops_of((enum gate_app)session->becomes);
-	if (ops) {
+	session->promised = ops && ops->app == GATE_APP_TLS ? GATE_APP_TLS : GATE_APP_UNKNOWN;
+	if (ops && !session->promised) {
 		flow->app_to[GATE_TO_SERVER] = flow->app_to[GATE_TO_CLIENT] = (uint16_t)ops->app;
 		session->detect[GATE_TO_SERVER] = session->detect[GATE_TO_CLIENT] =
 			GATE_DETECT_KNOWN;
@@ -49,9 +50,44 @@ static void change_over(struct gate_session *session)
 	gate_session_hand(session, NULL, 0);
 }
 
+/* Something else than what the sides had agreed upon; ops NULL: nothing known. */
+static void hold_to_promise(struct gate_session *session, const struct gate_app_ops *ops)
+{
+	if (session->promised && (!ops || ops->app != session->promised)) {
+		session_event(session, session->promised == GATE_APP_TLS ? GATE_SESSION_NO_TLS
+									 : GATE_SESSION_UNEXPECTED);
+	}
+	session->promised = GATE_APP_UNKNOWN;
+}
+
+/* Protocols whose client speaks first. */
+static bool is_client_first(const struct gate_app_ops *ops)
+{
+	switch (ops->app) {
+	case GATE_APP_HTTP1:
+	case GATE_APP_TLS:
+	case GATE_APP_DNS:
+	case GATE_APP_DCERPC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The server began, which was to answer: nothing it says can be trusted to be an answer. */
+static bool is_wrong_way(const struct gate_session *session, enum gate_dir dir,
+			 const struct gate_app_ops *ops)
+{
+	const struct gate_flow *flow = session->flow;
+	return dir == GATE_TO_CLIENT && !session->original && !session->ops &&
+	       session->spoke_dirs == GATE_DIR_BIT(GATE_TO_CLIENT) && is_client_first(ops) &&
+	       !(flow->stream && gate_stream_is_midstream(flow->stream));
+}
+
 static void found(struct gate_session *session, enum gate_dir dir, const struct gate_app_ops *ops)
 {
 	struct gate_flow *flow = session->flow;
+	hold_to_promise(session, ops);
 	session->detect[dir] = GATE_DETECT_KNOWN;
 	flow->app_to[dir] = (uint16_t)ops->app;
 	if (!session->ops) {
@@ -75,6 +111,7 @@ static void not_found(struct gate_session *session, enum gate_dir dir)
 	bool midstream = flow->stream && gate_stream_is_midstream(flow->stream);
 	if (session->detect[GATE_DIR_OTHER(dir)] == GATE_DETECT_NONE ||
 	    (midstream && dir == GATE_TO_SERVER)) {
+		hold_to_promise(session, NULL);
 		gate_session_fail(session);
 	}
 }
@@ -125,7 +162,12 @@ static enum gate_dir detect_stream(struct gate_session *session, enum gate_dir d
 			dir = GATE_DIR_OTHER(dir);
 		}
 		if (d.ops) {
+			bool wrong = is_wrong_way(session, dir, d.ops);
 			found(session, dir, d.ops);
+			if (wrong) {
+				session_event(session, GATE_SESSION_WRONG_DIRECTION);
+				gate_session_fail(session);
+			}
 		} else if (!d.more || in->eof || in->size >= GATE_DETECT_BYTES_MAX) {
 			not_found(session, dir);
 		}

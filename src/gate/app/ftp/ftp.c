@@ -227,7 +227,7 @@ static void reply_over(struct ftp_conn *conn, struct ftp_tx *tx, const uint8_t *
 	}
 	if (is(tx, "AUTH") && !memcmp(line, "234", 3)) {
 		conn->tls = true;
-		gate_session_become(conn->session, GATE_APP_UNKNOWN);
+		gate_session_become(conn->session, GATE_APP_TLS);
 	}
 	complete(conn, tx);
 	conn->next_reply = tx->tx.id + 1;

@@ -189,7 +189,7 @@ static void starts_tls(struct mysql_conn *conn)
 		conn->tx->tls = true;
 	}
 	tx_end(conn);
-	gate_session_become(conn->session, GATE_APP_UNKNOWN);
+	gate_session_become(conn->session, GATE_APP_TLS);
 }
 
 static void answer(struct mysql_conn *conn, struct reading *r)

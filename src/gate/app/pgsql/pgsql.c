@@ -292,7 +292,7 @@ static void tls_answer(struct pgsql_conn *conn, uint8_t answer)
 			conn->tx->tls = true;
 		}
 		tx_end(conn);
-		gate_session_become(conn->session, GATE_APP_UNKNOWN);
+		gate_session_become(conn->session, GATE_APP_TLS);
 	}
 }
 

@@ -53,7 +53,7 @@ static void start_tls(struct smtp_conn *conn)
 {
 	conn->tls = true;
 	gate_smtp_complete(conn);
-	gate_session_become(conn->session, GATE_APP_UNKNOWN);
+	gate_session_become(conn->session, GATE_APP_TLS);
 }
 
 static void reply_to(struct smtp_conn *conn, enum smtp_command command, unsigned int code)

@@ -98,7 +98,7 @@ struct tls_state {
 	struct gate_session *session;
 	struct tls_tx *tx;
 	struct tls_part part[GATE_DIRS];
-	uint32_t skip[GATE_DIRS]; /* bytes of a record that nobody reads */
+	uint32_t skip[GATE_DIRS];      /* bytes of a record that nobody reads */
 	uint32_t heartbeat[GATE_DIRS]; /* size of one that is not answered */
 	bool began[GATE_DIRS], sslv2, over;
 };
