@@ -294,6 +294,7 @@ def words_headers():
         ip6(44, bytes([17, 0]) + struct.pack("!HI", 5 << 3 | 1, 99) + b"y" * 16),
         icmp6(128, 0, struct.pack("!HH", 88, 6) + b"ping"),
         ip(CLIENT, to(15), 103, b"pim?"),
+        ip(CLIENT, to(16), 2, b"\x16\0\x09\x04\xe0\0\0\xfb", options=b"\x94\x04\0\0"),
     ])
 
 

@@ -111,6 +111,9 @@ static void options(struct gate_packet *p, const uint8_t *data, unsigned int siz
 {
 	uint32_t seen[8] = {};
 
+	if (size % 8) {
+		gate_packet_event(p, GATE_EVENT_IPV4_OPT_PAD_REQUIRED);
+	}
 	while (size && data[0] != OPT_EOL) {
 		enum gate_event event;
 		unsigned int type = data[0], len;
