@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -326,8 +327,28 @@ def check_reload_under_load(lab):
     lab.end()
 
 
+def check_fail_open(lab):
+    """The program is held up while more comes than a ring has room for: passed on without a look, or lost and counted."""
+    for choice in ("yes", "no"):
+        lab.gate_begin('drop udp any any -> any any (msg:"no"; content:"BLOCKME"; sid:1;)\n', "--set", f"fail-open={choice}", "--set",
+                       "capture.ring-size=1mb", "--set", "stats.interval=0")
+        sender, receiver = lab.udp(lab.holders[0], CLIENT), lab.udp(lab.holders[2], SERVER, UDP_PORT)
+        assert not passes(sender, receiver, b"BLOCKME")
+        lab.gate.send_signal(signal.SIGSTOP)
+        for _ in range(400):
+            sender.sendto(b"BLOCKME", (SERVER, UDP_PORT))
+        lab.gate.send_signal(signal.SIGCONT)
+        wait("those behind are inspected", lambda: not passes(sender, receiver, b"BLOCKME"))
+        wait("the ring ran over", lambda: lab.ask("stats")["stats"]["capture"]["kernel_drops"] > 0)
+        assert (lab.counter("gate_fail_open") > 0) == (choice == "yes")
+        lab.end()
+        sender.close()
+        receiver.close()
+
+
 def main():
-    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_affinity, check_gone, check_reload_under_load]
+    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_affinity, check_gone, check_reload_under_load,
+              check_fail_open]
     if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         print("skipped: needs root and namespaces")
         return 77
