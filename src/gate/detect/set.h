@@ -217,7 +217,7 @@ struct gate_rule_set {
 	})
 	unions;
 	BH_VEC(struct gate_regex_entry *) regexes; /* references (regexes.h) */
-	struct gate_rule_was was[GATE_WAS_MAX]; /* the latest first */
+	struct gate_rule_was was[GATE_WAS_MAX];	   /* the latest first */
 	uint8_t was_count;
 	struct gate_arena *arena; /* owns the small arrays */
 	struct gate_rule_set_stats stats;
@@ -257,7 +257,7 @@ struct gate_builder {
 	struct gate_rule_set *set;
 	const struct gate_config *config;
 	struct gate_mpm_jobs *jobs;
-	BH_VEC(struct gate_fast) fasts;	  /* by number of the rule; size 0: none */
+	BH_VEC(struct gate_fast) fasts; /* by number of the rule; size 0: none */
 	BH_VEC(struct gate_slot) slots;
 	BH_VEC(const struct gate_addr_set *) addr_sets;
 	BH_VEC(const struct gate_port_set *) port_sets;
