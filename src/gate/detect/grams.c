@@ -96,11 +96,16 @@ struct gram {
 	uint32_t first, hash;
 };
 
+static uint32_t first_of(const uint8_t *bytes, int kind)
+{
+	return kind == SHORT ? gate_gram_fold(load24(bytes)) : gate_gram_load(bytes);
+}
+
 static struct gram gram_of(const uint8_t *bytes, int kind)
 {
 	struct gram gram;
 
-	gram.first = kind == SHORT ? gate_gram_fold(load24(bytes)) : gate_gram_load(bytes);
+	gram.first = first_of(bytes, kind);
 	gram.hash = gate_gram_hash(gram.first, kind == WIDE ? gate_gram_load(bytes + 4) : 0);
 	return gram;
 }
@@ -277,7 +282,7 @@ struct counts {
 
 static uint16_t *count_of(struct counts *counts, const uint8_t *bytes, int kind)
 {
-	uint32_t gram = gram_of(bytes, kind).first;
+	uint32_t gram = first_of(bytes, kind);
 
 	return &counts->grams[gate_gram_hash(gram, 0) >> (32 - COUNTS_BITS)];
 }
