@@ -294,6 +294,18 @@ uint16_t gate_session_events(const struct gate_session *session)
 	return session->events;
 }
 
+uint16_t gate_session_events_take(struct gate_session *session)
+{
+	uint16_t fresh = session->events & (uint16_t)~session->told;
+	session->told = session->events;
+	return fresh;
+}
+
+const char *gate_session_event_name(enum gate_session_event event)
+{
+	return session_events[event];
+}
+
 void gate_session_stop(struct gate_session *session, enum gate_dir dir)
 {
 	session->stopped_dirs |= (uint8_t)GATE_DIR_BIT(dir);

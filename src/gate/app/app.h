@@ -210,5 +210,8 @@ enum gate_session_event {
 	GATE_SESSION_EVENTS
 };
 uint16_t gate_session_events(const struct gate_session *session);
+/* Those that it has not returned before: for records. */
+uint16_t gate_session_events_take(struct gate_session *session);
+const char *gate_session_event_name(enum gate_session_event event); /* as rules name it */
 
 #endif

@@ -47,7 +47,7 @@ struct gate_session {
 	uint16_t original; /* enum gate_app */
 	uint16_t becomes;
 	uint16_t promised; /* what must follow: TLS after STARTTLS; UNKNOWN nothing */
-	uint16_t events; /* bits of enum gate_session_event */
+	uint16_t events, told; /* bits of enum gate_session_event; told: in records */
 	uint8_t detect[GATE_DIRS];
 	uint8_t datagrams[GATE_DIRS];
 	uint8_t spoke_dirs;

@@ -163,10 +163,43 @@ static void anomaly(struct gate_eve *eve, const struct gate_flow *flow, const st
 	}
 }
 
+/* Of finding out which protocol it is: they belong to no transaction. */
+static void detection_anomalies(struct gate_eve *eve, const struct gate_flow *flow,
+				const struct gate_packet *p, uint16_t events)
+{
+	uint64_t when = p ? p->time_us : flow->last_us;
+
+	for (unsigned int i = 0; i < GATE_SESSION_EVENTS; i++) {
+		const char *name = gate_session_event_name((enum gate_session_event)i);
+		const char *app = gate_app_name((enum gate_app)flow->app);
+
+		if (!(events >> i & 1)) {
+			continue;
+		}
+		if (gate_eve_tells(eve, GATE_EVE_ANOMALY)) {
+			gate_eve_event_anomaly(eve, flow, app, name, when);
+		}
+		if (gate_eve_wants(eve, GATE_EVE_ANOMALY)) {
+			gate_eve_begin(eve, "anomaly", flow, p, when, GATE_EVE_OF_FLOW);
+			gate_jw_object(&eve->jw, "anomaly");
+			gate_jw_text(&eve->jw, "app_proto", app);
+			gate_jw_text(&eve->jw, "type", "applayer");
+			gate_jw_text(&eve->jw, "event", name);
+			gate_jw_text(&eve->jw, "layer", "proto_detect");
+			gate_jw_end(&eve->jw);
+			gate_eve_commit(eve);
+		}
+	}
+}
+
 void gate_eve_session(struct gate_eve *eve, struct gate_flow *flow, const struct gate_packet *p)
 {
 	const struct gate_app_ops *ops = flow->session ? gate_session_ops(flow->session) : NULL;
+	uint16_t events = flow->session ? gate_session_events_take(flow->session) : 0;
 
+	if (events) {
+		detection_anomalies(eve, flow, p, events);
+	}
 	if (!ops) {
 		return;
 	}
