@@ -326,3 +326,16 @@ def words_talk():
         c.send(1, b"answer=five;")
         packets += c.close().packets
     return pcap(packets)
+
+
+def words_dns():
+    """A query with two questions and an answer that denies, for each rule."""
+    def name(text):
+        return b"".join(bytes([len(part)]) + part.encode() for part in text.split(".")) + b"\0"
+    asked = name("www.evil.example.com") + struct.pack("!HH", 1, 1) + name("second.example.co.uk") + struct.pack("!HH", 16, 1)
+    query = struct.pack("!HHHHHH", 7, 0x0100, 2, 0, 0, 0) + asked
+    reply = struct.pack("!HHHHHH", 7, 0x8183, 2, 1, 0, 0) + asked + b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + b"\1\2\3\4"
+    packets = []
+    for i in range(1, 60):
+        packets += [udp(CLIENT, SERVER, 1000 + i, 53, query), udp(SERVER, CLIENT, 53, 1000 + i, reply)]
+    return pcap(packets)

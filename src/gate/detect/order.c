@@ -30,6 +30,36 @@ static int variable_rank(const struct gate_rule *rule, enum gate_match_kind kind
 	return tests ? RANK_TESTS : RANK_NONE;
 }
 
+static bool captures_for_flow(const struct gate_rule *rule)
+{
+	bh_vec_foreach (list, &rule->lists) {
+		bh_vec_foreach (m, &list->matches) {
+			for (size_t i = 0; m->kind == GATE_M_PCRE && i < m->pcre.captures.count;
+			     i++) {
+				if (m->pcre.captures.items[i].name &&
+				    m->pcre.captures.items[i].scope == GATE_CAPTURE_FLOW) {
+					return true;
+				}
+			}
+		}
+	}
+	return false;
+}
+
+/* Texts are captured before they are asked for. */
+static int text_rank(const struct gate_rule *rule)
+{
+	bool sets = captures_for_flow(rule), tests = false;
+
+	bh_vec_foreach (m, &rule->packet) {
+		tests = tests || m->kind == GATE_M_FLOWVAR;
+	}
+	if (sets) {
+		return tests ? RANK_SETS_AND_TESTS : RANK_SETS;
+	}
+	return tests ? RANK_TESTS : RANK_NONE;
+}
+
 static int compare(int64_t a, int64_t b)
 {
 	return a < b ? -1 : a > b;
@@ -46,6 +76,9 @@ int gate_rule_order(const struct gate_rule *a, const struct gate_rule *b)
 	if (!r) {
 		r = compare(variable_rank(a, GATE_M_FLOWINT, false),
 			    variable_rank(b, GATE_M_FLOWINT, false));
+	}
+	if (!r) {
+		r = compare(text_rank(a), text_rank(b));
 	}
 	if (!r) {
 		r = compare(variable_rank(a, GATE_M_FLOWBITS, true),
