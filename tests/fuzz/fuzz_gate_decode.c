@@ -6,6 +6,7 @@
  */
 #include "gate/decode/checksum.h"
 #include "gate/decode/decode.h"
+#include "gate/verdict/verdict.h"
 
 #include "base/util.h"
 #include "gate/config.h"
@@ -47,7 +48,11 @@ static void on_packet(struct gate_packet *p, void *arg)
 		}
 	}
 	if (!(p->flags & GATE_PKT_INVALID)) {
+		uint8_t frame[GATE_REJECT_SIZE_MAX];
+
 		gate_checksum_redo(p);
+		(void)gate_reject_frame(p, true, frame, sizeof(frame));
+		(void)gate_reject_frame(p, false, frame, sizeof(frame));
 	}
 }
 

@@ -317,8 +317,7 @@ static bool mend(struct maker *m, const struct gate_packet *q)
 	size_t at = (size_t)(q->l3.data - root_of(q)->data), size = m->size - at;
 	uint8_t *ip = m->frame + at, *l4 = ip + q->l3_size;
 
-	if (!q->ip_version || q->flags & (GATE_PKT_FRAGMENT | GATE_PKT_REASSEMBLED) ||
-	    link_size(q) < 0 || !mend_ip(m, q, ip, size)) {
+	if (!q->ip_version || link_size(q) < 0 || !mend_ip(m, q, ip, size)) {
 		return false;
 	}
 	size -= q->l3_size;
@@ -347,6 +346,12 @@ size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *r
 {
 	struct maker m = {.p = p, .to_sender = to_sender, .frame = ret, .room = size};
 
+	/* what was put together from fragments stands in a buffer of its own */
+	for (const struct gate_packet *q = p->outer; q; q = q->outer) {
+		if (q->flags & (GATE_PKT_FRAGMENT | GATE_PKT_REASSEMBLED)) {
+			return 0;
+		}
+	}
 	if (!p->ip_version || p->flags & GATE_PKT_PSEUDO || !prefix(&m) ||
 	    !(p->tcp ? reset(&m) : unreachable(&m))) {
 		return 0;
