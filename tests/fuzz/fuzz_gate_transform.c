@@ -4,7 +4,7 @@
 #include "gate/config.h"
 #include "gate/detect/transform.h"
 
-#define KINDS (GATE_XF_CASECHANGE + 1)
+#define KINDS (GATE_XF_SUBSLICE + 1)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -141,26 +141,52 @@ static inline void conversation_first(struct gate_apps *apps, struct gate_flow *
 	(void)gate_apps_stream(apps, flow, GATE_TO_SERVER, &in);
 }
 
+/* What all runs share: read once, since that takes longer than all the rest. */
+struct conversation_shared {
+	struct gate_config config;
+	struct gate_apps *apps;
+};
+
+static inline struct conversation_shared *conversation_shared(void)
+{
+	static struct conversation_shared shared;
+	return &shared;
+}
+
+static inline void conversation_end(void)
+{
+	struct conversation_shared *shared = conversation_shared();
+	gate_apps_free(shared->apps);
+	gate_config_done(&shared->config);
+}
+
+static inline struct gate_apps *conversation_apps(void)
+{
+	struct conversation_shared *shared = conversation_shared();
+	struct bh_diag diag = {};
+	if (!shared->apps) {
+		if (gate_config_load(NULL, &shared->config, &diag) || atexit(conversation_end)) {
+			abort();
+		}
+		shared->config.http_decompress_time_us = 0;
+		shared->apps = gate_apps_new(&shared->config, NULL, NULL);
+		gate_apps_no_log(shared->apps);
+	}
+	return shared->apps;
+}
+
 static inline int conversation_run(const struct conversation_how *how, const uint8_t *data,
 				   size_t size)
 {
-	/* read once: it takes longer than all the rest */
-	static struct gate_config config;
-	static struct gate_apps *apps;
-	struct bh_diag diag = {};
+	struct gate_apps *apps = conversation_apps();
 	struct gate_flow flow = {.ip_proto = how->ip_proto,
 				 .ip_version = 4,
 				 .port = {40000, how->port},
 				 .app_expected = (uint16_t)how->app};
 	struct conversation_side sides[GATE_DIRS] = {{malloc(size + 1), 0, false},
 						     {malloc(size + 1), 0, false}};
-	if (!sides[0].data || !sides[1].data || (!apps && gate_config_load(NULL, &config, &diag))) {
+	if (!sides[0].data || !sides[1].data) {
 		abort();
-	}
-	if (!apps) {
-		config.http_decompress_time_us = 0;
-		apps = gate_apps_new(&config, NULL, NULL);
-		gate_apps_no_log(apps);
 	}
 	if (how->first) {
 		conversation_first(apps, &flow, how->first);
