@@ -7,6 +7,7 @@
  * Limits: TEXT_MAX bytes of a text; a packet is looked at as far as PACKET_MAX bytes, the rest of
  * it is passed over. TLS ends the parser's work.
  */
+#include "gate/app/skip.h"
 #include "gate/app/text.h"
 
 #include <errno.h>
@@ -335,19 +336,13 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	uint32_t at = 0;
 	(void)session;
 	if (in->gap) {
-		if (conn->skip[dir] < in->gap) {
-			return -EBADMSG; /* where packets begin is not known any more */
-		}
-		conn->skip[dir] -= in->gap;
-		return 0;
+		return gate_skip_gap(&conn->skip[dir], in->gap) ? 0 : -EBADMSG;
 	}
 	while (at < in->size && !conn->tls) {
 		const uint8_t *p = in->data + at;
 		uint32_t left = in->size - at;
 		if (conn->skip[dir]) {
-			uint32_t n = left < conn->skip[dir] ? left : (uint32_t)conn->skip[dir];
-			conn->skip[dir] -= n;
-			at += n;
+			at += gate_skip(&conn->skip[dir], left);
 			continue;
 		}
 		if (left < HEAD) {

@@ -8,6 +8,7 @@
  * cancels has one transaction. Limits: TEXT_MAX bytes of a text, PARAMETERS_MAX of the startup, a
  * message is looked at as far as MESSAGE_MAX bytes. TLS ends the parser's work.
  */
+#include "gate/app/skip.h"
 #include "gate/app/text.h"
 
 #include <errno.h>
@@ -339,18 +340,12 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	uint32_t at = 0;
 	(void)session;
 	if (in->gap) {
-		if (conn->skip[dir] < in->gap) {
-			return -EBADMSG; /* where messages begin is not known any more */
-		}
-		conn->skip[dir] -= in->gap;
-		return 0;
+		return gate_skip_gap(&conn->skip[dir], in->gap) ? 0 : -EBADMSG;
 	}
 	while (at < in->size && !conn->tls) {
 		uint32_t left = in->size - at;
 		if (conn->skip[dir]) {
-			uint32_t n = left < conn->skip[dir] ? left : (uint32_t)conn->skip[dir];
-			conn->skip[dir] -= n;
-			at += n;
+			at += gate_skip(&conn->skip[dir], left);
 			continue;
 		}
 		int64_t n = message(conn, dir, in->data + at, left);
