@@ -50,6 +50,7 @@ static void world_begin(struct world *w)
 
 static void world_end(struct world *w)
 {
+	gate_worker_finish(w->worker, GATE_FLOW_END_SHUTDOWN);
 	gate_worker_free(w->worker);
 	gate_rule_set_unref(w->set);
 	gate_shared_free(w->shared);
