@@ -46,7 +46,7 @@ struct gate_session {
 	const char *note;  /* of the session's memory */
 	uint16_t original; /* enum gate_app */
 	uint16_t becomes;
-	uint16_t promised; /* what must follow: TLS after STARTTLS; UNKNOWN nothing */
+	uint16_t promised;     /* what must follow: TLS after STARTTLS; UNKNOWN nothing */
 	uint16_t events, told; /* bits of enum gate_session_event; told: in records */
 	uint8_t detect[GATE_DIRS];
 	uint8_t datagrams[GATE_DIRS];
