@@ -466,7 +466,7 @@ static void test_flow_over_reload(void **state)
 static void test_names_over_reload(void **state)
 {
 	static const char bits[] =
-		"alert udp any any -> any any (content:\"set\"; flowbits:set,said; noalert; sid:1;)\n"
+		"alert udp any any -> any 80 (content:\"set\"; flowbits:set,said; noalert; sid:1;)\n"
 		"alert udp any any -> any any (content:\"ask\"; flowbits:isset,said; sid:2;)\n";
 	static const char more[] =
 		"alert udp any any -> any any (content:\"x\"; flowbits:isset,other; sid:3;)\n"

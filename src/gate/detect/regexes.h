@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Regular expressions by their text and options: rules and rule sets that have the same one share
- * its code (and its JIT code, which is most of it), also over reloads. Owned by count; locks itself.
+ * its code (and its JIT code, which is most of it), also over reloads. Owned by count; locks
+ * itself.
  */
 #ifndef BH_GATE_DETECT_REGEXES_H
 #define BH_GATE_DETECT_REGEXES_H

@@ -2,7 +2,8 @@
 /*
  * What rules share across flows and workers, and what outlives rule sets: xbits and hostbits,
  * thresholds, tags of hosts (one bounded table with a lock per shard), datasets, reputation, and
- * the registries of databases and regular expressions. Every function here may be called from any thread.
+ * the registries of databases and regular expressions. Every function here may be called from any
+ * thread.
  */
 #ifndef BH_GATE_DETECT_SHARED_H
 #define BH_GATE_DETECT_SHARED_H
