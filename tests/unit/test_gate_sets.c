@@ -466,11 +466,11 @@ static void test_flow_over_reload(void **state)
 static void test_names_over_reload(void **state)
 {
 	static const char bits[] =
-		"alert udp any any -> any 80 (content:\"set\"; flowbits:set,said; noalert; sid:1;)\n"
-		"alert udp any any -> any any (content:\"ask\"; flowbits:isset,said; sid:2;)\n";
+		"alert udp any any -> any 80 (content:\"set\"; flowbits:set,b; noalert; sid:1;)\n"
+		"alert udp any any -> any any (content:\"ask\"; flowbits:isset,b; sid:2;)\n";
 	static const char more[] =
 		"alert udp any any -> any any (content:\"x\"; flowbits:isset,other; sid:3;)\n"
-		"alert udp any any -> any any (content:\"ask\"; flowbits:isset,said; sid:2;)\n";
+		"alert udp any any -> any any (content:\"ask\"; flowbits:isset,b; sid:2;)\n";
 	static const char limit[] = "alert udp any any -> any any (content:\"lim\"; threshold:type "
 				    "limit, track by_src, count 1, seconds 3600; sid:4;)\n";
 	struct world w;
