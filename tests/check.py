@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installs what is needed, runs every test and adds up. Started by ./check; one run at a time in a checkout.
 
-  --fast         leave out what takes minutes: the second compiler and the tests with hosts and guests
+  --fast         leave out what takes minutes: the second compiler (with AddressSanitizer and UBSan: corpora of hostile
+                 input and attacks on the gate) and the tests with hosts and guests
   --suite NAME   only this: a suite of meson (unit, fuzz, bpf, ...), or clang, lint, e2e; may be repeated
   --e2e ARGS     more arguments for pytest, e.g. --e2e "-k spoof"
 
@@ -23,7 +24,8 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD, BUILD_CLANG = f"{ROOT}/build", f"{ROOT}/build-clang"
+BUILD, BUILD_CHECKED = f"{ROOT}/build", f"{ROOT}/build-checked"  # by gcc; by clang with ASan and UBSan
+SANITIZERS = ("-Db_sanitize=address,undefined", "-Db_lundef=false")
 LABS = os.environ.get("BULKHEAD_LAB_DIR", "/var/tmp/bulkhead-lab")
 OWN_SUITES = {"clang", "lint", "e2e"}
 NEEDS_ROOT = {"bpf", "system", "e2e"}
@@ -78,11 +80,11 @@ def run(*argv, timeout=1800, env=None, ending=signal.SIGTERM):
         raise
 
 
-def build(tally, folder, compiler):
+def build(tally, folder, compiler, *options):
     say(f"build with {compiler}")
     if not os.path.exists(f"{folder}/build.ninja"):
         shutil.rmtree(folder, ignore_errors=True)
-        if run("meson", "setup", folder, ROOT, env={"CC": compiler}):
+        if run("meson", "setup", folder, ROOT, *options, env={"CC": compiler}):
             tally.fail(f"meson setup with {compiler}")
             return False
     if run("ninja", "-C", folder, "-k", "0"):
@@ -121,8 +123,8 @@ def add_meson_result(tally, record):
             tally.fail(f"{name}/{case}" if cases else name, result)
 
 
-def meson_tests(tally, suites, is_root):
-    argv = ["meson", "test", "-C", BUILD, "--no-rebuild", "--print-errorlogs",
+def meson_tests(tally, suites, is_root, folder=BUILD, names=()):
+    argv = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs",
             "--timeout-multiplier", "5"]  # a busy machine is no failure
     for suite in suites:
         argv += ["--suite", suite]
@@ -130,10 +132,11 @@ def meson_tests(tally, suites, is_root):
         for suite in sorted(NEEDS_ROOT.intersection(suites or NEEDS_ROOT)):
             argv += ["--no-suite", suite]
             tally.skip(f"suite {suite}", "not root")
-    log = f"{BUILD}/meson-logs/testlog.json"
+    log = f"{folder}/meson-logs/testlog.json"
     if os.path.exists(log):
         os.unlink(log)
-    say("meson test " + " ".join(suites))
+    argv += names
+    say(" ".join(["meson test", *suites, *names]))
     code = run(*argv)
     results = 0
     if os.path.exists(log):
@@ -240,8 +243,9 @@ def parts(tally, args):
     built = build(tally, BUILD, "gcc")
     if os.path.exists(f"{BUILD}/build.ninja") and (suites or not args.suite):
         meson_tests(tally, suites, is_root)
-    if wanted("clang"):
-        build(tally, BUILD_CLANG, "clang")
+    if wanted("clang") and build(tally, BUILD_CHECKED, "clang", *SANITIZERS):
+        meson_tests(tally, ["fuzz"], is_root, BUILD_CHECKED)
+        meson_tests(tally, [], True, BUILD_CHECKED, ["gate-attacks"])
     if wanted("lint"):
         lint(tally)
     if wanted("e2e"):

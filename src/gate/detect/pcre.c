@@ -14,6 +14,7 @@
 #define JIT_STACK_MAX (512u << 10)
 #define GROUPS_MAX    32
 
+BH_COUNTER(gate_pcre_limit, "regular expressions that ran into pcre.match-limit: no match");
 BH_COUNTER(gate_pcre_no_jit, "regular expressions of rules that run without JIT");
 
 struct gate_regex {
@@ -97,7 +98,7 @@ bool gate_regex_match(struct gate_inspect *in, struct gate_regex *regex, const u
 	}
 	r = pcre2_match(regex->code, data, size, from, 0, in->match_data, in->match_context);
 	if (r < 0 && r != PCRE2_ERROR_NOMATCH) {
-		in->pcre_limit++;
+		bh_counter_add(&gate_pcre_limit, 1);
 	}
 	return r >= 0;
 }
