@@ -9,8 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char rules[] =
 	"alert tcp any any -> any any (msg:\"a\"; sid:1;)\n"
-	"alert tcp any any -> any any (msg:\"b\"; threshold:type limit,track by_src,count 5,seconds "
-	"60; sid:2;)\n"
+	"alert tcp any any -> any any (msg:\"b\"; "
+	"threshold:type limit,track by_src,count 5,seconds 60; sid:2;)\n"
 	"alert tcp any any -> any any (msg:\"c\"; detection_filter:track by_dst,count 1,seconds 1; "
 	"sid:3; gid:7;)\n";
 

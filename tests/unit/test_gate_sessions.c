@@ -88,17 +88,21 @@ static const struct {
 	 GATE_APP_HTTP1},
 	{"upgrade to websocket",
 	 80,
-	 {CLIENT("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"),
-	  SERVER("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-		 "Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+	 {CLIENT("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+		 "Connection: Upgrade\r\n"
+		 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+		 "Sec-WebSocket-Version: 13\r\n\r\n"),
+	  SERVER("HTTP/1.1 101 Switching Protocols\r\n"
+		 "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+		 "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
 	  CLIENT("\x81\x82\1\2\3\4\x69\x6b")},
 	 0,
 	 GATE_APP_WEBSOCKET,
 	 GATE_APP_HTTP1},
 	{"upgrade to h2c",
 	 80,
-	 {CLIENT("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+	 {CLIENT("GET / HTTP/1.1\r\nHost: a\r\n"
+		 "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
 		 "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"),
 	  SERVER("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
 	  CLIENT("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")},

@@ -63,7 +63,8 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	}
 	gate_tx_progress(session, &tx->tx, dir, 0);
 	if (in->eof) {
-		gate_file_close(session, tx->file, in->cut ? GATE_FILE_TRUNCATED : GATE_FILE_CLOSED);
+		gate_file_close(session, tx->file,
+				in->cut ? GATE_FILE_TRUNCATED : GATE_FILE_CLOSED);
 		gate_tx_done(session, &tx->tx, GATE_TO_SERVER);
 		gate_tx_done(session, &tx->tx, GATE_TO_CLIENT);
 		gate_session_stop(session, GATE_DIR_OTHER(dir));

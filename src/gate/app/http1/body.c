@@ -198,8 +198,7 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 	struct http_body *body = &tx->side[target->dir].body;
 	const struct gate_config *config = tx->conn->config;
 	uint64_t limit = limit_of(tx, target->dir);
-	bool store = config->file_store ||
-		     (body->file && body->file->flags & GATE_FILE_STORE);
+	bool store = config->file_store || (body->file && body->file->flags & GATE_FILE_STORE);
 	body->entity_size += size;
 	if (body->over) {
 		if (store) {

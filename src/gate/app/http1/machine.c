@@ -37,7 +37,8 @@ int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct 
 			const struct gate_app_input *app_in)
 {
 	struct http_machine *m = &conn->side[dir];
-	struct http_input in = {.data = app_in->data, .size = app_in->size, .eof = app_in->eof, .cut = app_in->cut};
+	struct http_input in = {
+		.data = app_in->data, .size = app_in->size, .eof = app_in->eof, .cut = app_in->cut};
 	enum http_step r = HTTP_GO;
 	if (app_in->gap) {
 		walk->gap(conn, app_in->gap);
