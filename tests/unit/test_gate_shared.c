@@ -184,6 +184,37 @@ static void test_reputation_and_subdomain(void **state)
 	world_end(&w);
 }
 
+/* Tables grow with what is in them, and a name of nothing but dots is looked up once. */
+static void test_many_values(void **state)
+{
+	struct gate_dataset how = {
+		.name = (char *)"many", .type = GATE_DATA_STRING, .cmd = GATE_DATA_SET};
+	struct gate_dataset_ref *put, *isset;
+	char text[300];
+	struct world w;
+
+	world_begin(&w);
+	put = open_set(&w, &how);
+	how.cmd = GATE_DATA_ISSET;
+	how.subdomain = true;
+	isset = open_set(&w, &how);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(text, sizeof(text), "value-%d", i);
+		assert_true(has(put, text));
+	}
+	for (int i = 0; i < 5001; i++) {
+		snprintf(text, sizeof(text), "value-%d", i);
+		assert_int_equal(has(isset, text), i < 5000);
+	}
+	memset(text, 'a', sizeof(text));
+	snprintf(text + 245, sizeof(text) - 245, ".value-7");
+	assert_true(has(isset, text));
+	snprintf(text + 280, sizeof(text) - 280, ".value-7"); /* longer than a name can be */
+	memset(text, 'a', 280);
+	assert_false(has(isset, text));
+	world_end(&w);
+}
+
 static void test_json(void **state)
 {
 	struct gate_dataset how = {.name = (char *)"json",
@@ -343,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_memcap),
 		cmocka_unit_test(test_types_and_files),
 		cmocka_unit_test(test_reputation_and_subdomain),
+		cmocka_unit_test(test_many_values),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_state_file),
 		cmocka_unit_test(test_load_again),

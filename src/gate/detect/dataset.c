@@ -18,12 +18,15 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <sodium/crypto_shorthash.h>
+#include <sodium/randombytes.h>
 #include <sys/stat.h>
 
 #define MEMCAP	      (100u << 20)
 #define FILE_SIZE_MAX (1u << 30)
 #define VALUE_MAX     65535
-#define BUCKETS	      65536
+#define BUCKETS_MIN   1024
+#define NAME_MAX_DNS  255 /* bytes of a name whose parents are looked up: RFC 1035, 2.3.4 */
 
 BH_COUNTER(gate_dataset_full, "values of datasets that found no room (memcap)");
 BH_COUNTER(gate_dataset_bad, "lines of dataset files that could not be read");
@@ -35,13 +38,20 @@ struct value {
 	uint8_t bytes[];
 };
 
+/* Values come out of traffic too: keyed, so that no sender can make them meet in one chain. */
+struct table {
+	struct value **buckets;
+	uint32_t size, count; /* buckets, a power of two; values */
+	uint8_t key[crypto_shorthash_KEYBYTES];
+};
+
 struct set {
 	struct set *next;
 	char *name, *state;
 	int type;
 	uint64_t used, memcap;
 	pthread_rwlock_t lock;
-	struct value **buckets;
+	struct table table;
 	struct stat file; /* of `load` when it was read */
 };
 
@@ -71,16 +81,16 @@ struct gate_datasets *gate_datasets_new(const struct gate_config *config)
 
 static void set_free(struct set *set)
 {
-	for (unsigned int i = 0; i < BUCKETS; i++) {
-		while (set->buckets[i]) {
-			struct value *next = set->buckets[i]->next;
+	for (uint32_t i = 0; i < set->table.size; i++) {
+		while (set->table.buckets[i]) {
+			struct value *next = set->table.buckets[i]->next;
 
-			free(set->buckets[i]);
-			set->buckets[i] = next;
+			free(set->table.buckets[i]);
+			set->table.buckets[i] = next;
 		}
 	}
 	pthread_rwlock_destroy(&set->lock);
-	free(set->buckets);
+	free(set->table.buckets);
 	free(set->name);
 	free(set->state);
 	free(set);
@@ -104,19 +114,45 @@ void gate_datasets_free(struct gate_datasets *datasets)
 	free(datasets);
 }
 
-static struct value **bucket_of(const struct set *set, const uint8_t *data, uint32_t size)
+static struct value **bucket_of(const struct table *table, const uint8_t *data, uint32_t size)
 {
-	uint64_t h = 0xcbf29ce484222325ull;
+	uint64_t hash;
 
-	for (uint32_t i = 0; i < size; i++) {
-		h = (h ^ data[i]) * 0x100000001b3ull;
+	_Static_assert(crypto_shorthash_BYTES == sizeof(hash), "SipHash-2-4 has 64 bits");
+	crypto_shorthash((uint8_t *)&hash, data, size, table->key);
+	return &table->buckets[hash & (table->size - 1)];
+}
+
+/* As many buckets again, where memcap lets it; without, chains grow longer. */
+static void grow(struct set *set)
+{
+	struct table *old = &set->table, fresh = *old;
+	size_t need = (size_t)old->size * sizeof(*old->buckets);
+
+	fresh.size = 2 * old->size;
+	fresh.buckets =
+		need <= set->memcap - set->used ? calloc(fresh.size, sizeof(*fresh.buckets)) : NULL;
+	if (!fresh.buckets) {
+		return;
 	}
-	return &set->buckets[(h ^ (h >> 32)) % BUCKETS];
+	for (uint32_t i = 0; i < old->size; i++) {
+		while (old->buckets[i]) {
+			struct value *v = old->buckets[i];
+			struct value **bucket = bucket_of(&fresh, v->bytes, v->size);
+
+			old->buckets[i] = v->next;
+			v->next = *bucket;
+			*bucket = v;
+		}
+	}
+	free(old->buckets);
+	*old = fresh;
+	set->used += need;
 }
 
 static struct value *find(const struct set *set, const uint8_t *data, uint32_t size)
 {
-	struct value *v = *bucket_of(set, data, size);
+	struct value *v = *bucket_of(&set->table, data, size);
 
 	while (v && (v->size != size || memcmp(v->bytes, data, size) != 0)) {
 		v = v->next;
@@ -140,7 +176,10 @@ static bool insert(struct set *set, const uint8_t *data, uint32_t size, uint16_t
 		return false;
 	}
 	set->used += need;
-	bucket = bucket_of(set, data, size);
+	if (++set->table.count > set->table.size) {
+		grow(set);
+	}
+	bucket = bucket_of(&set->table, data, size);
 	v->next = *bucket;
 	v->rep = rep;
 	v->size = (uint16_t)size;
@@ -151,12 +190,13 @@ static bool insert(struct set *set, const uint8_t *data, uint32_t size, uint16_t
 
 static bool take_out(struct set *set, const uint8_t *data, uint32_t size)
 {
-	for (struct value **p = bucket_of(set, data, size); *p; p = &(*p)->next) {
+	for (struct value **p = bucket_of(&set->table, data, size); *p; p = &(*p)->next) {
 		struct value *v = *p;
 
 		if (v->size == size && !memcmp(v->bytes, data, size)) {
 			*p = v->next;
 			set->used -= sizeof(*v) + size;
+			set->table.count--;
 			free(v);
 			return true;
 		}
@@ -343,7 +383,9 @@ static struct set *set_new(const struct gate_datasets *datasets, const struct ga
 	set->memcap = how->memcap			 ? how->memcap
 		      : datasets->config->dataset_memcap ? datasets->config->dataset_memcap
 							 : MEMCAP;
-	set->buckets = bh_alloc_array(BUCKETS, sizeof(*set->buckets));
+	set->table.size = BUCKETS_MIN;
+	set->table.buckets = bh_alloc_array(BUCKETS_MIN, sizeof(*set->table.buckets));
+	randombytes_buf(set->table.key, sizeof(set->table.key));
 	pthread_rwlock_init(&set->lock, NULL);
 	return set;
 }
@@ -373,16 +415,16 @@ static int load_again(struct gate_datasets *datasets, struct set *set,
 		      const struct gate_dataset *how, struct bh_diag *diag)
 {
 	struct set *fresh = set_new(datasets, how);
-	struct value **buckets = set->buckets;
+	struct table table = set->table;
 	int r = load_file(fresh, how, diag);
 
 	if (!r) {
 		pthread_rwlock_wrlock(&set->lock);
-		set->buckets = fresh->buckets;
+		set->table = fresh->table;
 		set->used = fresh->used;
 		set->file = fresh->file;
 		pthread_rwlock_unlock(&set->lock);
-		fresh->buckets = buckets;
+		fresh->table = table;
 	}
 	set_free(fresh);
 	return r;
@@ -494,8 +536,8 @@ int gate_datasets_save(struct gate_datasets *datasets, struct bh_diag *diag)
 		}
 		bh_wbuf_init(&w, 0);
 		pthread_rwlock_rdlock(&set->lock);
-		for (unsigned int i = 0; i < BUCKETS; i++) {
-			for (const struct value *v = set->buckets[i]; v; v = v->next) {
+		for (uint32_t i = 0; i < set->table.size; i++) {
+			for (const struct value *v = set->table.buckets[i]; v; v = v->next) {
 				save_value(&w, set, v);
 			}
 		}
@@ -510,13 +552,13 @@ int gate_datasets_save(struct gate_datasets *datasets, struct bh_diag *diag)
 
 /* ---- rules ---- */
 
-/* The value, or what is behind each of its dots. */
+/* The value, or what is behind each of its dots where it is no longer than names are. */
 static const struct value *look_up(const struct gate_dataset_ref *ref, const uint8_t *data,
 				   uint32_t size)
 {
 	const struct value *v = find(ref->set, data, size);
 
-	while (!v && ref->subdomain) {
+	while (!v && ref->subdomain && size <= NAME_MAX_DNS) {
 		const uint8_t *dot = memchr(data, '.', size);
 
 		if (!dot) {
