@@ -48,9 +48,8 @@ static int change_user(const struct gate_sandbox *sandbox, struct bh_diag *diag)
 	}
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (sandbox->capture) {
-		(void)capng_updatev(CAPNG_ADD,
-				    CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET,
-				    CAP_NET_RAW, CAP_NET_ADMIN, -1);
+		(void)capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_RAW,
+				    CAP_NET_ADMIN, -1);
 	}
 	err = capng_change_id((int)user->pw_uid, (int)user->pw_gid,
 			      CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING);
