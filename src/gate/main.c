@@ -10,8 +10,10 @@
 #include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdarg.h>
 
 #define FILES_MAX 64
+#define MORE	  "bulkhead-gated --help says more\n"
 
 struct options {
 	const char *config, *read, *interface, *log_dir, *checksums, *user, *workers;
@@ -24,31 +26,43 @@ struct options {
 	bool list_keywords, list_events, list_settings, list_counters;
 };
 
-static int usage(FILE *to)
+static void usage(void)
 {
-	fprintf(to,
-		"usage: bulkhead-gated -r FILE|FOLDER [-S RULES] [-l FOLDER]\n"
-		"       bulkhead-gated -i INTERFACE [-S RULES] [-l FOLDER]\n"
-		"       bulkhead-gated --inline INTERFACE:INTERFACE [-S RULES] [-l FOLDER]\n"
-		"       bulkhead-gated -T [-S RULES]\n"
-		"\n"
-		"  -r FILE|FOLDER    read captures (pcap, pcapng, also in gzip) and end\n"
-		"  -i INTERFACE      listen\n"
-		"  --inline A:B      stand between two interfaces; drop drops\n"
-		"  -S FILE           rules, only these; may be repeated\n"
-		"  -s FILE           rules besides those of the configuration; may be repeated\n"
-		"  -l FOLDER         where records go (default-log-dir)\n"
-		"  -c FILE           configuration (YAML)\n"
-		"  --set KEY=VALUE   one setting\n"
-		"  -T                check configuration and rules and end\n"
-		"  -k all|none       heed checksums or not\n"
-		"  --simulate-ips    with -r: as if it stood inline\n"
-		"  --workers N       threads that inspect\n"
-		"  --user NAME       who to be after start (root becomes nobody)\n"
-		"  --list-keywords, --list-events, --list-settings, --list-counters\n"
-		"  -v                log more; -q: only trouble\n"
-		"  --version\n");
-	return to == stdout ? 0 : 2;
+	fputs("usage: bulkhead-gated -r FILE|FOLDER [-S RULES] [-l FOLDER]\n"
+	      "       bulkhead-gated -i INTERFACE [-S RULES] [-l FOLDER]\n"
+	      "       bulkhead-gated --inline INTERFACE:INTERFACE [-S RULES] [-l FOLDER]\n"
+	      "       bulkhead-gated -T [-S RULES]\n"
+	      "\n"
+	      "  -r FILE|FOLDER    read captures (pcap, pcapng, also in gzip) and end\n"
+	      "  -i INTERFACE      listen\n"
+	      "  --inline A:B      stand between two interfaces; drop drops\n"
+	      "  -S FILE           rules, only these; may be repeated\n"
+	      "  -s FILE           rules besides those of the configuration; may be repeated\n"
+	      "  -l FOLDER         where records go (default-log-dir)\n"
+	      "  -c FILE           configuration (YAML)\n"
+	      "  --set KEY=VALUE   one setting\n"
+	      "  -T                check configuration and rules and end\n"
+	      "  -k all|none       heed checksums or not\n"
+	      "  --simulate-ips    with -r: as if it stood inline\n"
+	      "  --workers N       threads that inspect\n"
+	      "  --user NAME       who to be after start (root becomes nobody)\n"
+	      "  --list-keywords, --list-events, --list-settings, --list-counters\n"
+	      "  -v                log more; -q: only trouble\n"
+	      "  --version\n",
+	      stdout);
+}
+
+/* What is wrong, and where to read on; 2. */
+[[gnu::format(printf, 1, 2)]] static int wrong(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("bulkhead-gated: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputs("\n" MORE, stderr);
+	return 2;
 }
 
 enum {
@@ -89,7 +103,7 @@ static bool push(const char *list[FILES_MAX], size_t *count, const char *value)
 	return true;
 }
 
-/* false: usage. */
+/* false: said why not. */
 static bool take_option(int c, struct options *o)
 {
 	switch (c) {
@@ -101,7 +115,8 @@ static bool take_option(int c, struct options *o)
 		return true;
 	case OPT_INLINE:
 		o->inline_pair = optarg;
-		return strchr(optarg, ':') != NULL;
+		return strchr(optarg, ':') ||
+		       !wrong("--inline %s: expected two interfaces, A:B", optarg);
 	case 'S':
 		o->only = true;
 		return push(o->rules, &o->rule_count, optarg);
@@ -115,7 +130,8 @@ static bool take_option(int c, struct options *o)
 		return true;
 	case 'k':
 		o->checksums = optarg;
-		return strcmp(optarg, "all") == 0 || strcmp(optarg, "none") == 0;
+		return strcmp(optarg, "all") == 0 || strcmp(optarg, "none") == 0 ||
+		       !wrong("-k %s: expected all or none", optarg);
 	case OPT_SET:
 		return push(o->sets, &o->set_count, optarg);
 	case OPT_WORKERS:
@@ -124,7 +140,8 @@ static bool take_option(int c, struct options *o)
 	case OPT_USER:
 		o->user = optarg;
 		return true;
-	default:
+	default: /* getopt has said what */
+		fputs(MORE, stderr);
 		return false;
 	}
 }
@@ -165,17 +182,22 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			return 1;
 		}
 		if (c == 'h') {
-			return 1 + usage(stdout);
+			usage();
+			return 1;
 		}
 		if (!take_flag(c, ret) && !take_option(c, ret)) {
-			return 1 + usage(stderr);
+			return 1 + 2;
 		}
 	}
-	if (lists(ret) || ret->test) {
-		return optind < argc ? 1 + usage(stderr) : 0;
+	if (optind < argc) {
+		return 1 + wrong("'%s' belongs to no option", argv[optind]);
 	}
-	if (!!ret->read + !!ret->interface + !!ret->inline_pair != 1 || optind < argc) {
-		return 1 + usage(stderr);
+	if (lists(ret) || ret->test) {
+		return 0;
+	}
+	if (!!ret->read + !!ret->interface + !!ret->inline_pair != 1) {
+		return 1 + wrong("where do packets come from? One of -r FILE, -i INTERFACE and "
+				 "--inline A:B");
 	}
 	return 0;
 }

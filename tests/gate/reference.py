@@ -192,6 +192,24 @@ def check_configs(folder):
         assert done.returncode == 1 and words in done.stderr, (assignment, done.stderr)
 
 
+BAD_OPTIONS = [
+    ([], "where do packets come from"),
+    (["-r", "a.pcap", "-i", "eth0"], "where do packets come from"),
+    (["--inline", "eth0"], "--inline eth0: expected two interfaces"),
+    (["-k", "some", "-T"], "-k some: expected all or none"),
+    (["-r", "a.pcap", "b.pcap"], "'b.pcap' belongs to no option"),
+    (["--nonsense"], "nonsense"),
+    (["-r"], "requires an argument"),
+]
+
+
+def check_options():
+    for args, words in BAD_OPTIONS:
+        done = run(*args, ok=False)
+        assert done.returncode == 2 and words in done.stderr and "--help" in done.stderr, (args, done.returncode, done.stderr)
+    assert run("--help").stdout.startswith("usage: bulkhead-gated -r")
+
+
 def place(record, path):
     for part in path.split("."):
         record = record[part]
@@ -226,5 +244,6 @@ with tempfile.TemporaryDirectory(prefix="gate-reference-") as scratch:
     check_once()
     check_rules(scratch)
     check_configs(scratch)
+    check_options()
     check_stats(scratch)
 print("the reference, the manual, -T and stats say what they should")
