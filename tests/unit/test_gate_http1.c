@@ -4,7 +4,10 @@
 #include "gate_app_world.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <sys/time.h>
+#include <time.h>
 
 #include <brotli/encode.h>
 #include <cmocka.h>
@@ -375,6 +378,54 @@ static void bomb(void **state)
 	app_world_close(&w);
 }
 
+static void take_long(int sig)
+{
+	struct timespec ts = {.tv_nsec = 300000000};
+	(void)sig;
+	(void)nanosleep(&ts, NULL);
+}
+
+/* Eight megabytes of zeros, of which nobody wants more than a part; true: they took too long. */
+static bool took_too_long(const char *limit, bool interrupted)
+{
+	const size_t size = 8u << 20;
+	uint8_t *zeros = bh_alloc(size), *packed = bh_alloc(1u << 20);
+	size_t n = deflate_with(31, zeros, size, packed, 1u << 20);
+	const char *const set[] = {
+		"app-layer.protocols.http.libhtp.default-config.response-body-limit=0", limit,
+		NULL};
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n";
+	struct itimerval once = {.it_value.tv_usec = 2000}, never = {};
+	struct app_world w;
+	app_world_open(&w, 80, set);
+	w.keep_txs = true;
+	app_world_pieces(&w, GATE_TO_SERVER, "GET /z HTTP/1.1\r\nHost: h\r\n\r\n", 28, 0);
+	app_world_pieces(&w, GATE_TO_CLIENT, head, strlen(head), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, interrupted ? &once : &never, NULL), 0);
+	app_world_pieces(&w, GATE_TO_CLIENT, packed, n, 1400);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	bool bomb = app_world_has_event(&w, 0, "compression_bomb");
+	free(zeros);
+	free(packed);
+	app_world_close(&w);
+	return bomb;
+}
+
+/* What counts is work, not that somebody else had the processor. */
+static void slow_body(void **state)
+{
+	struct sigaction action = {.sa_handler = take_long, .sa_flags = SA_RESTART}, before;
+	(void)state;
+	assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+	assert_true(took_too_long("app-layer.protocols.http.libhtp.default-config."
+				  "decompression-time-limit=1",
+				  false));
+	assert_false(took_too_long("app-layer.protocols.http.libhtp.default-config."
+				   "decompression-time-limit=250000",
+				   true));
+	assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+}
+
 static void many_headers(void **state)
 {
 	(void)state;
@@ -492,13 +543,13 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
-		cmocka_unit_test(buffers),	 cmocka_unit_test(events),
-		cmocka_unit_test(evaders),	 cmocka_unit_test(encodings),
-		cmocka_unit_test(bomb),		 cmocka_unit_test(many_headers),
-		cmocka_unit_test(many_requests), cmocka_unit_test(holes),
-		cmocka_unit_test(hashes),	 cmocka_unit_test(order),
-		cmocka_unit_test(names),
+		cmocka_unit_test(pieces),	cmocka_unit_test(truncations),
+		cmocka_unit_test(buffers),	cmocka_unit_test(events),
+		cmocka_unit_test(evaders),	cmocka_unit_test(encodings),
+		cmocka_unit_test(bomb),		cmocka_unit_test(slow_body),
+		cmocka_unit_test(many_headers), cmocka_unit_test(many_requests),
+		cmocka_unit_test(holes),	cmocka_unit_test(hashes),
+		cmocka_unit_test(order),	cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Content codings: gzip, deflate (raw or zlib, whatever it is), br, one in another. Shared by
- * HTTP/1
- * and HTTP/2. Memory is the session's. Bounded: `limit` bytes come out when that is more than 2048
- * times what went in, time_us of work; then it is a bomb and nothing more comes out.
+ * HTTP/1 and HTTP/2. Memory is the session's. Bounded: `limit` bytes come out when that is more
+ * than 2048 times what went in, time_us of the processor's time (at most as much again of the
+ * clock's); then it is a bomb and nothing more comes out.
  * What turns out not to be encoded comes out as it is.
  */
 #ifndef BH_GATE_APP_HTTP1_CODING_H
