@@ -2,7 +2,8 @@
 /*
  * A conversation for parsers of the gate. Input: records of a head (0x80 the server's, 0x40 the
  * side ends, 0x20 a gap, 0x10 what is over goes; the low three bits times 256 are added to the
- * size), a size, and so many bytes. What is said is looked at through every buffer, number and record.
+ * size), a size, and so many bytes. What is said is looked at through every buffer, number and
+ * record.
  */
 #ifndef BH_TESTS_GATE_CONVERSATION_H
 #define BH_TESTS_GATE_CONVERSATION_H

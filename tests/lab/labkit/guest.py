@@ -11,8 +11,9 @@ XML_NAMESPACE = "https://bulkhead.dev/xml/1"
 # spare ports, so that NICs can be plugged in
 PCI = "<controller type='pci' index='0' model='pcie-root'/>" + "".join(
     f"<controller type='pci' index='{n}' model='pcie-root-port'/>" for n in range(1, 8))
-CMDLINE = ("console=ttyS0 quiet oops=panic panic=-1 mitigations=off tsc=reliable no_timer_check cryptomgr.notests "
-           "random.trust_cpu=on")
+# a kernel that is stuck ends too, after 30 s: see Guest.crash
+CMDLINE = ("console=ttyS0 quiet oops=panic softlockup_panic=1 watchdog_thresh=15 panic=-1 mitigations=off tsc=reliable "
+           "no_timer_check cryptomgr.notests random.trust_cpu=on")
 
 
 class Nic:

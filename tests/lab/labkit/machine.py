@@ -184,7 +184,7 @@ class Machine:
                 "-chardev", f"socket,id=lab,path={self.work}/lab.sock,server=on,wait=off",
                 "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=lab,name=lab"]
 
-    def boot(self, timeout=120):
+    def boot(self, timeout=300):
         """Until the shell in the guest answers."""
         util.write(self.console, "")
         if os.path.exists(f"{self.work}/lab.sock"):  # QEMU leaves it there when it is killed
