@@ -42,4 +42,19 @@ bool app_world_has_event(struct app_world *w, unsigned int tx, const char *name)
 char *app_world_buffer(struct app_world *w, unsigned int tx, enum gate_dir dir,
 		       enum gate_buffer buffer, uint32_t index);
 
+/* What a side says, for tables of conversations. */
+struct say {
+	enum gate_dir dir;
+	const char *bytes;
+	size_t size;
+};
+#define CLIENT(text)                                                                               \
+	{                                                                                          \
+		GATE_TO_SERVER, text, sizeof(text) - 1                                             \
+	}
+#define SERVER(text)                                                                               \
+	{                                                                                          \
+		GATE_TO_CLIENT, text, sizeof(text) - 1                                             \
+	}
+
 #endif

@@ -10,19 +10,6 @@
 
 #include <cmocka.h>
 
-struct say {
-	enum gate_dir dir;
-	const char *bytes;
-	size_t size;
-};
-#define CLIENT(text)                                                                               \
-	{                                                                                          \
-		GATE_TO_SERVER, text, sizeof(text) - 1                                             \
-	}
-#define SERVER(text)                                                                               \
-	{                                                                                          \
-		GATE_TO_CLIENT, text, sizeof(text) - 1                                             \
-	}
 #define HELLO	     "\x16\3\1\0\x2d\1\0\0\x29\3\1................................\0\0\2\0\x2f\1\0"
 #define EVENT(which) (1u << GATE_SESSION_##which)
 

@@ -109,19 +109,6 @@ static void ja3(void **state)
 
 /* ---- events ---- */
 
-struct say {
-	enum gate_dir dir;
-	const char *bytes;
-	size_t size;
-};
-#define CLIENT(text)                                                                               \
-	{                                                                                          \
-		GATE_TO_SERVER, text, sizeof(text) - 1                                             \
-	}
-#define SERVER(text)                                                                               \
-	{                                                                                          \
-		GATE_TO_CLIENT, text, sizeof(text) - 1                                             \
-	}
 #define RANDOM "................................"
 #define HELLO_HEAD(record, message)                                                                \
 	"\x16\3\1\0" record "\1\0\0" message "\3\1" RANDOM "\0\0\2\0\x2f\1\0"

@@ -243,18 +243,18 @@ static void put_ends(struct gate_jw *jw, const struct gate_addr *const addr[2],
 	gate_jw_uint(jw, "ip_v", version);
 }
 
+void gate_eve_packet_ports(const struct gate_packet *p, uint16_t ret[2])
+{
+	ret[0] = p->icmp4 ? p->icmp4->type : p->icmp6 ? p->icmp6->icmp6_type : p->sport;
+	ret[1] = p->icmp4 ? p->icmp4->code : p->icmp6 ? p->icmp6->icmp6_code : p->dport;
+}
+
 static void put_packet_ends(struct gate_jw *jw, const struct gate_packet *p)
 {
 	const struct gate_addr *const addr[2] = {&p->src, &p->dst};
-	uint16_t port[2] = {p->sport, p->dport};
+	uint16_t port[2];
 
-	if (p->icmp4) {
-		port[0] = p->icmp4->type;
-		port[1] = p->icmp4->code;
-	} else if (p->icmp6) {
-		port[0] = p->icmp6->icmp6_type;
-		port[1] = p->icmp6->icmp6_code;
-	}
+	gate_eve_packet_ports(p, port);
 	put_ends(jw, addr, port, p->ip_proto, p->ip_version);
 }
 

@@ -50,6 +50,8 @@ void gate_eve_commit_event(struct gate_eve *eve);
 
 void gate_eve_time(struct gate_eve *eve, const char *key, uint64_t time_us);
 void gate_eve_addr(struct gate_jw *jw, const char *key, const struct gate_addr *addr);
+/* Source and destination, or type and code of ICMP. */
+void gate_eve_packet_ports(const struct gate_packet *p, uint16_t ret[2]);
 /* Packets, bytes and the beginning of a flow, into an open object. */
 void gate_eve_flow_counts(struct gate_eve *eve, const struct gate_flow *flow);
 void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow);

@@ -70,15 +70,9 @@ static void put_flow(struct gate_jw *jw, const struct gate_flow *flow)
 static void put_packet(struct gate_eve *eve, const struct gate_packet *p)
 {
 	const struct gate_addr *const addr[2] = {&p->src, &p->dst};
-	uint16_t port[2] = {p->sport, p->dport};
+	uint16_t port[2];
 
-	if (p->icmp4) {
-		port[0] = p->icmp4->type;
-		port[1] = p->icmp4->code;
-	} else if (p->icmp6) {
-		port[0] = p->icmp6->icmp6_type;
-		port[1] = p->icmp6->icmp6_code;
-	}
+	gate_eve_packet_ports(p, port);
 	if (p->ip_version) {
 		put_ends(&eve->jw, addr, port, p->ip_proto);
 	}
