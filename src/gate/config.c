@@ -184,6 +184,21 @@ static int each_os_policy(void *target, const char *path, const char *value, str
 			   path);
 }
 
+static int each_hash(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	static const char *const names[] = {"md5", "sha1", "sha256"};
+	struct gate_config *config = target;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		if (!strcmp(names[i], value)) {
+			config->file_hashes[i] = true;
+			return 0;
+		}
+	}
+	return bh_diag_set(diag, -EINVAL,
+			   "file-store.force-hash: '%.40s' is not md5, sha1 or sha256", value);
+}
+
 static int each_eve_type(void *target, const char *path, const char *value, struct bh_diag *diag)
 {
 	struct gate_config *config = target;
@@ -381,6 +396,10 @@ static const struct bh_conf_key keys[] = {
 	BOOL("file-store.enabled", file_store, "no", "keep files (else those that rules ask for)"),
 	STR("file-store.dir", file_store_dir, "filestore", "folder of files, in default-log-dir"),
 	SIZE("file-store.stream-depth", file_store_limit, "100mb", 0, 64 * GB, "bytes of a file"),
+	NUM("file-store.max-open-files", file_store_open_max, "0", 0, 1 << 16,
+	    "files that are kept open while they are written; 0: all"),
+	EACH("file-store.force-hash", each_hash, "md5, sha1, sha256: of every file, in fileinfo"),
+	BOOL("file-store.force-magic", file_types, "no", "the type of every file, in fileinfo"),
 
 	NUM("pcre.match-limit", pcre_match_limit, "3500", 1, 1 << 24, "steps of one match"),
 	NUM("pcre.match-limit-recursion", pcre_depth_limit, "1500", 1, 1 << 24, "depth of a match"),
@@ -399,6 +418,8 @@ static const struct bh_conf_key keys[] = {
 	BOOL("eve.community-id", eve_community_id, "no", "the community flow id in each record"),
 	BOOL("eve.payload", eve_payload, "no", "alerts hold the payload"),
 	BOOL("eve.payload-printable", eve_payload_printable, "no", "and as text"),
+	BOOL("eve.http-body", eve_http_body, "no", "alerts on HTTP hold the bodies of both sides"),
+	BOOL("eve.http-body-printable", eve_http_body_printable, "no", "and as text"),
 	BOOL("eve.packet", eve_packet, "no", "alerts hold the packet"),
 	BOOL("eve.packet-anomalies", eve_packet_anomalies, "no",
 	     "records of every anomaly of packets and streams too"),
@@ -406,7 +427,8 @@ static const struct bh_conf_key keys[] = {
 	BOOL("eve.verdict", eve_verdict, "no", "alerts and drops hold what became of the packet"),
 	BOOL("eve.tagged-packets", eve_tagged_packets, "yes",
 	     "records of the packets that rules with `tag` ask for"),
-	SIZE("eve.payload-buffer-size", eve_payload_size, "4kb", 0, 1 << 16, "bytes of a payload"),
+	SIZE("eve.payload-buffer-size", eve_payload_size, "4kb", 0, 1 << 16,
+	     "bytes of a payload or body"),
 	NUM("stats.interval", stats_interval_s, "8", 0, DAY,
 	    "seconds between stats; 0: at the end"),
 
@@ -423,6 +445,8 @@ static const struct bh_conf_key keys[] = {
 	       "how packets are read"),
 	CHOICE("capture.fanout", fanout, "hosts", "hosts|flow",
 	       "a worker by both addresses, or by ports too (not for fragments, FTP's data)"),
+	BOOL("capture.pass-link-state", pass_link, "no",
+	     "inline: a side that is down has the other one set down too"),
 	BOOL("fail-open", fail_open, "no", "inline: pass packets on that can't be inspected"),
 	STR("unix-command.filename", control_socket, NULL, "the control socket"),
 	STR("run-as.user", user, NULL, "who the process is after start"),

@@ -135,7 +135,10 @@ struct gate_config {
 	uint64_t file_window, file_store_limit;
 	uint64_t range_memcap, range_timeout_s;
 	bool file_store;
-	char *file_store_dir; /* in log_dir */
+	char *file_store_dir;	      /* in log_dir */
+	uint64_t file_store_open_max; /* descriptors; 0: as many as there are files */
+	bool file_hashes[3];	      /* md5, sha1, sha256 of all files */
+	bool file_types;	      /* and what they are */
 	bool smtp_decode_mime;
 
 	/* detect */
@@ -151,8 +154,8 @@ struct gate_config {
 	uint32_t eve_types;	   /* bit per enum gate_eve_type */
 	uint64_t eve_queue;	   /* bytes */
 	uint64_t eve_rotate;	   /* bytes of a file; 0: never by size */
-	bool eve_community_id, eve_payload, eve_payload_printable, eve_packet, eve_metadata,
-		eve_verdict;
+	bool eve_community_id, eve_payload, eve_payload_printable, eve_http_body,
+		eve_http_body_printable, eve_packet, eve_metadata, eve_verdict;
 	bool eve_tagged_packets;
 	bool eve_packet_anomalies; /* of decoding and streams, not only of protocols */
 	uint64_t eve_payload_size;
@@ -164,7 +167,7 @@ struct gate_config {
 	/* process */
 	uint64_t workers, ring_mb, snaplen;
 	char *capture_mode; /* auto|af-packet|af-xdp */
-	bool fail_open;
+	bool fail_open, pass_link;
 	char *control_socket;
 	char *fanout; /* hosts|flow */
 	char *user;

@@ -9,6 +9,8 @@
 
 #include "gate/worker.h"
 
+#include <uv.h>
+
 struct gate_engine {
 	const struct gate_config *config; /* borrowed */
 	BH_VEC(char *) rule_files;	  /* to be read at start and at each reload */
@@ -61,5 +63,7 @@ struct gate_live;
 /* Until SIGINT or SIGTERM. */
 [[nodiscard]] int gate_live_run(struct gate_live *live, struct bh_diag *diag);
 void gate_live_free(struct gate_live *live);
+/* For who turns it by himself instead of gate_live_run(): tests. */
+uv_loop_t *gate_live_loop(struct gate_live *live);
 
 #endif

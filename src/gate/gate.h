@@ -25,6 +25,28 @@ struct gate_view {
 	uint32_t size;
 };
 
+/* Numbers on the wire. */
+static inline uint16_t gate_be16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+static inline uint32_t gate_be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline void gate_put16(uint8_t *p, unsigned int value)
+{
+	p[0] = (uint8_t)(value >> 8);
+	p[1] = (uint8_t)value;
+}
+
+static inline void gate_put32(uint8_t *p, uint32_t value)
+{
+	gate_put16(p, value >> 16);
+	gate_put16(p + 2, value & 0xffff);
+}
+
 /* What a rule says, in the order in which Suricata applies it: pass before drop before reject
  * before alert. */
 enum gate_action {

@@ -9,6 +9,7 @@
 
 #include "base/counter.h"
 #include "base/ctl.h"
+#include "base/jtext.h"
 #include "base/log.h"
 #include "base/notify.h"
 #include "base/time.h"
@@ -320,14 +321,27 @@ static void op_reopen(struct bh_ctl_request *req, const json_t *request, void *a
 	bh_ctl_reply(req, json_object());
 }
 
+/* Reasons quote what rules say, which need not be UTF-8. */
+static json_t *text(const char *s)
+{
+	struct bh_wbuf w;
+	json_t *json;
+
+	bh_wbuf_init(&w, 0);
+	bh_jtext_put_str(&w, s);
+	json = json_loadb((const char *)w.data, w.size, JSON_DECODE_ANY, NULL);
+	bh_wbuf_done(&w);
+	return json;
+}
+
 static void tell_refused(const struct gate_rule_set *set, json_t *list)
 {
 	bh_vec_foreach (refusal, &gate_rule_set_files(set)->refusals) {
 		json_array_append_new(
-			list,
-			json_pack("{s:s,s:I,s:I,s:I,s:s}", "file", refusal->file, "line",
-				  (json_int_t)refusal->line, "column", (json_int_t)refusal->column,
-				  "sid", (json_int_t)refusal->sid, "reason", refusal->reason));
+			list, json_pack("{s:o,s:I,s:I,s:I,s:o}", "file", text(refusal->file),
+					"line", (json_int_t)refusal->line, "column",
+					(json_int_t)refusal->column, "sid",
+					(json_int_t)refusal->sid, "reason", text(refusal->reason)));
 	}
 }
 
@@ -381,6 +395,7 @@ static int open_source(struct gate_live *live, unsigned int number, struct bh_di
 		.snaplen = (uint32_t)config->snaplen,
 		.promiscuous = true,
 		.fail_open = config->fail_open,
+		.pass_link = config->pass_link,
 	};
 	struct gate_source **ret = &live->workers[number].source;
 
@@ -496,6 +511,11 @@ int gate_live_run(struct gate_live *live, struct bh_diag *diag)
 		err = bh_diag_set(diag, -EIO, "a capture failed");
 	}
 	return err;
+}
+
+uv_loop_t *gate_live_loop(struct gate_live *live)
+{
+	return &live->loop;
 }
 
 static void close_rest(uv_handle_t *handle, void *arg)

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "gate/app/app.h"
+#include "gate/app/frame.h"
 #include "gate/decode/decode.h"
 #include "gate/flow/flow.h"
 #include "gate/output/filestore.h"
@@ -271,7 +272,7 @@ static void publish_apps(struct gate_worker *w)
 	set_stat(s, GATE_STAT_APP_GAPS, apps->gaps);
 	set_stat(s, GATE_STAT_APP_FILES, apps->files);
 	set_stat(s, GATE_STAT_APP_FILES_REFUSED, apps->files_refused);
-	for (unsigned int app = 0; app < GATE_APP_COUNT; app++) {
+	for (unsigned int app = 0; app < GATE_APP_STATS; app++) {
 		atomic_store_explicit(&s->app_flows[app], apps->flows[app], memory_order_relaxed);
 		atomic_store_explicit(&s->app_txs[app], apps->txs[app], memory_order_relaxed);
 		atomic_store_explicit(&s->app_errors[app], apps->errors[app], memory_order_relaxed);
@@ -317,7 +318,8 @@ static void publish(struct gate_worker *w)
 	set_stat(s, GATE_STAT_FLOW_TOTAL, flow.total);
 	set_stat(s, GATE_STAT_FLOW_TCP, flow.tcp);
 	set_stat(s, GATE_STAT_FLOW_UDP, flow.udp);
-	set_stat(s, GATE_STAT_FLOW_ICMP, flow.icmp);
+	set_stat(s, GATE_STAT_FLOW_ICMPV4, flow.icmp4);
+	set_stat(s, GATE_STAT_FLOW_ICMPV6, flow.icmp6);
 	set_stat(s, GATE_STAT_FLOW_OTHER, flow.other);
 	set_stat(s, GATE_STAT_FLOW_EVICTED_NEW, flow.evicted_new);
 	set_stat(s, GATE_STAT_FLOW_EVICTED, flow.evicted);
@@ -418,6 +420,18 @@ static void walk(struct gate_packet *p, void *arg)
 	}
 }
 
+/* What the configuration wants of every file. */
+static uint16_t config_wants(const struct gate_config *config)
+{
+	static const uint16_t hashes[] = {GATE_FILE_MD5, GATE_FILE_SHA1, GATE_FILE_SHA256};
+	uint16_t wants = config->file_store ? GATE_FILE_STORE | GATE_FILE_SHA256 : 0;
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(hashes); i++) {
+		wants |= config->file_hashes[i] ? hashes[i] : 0;
+	}
+	return wants | (config->file_types ? GATE_FILE_MAGIC : 0);
+}
+
 /* What the rules want to know of files, from their first byte. */
 static uint16_t file_wants(const struct gate_rule_files *files)
 {
@@ -425,7 +439,7 @@ static uint16_t file_wants(const struct gate_rule_files *files)
 		[GATE_FM_MD5] = GATE_FILE_MD5,
 		[GATE_FM_SHA1] = GATE_FILE_SHA1,
 		[GATE_FM_SHA256] = GATE_FILE_SHA256,
-		[GATE_FM_MAGIC] = GATE_FILE_MAGIC,
+		[GATE_FM_ANY] = 0,
 	};
 	uint16_t wants = 0;
 
@@ -448,19 +462,40 @@ static uint16_t file_wants(const struct gate_rule_files *files)
 	return wants;
 }
 
+/* Frames that rules ask for. */
+static uint32_t frame_wants(const struct gate_rule_files *files)
+{
+	uint32_t wants = 0;
+
+	bh_vec_foreach (rule, &files->rules) {
+		bh_vec_foreach (list, &(*rule)->lists) {
+			if (gate_buffer_desc(list->buffer)->flags & GATE_BUFFER_FRAME) {
+				wants |= 1u << (list->buffer - GATE_BUF_FRAME_FIRST);
+			}
+		}
+	}
+	return wants;
+}
+
 static void take_up(struct gate_worker *w)
 {
 	struct gate_rule_sets *sets =
 		atomic_exchange_explicit(&w->pending, NULL, memory_order_acq_rel);
-	uint16_t wants = w->options.config->file_store ? GATE_FILE_STORE | GATE_FILE_SHA256 : 0;
+	uint16_t wants = config_wants(w->options.config);
+	uint32_t frames = 0;
 
 	if (!sets) {
 		return;
 	}
 	gate_detector_use(w->detector, sets);
 	for (uint32_t i = 0; i < gate_rule_sets_count(sets); i++) {
-		wants |= file_wants(gate_rule_set_files(gate_rule_sets_get(sets, i)));
+		const struct gate_rule_files *files =
+			gate_rule_set_files(gate_rule_sets_get(sets, i));
+
+		wants |= file_wants(files);
+		frames |= frame_wants(files);
 	}
+	gate_frames_want(w->apps, frames);
 	gate_apps_want_files(w->apps, wants);
 	gate_rule_sets_unref(w->sets);
 	w->sets = sets;

@@ -13,6 +13,7 @@
 #include "gate/stream/stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 BH_COUNTER(gate_app_txs_forced, "transactions completed by force: too many open");
 BH_COUNTER(gate_app_txs_refused, "transactions refused: four times too many open at once");
@@ -84,6 +85,11 @@ int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_
 	return -ENOENT;
 }
 
+static unsigned int stat_of(const struct gate_session *session, enum gate_app app)
+{
+	return app + (session->flow->ip_proto == IPPROTO_UDP ? GATE_APP_COUNT : 0);
+}
+
 /* ---- transactions ---- */
 
 static uint8_t last_state(const struct gate_session *session, enum gate_dir dir)
@@ -145,7 +151,7 @@ struct gate_tx *gate_tx_new(struct gate_session *session, size_t size)
 	session->last = tx;
 	session->tx_count++;
 	if (session->ops) {
-		session->apps->stats.txs[session->ops->app]++;
+		session->apps->stats.txs[stat_of(session, session->ops->app)]++;
 	}
 	return tx;
 }
@@ -435,7 +441,9 @@ void gate_session_close(struct gate_session *session)
 void gate_session_fail(struct gate_session *session)
 {
 	if (session->ops) {
-		session->apps->stats.errors[session->ops->app]++;
+		session->apps->stats.errors[stat_of(session, session->ops->app)]++;
+	} else if (session->flow->app != GATE_APP_FAILED) {
+		session->apps->stats.flows[stat_of(session, GATE_APP_FAILED)]++;
 	}
 	gate_session_finish(session, GATE_TO_SERVER);
 	gate_session_finish(session, GATE_TO_CLIENT);
@@ -451,7 +459,7 @@ bool gate_session_open(struct gate_session *session, const struct gate_app_ops *
 {
 	session->ops = ops;
 	session->state = ops->new ? ops->new (session) : NULL;
-	session->apps->stats.flows[ops->app]++;
+	session->apps->stats.flows[stat_of(session, ops->app)]++;
 	session->flow->app = (uint16_t)ops->app;
 	if (!session->note && session->flow->app_expected) {
 		take_note(session);

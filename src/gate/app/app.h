@@ -50,9 +50,11 @@ struct gate_tx {
 	uint8_t skip_dirs; /* sides that this transaction does not have */
 	uint8_t event_count;
 	bool logged, updated;	/* updated: something new since detection looked last */
+	bool no_record;		/* a rule says so: `config` */
 	uint8_t inspected_dirs; /* complete and seen by detection */
 	uint16_t events[GATE_TX_EVENTS_MAX]; /* the parser's numbers */
 	struct gate_file_list files[GATE_DIRS];
+	struct gate_file_order store; /* of its files to come */
 	struct gate_detect_tx *detect;
 	uint32_t size; /* of the parser's struct */
 	uint64_t first_us, last_us;
@@ -61,7 +63,7 @@ struct gate_tx {
 
 /* Bytes of one side for the parser; see gate_stream_view. */
 struct gate_app_input {
-	const uint8_t *data;
+	const uint8_t *data; /* for parsers never NULL */
 	uint32_t size;
 	uint64_t offset;
 	uint32_t gap; /* that many bytes are lost before data (then size is 0) */
@@ -187,8 +189,10 @@ void gate_apps_join_parts(struct gate_apps *apps, struct gate_ranges *ranges);
 void gate_apps_on_tx_free(struct gate_apps *apps, void (*fn)(struct gate_detect_tx *state));
 /* Files get these (GATE_FILE_MD5, .., GATE_FILE_STORE) from their first byte. */
 void gate_apps_want_files(struct gate_apps *apps, uint16_t flags);
+/* Of each protocol, over TCP first (and what is neither), then over UDP. */
+#define GATE_APP_STATS (2 * GATE_APP_COUNT)
 struct gate_apps_stats {
-	uint64_t flows[GATE_APP_COUNT], txs[GATE_APP_COUNT], errors[GATE_APP_COUNT];
+	uint64_t flows[GATE_APP_STATS], txs[GATE_APP_STATS], errors[GATE_APP_STATS];
 	uint64_t memory, memory_refused, session_refused, txs_forced, txs_refused, gaps;
 	uint64_t files, files_refused, notes_full;
 };

@@ -20,6 +20,10 @@ enum gate_buffer {
 	GATE_BUF_COUNT
 };
 
+/* Frames stand at the end of the list. */
+#define GATE_BUF_FRAME_FIRST GATE_BUF_FRAME_HTTP1_REQUEST
+#define GATE_BUF_FRAMES	     (GATE_BUF_COUNT - GATE_BUF_FRAME_FIRST)
+
 enum gate_number {
 	GATE_NUM_NONE,
 #define BUFFER(id, name, apps, dirs, progress, flags)
@@ -35,6 +39,7 @@ enum gate_buffer_flag {
 	GATE_BUFFER_STREAM = 1 << 1, /* a body: grows, and slides when it is large */
 	GATE_BUFFER_PACKET = 1 << 2, /* of the packet (tcp.hdr, ipv4.hdr): no transaction */
 	GATE_BUFFER_FILE = 1 << 3,   /* of the transaction's files (file.data, file.name) */
+	GATE_BUFFER_FRAME = 1 << 4,  /* a piece of the stream (frame.h): no transaction */
 };
 
 struct gate_buffer_view {

@@ -40,8 +40,8 @@ static void change_over(struct gate_session *session)
 	session->stopped_dirs = session->eof_dirs;
 	session->spoke_dirs = session->kept_dirs = session->wants_dirs = 0;
 	const struct gate_app_ops *ops = gate_app_ops_of((enum gate_app)session->becomes);
-	session->promised = ops && ops->app == GATE_APP_TLS ? GATE_APP_TLS : GATE_APP_UNKNOWN;
-	if (ops && !session->promised) {
+	session->promised = ops ? (uint16_t)ops->app : GATE_APP_UNKNOWN;
+	if (ops && ops->app != GATE_APP_TLS) {
 		flow->app_to[GATE_TO_SERVER] = flow->app_to[GATE_TO_CLIENT] = (uint16_t)ops->app;
 		session->detect[GATE_TO_SERVER] = session->detect[GATE_TO_CLIENT] =
 			GATE_DETECT_KNOWN;
@@ -56,6 +56,25 @@ static void hold_to_promise(struct gate_session *session, const struct gate_app_
 	if (session->promised && (!ops || ops->app != session->promised)) {
 		session_event(session, session->promised == GATE_APP_TLS ? GATE_SESSION_NO_TLS
 									 : GATE_SESSION_UNEXPECTED);
+	}
+	session->promised = GATE_APP_UNKNOWN;
+}
+
+/* What was agreed upon is spoken without being looked for (an upgrade of HTTP): do the first bytes
+ * look like something else? */
+static void look_at_promise(struct gate_session *session, enum gate_dir dir,
+			    const struct gate_app_input *in)
+{
+	struct gate_view data = {.data = in->data, .size = in->size};
+	struct gate_detected d;
+	if (!in->size || session->promised == GATE_APP_UNKNOWN ||
+	    session->promised == GATE_APP_TLS) {
+		return;
+	}
+	d = gate_detect_app(&session->apps->matcher, session->apps->config, session->flow, dir,
+			    &data);
+	if (d.ops) {
+		hold_to_promise(session, d.ops);
 	}
 	session->promised = GATE_APP_UNKNOWN;
 }
@@ -184,6 +203,9 @@ static uint32_t feed(struct gate_session *session, enum gate_dir dir,
 		     const struct gate_app_input *in)
 {
 	struct gate_app_input rest = *in;
+	if (!rest.data) {
+		rest.data = (const uint8_t *)""; /* the end of a stream: parsers count from it */
+	}
 	for (;;) {
 		int64_t n = session->ops->parse(session, session->state, dir, &rest);
 		if (n < 0) {
@@ -238,6 +260,7 @@ static uint32_t stream_data(struct gate_session *session, enum gate_dir *io_dir,
 		session->kept_dirs |= in->size ? bit : 0;
 		return 0;
 	}
+	look_at_promise(session, dir, in);
 	uint8_t other = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
 	if ((session->kept_dirs & other) && !in->eof) {
 		session->kept_dirs = 0;

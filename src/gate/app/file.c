@@ -228,6 +228,27 @@ static void read_on(struct gate_session *session, const struct gate_file *f)
 	}
 }
 
+static void note_sid(struct gate_file *f, uint32_t sid)
+{
+	for (uint8_t i = 0; i < f->sid_count; i++) {
+		if (f->sids[i] == sid) {
+			return;
+		}
+	}
+	if (f->sid_count < GATE_FILE_SIDS_MAX) {
+		f->sids[f->sid_count++] = sid;
+	}
+}
+
+/* What was ordered before it was there. */
+static void follow_order(struct gate_file *f, const struct gate_file_order *order)
+{
+	if (order->dirs & GATE_DIR_BIT(f->dir)) {
+		f->flags |= GATE_FILE_STORE;
+		note_sid(f, order->sid);
+	}
+}
+
 struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *tx,
 				 enum gate_dir dir, const void *name, size_t name_size)
 {
@@ -256,6 +277,8 @@ struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *t
 	list->count++;
 	apps->stats.files++;
 	tx->updated = true;
+	follow_order(&file->f, &tx->store);
+	follow_order(&file->f, &session->store);
 	read_on(session, &file->f);
 	hash_begin(file);
 	if (apps->sink) {
@@ -401,6 +424,43 @@ void gate_file_want(struct gate_session *session, struct gate_file *f, uint16_t 
 	}
 	if (fresh & HASHES) {
 		hash_begin(file_of(f));
+	}
+}
+
+void gate_file_store(struct gate_session *session, struct gate_file *f, uint32_t sid)
+{
+	note_sid(f, sid);
+	gate_file_want(session, f, GATE_FILE_STORE);
+}
+
+static void store_sides(struct gate_session *session, struct gate_tx *tx, uint8_t dirs,
+			uint32_t sid)
+{
+	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
+		for (struct gate_file *f = tx->files[dir].first; f; f = f->next) {
+			if (dirs & GATE_DIR_BIT(dir)) {
+				gate_file_store(session, f, sid);
+			}
+		}
+	}
+}
+
+static void add_order(struct gate_file_order *order, uint8_t dirs, uint32_t sid)
+{
+	order->sid = order->dirs ? order->sid : sid;
+	order->dirs |= dirs;
+}
+
+void gate_file_store_all(struct gate_session *session, struct gate_tx *tx, uint8_t dirs,
+			 uint32_t sid)
+{
+	add_order(tx ? &tx->store : &session->store, dirs, sid);
+	if (tx) {
+		store_sides(session, tx, dirs, sid);
+		return;
+	}
+	for (tx = gate_session_first(session); tx; tx = tx->next) {
+		store_sides(session, tx, dirs, sid);
 	}
 }
 

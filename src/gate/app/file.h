@@ -27,6 +27,13 @@ enum gate_file_flag {
 	GATE_FILE_LOGGED = 1 << 9,
 };
 
+#define GATE_FILE_SIDS_MAX 8 /* rules that are told with a file; no more */
+/* What is to be stored of all files of a transaction or flow: GATE_DIR_BITs, for a rule. */
+struct gate_file_order {
+	uint8_t dirs;
+	uint32_t sid; /* of the first that ordered it */
+};
+
 struct gate_file {
 	uint32_t id; /* of the worker */
 	uint8_t dir, state;
@@ -37,6 +44,8 @@ struct gate_file {
 	uint64_t range_start, range_end, range_total;
 	uint8_t md5[16], sha1[20], sha256[32]; /* once closed */
 	char *magic;			       /* owned, NULL unknown */
+	uint32_t sids[GATE_FILE_SIDS_MAX];     /* of rules that wanted it stored */
+	uint8_t sid_count;
 	/* what is kept of it */
 	const uint8_t *window;
 	uint32_t window_size;
@@ -64,6 +73,12 @@ void gate_file_range(struct gate_session *session, struct gate_file *file, const
 /* Detection has seen it up to there: the window may slide. */
 void gate_file_inspected(struct gate_session *session, struct gate_file *file, uint64_t until);
 void gate_file_want(struct gate_session *session, struct gate_file *file, uint16_t flags);
+/* A rule wants it stored. */
+void gate_file_store(struct gate_session *session, struct gate_file *file, uint32_t sid);
+/* A rule wants all files of those sides of the transaction stored (tx NULL: of the flow), those
+ * that are there and those that are to come. */
+void gate_file_store_all(struct gate_session *session, struct gate_tx *tx, uint8_t dirs,
+			 uint32_t sid);
 
 /* Who else looks at content (files on disk; later malware engines). Called by workers, several at
  * once, each with its own files; must not block for long. */

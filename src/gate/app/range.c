@@ -118,15 +118,10 @@ void gate_ranges_free(struct gate_ranges *ranges)
 
 /* ---- files ---- */
 
-/* FNV-1a: who sends names that meet makes lists of GATE_RANGE_FILES_MAX at most. */
+/* Who sends names that meet makes lists of GATE_RANGE_FILES_MAX at most. */
 static unsigned int bucket_of(const struct gate_view *key)
 {
-	uint32_t hash = 2166136261u;
-
-	for (uint32_t i = 0; i < key->size; i++) {
-		hash = (hash ^ key->data[i]) * 16777619u;
-	}
-	return (hash ^ hash >> 16) % BUCKETS;
+	return (unsigned int)(bh_fnv1a(key->data, key->size) % BUCKETS);
 }
 
 static void expire(struct gate_ranges *ranges, struct gate_range_file **at, uint64_t now_us)

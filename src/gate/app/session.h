@@ -6,6 +6,7 @@
 #define BH_GATE_APP_SESSION_H
 
 #include "gate/app/app.h"
+#include "gate/app/frame.h"
 #include "gate/app/range.h"
 
 #include <openssl/evp.h>
@@ -43,10 +44,12 @@ struct gate_session {
 	struct gate_chunk chunks; /* the ring's head */
 	uint8_t *handed;
 	size_t handed_size;
+	struct gate_file_order store; /* of files of any transaction */
+	struct gate_frame_list frames[GATE_DIRS];
 	const char *note;  /* of the session's memory */
 	uint16_t original; /* enum gate_app */
 	uint16_t becomes;
-	uint16_t promised;     /* what must follow: TLS after STARTTLS; UNKNOWN nothing */
+	uint16_t promised;     /* what must follow (STARTTLS, Upgrade); UNKNOWN anything */
 	uint16_t events, told; /* bits of enum gate_session_event; told: in records */
 	uint8_t detect[GATE_DIRS];
 	uint8_t datagrams[GATE_DIRS];
@@ -93,6 +96,7 @@ struct gate_apps {
 	uint32_t note_next;
 	uint32_t file_id;
 	uint16_t file_flags;
+	uint32_t frames_wanted;	  /* bits of kinds */
 	struct gate_magic *magic; /* NULL until a rule asks for the type of files */
 	bool no_log;
 	struct {

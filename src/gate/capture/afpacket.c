@@ -38,7 +38,8 @@ struct af_source {
 	struct gate_source source;
 	struct leg legs[2];
 	unsigned int count, turn, since_flush;
-	bool fail_open;
+	bool fail_open, pass_link;
+	struct ring_links links;
 	struct ring_frame frame; /* the one that was handed out */
 	uint64_t number, looked_us;
 };
@@ -132,6 +133,9 @@ static void look(struct af_source *a, uint64_t now_us)
 		} else {
 			ring_look(&leg->ring);
 		}
+	}
+	if (a->pass_link) {
+		ring_links_look(&a->links);
 	}
 }
 
@@ -249,6 +253,9 @@ static void af_free(struct gate_source *source)
 	struct af_source *a = BH_CONTAINER_OF(source, struct af_source, source);
 
 	flush(a);
+	if (a->pass_link) {
+		ring_links_end(&a->links);
+	}
 	for (unsigned int i = 0; i < a->count; i++) {
 		ring_close(&a->legs[i].ring);
 	}
@@ -307,6 +314,12 @@ int gate_source_afpacket(const struct gate_live_options *options, struct gate_so
 	}
 	if (!options->worker) {
 		warn_of_mtu(a);
+	}
+	/* one of the workers is enough */
+	a->pass_link = options->pass_link && a->count == 2 && !options->worker;
+	if (a->pass_link) {
+		a->links = (struct ring_links){.legs = {&a->legs[0].ring, &a->legs[1].ring}};
+		ring_links_begin(&a->links);
 	}
 	*ret = &a->source;
 	return 0;

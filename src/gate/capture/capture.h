@@ -55,6 +55,7 @@ struct gate_live_options {
 	uint32_t snaplen;
 	bool promiscuous;
 	bool fail_open; /* inline: pass frames on without inspection when too far behind */
+	bool pass_link; /* inline: a leg that is down has the other one down */
 };
 [[nodiscard]] int gate_source_afpacket(const struct gate_live_options *options,
 				       struct gate_source **ret, struct bh_diag *diag);

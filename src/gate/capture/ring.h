@@ -114,6 +114,16 @@ void ring_flush(struct ring *ring, struct ring_counts *counts);
 /* Takes up the kernel's counts. */
 void ring_count(const struct ring *ring, struct ring_counts *counts);
 
+/* link.c: the state of each leg shown on the other; `held`: it was set down for that. */
+struct ring_links {
+	const struct ring *legs[2];
+	bool held[2];
+};
+void ring_links_begin(struct ring_links *links);
+void ring_links_look(struct ring_links *links);
+/* Up again what was set down. */
+void ring_links_end(struct ring_links *links);
+
 /* fanout.c: whether it is this worker's turn; joins. */
 bool ring_group_is_turn(struct ring_group *group, const struct ring_options *options, int index);
 [[nodiscard]] int ring_group_join(struct ring_group *group, const struct ring_options *options,

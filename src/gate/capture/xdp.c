@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* There is no AF_XDP, for the reasons in docs/gate.md: who asks for it is told so. */
+/* There is no AF_XDP, for the reasons and figures in docs/gate.md: who asks for it is told so. */
 #include "gate/capture/capture.h"
 
 #include <errno.h>

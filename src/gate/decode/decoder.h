@@ -37,15 +37,6 @@ struct gate_decoder {
 	uint8_t *datagrams[REASSEMBLIES_MAX];
 };
 
-static inline uint16_t be16(const uint8_t *data)
-{
-	return (uint16_t)(data[0] << 8 | data[1]);
-}
-static inline uint32_t be32(const uint8_t *data)
-{
-	return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
-}
-
 /* The event, and nothing above this layer is looked at. */
 static inline void decode_invalid(struct gate_packet *p, enum gate_event event)
 {

@@ -87,7 +87,7 @@ void decode_icmp4(struct gate_packet *p, const uint8_t *data, uint32_t size)
 		decode_invalid(p, GATE_EVENT_ICMPV4_PKT_TOO_SMALL);
 		return;
 	}
-	p->icmp4 = (const struct icmphdr *)(const void *)data;
+	p->icmp4 = (const gate_icmphdr *)data;
 	head(p, data, size);
 	codes = icmp4_codes(data[0]);
 	if (codes < 0) {
@@ -154,7 +154,7 @@ void decode_icmp6(struct gate_packet *p, const uint8_t *data, uint32_t size)
 		decode_invalid(p, GATE_EVENT_ICMPV6_PKT_TOO_SMALL);
 		return;
 	}
-	p->icmp6 = (const struct icmp6_hdr *)(const void *)data;
+	p->icmp6 = (const gate_icmp6_hdr *)data;
 	head(p, data, size);
 	type = data[0];
 	codes = icmp6_codes(type);

@@ -148,9 +148,9 @@ static void options(struct gate_packet *p, const uint8_t *data, unsigned int siz
 static void fragment(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data)
 {
 	const struct defrag_part part = {
-		.id = be16(data + 4),
-		.offset = (be16(data + 6) & OFFSET_BITS) * 8u,
-		.more = be16(data + 6) & MORE_BIT,
+		.id = gate_be16(data + 4),
+		.offset = (gate_be16(data + 6) & OFFSET_BITS) * 8u,
+		.more = gate_be16(data + 6) & MORE_BIT,
 		.header = data,
 		.header_size = p->l3_size,
 		.next_header = p->ip_proto,
@@ -211,10 +211,10 @@ static enum gate_event check_header(const uint8_t *data, uint32_t size)
 	if (header < IP4_MIN) {
 		return GATE_EVENT_IPV4_HLEN_TOO_SMALL;
 	}
-	if (be16(data + 2) < header) {
+	if (gate_be16(data + 2) < header) {
 		return GATE_EVENT_IPV4_IPLEN_SMALLER_THAN_HLEN;
 	}
-	return size < be16(data + 2) ? GATE_EVENT_IPV4_TRUNC_PKT : GATE_EVENT_NONE;
+	return size < gate_be16(data + 2) ? GATE_EVENT_IPV4_TRUNC_PKT : GATE_EVENT_NONE;
 }
 
 void decode_ip4(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
@@ -231,8 +231,8 @@ void decode_ip4(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		return;
 	}
 	header = (data[0] & 0x0fu) * 4;
-	total = be16(data + 2);
-	p->ip4 = (const struct iphdr *)(const void *)data;
+	total = gate_be16(data + 2);
+	p->ip4 = (const gate_iphdr *)data;
 	p->ip_version = 4;
 	p->ip_proto = data[9];
 	p->ttl = data[8];
@@ -245,7 +245,7 @@ void decode_ip4(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 	if (header > IP4_MIN) {
 		options(p, data + IP4_MIN, header - IP4_MIN);
 	}
-	if (be16(data + 6) & (OFFSET_BITS | MORE_BIT)) {
+	if (gate_be16(data + 6) & (OFFSET_BITS | MORE_BIT)) {
 		fragment(d, p, data);
 		return;
 	}

@@ -174,7 +174,7 @@ static void authentication(struct gate_packet *p, struct walk *w)
 	if (!step(p, w, size)) {
 		return;
 	}
-	if (be16(data + 2)) {
+	if (gate_be16(data + 2)) {
 		gate_packet_event(p, GATE_EVENT_IPV6_EXTHDR_AH_RES_NOT_NULL);
 	}
 	if (p->ip6_exts & EXT_AH) {
@@ -200,7 +200,7 @@ static void fragment(struct gate_decoder *d, struct gate_packet *p, struct walk 
 		return;
 	}
 	p->ip6_exts |= EXT_FRAGMENT;
-	if (!(be16(data + 2) & 0xfff9)) {
+	if (!(gate_be16(data + 2) & 0xfff9)) {
 		/* an atomic fragment (RFC 6946): read on */
 		gate_packet_event(p, GATE_EVENT_IPV6_EXTHDR_USELESS_FH);
 		return;
@@ -208,9 +208,9 @@ static void fragment(struct gate_decoder *d, struct gate_packet *p, struct walk 
 	w->done = true;
 	p->ip_proto = NH_FRAGMENT;
 	part = (struct defrag_part){
-		.id = be32(data + 4),
-		.offset = be16(data + 2) & 0xfff8,
-		.more = be16(data + 2) & 1,
+		.id = gate_be32(data + 4),
+		.offset = gate_be16(data + 2) & 0xfff8,
+		.more = gate_be16(data + 2) & 1,
 		.header = p->l3.data,
 		.header_size = before,
 		.next_at = next_at,
@@ -355,8 +355,8 @@ static enum gate_event check_header(const uint8_t *data, uint32_t size)
 	if (data[0] >> 4 != 6) {
 		return GATE_EVENT_IPV6_WRONG_IP_VERSION;
 	}
-	return size < IP6_SIZE + (uint32_t)be16(data + 4) ? GATE_EVENT_IPV6_TRUNC_PKT
-							  : GATE_EVENT_NONE;
+	return size < IP6_SIZE + (uint32_t)gate_be16(data + 4) ? GATE_EVENT_IPV6_TRUNC_PKT
+							       : GATE_EVENT_NONE;
 }
 
 void decode_ip6(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
@@ -373,10 +373,10 @@ void decode_ip6(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		return;
 	}
 	w = (struct walk){.data = data + IP6_SIZE,
-			  .size = be16(data + 4),
+			  .size = gate_be16(data + 4),
 			  .next = data[6],
 			  .next_at = offsetof(struct ip6_hdr, ip6_nxt)};
-	p->ip6 = (const struct ip6_hdr *)(const void *)data;
+	p->ip6 = (const gate_ip6_hdr *)data;
 	p->ip_version = 6;
 	p->ttl = data[7];
 	memcpy(p->src.bytes, data + 8, 16);

@@ -37,9 +37,9 @@ void decode_arp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_ARP_PKT_TOO_SMALL);
 		return;
 	}
-	if (be16(data) != 1) {
+	if (gate_be16(data) != 1) {
 		decode_invalid(p, GATE_EVENT_ARP_UNSUPPORTED_HARDWARE);
-	} else if (be16(data + 2) != TYPE_IP4) {
+	} else if (gate_be16(data + 2) != TYPE_IP4) {
 		decode_invalid(p, GATE_EVENT_ARP_UNSUPPORTED_PROTOCOL);
 	} else if (size < ARP_SIZE) {
 		decode_invalid(p, GATE_EVENT_ARP_UNSUPPORTED_PKT);
@@ -49,7 +49,7 @@ void decode_arp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_ARP_INVALID_PROTOCOL_SIZE);
 	} else {
 		/* ARP, RARP, InARP and the NAK of ATM */
-		operation = be16(data + 6);
+		operation = gate_be16(data + 6);
 		if (!(operation >= 1 && operation <= 4) && !(operation >= 8 && operation <= 10)) {
 			decode_invalid(p, GATE_EVENT_ARP_UNSUPPORTED_OPCODE);
 			return;
@@ -137,7 +137,8 @@ void decode_ethernet(struct gate_decoder *d, struct gate_packet *p, const uint8_
 		return;
 	}
 	p->eth = data;
-	if (!decode_network(d, p, data + ETHERNET_SIZE, size - ETHERNET_SIZE, be16(data + 12))) {
+	if (!decode_network(d, p, data + ETHERNET_SIZE, size - ETHERNET_SIZE,
+			    gate_be16(data + 12))) {
 		gate_packet_event(p, GATE_EVENT_ETHERNET_UNKNOWN_ETHERTYPE);
 	}
 }
@@ -150,7 +151,8 @@ static void cooked(struct gate_decoder *d, struct gate_packet *p, uint32_t heade
 		decode_invalid(p, small);
 		return;
 	}
-	if (!decode_network(d, p, p->data + header, p->size - header, be16(p->data + type_at))) {
+	if (!decode_network(d, p, p->data + header, p->size - header,
+			    gate_be16(p->data + type_at))) {
 		gate_packet_event(p, GATE_EVENT_ETHERNET_UNKNOWN_ETHERTYPE);
 	}
 }
@@ -164,7 +166,7 @@ static void loopback(struct gate_decoder *d, struct gate_packet *p)
 		decode_invalid(p, GATE_EVENT_LTNULL_PKT_TOO_SMALL);
 		return;
 	}
-	family = be32(p->data);
+	family = gate_be32(p->data);
 	family = family > 0xffff ? __builtin_bswap32(family) : family;
 	switch (family) {
 	case 2:

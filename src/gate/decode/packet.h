@@ -107,6 +107,15 @@ struct gate_packet_alert {
 	uint64_t tx_id;
 };
 
+/* Headers as they stand in a frame: at any address. Such a type exists by a typedef only. */
+#define GATE_ANYWHERE __attribute__((aligned(1)))
+typedef struct iphdr gate_iphdr GATE_ANYWHERE;
+typedef struct ip6_hdr gate_ip6_hdr GATE_ANYWHERE;
+typedef struct tcphdr gate_tcphdr GATE_ANYWHERE;
+typedef struct udphdr gate_udphdr GATE_ANYWHERE;
+typedef struct icmphdr gate_icmphdr GATE_ANYWHERE;
+typedef struct icmp6_hdr gate_icmp6_hdr GATE_ANYWHERE;
+
 struct gate_packet {
 	uint8_t *data; /* of the link layer or, in a tunnel, what the tunnel carries */
 	uint32_t size, wire_size;
@@ -131,8 +140,8 @@ struct gate_packet {
 	uint8_t ip_version; /* 0, 4, 6 */
 	uint8_t ip_proto;   /* of the upper layer, after extension headers */
 	uint8_t ttl;	    /* or hop limit */
-	const struct iphdr *ip4;
-	const struct ip6_hdr *ip6;
+	const gate_iphdr *ip4;
+	const gate_ip6_hdr *ip6;
 	uint32_t l3_size;    /* header with options or extension headers */
 	struct gate_view l3; /* the whole datagram, cut to its own length field */
 	uint16_t ip6_ext_count;
@@ -140,10 +149,10 @@ struct gate_packet {
 	uint32_t ip6_exts;
 
 	uint16_t sport, dport; /* host order; ICMP: type and code as flows see them */
-	const struct tcphdr *tcp;
-	const struct udphdr *udp;
-	const struct icmphdr *icmp4;
-	const struct icmp6_hdr *icmp6;
+	const gate_tcphdr *tcp;
+	const gate_udphdr *udp;
+	const gate_icmphdr *icmp4;
+	const gate_icmp6_hdr *icmp6;
 	const uint8_t *sctp;
 	uint32_t l4_size; /* header with options */
 	struct gate_tcp_options tcp_opts;

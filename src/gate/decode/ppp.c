@@ -86,7 +86,7 @@ static unsigned int protocol_of(const uint8_t *data, uint32_t size, unsigned int
 	if (size < 2) {
 		return 0;
 	}
-	*ret = be16(data);
+	*ret = gate_be16(data);
 	return 2;
 }
 
@@ -124,7 +124,7 @@ void decode_pppoe_session(struct gate_decoder *d, struct gate_packet *p, const u
 	if (data[0] != PPPOE_VALID || data[1]) {
 		gate_packet_event(p, GATE_EVENT_PPPOE_WRONG_CODE);
 	}
-	length = be16(data + 4);
+	length = gate_be16(data + 4);
 	data += PPPOE_SIZE;
 	size -= PPPOE_SIZE;
 	size = size < length ? size : length;
@@ -155,14 +155,14 @@ void decode_pppoe_discovery(struct gate_packet *p, const uint8_t *data, uint32_t
 		decode_invalid(p, GATE_EVENT_PPPOE_WRONG_CODE);
 		return;
 	}
-	left = be16(data + 4);
+	left = gate_be16(data + 4);
 	if (left > size - PPPOE_SIZE) {
 		decode_invalid(p, GATE_EVENT_PPPOE_MALFORMED_TAGS);
 		return;
 	}
 	data += PPPOE_SIZE;
 	while (left >= 4) {
-		uint32_t tag = 4u + be16(data + 2);
+		uint32_t tag = 4u + gate_be16(data + 2);
 
 		if (tag > left) {
 			gate_packet_event(p, GATE_EVENT_PPPOE_MALFORMED_TAGS);

@@ -19,8 +19,8 @@ void decode_vlan(struct gate_decoder *d, struct gate_packet *p, const uint8_t *d
 		gate_packet_event(p, GATE_EVENT_VLAN_TOO_MANY_LAYERS);
 		return;
 	}
-	p->vlan[p->vlan_count++] = be16(data) & 0x0fff;
-	if (!decode_network(d, p, data + 4, size - 4, be16(data + 2))) {
+	p->vlan[p->vlan_count++] = gate_be16(data) & 0x0fff;
+	if (!decode_network(d, p, data + 4, size - 4, gate_be16(data + 2))) {
 		decode_invalid(p, GATE_EVENT_VLAN_UNKNOWN_TYPE);
 	}
 }
@@ -36,7 +36,7 @@ void decode_8021ah(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 		decode_invalid(p, GATE_EVENT_IEEE8021AH_HEADER_TOO_SMALL);
 		return;
 	}
-	if (!decode_network(d, p, data + 18, size - 18, be16(data + 16))) {
+	if (!decode_network(d, p, data + 18, size - 18, gate_be16(data + 16))) {
 		gate_packet_event(p, GATE_EVENT_ETHERNET_UNKNOWN_ETHERTYPE);
 	}
 }
@@ -50,7 +50,7 @@ void decode_vntag(struct gate_decoder *d, struct gate_packet *p, const uint8_t *
 		decode_invalid(p, GATE_EVENT_VNTAG_HEADER_TOO_SMALL);
 		return;
 	}
-	if (!decode_network(d, p, data + 6, size - 6, be16(data + 4))) {
+	if (!decode_network(d, p, data + 6, size - 6, gate_be16(data + 4))) {
 		decode_invalid(p, GATE_EVENT_VNTAG_UNKNOWN_TYPE);
 	}
 }
@@ -64,7 +64,7 @@ void decode_etag(struct gate_decoder *d, struct gate_packet *p, const uint8_t *d
 		decode_invalid(p, GATE_EVENT_ETAG_HEADER_TOO_SMALL);
 		return;
 	}
-	if (!decode_network(d, p, data + 8, size - 8, be16(data + 6))) {
+	if (!decode_network(d, p, data + 8, size - 8, gate_be16(data + 6))) {
 		decode_invalid(p, GATE_EVENT_ETAG_UNKNOWN_TYPE);
 	}
 }
@@ -109,7 +109,7 @@ void decode_mpls(struct gate_decoder *d, struct gate_packet *p, const uint8_t *d
 			decode_invalid(p, GATE_EVENT_TOO_MANY_LAYERS);
 			return;
 		}
-		shim = be32(data);
+		shim = gate_be32(data);
 		data += 4;
 		size -= 4;
 	} while (!(shim & 0x100));
@@ -149,7 +149,7 @@ void decode_nsh(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_NSH_HEADER_TOO_SMALL);
 		return;
 	}
-	word = be16(data);
+	word = gate_be16(data);
 	length = (word & 0x3f) * 4;
 	kind = data[2] & 0x0f;
 	if (word >> 14) {

@@ -49,7 +49,7 @@ static void tcp_option(struct gate_packet *p, const uint8_t *opt, unsigned int l
 	switch (opt[0]) {
 	case OPT_MSS:
 		if (take(p, len == 4, &o->has_mss)) {
-			o->mss = be16(opt + 2);
+			o->mss = gate_be16(opt + 2);
 		}
 		break;
 	case OPT_WSCALE:
@@ -62,8 +62,8 @@ static void tcp_option(struct gate_packet *p, const uint8_t *opt, unsigned int l
 		break;
 	case OPT_TS:
 		if (take(p, len == 10, &o->has_ts)) {
-			o->ts = be32(opt + 2);
-			o->ts_echo = be32(opt + 6);
+			o->ts = gate_be32(opt + 2);
+			o->ts_echo = gate_be32(opt + 6);
 		}
 		break;
 	case OPT_SACK:
@@ -114,12 +114,12 @@ static void tcp_options(struct gate_packet *p, const uint8_t *data, unsigned int
 /* What nearly every segment has, RFC 7323 appendix A: NOP, NOP, timestamps. */
 static bool only_timestamps(struct gate_packet *p, const uint8_t *data, unsigned int size)
 {
-	if (size != 12 || be32(data) != 0x0101080a) {
+	if (size != 12 || gate_be32(data) != 0x0101080a) {
 		return false;
 	}
 	p->tcp_opts.has_ts = true;
-	p->tcp_opts.ts = be32(data + 4);
-	p->tcp_opts.ts_echo = be32(data + 8);
+	p->tcp_opts.ts = gate_be32(data + 4);
+	p->tcp_opts.ts_echo = gate_be32(data + 8);
 	return true;
 }
 
@@ -136,9 +136,9 @@ void decode_tcp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_TCP_HLEN_TOO_SMALL);
 		return;
 	}
-	p->tcp = (const struct tcphdr *)(const void *)data;
-	p->sport = be16(data);
-	p->dport = be16(data + 2);
+	p->tcp = (const gate_tcphdr *)data;
+	p->sport = gate_be16(data);
+	p->dport = gate_be16(data + 2);
 	p->l4_size = header;
 	p->payload = (struct gate_view){data + header, size - header};
 	if (header > TCP_MIN && !only_timestamps(p, data + TCP_MIN, header - TCP_MIN)) {
@@ -157,7 +157,7 @@ void decode_udp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_UDP_HLEN_TOO_SMALL);
 		return;
 	}
-	length = be16(data + 4);
+	length = gate_be16(data + 4);
 	if (length > size) {
 		decode_invalid(p, GATE_EVENT_UDP_PKT_TOO_SMALL);
 		return;
@@ -166,9 +166,9 @@ void decode_udp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 		decode_invalid(p, GATE_EVENT_UDP_LEN_INVALID);
 		return;
 	}
-	p->udp = (const struct udphdr *)(const void *)data;
-	p->sport = be16(data);
-	p->dport = be16(data + 2);
+	p->udp = (const gate_udphdr *)data;
+	p->sport = gate_be16(data);
+	p->dport = gate_be16(data + 2);
 	p->l4_size = UDP_SIZE;
 	p->payload = (struct gate_view){data + UDP_SIZE, length - UDP_SIZE};
 	decode_udp_tunnel(d, p);
@@ -181,8 +181,8 @@ void decode_sctp(struct gate_packet *p, const uint8_t *data, uint32_t size)
 		return;
 	}
 	p->sctp = data;
-	p->sport = be16(data);
-	p->dport = be16(data + 2);
+	p->sport = gate_be16(data);
+	p->dport = gate_be16(data + 2);
 	p->l4_size = SCTP_SIZE;
 	p->payload = (struct gate_view){data + SCTP_SIZE, size - SCTP_SIZE};
 }

@@ -54,7 +54,7 @@ static void erspan(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 		decode_invalid(p, GATE_EVENT_ERSPAN_UNSUPPORTED_VERSION);
 		return;
 	}
-	vlan = be16(data) & 0x0fff;
+	vlan = gate_be16(data) & 0x0fff;
 	inner = decode_spawn(d, p, data + 8, size - 8, GATE_LINK_ETHERNET);
 	if (inner && vlan) {
 		inner->vlan[inner->vlan_count++] = (uint16_t)vlan;
@@ -104,7 +104,7 @@ static bool skip_routes(const uint8_t *data, uint32_t size, uint32_t *header)
 			return false;
 		}
 		entry = data[*header + 3];
-		if (!be16(data + *header) && !entry) {
+		if (!gate_be16(data + *header) && !entry) {
 			*header += 4;
 			return true;
 		}
@@ -117,7 +117,7 @@ static bool skip_routes(const uint8_t *data, uint32_t size, uint32_t *header)
 
 static void gre0(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
 {
-	unsigned int word = be16(data);
+	unsigned int word = gate_be16(data);
 	uint32_t header = GRE_MIN;
 
 	if (word & GRE_RECURSION) {
@@ -140,7 +140,7 @@ static void gre0(struct gate_decoder *d, struct gate_packet *p, const uint8_t *d
 		return;
 	}
 	p->l4_size = header;
-	gre_carried(d, p, data + header, size - header, word, be16(data + 2));
+	gre_carried(d, p, data + header, size - header, word, gate_be16(data + 2));
 }
 
 static enum gate_event check_gre1(unsigned int word, unsigned int protocol)
@@ -169,7 +169,7 @@ static enum gate_event check_gre1(unsigned int word, unsigned int protocol)
 /* As PPTP uses it. */
 static void gre1(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size)
 {
-	unsigned int word = be16(data), protocol = be16(data + 2);
+	unsigned int word = gate_be16(data), protocol = gate_be16(data + 2);
 	enum gate_event event = check_gre1(word, protocol);
 	uint32_t header = GRE_MIN + 4;
 
@@ -248,7 +248,7 @@ static bool vxlan(struct gate_decoder *d, struct gate_packet *p, const uint8_t *
 	vni = vni_at(data + 4);
 	data += VXLAN_SIZE;
 	size -= VXLAN_SIZE;
-	if (!is_carried_type(be16(data + 12))) {
+	if (!is_carried_type(gate_be16(data + 12))) {
 		gate_packet_event(p, GATE_EVENT_VXLAN_UNKNOWN_PAYLOAD_TYPE);
 		return false;
 	}
@@ -268,12 +268,12 @@ static bool geneve(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 		return false;
 	}
 	vni = vni_at(data + 4);
-	switch (be16(data + 2)) {
+	switch (gate_be16(data + 2)) {
 	case PROTO_TRANS_ETHERNET:
 		if (size - header < ETHERNET_SIZE) {
 			return false;
 		}
-		if (!is_carried_type(be16(data + header + 12))) {
+		if (!is_carried_type(gate_be16(data + header + 12))) {
 			break;
 		}
 		return in_network(
@@ -305,7 +305,8 @@ static bool teredo(struct gate_decoder *d, struct gate_packet *p, const uint8_t 
 		data += TEREDO_ORIGIN;
 		size -= TEREDO_ORIGIN;
 	}
-	if (size < IP6_SIZE || data[0] >> 4 != 6 || size != IP6_SIZE + (uint32_t)be16(data + 4)) {
+	if (size < IP6_SIZE || data[0] >> 4 != 6 ||
+	    size != IP6_SIZE + (uint32_t)gate_be16(data + 4)) {
 		return false;
 	}
 	return decode_spawn(d, p, data, size, GATE_LINK_IPV6);

@@ -8,38 +8,52 @@
 
 /* ---- what a rule sets ---- */
 
+static void set_xbit(struct gate_detector *d, const struct gate_flowbits *bits,
+		     const struct gate_key *key)
+{
+	bool unset = bits->cmd == GATE_BITS_UNSET;
+
+	if (bits->cmd == GATE_BITS_TOGGLE) {
+		unset = gate_xbit_isset(d->shared, key, d->p->time_us);
+	}
+	if (unset) {
+		gate_xbit_unset(d->shared, key);
+	} else {
+		gate_xbit_set(d->shared, key, d->p->time_us, bits->expire_s);
+	}
+}
+
 static void set_xbits(struct gate_detector *d, const struct gate_flowbits *bits)
 {
 	struct gate_key key;
 
 	bh_vec_foreach (name, &bits->names) {
-		bool unset = bits->cmd == GATE_BITS_UNSET;
-
-		if (!gate_key_of_bits(d->p, bits, *name, &key)) {
-			continue;
-		}
-		if (bits->cmd == GATE_BITS_TOGGLE) {
-			unset = gate_xbit_isset(d->shared, &key, d->p->time_us);
-		}
-		if (unset) {
-			gate_xbit_unset(d->shared, &key);
-		} else {
-			gate_xbit_set(d->shared, &key, d->p->time_us, bits->expire_s);
+		for (unsigned int i = 0; gate_key_of_bits(d->p, bits, *name, i, &key); i++) {
+			set_xbit(d, bits, &key);
 		}
 	}
 }
 
-static void want_files(struct gate_detector *d)
+/* `filestore`: the files of the side that matched, unless it names a side or more than the file. */
+static void want_files(struct gate_detector *d, const struct gate_match *m, uint32_t sid)
 {
+	uint8_t dirs = m->num.dir ? m->num.dir : (uint8_t)GATE_DIR_BIT(d->dir);
+
 	if (!d->tx) {
 		return;
 	}
-	for (struct gate_file *f = d->tx->files[d->dir].first; f; f = f->next) {
-		gate_file_want(d->session, f, GATE_FILE_STORE);
+	if (m->num.number == GATE_STORE_FILE && dirs == GATE_DIR_BIT(d->dir)) {
+		for (struct gate_file *f = d->tx->files[d->dir].first; f; f = f->next) {
+			gate_file_store(d->session, f, sid);
+		}
+	} else {
+		gate_file_store_all(d->session, m->num.number == GATE_STORE_FLOW ? NULL : d->tx,
+				    dirs, sid);
 	}
 }
 
-static void apply_post(struct gate_detector *d, const struct gate_match *m)
+static void apply_post(struct gate_detector *d, const struct gate_sig *sig,
+		       const struct gate_match *m)
 {
 	struct gate_flow *flow = d->p->flow;
 
@@ -57,7 +71,12 @@ static void apply_post(struct gate_detector *d, const struct gate_match *m)
 		}
 		break;
 	case GATE_M_FILESTORE:
-		want_files(d);
+		want_files(d, m, sig->rule->sid);
+		break;
+	case GATE_M_CONFIG:
+		if (d->tx) {
+			d->tx->no_record = true;
+		}
 		break;
 	case GATE_M_BYPASS:
 		if (flow) {
@@ -92,7 +111,7 @@ static void apply_replace(struct gate_detector *d)
 void gate_queue(struct gate_detector *d, const struct gate_sig *sig, bool in_stream)
 {
 	for (unsigned int i = 0; i < sig->post_count; i++) {
-		apply_post(d, sig->post[i]);
+		apply_post(d, sig, sig->post[i]);
 	}
 	if (d->in.replace_count) {
 		apply_replace(d);
@@ -142,17 +161,17 @@ static enum gate_threshold_result thresholds(struct gate_detector *d, const stru
 	enum gate_threshold_result result = GATE_TH_ALERT, r;
 	const struct gate_rule *rule = sig->rule;
 
-	for (size_t i = 0; i < rule->configured.count; i++) {
-		if (rule->configured.items[i].type == GATE_TH_SUPPRESS &&
-		    threshold(d, sig, &rule->configured.items[i], 0) == GATE_TH_QUIET) {
+	for (uint32_t i = 0; i < sig->limit_count; i++) {
+		if (sig->limits[i].t.type == GATE_TH_SUPPRESS &&
+		    threshold(d, sig, &sig->limits[i].t, 0) == GATE_TH_QUIET) {
 			return GATE_TH_QUIET;
 		}
 	}
 	if (rule->threshold.type != GATE_TH_NONE) {
 		result = threshold(d, sig, &rule->threshold, 0);
 	}
-	for (size_t i = 0; i < rule->configured.count; i++) {
-		const struct gate_threshold *th = &rule->configured.items[i];
+	for (uint32_t i = 0; i < sig->limit_count; i++) {
+		const struct gate_threshold *th = &sig->limits[i].t;
 
 		if (th->type == GATE_TH_SUPPRESS) {
 			continue;
@@ -176,6 +195,7 @@ static bool takes_flow(const struct gate_sig *sig, const struct gate_queued *q)
 	case GATE_SIG_PROTO_DETECTED:
 	case GATE_SIG_APP:
 	case GATE_SIG_TX:
+	case GATE_SIG_FRAME:
 		return true;
 	case GATE_SIG_STREAM:
 	case GATE_SIG_PACKET_STREAM:

@@ -7,6 +7,7 @@
  * (inspect-min-size), and then as a window: what is new and so much of what was before it. Rules
  * with negated matches would else hold on the beginning of every body.
  */
+#include "gate/app/frame.h"
 #include "gate/detect/detector.h"
 
 void gate_values_forget(struct gate_detector *d)
@@ -125,7 +126,13 @@ static bool fetch(struct gate_detector *d, uint16_t num, uint32_t index,
 {
 	const struct gate_slot *slot = &d->set->slots[num];
 
-	if (slot->buffer == GATE_BUF_PAYLOAD || (slot->flags & GATE_BUFFER_PACKET)) {
+	if (slot->flags & GATE_BUFFER_FRAME) {
+		if (index || !d->frame || d->frame->kind != slot->buffer) {
+			return false;
+		}
+		(void)view_of(ret, d->frame->data, d->frame->size);
+		ret->complete = !d->frame->cut;
+	} else if (slot->buffer == GATE_BUF_PAYLOAD || (slot->flags & GATE_BUFFER_PACKET)) {
 		if (index || !packet_value(d->p, slot->buffer, ret)) {
 			return false;
 		}

@@ -132,6 +132,7 @@ static void count_types(struct gate_rule_set *set)
 	for (uint32_t i = 0; i < set->sig_count; i++) {
 		switch (set->sigs[i].type) {
 		case GATE_SIG_TX:
+		case GATE_SIG_FRAME:
 			set->stats.tx_rules++;
 			break;
 		case GATE_SIG_IP_ONLY:
@@ -261,7 +262,9 @@ static void set_free(struct gate_rule_set *set)
 	}
 	for (int tr = 0; tr < GATE_TRANSPORTS; tr++) {
 		for (int dir = 0; dir < GATE_DIRS; dir++) {
-			free(set->packets.by_port[tr][dir]);
+			for (int side = 0; side < GATE_PORT_SIDES; side++) {
+				free(set->packets.of[tr][dir][side].by_port);
+			}
 		}
 	}
 	gate_rule_set_forget(set);

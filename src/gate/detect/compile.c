@@ -6,6 +6,7 @@
 #include "gate/detect/dataset.h"
 #include "gate/detect/set.h"
 #include "gate/detect/transform.h"
+#include "gate/rules/read.h"
 
 #include <errno.h>
 
@@ -70,6 +71,13 @@ static bool is_packet_list(const struct gate_rule_list *list)
 {
 	return list->buffer == GATE_BUF_PAYLOAD ||
 	       (gate_buffer_desc(list->buffer)->flags & GATE_BUFFER_PACKET);
+}
+
+/* validate.c has seen to it that all its lists are of that kind. */
+static bool is_frame_rule(const struct gate_rule *rule)
+{
+	return rule->lists.count &&
+	       gate_buffer_desc(rule->lists.items[0].buffer)->flags & GATE_BUFFER_FRAME;
 }
 
 static bool is_tx_rule(const struct gate_rule *rule)
@@ -137,6 +145,12 @@ static void compile_tx_match(const struct gate_match *m, struct gate_dlist *dlis
 		break;
 	case GATE_M_FILE:
 		dlist->kind = GATE_LIST_FILE;
+		break;
+	case GATE_M_STATE:
+		dlist->kind = GATE_LIST_STATE;
+		dlist->dirs = (uint8_t)m->other.args[0];
+		dlist->progress[dlist->dirs == GATE_DIR_BIT(GATE_TO_CLIENT)] =
+			(uint8_t)m->other.args[1];
 		break;
 	default:
 		dlist->kind = GATE_LIST_OTHER;
@@ -325,7 +339,7 @@ static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig
 			need |= GATE_NEED_FLOW;
 		}
 	}
-	if (sig->type == GATE_SIG_TX) {
+	if (sig->type == GATE_SIG_TX || sig->type == GATE_SIG_FRAME) {
 		return need | GATE_NEED_FLOW;
 	}
 	for (unsigned int i = 0; i < sig->list_count; i++) {
@@ -352,6 +366,9 @@ static enum gate_sig_type type_of(const struct gate_rule *rule, const struct gat
 {
 	bool payload = false;
 
+	if (is_frame_rule(rule)) {
+		return GATE_SIG_FRAME;
+	}
 	if (is_tx_rule(rule)) {
 		return GATE_SIG_TX;
 	}
@@ -434,6 +451,7 @@ static int compile_packet(struct gate_builder *b, const struct gate_rule *rule,
 int gate_compile_rule(struct gate_builder *b, const struct gate_rule *rule, struct gate_sig *sig,
 		      struct bh_diag *diag)
 {
+	size_t limits;
 	int r;
 
 	if (b->addr_sets.count >= UINT16_MAX - 2 || b->port_sets.count >= UINT16_MAX - 2) {
@@ -448,7 +466,9 @@ int gate_compile_rule(struct gate_builder *b, const struct gate_rule *rule, stru
 	sig->bidirectional = rule->flags & GATE_RULE_BIDIRECTIONAL;
 	sig->both_sides = rule->flags & GATE_RULE_BOTH_SIDES;
 	sig->noalert = rule->flags & GATE_RULE_NOALERT;
-	sig->thresholds = rule->threshold.type != GATE_TH_NONE || rule->configured.count;
+	sig->limits = gate_rule_limits(b->set->files, rule, &limits);
+	sig->limit_count = (uint32_t)limits;
+	sig->thresholds = rule->threshold.type != GATE_TH_NONE || limits;
 	sig->fast_list = UINT16_MAX;
 	choose_payload(rule, sig);
 	sig->type = (uint8_t)type_of(rule, sig);

@@ -152,6 +152,7 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	if (!(p->flags & GATE_PKT_PSEUDO) || d->has_stream) {
 		gate_detect_packet(d);
 	}
+	gate_detect_frames(d);
 	gate_detect_txs(d);
 	if (d->queued) {
 		gate_actions(d);

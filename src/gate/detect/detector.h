@@ -62,7 +62,12 @@ struct gate_detector {
 	struct gate_stream_view stream;
 	uint64_t stream_from; /* what of it is new */
 	bool has_stream;
+	struct gate_found *found; /* of the stream that the packet's bytes went into; NULL none */
+	struct gate_buffer_view newest; /* these in the stream, and what is before them .. */
+	uint32_t newest_old;		/* .. of which that much */
 	uint32_t addr_known[2][2], addr_value[2][2]; /* [src, dst]: the first 64 sets */
+
+	const struct gate_frame *frame; /* that is looked at; NULL none */
 
 	/* the transaction */
 	struct gate_session *session;
@@ -81,6 +86,12 @@ struct gate_detector {
 /* prefilter.c: adds the rules whose pattern is in the view and ends behind `from`. */
 void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *group,
 			 const struct gate_buffer_view *view, uint32_t from);
+/* Payload rules: those that look at packets, at streams, or both: d->newest, whose rules on streams
+ * go to d->found. */
+enum gate_scan_for { GATE_SCAN_ALL, GATE_SCAN_PACKET, GATE_SCAN_STREAM, GATE_SCAN_BOTH };
+void gate_prefilter_payload(struct gate_detector *d, const struct gate_mpm_group *group,
+			    const struct gate_buffer_view *view, uint32_t from,
+			    enum gate_scan_for what);
 static inline void gate_cands_add(struct gate_cands *c, uint32_t num)
 {
 	uint64_t bit = 1ull << (num % 64);
@@ -111,9 +122,10 @@ bool gate_packet_matches(struct gate_detector *d, const struct gate_sig *sig);
 bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m);
 /* checksum.c */
 bool gate_checksum_matches(const struct gate_packet *p, const struct gate_match *m);
-/* keys.c: of xbits, thresholds and tags; false: there is nobody to keep it for. */
+/* keys.c: of xbits, thresholds and tags; false: there is nobody (else) to keep it for. Of bits the
+ * index-th: of both hosts there are two. */
 bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *bits, uint32_t name,
-		      struct gate_key *ret);
+		      unsigned int index, struct gate_key *ret);
 bool gate_key_of_threshold(const struct gate_packet *p, const struct gate_rule *rule,
 			   const struct gate_threshold *th, uint8_t index, struct gate_key *ret);
 /* The packets that follow are to be logged. */
@@ -121,9 +133,21 @@ void gate_tag_begin(struct gate_detector *d, const struct gate_match *m);
 /* It is one of those. */
 void gate_tag_packet(struct gate_detector *d);
 
+/* found.c: false: what the packet carries does not stand in the stream as it is. */
+bool gate_found_begin(struct gate_detector *d);
+void gate_found_add(struct gate_detector *d, uint32_t num);
+/* Adds the rules that were found in what of the stream is due. False: it is to be searched. */
+bool gate_found_take(struct gate_detector *d);
+void gate_found_forget(struct gate_pool *pool, struct gate_found *found);
+
+/* pool.c */
+struct gate_found_hits *gate_found_hits_get(struct gate_pool *pool);
+void gate_found_hits_put(struct gate_pool *pool, struct gate_found_hits *hits);
+
 /* packet.c, stream.c, tx.c */
 void gate_detect_ip_only(struct gate_detector *d);
 void gate_detect_packet(struct gate_detector *d);
+void gate_detect_frames(struct gate_detector *d);
 void gate_detect_txs(struct gate_detector *d);
 /* What is left to do when nothing is to be found: transactions count as seen. */
 void gate_detect_skip_txs(struct gate_detector *d);
@@ -142,6 +166,23 @@ struct gate_pool;
 struct gate_pool *gate_pool_new(void);
 void gate_pool_unref(struct gate_pool *pool);
 
+/* What of one side's stream was searched when it came, as part of a packet (found.c). */
+#define GATE_FOUND_MAX 15
+struct gate_found_hits {
+	struct gate_found_hits *next_free;
+	uint32_t count;
+	struct gate_found_hit {
+		uint32_t num;
+		uint32_t size; /* the packet's part of the stream .. */
+		uint64_t from; /* .. and where it begins */
+	} items[GATE_FOUND_MAX];
+};
+struct gate_found {
+	uint64_t from, until;	      /* searched: what ends behind `from` and not behind `until` */
+	uint32_t changes;	      /* of the stream */
+	uint16_t app;		      /* whose rules were looked for */
+	struct gate_found_hits *hits; /* NULL: nothing was found */
+};
 struct gate_detect_flow {
 	struct gate_pool *pool;
 	struct gate_detect_flow *next_free;
@@ -153,6 +194,7 @@ struct gate_detect_flow {
 	uint8_t before_ip_only;
 	uint16_t before_proto[GATE_DIRS];
 	uint32_t addr_known[2][2], addr_value[2][2]; /* [client, server] */
+	struct gate_found found[GATE_DIRS];
 };
 struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow);
 

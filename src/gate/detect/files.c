@@ -64,14 +64,26 @@ static enum gate_list_result file_hash(const struct gate_file_match *m,
 	return hash_in(m, hash, size) != m->negated ? GATE_LIST_HOLDS : GATE_LIST_NEVER;
 }
 
+static enum gate_list_result file_holds(const struct gate_file_match *m,
+					const struct gate_file *file)
+{
+	switch (m->what) {
+	case GATE_FM_ANY:
+		return GATE_LIST_HOLDS;
+	case GATE_FM_SIZE:
+		return file_size(m, file);
+	default:
+		return file_hash(m, file);
+	}
+}
+
 enum gate_list_result gate_list_files(struct gate_detector *d, const struct gate_match *m)
 {
 	const struct gate_file_match *fm = &m->file;
 	enum gate_list_result result = d->side_over ? GATE_LIST_NEVER : GATE_LIST_NOT_YET;
 
 	for (const struct gate_file *f = d->tx->files[d->dir].first; f; f = f->next) {
-		enum gate_list_result r =
-			fm->what == GATE_FM_SIZE ? file_size(fm, f) : file_hash(fm, f);
+		enum gate_list_result r = file_holds(fm, f);
 
 		if (r == GATE_LIST_HOLDS) {
 			return r;

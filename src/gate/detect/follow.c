@@ -168,6 +168,9 @@ void gate_follow_flow(struct gate_detect_flow *state, const struct gate_rule_set
 		state->before_ip_only = state->ip_only_dirs;
 		memcpy(state->before_proto, state->proto_seen, sizeof(state->before_proto));
 	}
+	for (int dir = 0; dir < GATE_DIRS; dir++) {
+		gate_found_forget(state->pool, &state->found[dir]);
+	}
 	state->ip_only_dirs = 0;
 	memset(state->proto_seen, 0, sizeof(state->proto_seen));
 	state->set_id = set->id;

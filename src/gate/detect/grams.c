@@ -158,24 +158,18 @@ struct search {
 	uint32_t count;
 };
 
-/* What of one kind may be at `at`. */
-static void look(const struct search *s, const struct gate_gram_want *want, int kind,
-		 const struct gram *gram, uint32_t at)
+/* Those of a bucket that are at `at`. */
+static void look_into(const struct search *s, const struct gate_gram_want *want,
+		      const struct table *t, const uint32_t *index, uint32_t first, uint32_t at)
 {
-	const struct table *t = &want->grams->tables[kind];
-	uint32_t hash = gram->hash;
-	const uint32_t *index = &t->index[hash >> (32 - t->index_bits)];
 	uint32_t end = index[1] >> TAGS;
 
-	if (!(index[0] & tag_of(hash))) {
-		return;
-	}
 	for (uint32_t i = index[0] >> TAGS; i < end; i++) {
 		const struct entry *e = &t->entries[i];
 		uint32_t begin = at - e->delta;
 		const struct text *text;
 
-		if (e->gram != gram->first || at < e->delta || e->size > s->size - begin ||
+		if (e->gram != first || at < e->delta || e->size > s->size - begin ||
 		    (e->size >= 4 && gate_gram_load(s->data + begin + e->check_at) != e->check)) {
 			continue;
 		}
@@ -186,20 +180,36 @@ static void look(const struct search *s, const struct gate_gram_want *want, int 
 	}
 }
 
-static void look_long(const struct search *s, uint32_t at)
+/* What of one kind may be at `at`: nearly always nothing, which costs one load to see. */
+static inline __attribute__((always_inline)) void look(const struct search *s,
+						       const struct gate_gram_want *want, int kind,
+						       const struct gram *gram, uint32_t at)
 {
-	struct gram four = gram_of(s->data + at, MIDDLE), eight = four;
+	const struct table *t = &want->grams->tables[kind];
+	const uint32_t *index;
 
-	if (s->size - at >= 8) {
-		eight = gram_of(s->data + at, WIDE);
+	if (t->count) {
+		index = &t->index[gram->hash >> (32 - t->index_bits)];
+		if (index[0] & tag_of(gram->hash)) {
+			look_into(s, want, t, index, gram->first, at);
+		}
 	}
+}
+
+static inline __attribute__((always_inline)) void look_long(const struct search *s, uint32_t at)
+{
+	const uint32_t first = gate_gram_load(s->data + at);
+	const bool wide = s->size - at >= 8;
+	const struct gram four = {.first = first, .hash = gate_gram_hash(first, 0)};
+	const struct gram eight = {
+		.first = first,
+		.hash = wide ? gate_gram_hash(first, gate_gram_load(s->data + at + 4)) : 0};
+
 	for (uint32_t i = 0; i < s->count; i++) {
-		if (s->wants[i].grams->tables[WIDE].count) {
+		if (wide) {
 			look(s, &s->wants[i], WIDE, &eight, at);
 		}
-		if (s->wants[i].grams->tables[MIDDLE].count) {
-			look(s, &s->wants[i], MIDDLE, &four, at);
-		}
+		look(s, &s->wants[i], MIDDLE, &four, at);
 	}
 }
 
@@ -210,6 +220,30 @@ static void look_short(const struct search *s, uint32_t at)
 	look(s, s->wants, SHORT, &gram, at);
 }
 
+/* Four bytes that stand again and again: [from, until) is as it was STEP before. */
+struct repeat {
+	uint32_t from, until;
+};
+
+/* Everything that may be found at `at` has been found before: as far as a literal reaches from
+ * there, and twice as far back, the same four bytes are repeated. */
+static bool is_told(const struct search *s, struct repeat *r, uint32_t at)
+{
+	uint32_t end = at;
+
+	if (at < r->until) {
+		return at - r->from >= 2 * GATE_GRAM_LONGEST && r->until - at >= GATE_GRAM_LONGEST;
+	}
+	if (at < STEP || load32(s->data + at) != load32(s->data + at - STEP)) {
+		return false;
+	}
+	while (s->size - end >= 8 && load64(s->data + end) == load64(s->data + end - STEP)) {
+		end += 8;
+	}
+	*r = (struct repeat){.from = at, .until = end};
+	return false;
+}
+
 /* Positions `first`, first + 4, .. that four bytes stand at. */
 static void search_lane(const struct search *s, uint32_t first, bool is_short)
 {
@@ -217,6 +251,7 @@ static void search_lane(const struct search *s, uint32_t first, bool is_short)
 					  .bits = s->bitmap->bits,
 					  .keep = is_short ? TRIGRAM : UINT32_MAX};
 	uint32_t hits[GATE_GRAM_HITS], count = s->size >= first + 4 ? (s->size - first) / STEP : 0;
+	struct repeat repeat = {};
 
 	for (uint32_t done = 0; done < count; done += GATE_GRAM_BLOCK) {
 		uint32_t n = count - done < GATE_GRAM_BLOCK ? count - done : GATE_GRAM_BLOCK;
@@ -224,10 +259,15 @@ static void search_lane(const struct search *s, uint32_t first, bool is_short)
 
 		n = s->wants->grams->kernel(&bitmap, s->data + begin, n, hits);
 		for (uint32_t i = 0; i < n; i++) {
+			uint32_t at = begin + hits[i] * STEP;
+
+			if (is_told(s, &repeat, at)) {
+				continue;
+			}
 			if (is_short) {
-				look_short(s, begin + hits[i] * STEP);
+				look_short(s, at);
 			} else {
-				look_long(s, begin + hits[i] * STEP);
+				look_long(s, at);
 			}
 		}
 	}

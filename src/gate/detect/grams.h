@@ -15,7 +15,9 @@
  *   What a gram finds is compared as a whole, so what is reported is there.
  *   A gram stands for GATE_GRAM_CROWD literals at most, so that nobody who sends it again and again
  *   makes a position cost more than that many comparisons. A literal all of whose grams are taken
- *   is told to be crowded, and left to another way of searching.
+ *   is told to be crowded, and left to another way of searching. Where the same four bytes are
+ *   repeated (zeros, padding, a sled) nothing new can be found, so there no position costs more
+ *   than its hash.
  * Read-only after gate_grams_new(): any number of threads may search. Nothing is kept between two
  * searches and no byte outside of [data, data + size) is read.
  */
@@ -49,7 +51,9 @@ struct gate_gram_union *gate_gram_union_new(const struct gate_grams *const *gram
 void gate_gram_union_free(struct gate_gram_union *both);
 size_t gate_gram_union_bytes(const struct gate_gram_union *both);
 
-/* Each place of each literal, in no particular order: its number and where it ends. */
+/* Each place of each literal, in no particular order: its number and where it ends. Of places
+ * inside of a repetition of four bytes or fewer, those that lie more than 128 bytes behind its
+ * beginning may be left out. */
 typedef void gate_gram_fn(uint32_t literal, uint32_t end, void *arg);
 struct gate_gram_want {
 	const struct gate_grams *grams;

@@ -4,20 +4,22 @@
  *
  * Payload rules: per transport and direction the 65536 ports of the server's side fall into ranges
  * with the same rules; each such range is a group. A packet is searched for the patterns of rules
- * of any port (one database for all groups) and for those of its port only: some few, which is
- * fast. One database of both for each group would be a single search, and minutes to compile.
+ * of any port (databases that all groups have in common) and for those of its port only: some few,
+ * which is fast. One database of both for each group would be a single search, and minutes to
+ * compile. Of rules of any port most are of one protocol (dns, with bytes of the payload) and can
+ * hold in its flows only: there is a database for each class of protocols with the same of them,
+ * which has those of no protocol too. What is looked for in packets and in streams is together:
+ * a packet's bytes are searched once for both (found.c).
+ * Rules that name ports of the client only (in one of their directions: of a rule for port 21 that
+ * says nothing of direction, that of the answers) are grouped by these: nearly no packet has one.
  * Transaction rules: per protocol and direction one database for each buffer.
  */
 #include "gate/detect/set.h"
 
-#define PORTS 65536
+#define PORTS	   65536
+#define CLIENT_MAX 1024 /* ports of a client that a rule by them names at most */
 
 /* ---- payload ---- */
-
-struct group_input {
-	struct gate_mpm_input packet[GATE_PORT_KINDS], stream[GATE_PORT_KINDS];
-	BH_VEC(uint32_t) always;
-};
 
 static uint64_t mix(uint64_t x)
 {
@@ -33,8 +35,8 @@ static bool in_transport(const struct gate_sig *sig, enum gate_transport tr)
 	const uint32_t other =
 		GATE_NEED_ICMP | GATE_NEED_ICMP4 | GATE_NEED_ICMP6 | GATE_NEED_SCTP | GATE_NEED_ARP;
 
-	if (sig->type == GATE_SIG_TX || sig->type == GATE_SIG_IP_ONLY ||
-	    sig->type == GATE_SIG_PROTO_DETECTED) {
+	if (sig->type == GATE_SIG_TX || sig->type == GATE_SIG_FRAME ||
+	    sig->type == GATE_SIG_IP_ONLY || sig->type == GATE_SIG_PROTO_DETECTED) {
 		return false;
 	}
 	if (sig->need & (tcp | udp | other)) {
@@ -71,6 +73,62 @@ static bool has_port(const struct gate_sig *sig, enum gate_dir dir, uint16_t por
 	       (sig->bidirectional && gate_port_set_has(key_ports(sig, dir, true), port));
 }
 
+static uint32_t count_ports(const struct gate_port_set *ports)
+{
+	uint32_t count = 0;
+
+	bh_vec_foreach (range, &ports->in) {
+		count += range->last - range->first + 1u;
+	}
+	return count;
+}
+
+/* By whose port the rule is found. */
+static enum gate_port_side side_of(const struct gate_sig *sig, enum gate_transport tr,
+				   enum gate_dir dir)
+{
+	const struct gate_port_set *client = key_ports(sig, dir, true);
+	bool few = client && !sig->bidirectional && !key_ports(sig, dir, false) &&
+		   count_ports(client) <= CLIENT_MAX;
+
+	return few && tr != GATE_TR_OTHER ? GATE_PORT_OF_CLIENT : GATE_PORT_OF_SERVER;
+}
+
+/* Which rules, of which packets. */
+struct scope {
+	enum gate_transport tr;
+	enum gate_dir dir;
+	enum gate_port_side side;
+	BH_VEC(const struct gate_sig *) sigs;
+};
+
+static void fill_scope(const struct gate_rule_set *set, struct scope *scope)
+{
+	for (uint32_t i = 0; i < set->sig_count; i++) {
+		const struct gate_sig *sig = &set->sigs[i];
+
+		if (in_transport(sig, scope->tr) && in_direction(sig, scope->dir) &&
+		    side_of(sig, scope->tr, scope->dir) == scope->side) {
+			*bh_vec_push(&scope->sigs) = sig;
+		}
+	}
+}
+
+/* Holds on packets of any port. */
+static bool is_any(const struct gate_sig *sig, const struct scope *scope)
+{
+	return scope->side == GATE_PORT_OF_SERVER &&
+	       (scope->tr == GATE_TR_OTHER || is_any_port(sig, scope->dir));
+}
+
+static bool is_for(const struct gate_sig *sig, const struct scope *scope, uint16_t port)
+{
+	if (scope->side == GATE_PORT_OF_CLIENT) {
+		return gate_port_set_has(key_ports(sig, scope->dir, true), port);
+	}
+	return is_any(sig, scope) || has_port(sig, scope->dir, port);
+}
+
 static void add_literal(struct gate_mpm_input *input, const struct gate_fast *fast, uint32_t num)
 {
 	*bh_vec_push(&input->literals) = (struct gate_mpm_literal){.bytes = fast->bytes,
@@ -78,28 +136,6 @@ static void add_literal(struct gate_mpm_input *input, const struct gate_fast *fa
 								   .nocase = fast->nocase,
 								   .max_end = fast->max_end,
 								   .sig = num};
-}
-
-static void add_to_group(const struct gate_builder *b, const struct gate_sig *sig, bool tcp,
-			 bool any, struct group_input *in)
-{
-	const struct gate_fast *fast = &b->fasts.items[sig->num];
-	int kind = any ? GATE_PORT_ANY : GATE_PORT_OWN;
-
-	if (!fast->size) {
-		*bh_vec_push(&in->always) = sig->num;
-		return;
-	}
-	if (fast->max_end <= GATE_BEGIN_MAX) {
-		kind = any ? GATE_PORT_ANY_BEGIN : GATE_PORT_OWN_BEGIN;
-	}
-	/* Streams are TCP's; there is but the packet elsewhere. */
-	if (!tcp || sig->require_packet) {
-		add_literal(&in->packet[kind], fast, sig->num);
-	}
-	if (tcp && sig->require_stream) {
-		add_literal(&in->stream[kind], fast, sig->num);
-	}
 }
 
 static struct gate_mpm *take_mpm(struct gate_builder *b, struct gate_mpm_input *input)
@@ -113,47 +149,106 @@ static struct gate_mpm *take_mpm(struct gate_builder *b, struct gate_mpm_input *
 	return mpm;
 }
 
-static void fill_group(struct gate_builder *b, enum gate_transport tr, enum gate_dir dir,
-		       uint16_t port, struct gate_port_group *group)
+static void add_payload(const struct gate_builder *b, const struct gate_sig *sig,
+			struct gate_mpm_input *inputs)
 {
-	struct gate_rule_set *set = b->set;
-	struct gate_port_group *first = set->packets.groups[tr][dir];
-	struct group_input in = {};
+	const struct gate_fast *fast = &b->fasts.items[sig->num];
+	bool begin = fast->max_end <= GATE_BEGIN_MAX;
 
-	for (uint32_t i = 0; i < set->sig_count; i++) {
-		const struct gate_sig *sig = &set->sigs[i];
-		bool any;
+	if (fast->size) {
+		add_literal(&inputs[begin ? GATE_SEARCH_BEGIN : GATE_SEARCH_WHOLE], fast, sig->num);
+	}
+}
 
-		if (!in_transport(sig, tr) || !in_direction(sig, dir)) {
-			continue;
-		}
-		any = tr == GATE_TR_OTHER || is_any_port(sig, dir);
-		if (any || has_port(sig, dir, port)) {
-			add_to_group(b, sig, tr == GATE_TR_TCP, any, &in);
+static void take_mpms(struct gate_builder *b, struct gate_mpm_input *inputs, struct gate_mpm **ret)
+{
+	inputs[GATE_SEARCH_WHOLE].large = true;
+	for (int part = 0; part < GATE_SEARCHES; part++) {
+		ret[part] = take_mpm(b, &inputs[part]);
+	}
+}
+
+static bool is_of_app(const struct gate_sig *sig, unsigned int app)
+{
+	return sig->apps && (sig->apps & 1u << app);
+}
+
+/* Which protocols have rules of any port of their own: equal hashes, equal rules. */
+static void class_apps(const struct scope *scope, struct gate_port_groups *ret)
+{
+	uint64_t hashes[GATE_APP_COUNT] = {}, of_class[GATE_APP_COUNT] = {};
+
+	bh_vec_foreach (at, &scope->sigs) {
+		for (unsigned int app = 0; app < GATE_APP_COUNT; app++) {
+			if (is_any(*at, scope) && is_of_app(*at, app)) {
+				hashes[app] ^= mix((*at)->num);
+			}
 		}
 	}
-	for (int kind = 0; kind < GATE_PORT_KINDS; kind++) {
-		if (kind <= GATE_PORT_ANY_BEGIN && group != first) {
-			bh_vec_done(&in.packet[kind].literals);
-			bh_vec_done(&in.stream[kind].literals);
-			group->packet[kind] = first->packet[kind];
-			group->stream[kind] = first->stream[kind];
-			continue;
-		}
-		in.packet[kind].large = in.stream[kind].large =
-			kind == GATE_PORT_ANY || kind == GATE_PORT_OWN;
-		group->packet[kind] = take_mpm(b, &in.packet[kind]);
-		group->stream[kind] = take_mpm(b, &in.stream[kind]);
-	}
-	if (in.always.count) {
-		size_t size = in.always.count * sizeof(uint32_t);
-		uint32_t *always = gate_arena_alloc(set->arena, size);
+	ret->class_count = 1;
+	for (unsigned int app = 0; app < GATE_APP_COUNT; app++) {
+		uint8_t class = 0;
 
-		memcpy(always, in.always.items, size);
-		group->always = always;
-		group->always_count = (uint32_t)in.always.count;
+		while (class < ret->class_count && of_class[class] != hashes[app]) {
+			class ++;
+		}
+		of_class[class] = hashes[app];
+		ret->class_of[app] = class;
+		ret->class_count += class == ret->class_count;
 	}
-	bh_vec_done(&in.always);
+}
+
+/* Databases of rules of any port, of no protocol or of those of the class. */
+static void fill_class(struct gate_builder *b, const struct scope *scope, uint8_t class,
+		       struct gate_port_groups *ret)
+{
+	struct gate_mpm_input inputs[GATE_SEARCHES] = {};
+	unsigned int app = 0;
+
+	while (app < GATE_APP_COUNT && ret->class_of[app] != class) {
+		app++;
+	}
+	bh_vec_foreach (at, &scope->sigs) {
+		if (is_any(*at, scope) && (!(*at)->apps || (class && is_of_app(*at, app)))) {
+			add_payload(b, *at, inputs);
+		}
+	}
+	take_mpms(b, inputs, ret->any[class]);
+}
+
+static void fill_always(struct gate_builder *b, const struct scope *scope, uint16_t port,
+			struct gate_port_group *group)
+{
+	BH_VEC(struct gate_always) always = {};
+
+	bh_vec_foreach (at, &scope->sigs) {
+		if (!b->fasts.items[(*at)->num].size && is_for(*at, scope, port)) {
+			gate_fast_none(*at, bh_vec_push(&always));
+		}
+	}
+	if (always.count) {
+		size_t size = always.count * sizeof(*always.items);
+		struct gate_always *copy = gate_arena_alloc(b->set->arena, size);
+
+		memcpy(copy, always.items, size);
+		group->always = copy;
+		group->always_count = (uint32_t)always.count;
+	}
+	bh_vec_done(&always);
+}
+
+static void fill_group(struct gate_builder *b, const struct scope *scope, uint16_t port,
+		       struct gate_port_group *group)
+{
+	struct gate_mpm_input inputs[GATE_SEARCHES] = {};
+
+	bh_vec_foreach (at, &scope->sigs) {
+		if (!is_any(*at, scope) && is_for(*at, scope, port)) {
+			add_payload(b, *at, inputs);
+		}
+	}
+	take_mpms(b, inputs, group->own);
+	fill_always(b, scope, port, group);
 }
 
 static void mark_ports(const struct gate_port_set *ports, uint64_t id, uint64_t *edges)
@@ -165,18 +260,20 @@ static void mark_ports(const struct gate_port_set *ports, uint64_t id, uint64_t 
 }
 
 /* What rules a port has, as a number each: equal numbers, equal rules. */
-static void port_hashes(const struct gate_rule_set *set, enum gate_transport tr, enum gate_dir dir,
-			uint64_t *edges)
+static void port_hashes(const struct scope *scope, uint64_t *edges)
 {
-	for (uint32_t i = 0; i < set->sig_count; i++) {
-		const struct gate_sig *sig = &set->sigs[i];
+	bool client = scope->side == GATE_PORT_OF_CLIENT;
 
-		if (!in_transport(sig, tr) || !in_direction(sig, dir) || is_any_port(sig, dir)) {
+	bh_vec_foreach (at, &scope->sigs) {
+		const struct gate_sig *sig = *at;
+
+		if (is_any(sig, scope)) {
 			continue;
 		}
-		mark_ports(key_ports(sig, dir, false), mix(i), edges);
+		mark_ports(key_ports(sig, scope->dir, client), mix(sig->num), edges);
 		if (sig->bidirectional) {
-			mark_ports(key_ports(sig, dir, true), mix(i + (1ull << 32)), edges);
+			mark_ports(key_ports(sig, scope->dir, true), mix(sig->num + (1ull << 32)),
+				   edges);
 		}
 	}
 	for (uint32_t p = 1; p < PORTS; p++) {
@@ -184,25 +281,23 @@ static void port_hashes(const struct gate_rule_set *set, enum gate_transport tr,
 	}
 }
 
-static void group_ports(struct gate_builder *b, enum gate_transport tr, enum gate_dir dir)
+static void group_ports(struct gate_builder *b, const struct scope *scope)
 {
-	struct gate_packet_groups *groups = &b->set->packets;
+	struct gate_port_groups *ret = &b->set->packets.of[scope->tr][scope->dir][scope->side];
 	BH_FREE uint64_t *hashes = bh_alloc_array(PORTS + 1, sizeof(*hashes));
 	BH_VEC(struct {
 		uint64_t hash;
 		uint16_t port;
 	})
 	distinct = {};
-	uint16_t *by_port = bh_alloc_array(PORTS, sizeof(*by_port));
 
-	if (tr != GATE_TR_OTHER) {
-		port_hashes(b->set, tr, dir, hashes);
-	}
+	port_hashes(scope, hashes);
+	ret->by_port = bh_alloc_array(PORTS, sizeof(*ret->by_port));
 	for (uint32_t p = 0; p < PORTS; p++) {
 		size_t g = 0;
 
 		if (p && hashes[p] == hashes[p - 1]) {
-			by_port[p] = by_port[p - 1];
+			ret->by_port[p] = ret->by_port[p - 1];
 			continue;
 		}
 		while (g < distinct.count && distinct.items[g].hash != hashes[p]) {
@@ -211,40 +306,66 @@ static void group_ports(struct gate_builder *b, enum gate_transport tr, enum gat
 		if (g == distinct.count) {
 			*bh_vec_push(&distinct) = (typeof(*distinct.items)){hashes[p], (uint16_t)p};
 		}
-		by_port[p] = (uint16_t)g;
+		ret->by_port[p] = (uint16_t)g;
 	}
-	groups->by_port[tr][dir] = by_port;
-	groups->counts[tr][dir] = (uint32_t)distinct.count;
-	groups->groups[tr][dir] =
-		gate_arena_alloc(b->set->arena, distinct.count * sizeof(*groups->groups[tr][dir]));
+	ret->count = (uint32_t)distinct.count;
+	ret->groups = gate_arena_alloc(b->set->arena, distinct.count * sizeof(*ret->groups));
 	for (size_t g = 0; g < distinct.count; g++) {
-		fill_group(b, tr, dir, distinct.items[g].port, &groups->groups[tr][dir][g]);
+		fill_group(b, scope, distinct.items[g].port, &ret->groups[g]);
+	}
+	class_apps(scope, ret);
+	for (uint8_t class = 0; class < ret->class_count; class ++) {
+		fill_class(b, scope, class, ret);
 	}
 	b->set->stats.groups += (uint32_t)distinct.count;
 	bh_vec_done(&distinct);
+}
+
+static void group_scope(struct gate_builder *b, int tr, int dir, int side)
+{
+	struct scope scope = {.tr = (enum gate_transport)tr,
+			      .dir = (enum gate_dir)dir,
+			      .side = (enum gate_port_side)side};
+
+	fill_scope(b->set, &scope);
+	if (scope.sigs.count || side == GATE_PORT_OF_SERVER) {
+		group_ports(b, &scope);
+	}
+	bh_vec_done(&scope.sigs);
 }
 
 void gate_group_packets(struct gate_builder *b)
 {
 	for (int tr = 0; tr < GATE_TRANSPORTS; tr++) {
 		for (int dir = 0; dir < GATE_DIRS; dir++) {
-			group_ports(b, (enum gate_transport)tr, (enum gate_dir)dir);
+			for (int side = 0; side < GATE_PORT_SIDES; side++) {
+				group_scope(b, tr, dir, side);
+			}
 		}
 	}
 }
 
 /* ---- transactions ---- */
 
+/* By slot: patterns that may stand anywhere, and of what grows those that can be at its beginning
+ * only (GATE_SEARCH_WHOLE, GATE_SEARCH_BEGIN). */
 struct tx_inputs {
-	struct gate_mpm_input *by_slot;
+	struct gate_mpm_input *by_slot[GATE_SEARCHES];
 	BH_VEC(uint32_t) always;
 };
+
+/* Searched from where it was left. */
+static bool is_growing(const struct gate_slot *slot)
+{
+	return (slot->flags & GATE_BUFFER_STREAM) && !slot->transform_count;
+}
 
 static void add_tx_rule(const struct gate_builder *b, struct gate_sig *sig, enum gate_dir dir,
 			struct tx_inputs *in)
 {
 	const struct gate_fast *fast = &b->fasts.items[sig->num];
 	const struct gate_dlist *list;
+	bool begin;
 
 	if (!fast->size) {
 		*bh_vec_push(&in->always) = sig->num;
@@ -252,9 +373,11 @@ static void add_tx_rule(const struct gate_builder *b, struct gate_sig *sig, enum
 	}
 	sig->fast_list = fast->list;
 	list = &sig->lists[fast->list];
+	begin = fast->max_end <= GATE_BEGIN_MAX && is_growing(&b->slots.items[list->slot]);
 	/* Of a rule over both sides: the other side's transaction state brings it up. */
 	if (list->dirs & GATE_DIR_BIT(dir)) {
-		add_literal(&in->by_slot[list->slot], fast, sig->num);
+		add_literal(&in->by_slot[begin ? GATE_SEARCH_BEGIN : GATE_SEARCH_WHOLE][list->slot],
+			    fast, sig->num);
 	}
 }
 
@@ -265,10 +388,9 @@ static void fill_engine(struct gate_builder *b, uint16_t slot_num, enum gate_dir
 
 	engine->slot = slot_num;
 	engine->progress = slot->progress[dir];
-	engine->stream = (slot->flags & GATE_BUFFER_STREAM) && !slot->transform_count;
+	engine->stream = is_growing(slot);
 	engine->once =
 		engine->progress > 0 && !(slot->flags & (GATE_BUFFER_STREAM | GATE_BUFFER_FILE));
-	input->large = engine->stream;
 	engine->mpm = take_mpm(b, input);
 	if (engine->mpm->longest > slot->back + 1) {
 		slot->back = engine->mpm->longest - 1;
@@ -313,13 +435,83 @@ static void join_bodies(struct gate_builder *b, struct gate_mpm_input *by_slot)
 	bh_vec_done(&file->literals);
 }
 
+static void make_engines(struct gate_builder *b, enum gate_dir dir, struct tx_inputs *in,
+			 struct gate_app_group *group)
+{
+	uint32_t count = 0;
+
+	for (size_t s = 0; s < b->slots.count; s++) {
+		count += in->by_slot[GATE_SEARCH_WHOLE][s].literals.count > 0;
+		count += in->by_slot[GATE_SEARCH_BEGIN][s].literals.count > 0;
+	}
+	group->engines = gate_arena_alloc(b->set->arena, count * sizeof(*group->engines));
+	for (size_t s = 0; s < b->slots.count; s++) {
+		for (int part = 0; part < GATE_SEARCHES; part++) {
+			struct gate_mpm_input *input = &in->by_slot[part][s];
+
+			if (input->literals.count) {
+				input->large =
+					part == GATE_SEARCH_WHOLE && is_growing(&b->slots.items[s]);
+				fill_engine(b, (uint16_t)s, dir, input,
+					    &group->engines[group->engine_count++]);
+			}
+		}
+	}
+	if (count) {
+		qsort(group->engines, count, sizeof(*group->engines), engine_compare);
+	}
+}
+
+static void open_inputs(const struct gate_builder *b, struct tx_inputs *in)
+{
+	for (int part = 0; part < GATE_SEARCHES; part++) {
+		in->by_slot[part] = bh_alloc_array(b->slots.count + 1, sizeof(**in->by_slot));
+	}
+}
+
+/* Engines for what was put in, and the rules without a pattern. */
+static void fill_app_group(struct gate_builder *b, enum gate_dir dir, struct tx_inputs *in,
+			   struct gate_app_group *group)
+{
+	struct gate_rule_set *set = b->set;
+
+	make_engines(b, dir, in, group);
+	group->always_count = (uint32_t)in->always.count;
+	group->always = gate_arena_alloc(set->arena, in->always.count * sizeof(uint32_t));
+	if (in->always.count) {
+		memcpy(group->always, in->always.items, in->always.count * sizeof(uint32_t));
+	}
+	bh_vec_done(&in->always);
+	for (int part = 0; part < GATE_SEARCHES; part++) {
+		free(in->by_slot[part]);
+	}
+	set->stats.groups += group->engine_count || group->always_count;
+}
+
+static void group_frames(struct gate_builder *b, enum gate_buffer kind, enum gate_dir dir)
+{
+	struct gate_rule_set *set = b->set;
+	struct tx_inputs in = {};
+
+	open_inputs(b, &in);
+	for (uint32_t i = 0; i < set->sig_count; i++) {
+		struct gate_sig *sig = &set->sigs[i];
+
+		if (sig->type == GATE_SIG_FRAME && (sig->dirs & GATE_DIR_BIT(dir)) &&
+		    sig->rule->lists.items[0].buffer == kind) {
+			add_tx_rule(b, sig, dir, &in);
+		}
+	}
+	fill_app_group(b, dir, &in, &set->frames[kind - GATE_BUF_FRAME_FIRST][dir]);
+}
+
 static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir dir)
 {
 	struct gate_rule_set *set = b->set;
 	struct gate_app_group *group = &set->apps[app][dir];
-	struct tx_inputs in = {.by_slot = bh_alloc_array(b->slots.count + 1, sizeof(*in.by_slot))};
-	uint32_t engines = 0;
+	struct tx_inputs in = {};
 
+	open_inputs(b, &in);
 	for (uint32_t i = 0; i < set->sig_count; i++) {
 		struct gate_sig *sig = &set->sigs[i];
 
@@ -330,70 +522,69 @@ static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir d
 		}
 	}
 	if (app == GATE_APP_HTTP1 && dir == GATE_TO_CLIENT) {
-		join_bodies(b, in.by_slot);
-	}
-	for (size_t s = 0; s < b->slots.count; s++) {
-		engines += in.by_slot[s].literals.count > 0;
-	}
-	group->engines = gate_arena_alloc(set->arena, engines * sizeof(*group->engines));
-	for (size_t s = 0; s < b->slots.count; s++) {
-		if (in.by_slot[s].literals.count) {
-			fill_engine(b, (uint16_t)s, dir, &in.by_slot[s],
-				    &group->engines[group->engine_count++]);
+		for (int part = 0; part < GATE_SEARCHES; part++) {
+			join_bodies(b, in.by_slot[part]);
 		}
 	}
-	if (engines) {
-		qsort(group->engines, engines, sizeof(*group->engines), engine_compare);
-	}
-	group->always_count = (uint32_t)in.always.count;
-	group->always = gate_arena_alloc(set->arena, in.always.count * sizeof(uint32_t));
-	if (in.always.count) {
-		memcpy(group->always, in.always.items, in.always.count * sizeof(uint32_t));
-	}
-	bh_vec_done(&in.always);
-	free(in.by_slot);
-	set->stats.groups += engines || group->always_count;
+	fill_app_group(b, dir, &in, group);
 }
 
 /* ---- what is searched for at once ---- */
 
-static struct gate_gram_union *union_of(struct gate_rule_set *set, const struct gate_mpm *a,
-					const struct gate_mpm *b)
+static struct gate_gram_union *union_of(struct gate_builder *b, const struct gate_mpm *one,
+					const struct gate_mpm *other)
 {
-	const struct gate_grams *grams[GATE_MPM_PARTS] = {a->grams, b->grams};
+	const struct gate_grams *grams[GATE_MPM_PARTS] = {one->grams, other->grams};
+	uint64_t hash = mix((uintptr_t)grams[0] + mix((uintptr_t)grams[1]));
+	uint32_t *bucket = &b->union_buckets[hash % GATE_UNION_BUCKETS];
 	struct gate_gram_set *new;
 
-	bh_vec_foreach (known, &set->unions) {
-		if (!memcmp(known->grams, grams, sizeof(grams))) {
-			return known->all;
+	for (uint32_t i = *bucket; i; i = b->set->unions.items[i - 1].next) {
+		if (!memcmp(b->set->unions.items[i - 1].grams, grams, sizeof(grams))) {
+			return b->set->unions.items[i - 1].all;
 		}
 	}
-	new = bh_vec_push(&set->unions);
+	new = bh_vec_push(&b->set->unions);
 	memcpy(new->grams, grams, sizeof(grams));
 	new->all = gate_gram_union_new(grams, GATE_MPM_PARTS);
-	set->stats.bytes += gate_gram_union_bytes(new->all);
+	new->next = *bucket;
+	*bucket = (uint32_t)b->set->unions.count;
+	b->set->stats.bytes += gate_gram_union_bytes(new->all);
 	return new->all;
 }
 
-static void make_search(struct gate_rule_set *set, const struct gate_mpm *a,
-			const struct gate_mpm *b, struct gate_mpm_group *ret)
+static void make_search(struct gate_builder *b, const struct gate_mpm *one,
+			const struct gate_mpm *other, struct gate_mpm_group *ret)
 {
-	ret->parts[0] = a ? a : b;
-	ret->parts[1] = a ? b : NULL;
-	ret->all = a && b ? union_of(set, a, b) : NULL;
+	ret->parts[0] = one ? one : other;
+	ret->parts[1] = one ? other : NULL;
+	ret->all = one && other ? union_of(b, one, other) : NULL;
 	for (unsigned int i = 0; i < GATE_MPM_PARTS && ret->parts[i]; i++) {
 		ret->longest = ret->parts[i]->longest > ret->longest ? ret->parts[i]->longest
 								     : ret->longest;
 	}
 }
 
-static void port_searches(struct gate_rule_set *set, struct gate_port_group *g)
+static void port_searches(struct gate_builder *b, const struct gate_port_groups *of)
 {
-	for (int i = 0; i < GATE_PORT_SEARCHES; i++) {
-		make_search(set, g->packet[GATE_PORT_ANY + i], g->packet[GATE_PORT_OWN + i],
-			    &g->packet_searches[i]);
-		make_search(set, g->stream[GATE_PORT_ANY + i], g->stream[GATE_PORT_OWN + i],
-			    &g->stream_searches[i]);
+	for (uint32_t g = 0; g < of->count; g++) {
+		struct gate_port_group *group = &of->groups[g];
+
+		group->searches =
+			gate_arena_alloc(b->set->arena, of->class_count * sizeof(*group->searches));
+		for (uint8_t class = 0; class < of->class_count; class ++) {
+			for (int part = 0; part < GATE_SEARCHES; part++) {
+				make_search(b, of->any[class][part], group->own[part],
+					    &group->searches[class][part]);
+			}
+		}
+	}
+}
+
+static void engine_searches(struct gate_builder *b, struct gate_app_group *group)
+{
+	for (uint32_t e = 0; e < group->engine_count; e++) {
+		make_search(b, group->engines[e].mpm, NULL, &group->engines[e].search);
 	}
 }
 
@@ -403,19 +594,17 @@ void gate_group_searches(struct gate_builder *b)
 
 	for (int tr = 0; tr < GATE_TRANSPORTS; tr++) {
 		for (int dir = 0; dir < GATE_DIRS; dir++) {
-			for (uint32_t g = 0; g < set->packets.counts[tr][dir]; g++) {
-				port_searches(set, &set->packets.groups[tr][dir][g]);
+			for (int side = 0; side < GATE_PORT_SIDES; side++) {
+				port_searches(b, &set->packets.of[tr][dir][side]);
 			}
 		}
 	}
-	for (int app = 0; app < GATE_APP_COUNT; app++) {
-		for (int dir = 0; dir < GATE_DIRS; dir++) {
-			struct gate_app_group *group = &set->apps[app][dir];
-
-			for (uint32_t e = 0; e < group->engine_count; e++) {
-				make_search(set, group->engines[e].mpm, NULL,
-					    &group->engines[e].search);
-			}
+	for (int dir = 0; dir < GATE_DIRS; dir++) {
+		for (int app = 0; app < GATE_APP_COUNT; app++) {
+			engine_searches(b, &set->apps[app][dir]);
+		}
+		for (unsigned int kind = 0; kind < GATE_BUF_FRAMES; kind++) {
+			engine_searches(b, &set->frames[kind][dir]);
 		}
 	}
 }
@@ -425,6 +614,11 @@ void gate_group_txs(struct gate_builder *b)
 	for (int app = GATE_APP_FAILED + 1; app < GATE_APP_COUNT; app++) {
 		for (int dir = 0; dir < GATE_DIRS; dir++) {
 			group_app(b, (enum gate_app)app, (enum gate_dir)dir);
+		}
+	}
+	for (unsigned int kind = GATE_BUF_FRAME_FIRST; kind < GATE_BUF_COUNT; kind++) {
+		for (int dir = 0; dir < GATE_DIRS; dir++) {
+			group_frames(b, (enum gate_buffer)kind, (enum gate_dir)dir);
 		}
 	}
 }

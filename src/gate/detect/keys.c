@@ -17,9 +17,9 @@ static void key_pair(const struct gate_packet *p, struct gate_key *key)
 }
 
 bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *bits, uint32_t name,
-		      struct gate_key *ret)
+		      unsigned int index, struct gate_key *ret)
 {
-	if (!p->ip_version) {
+	if (!p->ip_version || index > (bits->track == GATE_BITS_HOSTS)) {
 		return false;
 	}
 	*ret = (struct gate_key){.kind = GATE_KEY_XBIT, .set = p->rule_set, .a = name};
@@ -29,6 +29,9 @@ bool gate_key_of_bits(const struct gate_packet *p, const struct gate_flowbits *b
 		break;
 	case GATE_BITS_DST:
 		ret->addrs[0] = p->dst;
+		break;
+	case GATE_BITS_HOSTS:
+		ret->addrs[0] = index ? p->dst : p->src;
 		break;
 	default:
 		ret->sub = 1;

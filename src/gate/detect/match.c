@@ -176,6 +176,9 @@ static bool match_vlan(const struct gate_packet *p, const struct gate_match *m)
 {
 	uint8_t layer = m->num.dir;
 
+	if (m->kind == GATE_M_VLAN_LAYERS) {
+		return holds(m, p->vlan_count);
+	}
 	if (layer == 0) {
 		for (unsigned int i = 0; i < p->vlan_count; i++) {
 			if (holds(m, p->vlan[i] & 0xfffu)) {
@@ -348,10 +351,22 @@ static bool match_ftpbounce(const struct gate_packet *p)
 	return part == 4 && memcmp(addr, &p->src.bytes[12], 4) != 0;
 }
 
+/* For any of those that it is kept for. */
+static bool xbit_isset(struct gate_detector *d, const struct gate_flowbits *bits, uint32_t name)
+{
+	struct gate_key key;
+
+	for (unsigned int i = 0; gate_key_of_bits(d->p, bits, name, i, &key); i++) {
+		if (gate_xbit_isset(d->shared, &key, d->p->time_us)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool match_bits(struct gate_detector *d, const struct gate_match *m)
 {
 	const struct gate_flowbits *bits = &m->bits;
-	struct gate_key key;
 
 	if (bits->track == GATE_BITS_FLOW || bits->track == GATE_BITS_TX) {
 		const struct gate_vars *vars = d->p->flow ? d->p->flow->vars : NULL;
@@ -359,8 +374,7 @@ static bool match_bits(struct gate_detector *d, const struct gate_match *m)
 		return d->p->flow && gate_vars_test_bits(vars, bits, d->tx ? d->tx->id : 0);
 	}
 	for (size_t i = 0; i < bits->names.count; i++) {
-		bool is = gate_key_of_bits(d->p, bits, bits->names.items[i], &key) &&
-			  gate_xbit_isset(d->shared, &key, d->p->time_us);
+		bool is = xbit_isset(d, bits, bits->names.items[i]);
 		bool holds_here = is == (bits->cmd == GATE_BITS_ISSET);
 
 		if (holds_here == bits->any) {
@@ -392,6 +406,13 @@ static bool match_ip(const struct gate_packet *p, const struct gate_match *m)
 	}
 }
 
+/* `all`, or the first packet of its side. */
+static bool match_hook(const struct gate_packet *p, const struct gate_match *m)
+{
+	return !(p->flags & GATE_PKT_PSEUDO) &&
+	       (!m->other.args[0] || (p->flow && p->flow->packets[p->dir] == 1));
+}
+
 bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 {
 	const struct gate_packet *p = d->p;
@@ -410,13 +431,14 @@ bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 	case GATE_M_STREAM_EVENT:
 		return gate_packet_has_event(p, (enum gate_event)m->event.event);
 	case GATE_M_VLAN_ID:
-		return match_vlan(p, m);
 	case GATE_M_VLAN_LAYERS:
-		return holds(m, p->vlan_count);
+		return match_vlan(p, m);
 	case GATE_M_CSUM:
 		return gate_checksum_matches(p, m);
 	case GATE_M_RPC:
 		return match_rpc(p, m);
+	case GATE_M_HOOK:
+		return match_hook(p, m);
 	case GATE_M_STREAM_SIZE:
 		return match_stream_size(p->flow, m);
 	case GATE_M_FLOW_AGE ... GATE_M_FLOW_BYTES:

@@ -3,8 +3,9 @@
  * Rules on packets and on the raw bytes of streams.
  *
  * A packet's payload is searched for what asks for packets; new bytes of the stream, when enough
- * stand ready, for what is content with the stream; a TCP payload that went into no stream for
- * both. A rule holds on the stream's bytes or, when it may, on the packet's, and alerts once.
+ * stand ready, for what is content with the stream, unless they were searched for it with their
+ * packet (found.c); a TCP payload that went into no stream for both. A rule holds on the stream's
+ * bytes or, when it may, on the packet's, and alerts once.
  */
 #include "gate/detect/detector.h"
 
@@ -39,15 +40,28 @@ static enum gate_transport transport_of(const struct gate_detector *d)
 					 : GATE_TR_OTHER;
 }
 
-static const struct gate_port_group *group_of(const struct gate_detector *d)
+/* What a packet is held against: rules by the server's port, and by the client's. */
+struct held {
+	const struct gate_port_group *group; /* NULL: there are none */
+	const struct gate_mpm_group *searches;
+};
+
+static struct held held_of(const struct gate_detector *d, enum gate_port_side side)
 {
-	const struct gate_packet_groups *g = &d->set->packets;
 	const struct gate_packet *p = d->p;
 	enum gate_transport tr = transport_of(d);
 	unsigned int dir = p->flow ? p->dir : GATE_TO_SERVER;
-	uint16_t port = dir == GATE_TO_SERVER ? p->dport : p->sport;
+	unsigned int app = p->flow && p->flow->app < GATE_APP_COUNT ? p->flow->app : 0;
+	const struct gate_port_groups *of = &d->set->packets.of[tr][dir][side];
+	bool dst = (dir == GATE_TO_SERVER) == (side == GATE_PORT_OF_SERVER);
+	uint16_t port = dst ? p->dport : p->sport;
+	const struct gate_port_group *group;
 
-	return &g->groups[tr][dir][g->by_port[tr][dir][tr == GATE_TR_OTHER ? 0 : port]];
+	if (!of->by_port) {
+		return (struct held){};
+	}
+	group = &of->groups[of->by_port[tr == GATE_TR_OTHER ? 0 : port]];
+	return (struct held){.group = group, .searches = group->searches[of->class_of[app]]};
 }
 
 static void stream_view(const struct gate_detector *d, struct gate_buffer_view *ret)
@@ -70,32 +84,79 @@ static void scan_stream(struct gate_detector *d, const struct gate_mpm_group *gr
 	view.data += skip;
 	view.size -= skip;
 	view.offset += skip;
-	gate_prefilter_scan(d, group, &view, old - skip);
+	gate_prefilter_payload(d, group, &view, old - skip, GATE_SCAN_STREAM);
 }
 
-static void find_candidates(struct gate_detector *d, const struct gate_port_group *group)
+static uint32_t first_four(const uint8_t *data, uint32_t size)
+{
+	uint32_t four = 0;
+
+	if (size) {
+		memcpy(&four, data, size < sizeof(four) ? size : sizeof(four));
+	}
+	return four;
+}
+
+/* Rules without a pattern: those that what the bytes begin with does not exclude. */
+static void add_always(struct gate_detector *d, const struct gate_port_group *group)
+{
+	const struct gate_packet *p = d->p;
+	bool begins = d->has_stream && !d->stream.offset;
+	uint32_t packet = first_four(p->payload.data, p->payload.size);
+	uint32_t stream = begins ? first_four(d->stream.data, d->stream.size) : packet;
+
+	for (uint32_t i = 0; i < group->always_count; i++) {
+		const struct gate_always *a = &group->always[i];
+
+		if ((d->have & a->need) == a->need &&
+		    ((packet & a->mask) == a->bytes || (stream & a->mask) == a->bytes)) {
+			gate_cands_add(&d->cands, a->num);
+		}
+	}
+}
+
+/* both: as part of the stream too. */
+static void scan_packet(struct gate_detector *d, const struct held *held, bool both)
 {
 	const struct gate_packet *p = d->p;
 	struct gate_buffer_view payload = {
 		.data = p->payload.data, .size = p->payload.size, .complete = true};
+	enum gate_scan_for what = p->flags & GATE_PKT_STREAM_ADD ? GATE_SCAN_PACKET : GATE_SCAN_ALL;
 
-	for (int i = 0; i < GATE_PORT_SEARCHES; i++) {
-		if (d->have & GATE_NEED_PAYLOAD) {
-			gate_prefilter_scan(d, &group->packet_searches[i], &payload, 0);
-			if (!(p->flags & GATE_PKT_STREAM_ADD)) {
-				gate_prefilter_scan(d, &group->stream_searches[i], &payload, 0);
-			}
-		}
-		if (d->has_stream && group->stream_searches[i].parts[0]) {
-			scan_stream(d, &group->stream_searches[i]);
+	gate_prefilter_payload(d, &held->searches[GATE_SEARCH_BEGIN], &payload, 0, what);
+	if (both) {
+		gate_prefilter_payload(d, &held->searches[GATE_SEARCH_WHOLE], &d->newest,
+				       d->newest_old, GATE_SCAN_BOTH);
+	} else {
+		gate_prefilter_payload(d, &held->searches[GATE_SEARCH_WHOLE], &payload, 0, what);
+	}
+}
+
+static void find_candidates(struct gate_detector *d)
+{
+	bool payload = d->have & GATE_NEED_PAYLOAD, both = payload && gate_found_begin(d), found;
+	struct held held[GATE_PORT_SIDES];
+
+	for (int side = 0; side < GATE_PORT_SIDES; side++) {
+		held[side] = held_of(d, (enum gate_port_side)side);
+		if (held[side].group && payload) {
+			scan_packet(d, &held[side], both);
 		}
 	}
-	for (uint32_t i = 0; i < group->always_count; i++) {
-		const struct gate_sig *sig = &d->set->sigs[group->always[i]];
+	found = d->has_stream && gate_found_take(d);
+	for (int side = 0; side < GATE_PORT_SIDES; side++) {
+		const struct gate_mpm_group *searches = held[side].searches;
 
-		if ((d->have & sig->need) == sig->need) {
-			gate_cands_add(&d->cands, group->always[i]);
+		if (!held[side].group) {
+			continue;
 		}
+		if (d->has_stream && searches[GATE_SEARCH_BEGIN].parts[0]) {
+			scan_stream(d, &searches[GATE_SEARCH_BEGIN]);
+		}
+		if (d->has_stream && !found && searches[GATE_SEARCH_WHOLE].parts[0]) {
+			scan_stream(d, &searches[GATE_SEARCH_WHOLE]);
+		}
+		add_always(d, held[side].group);
 	}
 }
 
@@ -174,7 +235,7 @@ void gate_detect_packet(struct gate_detector *d)
 	d->tx = NULL;
 	d->dir = d->p->dir;
 	gate_values_forget(d);
-	find_candidates(d, group_of(d));
+	find_candidates(d);
 	gate_cands_sort(&d->cands);
 	for (uint32_t i = 0; i < d->cands.count; i++) {
 		evaluate(d, &d->set->sigs[d->cands.nums[i]]);

@@ -12,6 +12,7 @@ struct gate_pool {
 	uint32_t refs; /* the detector's and one per state in use */
 	struct gate_detect_flow *flows;
 	struct gate_detect_tx *txs;
+	struct gate_found_hits *hits;
 };
 
 struct gate_pool *gate_pool_new(void)
@@ -45,6 +46,12 @@ void gate_pool_unref(struct gate_pool *pool)
 
 		free_tx(pool->txs);
 		pool->txs = next;
+	}
+	while (pool->hits) {
+		struct gate_found_hits *next = pool->hits->next_free;
+
+		free(pool->hits);
+		pool->hits = next;
 	}
 	free(pool);
 }
@@ -80,9 +87,31 @@ void gate_detect_flow_free(struct gate_detect_flow *state)
 		return;
 	}
 	pool = state->pool;
+	for (int dir = 0; dir < GATE_DIRS; dir++) {
+		gate_found_forget(pool, &state->found[dir]);
+	}
 	state->next_free = pool->flows;
 	pool->flows = state;
 	gate_pool_unref(pool);
+}
+
+struct gate_found_hits *gate_found_hits_get(struct gate_pool *pool)
+{
+	struct gate_found_hits *hits = pool->hits;
+
+	if (hits) {
+		pool->hits = hits->next_free;
+	} else {
+		hits = bh_alloc(sizeof(*hits));
+	}
+	hits->count = 0;
+	return hits;
+}
+
+void gate_found_hits_put(struct gate_pool *pool, struct gate_found_hits *hits)
+{
+	hits->next_free = pool->hits;
+	pool->hits = hits;
 }
 
 static void reset_tx(struct gate_detect_tx *state)

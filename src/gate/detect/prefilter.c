@@ -8,11 +8,31 @@
 struct scan {
 	struct gate_detector *d;
 	const struct gate_mpm *mpm;
-	uint64_t base;
+	enum gate_scan_for what;
+	uint64_t base; /* of the data, in what patterns' bounds count from; of both the packet's */
+	uint64_t stream_base;
 	uint32_t from;
 	bool again;
 	uint32_t recent[RECENT]; /* patterns that were found, by the last bits of their numbers */
 };
+
+/* Payload rules by what they look at. */
+static void add_payload(const struct scan *s, uint32_t num, bool in_stream)
+{
+	const struct gate_sig *sig = &s->d->set->sigs[num];
+
+	if (sig->require_packet && s->what != GATE_SCAN_STREAM) {
+		gate_cands_add(&s->d->cands, num);
+	}
+	if (!sig->require_stream || !in_stream) {
+		return;
+	}
+	if (s->what == GATE_SCAN_BOTH) {
+		gate_found_add(s->d, num);
+	} else {
+		gate_cands_add(&s->d->cands, num);
+	}
+}
 
 /* A pattern at one of its places: candidates are its rules. It may stand there often. */
 static void on_gram(uint32_t id, uint32_t end, void *arg)
@@ -20,13 +40,19 @@ static void on_gram(uint32_t id, uint32_t end, void *arg)
 	struct scan *s = arg;
 	const struct gate_mpm_pattern *pattern = &s->mpm->patterns[id];
 	const uint32_t *sigs = &s->mpm->sigs[pattern->first];
+	bool in_stream = s->what == GATE_SCAN_STREAM ||
+			 (s->what == GATE_SCAN_BOTH && s->stream_base + end <= pattern->max_end);
 
 	if (end <= s->from || s->base + end > pattern->max_end || s->recent[id % RECENT] == id) {
 		return;
 	}
 	s->recent[id % RECENT] = id;
 	for (uint32_t i = 0; i < pattern->count; i++) {
-		gate_cands_add(&s->d->cands, sigs[i]);
+		if (s->what == GATE_SCAN_ALL) {
+			gate_cands_add(&s->d->cands, sigs[i]);
+		} else {
+			add_payload(s, sigs[i], in_stream);
+		}
 	}
 }
 
@@ -62,31 +88,36 @@ static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
 	if (scan->again) {
 		rest = *scan;
 		rest.base += scan->from;
+		rest.stream_base += scan->from;
 		rest.from = 0;
 		(void)hs_scan(db, (const char *)data + scan->from, size - scan->from, 0, scratch,
 			      on_match, &rest);
 	}
 }
 
-/* So much of the view is of use to the rules of mpm. */
-static uint32_t size_for(const struct gate_mpm *mpm, const struct gate_buffer_view *view)
+/* So much of the view is of use to the rules of mpm; base: of what their bounds count from. */
+static uint32_t size_for(const struct gate_mpm *mpm, uint64_t base, uint32_t size)
 {
-	if (view->offset + view->size <= mpm->reach) {
-		return view->size;
+	uint64_t use = mpm->reach - base; /* base is below zero where bytes before count too */
+
+	if (mpm->reach == UINT32_MAX || (int64_t)use >= size) {
+		return size;
 	}
-	return view->offset < mpm->reach ? mpm->reach - (uint32_t)view->offset : 0;
+	return (int64_t)use > 0 ? (uint32_t)use : 0;
 }
 
-void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *group,
-			 const struct gate_buffer_view *view, uint32_t from)
+void gate_prefilter_payload(struct gate_detector *d, const struct gate_mpm_group *group,
+			    const struct gate_buffer_view *view, uint32_t from,
+			    enum gate_scan_for what)
 {
 	struct gate_gram_want wants[GATE_MPM_PARTS];
 	struct scan scans[GATE_MPM_PARTS];
 	uint32_t count = 0, longest = 0;
+	uint64_t base = what == GATE_SCAN_BOTH ? -(uint64_t)from : view->offset;
 
 	for (unsigned int i = 0; i < GATE_MPM_PARTS && group->parts[i]; i++) {
 		const struct gate_mpm *mpm = group->parts[i];
-		uint32_t size = size_for(mpm, view);
+		uint32_t size = size_for(mpm, base, view->size);
 		struct scan *scan = &scans[count];
 
 		if (size <= from) {
@@ -94,7 +125,9 @@ void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *g
 		}
 		scan->d = d;
 		scan->mpm = mpm;
-		scan->base = view->offset;
+		scan->what = what;
+		scan->base = base;
+		scan->stream_base = view->offset;
 		scan->from = from;
 		scan->again = false;
 		memset(scan->recent, 0xff, sizeof(scan->recent));
@@ -109,6 +142,12 @@ void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *g
 	d->stats.scans++;
 	d->stats.scanned_bytes += longest;
 	gate_grams_search_long(count > 1 ? group->all : NULL, wants, count, view->data, longest);
+}
+
+void gate_prefilter_scan(struct gate_detector *d, const struct gate_mpm_group *group,
+			 const struct gate_buffer_view *view, uint32_t from)
+{
+	gate_prefilter_payload(d, group, view, from, GATE_SCAN_ALL);
 }
 
 static int compare(const void *pa, const void *pb)

@@ -34,16 +34,6 @@ void gate_regexes_free(struct gate_regexes *all)
 	}
 }
 
-static uint32_t hash_text(const char *s)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *s; s++) {
-		h = (h ^ (uint8_t)*s) * 16777619u;
-	}
-	return h;
-}
-
 /* Compiled outside of the lock: sets are built one at a time, workers only let go. */
 static struct gate_regex_entry *make(const char *pattern, uint32_t options, uint32_t hash,
 				     struct bh_diag *diag)
@@ -68,7 +58,7 @@ struct gate_regex_entry *gate_regexes_take(struct gate_regexes *all, const char 
 					   uint32_t options, bool *ret_created,
 					   struct bh_diag *diag)
 {
-	uint32_t hash = hash_text(pattern);
+	uint32_t hash = (uint32_t)bh_fnv1a(pattern, strlen(pattern));
 	struct gate_regex_entry **bucket = &all->buckets[hash % BUCKETS], *e;
 
 	*ret_created = false;

@@ -56,7 +56,8 @@ enum gate_sig_type {
 	GATE_SIG_PACKET,
 	GATE_SIG_PACKET_STREAM, /* payload of packet and stream */
 	GATE_SIG_STREAM,
-	GATE_SIG_APP, /* protocol, but nothing of a transaction */
+	GATE_SIG_APP,	/* protocol, but nothing of a transaction */
+	GATE_SIG_FRAME, /* pieces of the stream that the protocol names */
 	GATE_SIG_TX,
 };
 
@@ -104,6 +105,7 @@ enum gate_list_kind {
 	GATE_LIST_NUMBER,
 	GATE_LIST_EVENT,
 	GATE_LIST_FILE,
+	GATE_LIST_STATE, /* the progress alone */
 	GATE_LIST_OTHER, /* DCE: by function of the protocol */
 };
 struct gate_dlist {
@@ -136,30 +138,46 @@ struct gate_sig {
 	uint32_t all_bits; /* of lists */
 	const struct gate_dlist *lists;
 	const struct gate_rule *rule;
+	const struct gate_rule_limit *limits; /* by threshold.config */
+	uint32_t limit_count;
 	const struct gate_match **packet; /* cheap ones first */
 	const struct gate_match **post;
 	uint32_t num;
 	uint16_t fast_list; /* which has the fast pattern; UINT16_MAX none */
 };
 
-/* Payload rules of a range of ports: those of any port, and those of these; of either, patterns
- * that can be at the beginning only, of which no more is searched, and the others. */
-enum { GATE_PORT_ANY, GATE_PORT_ANY_BEGIN, GATE_PORT_OWN, GATE_PORT_OWN_BEGIN, GATE_PORT_KINDS };
-enum { GATE_PORT_WHOLE, GATE_PORT_BEGIN, GATE_PORT_SEARCHES };
+/* Of a buffer: patterns that may stand anywhere, and those that can be at its beginning only, of
+ * which no more is searched. */
+enum { GATE_SEARCH_WHOLE, GATE_SEARCH_BEGIN, GATE_SEARCHES };
 #define GATE_BEGIN_MAX 128
+/* A rule without a pattern, and what is asked before it: need, and of the first four bytes of
+ * packet or stream (as the processor reads them) those that it knows. */
+struct gate_always {
+	uint32_t num, need, mask, bytes;
+};
+/* Payload rules of a range of ports: by class (of protocols) those of any port and these. */
 struct gate_port_group {
-	struct gate_mpm *packet[GATE_PORT_KINDS]; /* rules that ask for a packet; NULL none */
-	struct gate_mpm *stream[GATE_PORT_KINDS]; /* on streams (and packets that went into none) */
-	struct gate_mpm_group packet_searches[GATE_PORT_SEARCHES]; /* for any port and these */
-	struct gate_mpm_group stream_searches[GATE_PORT_SEARCHES];
-	const uint32_t *always; /* without pattern, sorted */
+	struct gate_mpm *own[GATE_SEARCHES]; /* of these ports only; NULL none */
+	struct gate_mpm_group (*searches)[GATE_SEARCHES];
+	const struct gate_always *always;
 	uint32_t always_count;
 };
 enum gate_transport { GATE_TR_TCP, GATE_TR_UDP, GATE_TR_OTHER, GATE_TRANSPORTS };
+/* By a port of one side: all rules but those of the other kind by the server's; by the client's
+ * those that name no port of the server, and few of the client. */
+enum gate_port_side { GATE_PORT_OF_SERVER, GATE_PORT_OF_CLIENT, GATE_PORT_SIDES };
+struct gate_port_groups {
+	uint16_t *by_port; /* 65536 numbers; NULL: there are no rules of this kind */
+	struct gate_port_group *groups;
+	uint32_t count;
+	/* Protocols that have rules of any port of their own share a class when these are the same;
+	 * class 0 has none. */
+	uint8_t class_of[GATE_APP_COUNT];
+	uint8_t class_count;
+	struct gate_mpm *any[GATE_APP_COUNT][GATE_SEARCHES]; /* by class */
+};
 struct gate_packet_groups {
-	uint16_t *by_port[GATE_TRANSPORTS][GATE_DIRS]; /* 65536 numbers; NULL: all 0 */
-	struct gate_port_group *groups[GATE_TRANSPORTS][GATE_DIRS];
-	uint32_t counts[GATE_TRANSPORTS][GATE_DIRS];
+	struct gate_port_groups of[GATE_TRANSPORTS][GATE_DIRS][GATE_PORT_SIDES];
 };
 
 /* One buffer to scan in transactions of a protocol and direction. */
@@ -205,6 +223,7 @@ struct gate_rule_set {
 
 	struct gate_packet_groups packets;
 	struct gate_app_group apps[GATE_APP_COUNT][GATE_DIRS];
+	struct gate_app_group frames[GATE_BUF_FRAMES][GATE_DIRS];
 	uint32_t *ip_only;
 	uint32_t ip_only_count;
 	uint32_t *proto_detected; /* when the protocol is known */
@@ -214,6 +233,7 @@ struct gate_rule_set {
 	BH_VEC(struct gate_gram_set {
 		const struct gate_grams *grams[GATE_MPM_PARTS];
 		struct gate_gram_union *all;
+		uint32_t next; /* while it is built: 1 + the next one of its bucket */
 	})
 	unions;
 	BH_VEC(struct gate_regex_entry *) regexes; /* references (regexes.h) */
@@ -253,6 +273,7 @@ struct gate_fast {
 	uint32_t max_end;
 };
 /* While a set is being built: what is found again. */
+#define GATE_UNION_BUCKETS 1024
 struct gate_builder {
 	struct gate_rule_set *set;
 	const struct gate_config *config;
@@ -261,6 +282,7 @@ struct gate_builder {
 	BH_VEC(struct gate_slot) slots;
 	BH_VEC(const struct gate_addr_set *) addr_sets;
 	BH_VEC(const struct gate_port_set *) port_sets;
+	uint32_t union_buckets[GATE_UNION_BUCKETS];
 };
 /* compile.c: one rule; its number is set later. 0, or < 0 with the reason. */
 [[nodiscard]] int gate_compile_rule(struct gate_builder *b, const struct gate_rule *rule,
@@ -272,6 +294,7 @@ struct gate_builder {
 /* fast.c: false: no content fits. */
 bool gate_fast_pattern(const struct gate_builder *b, const struct gate_sig *sig,
 		       struct gate_fast *ret);
+void gate_fast_none(const struct gate_sig *sig, struct gate_always *ret);
 /* order.c: < 0 when a is evaluated before b. */
 int gate_rule_order(const struct gate_rule *a, const struct gate_rule *b);
 /* ports.c, groups.c */

@@ -25,7 +25,7 @@
  *   Apart       Thresholds, xbits and tags of different slots are apart: those who share addresses
  *               (tenants) don't share these. Datasets are shared by name.
  *   Together    Databases and regular expressions are found by what they are made of and owned by
- *               count; rules that read the same are one struct gate_rule (rules/pool.h).
+ *               count; rules that read the same are one struct gate_rule (rules/shared.c).
  *               So are the worker's scratch: room for the largest.
  */
 #ifndef BH_GATE_DETECT_SETS_H

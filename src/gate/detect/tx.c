@@ -10,6 +10,7 @@
  * asked again.
  */
 #include "gate/app/dcerpc/dcerpc.h"
+#include "gate/app/frame.h"
 #include "gate/detect/txmatch.h"
 
 static struct gate_tx_state *find_state(struct gate_tx_side *side, uint32_t num)
@@ -115,6 +116,8 @@ static enum gate_list_result list_here(struct gate_detector *d, const struct gat
 		return gate_list_event(d, list->src);
 	case GATE_LIST_FILE:
 		return gate_list_files(d, list->src);
+	case GATE_LIST_STATE:
+		return GATE_LIST_HOLDS;
 	case GATE_LIST_OTHER:
 		return gate_list_dcerpc(d, list->src);
 	default:
@@ -421,6 +424,9 @@ static void see_txs(struct gate_detector *d, bool skip)
 	}
 	d->session = p->flow->session;
 	d->dir = p->dir;
+	if (skip) {
+		gate_frames_drop(d->session, (enum gate_dir)d->dir);
+	}
 	if (!skip && d->set && p->flow->app < GATE_APP_COUNT) {
 		group = &d->set->apps[p->flow->app][p->dir];
 		group = group->engine_count || group->always_count ? group : NULL;

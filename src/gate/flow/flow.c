@@ -87,7 +87,8 @@ static void count_one(struct gate_flow_table *table, const struct gate_flow *flo
 	uint64_t *const kinds[FLOW_KINDS] = {
 		[KIND_TCP] = &table->stats.tcp,
 		[KIND_UDP] = &table->stats.udp,
-		[KIND_ICMP] = &table->stats.icmp,
+		[KIND_ICMP] =
+			flow->ip_proto == IPPROTO_ICMP ? &table->stats.icmp4 : &table->stats.icmp6,
 		[KIND_OTHER] = &table->stats.other,
 	};
 	++*kinds[kind_of(flow->ip_proto)];

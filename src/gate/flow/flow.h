@@ -133,7 +133,7 @@ void gate_flow_community_id(const struct gate_flow *flow, char ret[GATE_COMMUNIT
 
 #define GATE_FLOW_EXPECT_MAX 1024
 struct gate_flow_stats {
-	uint64_t active, total, tcp, udp, icmp, other, evicted_new, evicted, no_room;
+	uint64_t active, total, tcp, udp, icmp4, icmp6, other, evicted_new, evicted, no_room;
 	uint64_t timeouts, reused, expectations, expectations_met, expectations_full;
 	size_t bytes_each, capacity;
 };

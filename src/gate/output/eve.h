@@ -55,8 +55,8 @@ void gate_eve_packet_ports(const struct gate_packet *p, uint16_t ret[2]);
 /* Packets, bytes and the beginning of a flow, into an open object. */
 void gate_eve_flow_counts(struct gate_eve *eve, const struct gate_flow *flow);
 void gate_eve_app_proto(struct gate_jw *jw, const struct gate_flow *flow);
-/* The transaction's own record as a member, when it has one. */
-void gate_eve_tx(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx);
+/* The transaction's own record as a member, still open. False: it has none. */
+bool gate_eve_tx_open(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx);
 void gate_eve_files_of(struct gate_jw *jw, const struct gate_tx *tx);
 void gate_eve_file_members(struct gate_jw *jw, const struct gate_tx *tx,
 			   const struct gate_file *file);

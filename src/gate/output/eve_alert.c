@@ -107,17 +107,67 @@ static struct gate_tx *find_tx(const struct gate_flow *flow, uint64_t id)
 	return tx;
 }
 
+/* At most 64 KiB. */
+static void put_printable(struct gate_jw *jw, const char *key, const uint8_t *data, uint32_t size)
+{
+	char text[1 << 16];
+
+	for (size_t i = 0; i < size; i++) {
+		uint8_t c = data[i];
+
+		text[i] =
+			(char)((c >= ' ' && c < 0x7f) || c == '\n' || c == '\r' || c == '\t' ? c
+											     : '.');
+	}
+	gate_jw_bytes(jw, key, text, size);
+}
+
+/* What rules see of the body of a side: of a long one the newest bytes. */
+static void put_body(struct gate_eve *eve, struct gate_session *session, struct gate_tx *tx,
+		     enum gate_dir dir)
+{
+	static const struct {
+		enum gate_buffer buffer;
+		const char *name, *printable;
+	} bodies[GATE_DIRS] = {
+		{GATE_BUF_HTTP_REQUEST_BODY, "http_request_body", "http_request_body_printable"},
+		{GATE_BUF_HTTP_RESPONSE_BODY, "http_response_body", "http_response_body_printable"},
+	};
+	uint64_t most = eve->config->eve_payload_size;
+	struct gate_buffer_view view = {};
+
+	if (!gate_tx_buffer(session, tx, dir, bodies[dir].buffer, 0, &view) || !view.size) {
+		return;
+	}
+	if (view.size > most) {
+		view.data += view.size - most;
+		view.size = (uint32_t)most;
+	}
+	if (eve->config->eve_http_body_printable) {
+		put_printable(&eve->jw, bodies[dir].printable, view.data, view.size);
+	}
+	if (eve->config->eve_http_body) {
+		gate_jw_base64(&eve->jw, bodies[dir].name, view.data, view.size);
+	}
+}
+
 static void put_tx(struct gate_eve *eve, const struct gate_packet *p,
 		   const struct gate_packet_alert *alert)
 {
 	const struct gate_app_ops *ops = gate_session_ops(p->flow->session);
-	const struct gate_tx *tx = find_tx(p->flow, alert->tx_id);
+	struct gate_tx *tx = find_tx(p->flow, alert->tx_id);
 	struct gate_jw *jw = &eve->jw;
 
 	if (!tx || !ops) {
 		return;
 	}
-	gate_eve_tx(jw, ops, tx);
+	if (gate_eve_tx_open(jw, ops, tx)) {
+		if (eve->config->eve_http_body || eve->config->eve_http_body_printable) {
+			put_body(eve, p->flow->session, tx, GATE_TO_SERVER);
+			put_body(eve, p->flow->session, tx, GATE_TO_CLIENT);
+		}
+		gate_jw_end(jw);
+	}
 	gate_eve_files_of(jw, tx);
 }
 
@@ -164,7 +214,6 @@ static void put_payload(struct gate_eve *eve, const struct gate_packet *p,
 {
 	const struct gate_config *config = eve->config;
 	struct gate_view payload;
-	char text[1 << 16];
 
 	if (!config->eve_payload && !config->eve_payload_printable) {
 		return;
@@ -174,15 +223,7 @@ static void put_payload(struct gate_eve *eve, const struct gate_packet *p,
 		gate_jw_base64(&eve->jw, "payload", payload.data, payload.size);
 	}
 	if (config->eve_payload_printable && payload.size) {
-		for (size_t i = 0; i < payload.size; i++) {
-			uint8_t c = payload.data[i];
-
-			text[i] =
-				(char)((c >= ' ' && c < 0x7f) || c == '\n' || c == '\r' || c == '\t'
-					       ? c
-					       : '.');
-		}
-		gate_jw_bytes(&eve->jw, "payload_printable", text, payload.size);
+		put_printable(&eve->jw, "payload_printable", payload.data, payload.size);
 	}
 }
 

@@ -34,6 +34,13 @@ void gate_eve_file_members(struct gate_jw *jw, const struct gate_tx *tx,
 			   const struct gate_file *file)
 {
 	gate_jw_bytes(jw, "filename", file->name ? file->name : "", file->name_size);
+	if (file->sid_count) {
+		gate_jw_array(jw, "sid");
+		for (uint8_t i = 0; i < file->sid_count; i++) {
+			gate_jw_uint(jw, NULL, file->sids[i]);
+		}
+		gate_jw_end(jw);
+	}
 	if (file->magic) {
 		gate_jw_text(jw, "magic", file->magic);
 	}
@@ -81,22 +88,22 @@ void gate_eve_files_of(struct gate_jw *jw, const struct gate_tx *tx)
 	}
 }
 
-void gate_eve_tx(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx)
+bool gate_eve_tx_open(struct gate_jw *jw, const struct gate_app_ops *ops, const struct gate_tx *tx)
 {
 	struct gate_jw before = *jw;
 
 	if (!ops->log || !ops->log_tx) {
-		return;
+		return false;
 	}
 	gate_jw_object(jw, ops->log);
 	if (ops->log_tx(tx, jw)) {
-		gate_jw_end(jw);
-	} else {
-		/* the buffer may have moved, what was written before stays */
-		before.data = jw->data;
-		before.capacity = jw->capacity;
-		*jw = before;
+		return true;
 	}
+	/* the buffer may have moved, what was written before stays */
+	before.data = jw->data;
+	before.capacity = jw->capacity;
+	*jw = before;
+	return false;
 }
 
 static void fileinfo(struct gate_eve *eve, const struct gate_flow *flow,
@@ -107,7 +114,9 @@ static void fileinfo(struct gate_eve *eve, const struct gate_flow *flow,
 
 	gate_eve_begin(eve, "fileinfo", flow, p, p ? p->time_us : flow->last_us,
 		       file->dir == GATE_TO_SERVER ? GATE_EVE_OF_FLOW : GATE_EVE_OF_SERVER);
-	gate_eve_tx(jw, ops, tx);
+	if (gate_eve_tx_open(jw, ops, tx)) {
+		gate_jw_end(jw);
+	}
 	gate_eve_app_proto(jw, flow);
 	gate_jw_object(jw, "fileinfo");
 	gate_eve_file_members(jw, tx, file);
@@ -214,7 +223,7 @@ void gate_eve_session(struct gate_eve *eve, struct gate_flow *flow, const struct
 		if (tx->event_count) {
 			anomaly(eve, flow, p, ops, tx);
 		}
-		if (ops->log && ops->log_tx && eve->app_logs >> ops->app & 1) {
+		if (ops->log && ops->log_tx && eve->app_logs >> ops->app & 1 && !tx->no_record) {
 			transaction(eve, flow, p, ops, tx);
 		}
 	}

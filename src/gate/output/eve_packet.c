@@ -39,7 +39,7 @@ void gate_eve_tagged(struct gate_eve *eve, const struct gate_packet *p)
 	}
 }
 
-static void put_tcp(struct gate_jw *jw, const struct tcphdr *tcp)
+static void put_tcp(struct gate_jw *jw, const gate_tcphdr *tcp)
 {
 	gate_jw_uint(jw, "tcpseq", ntohl(tcp->th_seq));
 	gate_jw_uint(jw, "tcpack", ntohl(tcp->th_ack));

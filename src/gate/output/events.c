@@ -5,6 +5,10 @@
  * nearly full, this waits TRY_MS once, then gives up at the first refusal until hostd answers
  * again; meanwhile the queue fills. What was lost is told to it as soon as it answers, and shows up
  * as a gap among the events.
+ *
+ * A request has a number of this run, and keeps it when it is sent again: hostd takes it once,
+ * also when its first answer was lost. What is given up all the same counts as lost, whether hostd
+ * had it or not.
  */
 #include "gate/output/output.h"
 
@@ -14,6 +18,7 @@
 #include "base/time.h"
 #include "base/util.h"
 #include "gate/config.h"
+#include "model/id.h"
 
 #include <errno.h>
 #include <sys/un.h>
@@ -34,8 +39,10 @@ BH_COUNTER(gate_events_not_sent, "events that could not be handed over");
 struct sink {
 	struct gate_out_sink ops;
 	char *path;
-	uint64_t lost; /* not told yet */
-	bool away;     /* the last call failed */
+	char run[BH_UUID_TEXT_SIZE]; /* of this process */
+	uint64_t number;	     /* of the request */
+	uint64_t lost;		     /* not told yet */
+	bool away;		     /* the last call failed */
 };
 
 /* Whole lines, at most a request's worth; each is far smaller than that. */
@@ -55,7 +62,7 @@ static size_t chunk_size(const char *lines, size_t size, unsigned int *ret_count
 	return done;
 }
 
-static json_t *make_request(const char *lines, size_t size, uint64_t lost)
+static json_t *make_request(const struct sink *sink, const char *lines, size_t size, uint64_t lost)
 {
 	json_t *events = json_array();
 
@@ -67,14 +74,14 @@ static json_t *make_request(const char *lines, size_t size, uint64_t lost)
 		json_array_append_new(events, event ? event : json_null());
 		at = next;
 	}
-	return json_pack("{s:s,s:I,s:o}", "op", "events", "lost", (json_int_t)lost, "events",
-			 events);
+	return json_pack("{s:s,s:s,s:I,s:I,s:o}", "op", "events", "run", sink->run, "n",
+			 (json_int_t)sink->number, "lost", (json_int_t)lost, "events", events);
 }
 
 static int call(struct sink *sink, const char *lines, size_t size, unsigned int count)
 {
 	uint64_t lost = sink->lost < 1u << 30 ? sink->lost : 1u << 30;
-	BH_JSON json_t *request = make_request(lines, size, lost);
+	BH_JSON json_t *request = make_request(sink, lines, size, lost);
 	BH_JSON json_t *reply = NULL;
 	int err = bh_ctl_call(sink->path, request, ANSWER_MS, &reply, NULL);
 	json_int_t refused;
@@ -93,8 +100,10 @@ static int call_patiently(struct sink *sink, const char *lines, size_t size, uns
 {
 	const struct timespec pause = {.tv_nsec = PAUSE_MS * (long)BH_NS_PER_MS};
 	uint64_t end = bh_time_mono_ns() + TRY_MS * BH_NS_PER_MS;
-	int err = call(sink, lines, size, count);
+	int err;
 
+	sink->number++;
+	err = call(sink, lines, size, count);
 	while (err && !sink->away && bh_time_mono_ns() < end) {
 		bh_counter_add(&gate_events_retries, 1);
 		nanosleep(&pause, NULL);
@@ -136,6 +145,7 @@ static void events_free(struct gate_out_sink *ops)
 	struct sink *sink = BH_CONTAINER_OF(ops, struct sink, ops);
 
 	if (sink->lost) {
+		sink->number++;
 		(void)!call(sink, "", 0, 0); /* else they stand in our counters alone */
 	}
 	free(sink->path);
@@ -146,12 +156,15 @@ int gate_out_events(const struct gate_config *config, struct gate_out_sink **ret
 		    struct bh_diag *diag)
 {
 	const char *path = config->events_socket;
+	uint8_t uuid[16];
 	struct sink *sink;
 
 	if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		return bh_diag_set(diag, -ENAMETOOLONG, "%s: too long for a socket", path);
 	}
 	sink = bh_alloc(sizeof(*sink));
+	bh_uuid_random(uuid);
+	bh_uuid_format(uuid, sink->run);
 	sink->path = bh_strdup(path);
 	sink->ops = (struct gate_out_sink){.write = events_write,
 					   .reopen = events_reopen,

@@ -15,23 +15,51 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 BH_COUNTER(gate_filestore_stored, "files that were kept");
 BH_COUNTER(gate_filestore_same, "files that were there already");
 BH_COUNTER(gate_filestore_failed, "files that could not be written");
+BH_COUNTER(gate_filestore_not_open,
+	   "files that were opened for each of their pieces (file-store.max-open-files)");
 BH_COUNTER(gate_filestore_late, "files that were wanted after their beginning was gone");
 
 struct store {
 	struct gate_file_sink ops;
 	char *folder;
 	_Atomic uint64_t number; /* of the next temporary file */
+	_Atomic uint64_t open;	 /* descriptors */
+	uint64_t open_max;	 /* 0: no limit */
 };
 
 struct stored {
-	int fd;
+	struct store *store;
+	int fd;	     /* -1: opened for each piece, the store has as many open as it may */
 	char path[]; /* of the temporary file */
 };
+
+/* Over the limit a file is opened anew for each of its pieces. */
+static bool keep_open(struct store *store)
+{
+	if (store->open_max && atomic_fetch_add(&store->open, 1) >= store->open_max) {
+		atomic_fetch_sub(&store->open, 1);
+		bh_counter_add(&gate_filestore_not_open, 1);
+		return false;
+	}
+	return true;
+}
+
+static void stop_writing(struct stored *stored)
+{
+	if (stored->fd >= 0) {
+		close(stored->fd);
+		stored->fd = -1;
+		if (stored->store->open_max) {
+			atomic_fetch_sub(&stored->store->open, 1);
+		}
+	}
+}
 
 static bool wanted(const struct gate_file *file)
 {
@@ -44,7 +72,7 @@ static void give_up(struct gate_file *file, struct stored *stored)
 	file->flags |= GATE_FILE_NOSTORE;
 	file->sink_data = NULL;
 	if (stored) {
-		close(stored->fd);
+		stop_writing(stored);
 		unlink(stored->path);
 		free(stored);
 	}
@@ -66,27 +94,44 @@ static struct stored *start(struct store *store, struct gate_file *file)
 		file->flags |= GATE_FILE_NOSTORE;
 		return NULL;
 	}
+	stored->store = store;
+	if (!keep_open(store)) {
+		close(stored->fd);
+		stored->fd = -1;
+	}
 	file->sink_data = stored;
 	return stored;
 }
 
-static void put(struct gate_file *file, const void *data, size_t size)
+static bool write_all(int fd, const void *data, size_t size)
 {
-	struct stored *stored = file->sink_data;
-
 	while (size) {
-		ssize_t n = write(stored->fd, data, size);
+		ssize_t n = write(fd, data, size);
 
 		if (n < 0 && errno == EINTR) {
 			continue;
 		}
 		if (n <= 0) {
-			bh_counter_add(&gate_filestore_failed, 1);
-			give_up(file, stored);
-			return;
+			return false;
 		}
 		data = (const uint8_t *)data + n;
 		size -= (size_t)n;
+	}
+	return true;
+}
+
+static void put(struct gate_file *file, const void *data, size_t size)
+{
+	struct stored *stored = file->sink_data;
+	int fd = stored->fd >= 0 ? stored->fd : open(stored->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	bool written = fd >= 0 && write_all(fd, data, size);
+
+	if (fd >= 0 && fd != stored->fd) {
+		close(fd);
+	}
+	if (!written) {
+		bh_counter_add(&gate_filestore_failed, 1);
+		give_up(file, stored);
 	}
 }
 
@@ -133,7 +178,7 @@ static void finish(struct store *store, struct gate_file *file)
 	} else {
 		bh_counter_add(&gate_filestore_stored, 1);
 	}
-	close(stored->fd);
+	stop_writing(stored);
 	free(stored);
 	file->sink_data = NULL;
 	file->flags |= GATE_FILE_STORED;
@@ -196,6 +241,7 @@ int gate_filestore_new(const struct gate_config *config, struct gate_file_sink *
 	}
 	store = bh_alloc(sizeof(*store));
 	store->folder = bh_steal(&folder);
+	store->open_max = config->file_store_open_max;
 	store->ops = (struct gate_file_sink){.begin = on_begin, .data = on_data, .end = on_end};
 	*ret = &store->ops;
 	return 0;

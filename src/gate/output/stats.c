@@ -29,9 +29,9 @@ static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *one, size_t count
 void gate_stats_sum(struct gate_stats *sum, const struct gate_stats *one)
 {
 	add(sum->value, one->value, GATE_STAT_COUNT);
-	add(sum->app_flows, one->app_flows, GATE_APP_COUNT);
-	add(sum->app_txs, one->app_txs, GATE_APP_COUNT);
-	add(sum->app_errors, one->app_errors, GATE_APP_COUNT);
+	add(sum->app_flows, one->app_flows, GATE_APP_STATS);
+	add(sum->app_txs, one->app_txs, GATE_APP_STATS);
+	add(sum->app_errors, one->app_errors, GATE_APP_STATS);
 	add(sum->events, one->events, GATE_EVENT_COUNT);
 }
 
@@ -56,20 +56,42 @@ static void put(struct items *items, uint64_t value, const char *text, const cha
 	item->value = value;
 }
 
+/* One that TCP and UDP carry has counters of each, "dns_tcp" and "dns_udp". */
+static bool has_both(enum gate_app app)
+{
+	const struct gate_app_ops *ops = gate_app_ops_of(app);
+
+	return app == GATE_APP_FAILED || (ops && (ops->transports & 3) == 3);
+}
+
+/* Of one transport, from the index `at` of the tables; of both when there is no word for it. */
+static void put_app(struct items *items, const struct gate_stats *stats, enum gate_app app,
+		    unsigned int at, const char *word)
+{
+	const char *name = gate_app_name(app);
+	unsigned int udp = app + GATE_APP_COUNT;
+	bool both = !*word;
+
+	put(items, stats->app_flows[at] + (both ? stats->app_flows[udp] : 0),
+	    "flows of the protocol", "app_layer.flow.%s%s", name, word);
+	if (app == GATE_APP_FAILED) {
+		return;
+	}
+	put(items, stats->app_txs[at] + (both ? stats->app_txs[udp] : 0),
+	    "transactions of the protocol", "app_layer.tx.%s%s", name, word);
+	put(items, stats->app_errors[at] + (both ? stats->app_errors[udp] : 0),
+	    "flows that the parser gave up", "app_layer.error.%s%s.parser", name, word);
+}
+
 static void put_apps(struct items *items, const struct gate_stats *stats)
 {
-	for (unsigned int app = GATE_APP_FAILED; app < GATE_APP_COUNT; app++) {
-		const char *name = gate_app_name(app);
+	for (unsigned int i = GATE_APP_FAILED; i < GATE_APP_COUNT; i++) {
+		enum gate_app app = (enum gate_app)i;
 
-		put(items, stats->app_flows[app], "flows of the protocol", "app_layer.flow.%s",
-		    name);
-		if (app == GATE_APP_FAILED) {
-			continue;
+		put_app(items, stats, app, i, has_both(app) ? "_tcp" : "");
+		if (has_both(app)) {
+			put_app(items, stats, app, i + GATE_APP_COUNT, "_udp");
 		}
-		put(items, stats->app_txs[app], "transactions of the protocol", "app_layer.tx.%s",
-		    name);
-		put(items, stats->app_errors[app], "flows that the parser gave up",
-		    "app_layer.error.%s.parser", name);
 	}
 }
 

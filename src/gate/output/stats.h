@@ -6,6 +6,7 @@
 #ifndef BH_GATE_OUTPUT_STATS_H
 #define BH_GATE_OUTPUT_STATS_H
 
+#include "gate/app/app.h"
 #include "gate/decode/events.h"
 #include "gate/gate.h"
 
@@ -20,8 +21,8 @@ enum gate_stat {
 
 struct gate_stats {
 	_Atomic uint64_t value[GATE_STAT_COUNT];
-	_Atomic uint64_t app_flows[GATE_APP_COUNT], app_txs[GATE_APP_COUNT];
-	_Atomic uint64_t app_errors[GATE_APP_COUNT];
+	_Atomic uint64_t app_flows[GATE_APP_STATS], app_txs[GATE_APP_STATS];
+	_Atomic uint64_t app_errors[GATE_APP_STATS];
 	_Atomic uint64_t events[GATE_EVENT_COUNT]; /* of packets and streams */
 	/* set by who asks */
 	uint64_t start_us, rules_loaded_us;

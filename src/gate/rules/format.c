@@ -52,6 +52,21 @@ static const char *app_word(const struct gate_rule *rule)
 	}
 }
 
+/* When it is asked, if the header says so. */
+static void put_hook(const struct gate_rule *rule, struct bh_wbuf *w)
+{
+	bh_vec_foreach (m, &rule->packet) {
+		if (m->kind == GATE_M_HOOK) {
+			bh_wbuf_printf(w, ":%s", m->other.text);
+		}
+	}
+	bh_vec_foreach (m, &rule->tx) {
+		if (m->kind == GATE_M_STATE) {
+			bh_wbuf_printf(w, ":%s", m->other.text);
+		}
+	}
+}
+
 static void put_addr(struct bh_wbuf *w, const struct gate_addr *addr)
 {
 	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
@@ -216,7 +231,9 @@ void gate_rule_format(const struct gate_rule *rule, struct gate_names *names, st
 {
 	struct gate_format f = {.rule = rule, .names = names, .w = w};
 
-	bh_wbuf_printf(w, "%s %s ", action_name(rule->action), app_word(rule));
+	bh_wbuf_printf(w, "%s %s", action_name(rule->action), app_word(rule));
+	put_hook(rule, w);
+	bh_wbuf_str(w, " ");
 	put_addrs(w, rule->src);
 	bh_wbuf_str(w, " ");
 	put_ports(w, rule->sport);

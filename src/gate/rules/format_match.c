@@ -308,13 +308,18 @@ static void put_bits(struct gate_format *f, const struct gate_flowbits *b)
 	static const char *const commands[] = {"set", "unset", "toggle", "isset", "isnotset"};
 	static const char *const tracks[] = {"", "ip_src", "ip_dst", "ip_pair", "tx"};
 
-	bh_wbuf_printf(f->w, "%s:%s,", b->track == GATE_BITS_FLOW ? "flowbits" : "xbits",
+	bh_wbuf_printf(f->w, "%s:%s,",
+		       b->track == GATE_BITS_FLOW    ? "flowbits"
+		       : b->track == GATE_BITS_HOSTS ? "hostbits"
+						     : "xbits",
 		       commands[b->cmd]);
 	for (size_t i = 0; i < b->names.count; i++) {
 		bh_wbuf_printf(f->w, "%s%s", i ? "|" : "",
 			       gate_names_text(f->names, b->names.items[i]));
 	}
-	if (b->track != GATE_BITS_FLOW) {
+	if (b->track == GATE_BITS_HOSTS) {
+		bh_wbuf_printf(f->w, ",both,%u", b->expire_s);
+	} else if (b->track != GATE_BITS_FLOW) {
 		bh_wbuf_printf(f->w, ",track %s,expire %u", tracks[b->track], b->expire_s);
 	}
 	bh_wbuf_str(f->w, "; ");
@@ -345,9 +350,11 @@ static void put_hex(struct bh_wbuf *w, const uint8_t *bytes, unsigned int size)
 /* The lists of hashes are files, which are not written again: how many there were. */
 static void put_file(struct bh_wbuf *w, const struct gate_file_match *m)
 {
-	static const char *const names[] = {"filesize", "filemd5", "filesha1", "filesha256",
-					    "filemagic"};
+	static const char *const names[] = {"filesize", "filemd5", "filesha1", "filesha256"};
 
+	if (m->what == GATE_FM_ANY) {
+		return; /* `filestore` says it */
+	}
 	bh_wbuf_printf(w, "%s:%s", names[m->what], m->negated ? "!" : "");
 	if (m->what == GATE_FM_SIZE) {
 		gate_format_test(w, &m->size);
@@ -574,6 +581,9 @@ static void put_post(struct bh_wbuf *w, const struct gate_match *m)
 		}
 		bh_wbuf_str(w, "; ");
 		break;
+	case GATE_M_CONFIG:
+		bh_wbuf_str(w, "config:logging disable, type tx, scope tx; ");
+		break;
 	case GATE_M_BYPASS:
 		bh_wbuf_str(w, "bypass; ");
 		break;
@@ -588,34 +598,13 @@ static void put_post(struct bh_wbuf *w, const struct gate_match *m)
 	}
 }
 
-/* The name of an event of the detection of protocols itself. */
-static const char *detection_event(uint16_t number)
-{
-	static const char *const names[] = {
-		"applayer_mismatch_protocol_both_directions",
-		"applayer_wrong_direction_first_data",
-		"applayer_detect_protocol_only_one_direction",
-		"applayer_proto_detection_skipped",
-		"applayer_no_tls_after_starttls",
-		"applayer_unexpected_protocol",
-	};
-	enum gate_app app;
-	uint16_t event;
-
-	for (unsigned int i = 0; i < BH_ARRAY_SIZE(names); i++) {
-		if (!gate_app_event_find(names[i], &app, &event) && event == number) {
-			return names[i];
-		}
-	}
-	return "unknown";
-}
-
 static void put_app_event(struct bh_wbuf *w, const struct gate_match *m)
 {
 	const struct gate_app_ops *ops = gate_app_ops_of(m->event.app);
 
 	if (m->event.app == GATE_APP_UNKNOWN) {
-		bh_wbuf_printf(w, "app-layer-event:%s; ", detection_event(m->event.event));
+		bh_wbuf_printf(w, "app-layer-event:%s; ",
+			       gate_session_event_name((enum gate_session_event)m->event.event));
 	} else if (ops && m->event.event < ops->event_count) {
 		bh_wbuf_printf(w, "app-layer-event:%s.%s; ",
 			       m->event.app == GATE_APP_HTTP1 ? "http" : ops->name,

@@ -14,6 +14,7 @@
 static const struct {
 	const char *name;
 	enum gate_action action;
+	uint16_t flags;
 } actions[] = {
 	{"alert", GATE_ALERT},
 	{"drop", GATE_DROP},
@@ -22,6 +23,7 @@ static const struct {
 	{"rejectsrc", GATE_REJECT},
 	{"rejectdst", GATE_REJECT_DST},
 	{"rejectboth", GATE_REJECT_BOTH},
+	{"config", GATE_ALERT, GATE_RULE_NOALERT},
 };
 
 static const struct {
@@ -91,6 +93,7 @@ static int read_action(struct gate_reading *r, const char *word, size_t at)
 	for (size_t i = 0; i < BH_ARRAY_SIZE(actions); i++) {
 		if (!strcmp(actions[i].name, word)) {
 			r->rule->action = (uint8_t)actions[i].action;
+			r->rule->flags |= actions[i].flags;
 			r->rule->rank = gate_config_rank(r->config, r->rule->action);
 			return 0;
 		}
@@ -98,23 +101,27 @@ static int read_action(struct gate_reading *r, const char *word, size_t at)
 	return gate_refuse_at(r, at, "%s is no action", *word ? word : "nothing");
 }
 
-static int read_proto(struct gate_reading *r, const char *word, size_t at)
+static int read_proto(struct gate_reading *r, char *word, size_t at)
 {
+	char *hook = strchr(word, ':');
+	size_t hook_at = at;
+
+	if (hook) {
+		*hook++ = '\0';
+		hook_at += (size_t)(hook - word);
+	}
 	for (size_t i = 0; i < BH_ARRAY_SIZE(protos); i++) {
 		if (!strcmp(protos[i].name, word)) {
 			r->rule->proto = protos[i].proto;
-			return 0;
+			return hook ? gate_read_packet_hook(r, hook, hook_at) : 0;
 		}
-	}
-	if (strchr(word, ':')) {
-		return gate_refuse_at(r, at, "%s: states of protocols can't be named", word);
 	}
 	r->rule->apps = gate_apps_named(word, &r->rule->app);
 	if (!r->rule->apps || r->rule->app == GATE_APP_FAILED || r->rule->app == GATE_APP_UNKNOWN) {
 		return gate_refuse_at(r, at, "%s: no such protocol", *word ? word : "nothing");
 	}
 	r->rule->proto = GATE_RULE_APP;
-	return 0;
+	return hook ? gate_read_app_hook(r, hook, hook_at) : 0;
 }
 
 static int read_direction(struct gate_reading *r, const char *word, size_t at)

@@ -390,6 +390,33 @@ int gate_kw_sticky(struct gate_reading *r, const struct gate_option *o)
 	return gate_list_open(r, o->keyword->number);
 }
 
+/* As the guide writes names: behind the protocol, or without it when the header says it; those of
+ * SMB's and SSL's versions also behind "smb." and "tls.". */
+int gate_kw_frame(struct gate_reading *r, const struct gate_option *o)
+{
+	static const struct {
+		enum gate_app app;
+		const char *before;
+	} spellings[] = {
+		{GATE_APP_UNKNOWN, ""},
+		{GATE_APP_HTTP1, "http1."},
+		{GATE_APP_TLS, "tls."},
+		{GATE_APP_DNS, "dns."},
+	};
+	bool versioned = !strncmp(o->value, "smb.", 4) || !strncmp(o->value, "tls.ssl2", 8);
+	const char *name = versioned ? o->value + 4 : o->value;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(spellings); i++) {
+		BH_FREE char *full = bh_asprintf("frame:%s%s", spellings[i].before, name);
+		enum gate_buffer frame = gate_buffer_find(full);
+
+		if (frame != GATE_BUF_PAYLOAD && (!i || r->rule->app == spellings[i].app)) {
+			return gate_list_open(r, frame);
+		}
+	}
+	return gate_refuse(r, "frame: %s is no frame", o->value);
+}
+
 int gate_kw_pkt_data(struct gate_reading *r, const struct gate_option *o)
 {
 	if (r->transforms.count || (r->list >= 0 && !r->rule->lists.items[r->list].matches.count)) {

@@ -40,9 +40,9 @@ static int open_data(struct gate_reading *r, const char *name, char **ret_path)
 	if (stat(path, &st) || !S_ISREG(st.st_mode)) {
 		return gate_refuse(r, "%s: there is no file %s", r->option->name, path);
 	}
-	gate_shared_digest(r->shared, path, strlen(path));
-	gate_shared_digest(r->shared, &st.st_size, sizeof(st.st_size));
-	gate_shared_digest(r->shared, &st.st_mtim, sizeof(st.st_mtim));
+	gate_own_digest(r->files->own, path, strlen(path));
+	gate_own_digest(r->files->own, &st.st_size, sizeof(st.st_size));
+	gate_own_digest(r->files->own, &st.st_mtim, sizeof(st.st_mtim));
 	*ret_path = bh_steal(&path);
 	return 0;
 }
@@ -148,7 +148,7 @@ int gate_kw_filestore(struct gate_reading *r, const struct gate_option *o)
 		return -EINVAL;
 	}
 	match->num.dir = bits[which];
-	match->num.number = (uint16_t)(how == 3 ? 2 : how);
+	match->num.number = (uint16_t)(how == 3 ? GATE_STORE_FLOW : how);
 	return 0;
 }
 

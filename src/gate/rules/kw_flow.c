@@ -175,18 +175,15 @@ int gate_kw_hostbits(struct gate_reading *r, const struct gate_option *o)
 	}
 	if (which < 0 || !name || !*name || rest || on < 0 ||
 	    (expire && (gate_number_read(expire, UINT32_MAX, &seconds) || !seconds))) {
-		return gate_refuse(r, "hostbits: set, unset, toggle, isset, isnotset, a name, src "
-				      "or dst, and seconds are expected");
-	}
-	if (on == 2) {
-		return gate_refuse(r, "hostbits: both is not supported");
+		return gate_refuse(r, "hostbits: set, unset, toggle, isset, isnotset, a name, src, "
+				      "dst or both, and seconds are expected");
 	}
 	err = bits_match(r, which, &match);
 	err = err ? err : bits_names(r, &match->bits, name);
 	if (err) {
 		return err;
 	}
-	match->bits.track = on ? GATE_BITS_DST : GATE_BITS_SRC;
+	match->bits.track = on == 2 ? GATE_BITS_HOSTS : on ? GATE_BITS_DST : GATE_BITS_SRC;
 	match->bits.expire_s = (uint32_t)seconds;
 	return 0;
 }
@@ -451,6 +448,25 @@ int gate_kw_iprep(struct gate_reading *r, const struct gate_option *o)
 int gate_kw_bypass(struct gate_reading *r, const struct gate_option *o)
 {
 	return gate_post_match(r, GATE_M_BYPASS) ? 0 : -EINVAL;
+}
+
+static bool is_pair(char *part, const char *first, const char *second)
+{
+	return part && !strcmp(gate_word(&part), first) && !strcmp(gate_trim(part), second);
+}
+
+/* logging disable, type tx, scope tx */
+int gate_kw_config(struct gate_reading *r, const struct gate_option *o)
+{
+	char *rest = o->value, *what = gate_part(&rest), *type = gate_part(&rest);
+	char *scope = gate_part(&rest);
+
+	if (!is_pair(what, "logging", "disable") || !is_pair(type, "type", "tx") ||
+	    !is_pair(scope, "scope", "tx") || rest) {
+		return gate_refuse(r, "config: \"logging disable, type tx, scope tx\" is expected; "
+				      "tracking is of Suricata's firewall mode");
+	}
+	return gate_post_match(r, GATE_M_CONFIG) ? 0 : -EINVAL;
 }
 
 /* session,5,packets; host,100,seconds,src */

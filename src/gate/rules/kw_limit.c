@@ -175,7 +175,7 @@ static int line_addrs(struct line *l, const char *text)
 {
 	struct gate_option option = {.name = (char *)"suppress"};
 	struct gate_reading r = {
-		.shared = l->shared, .config = gate_shared_config(l->shared), .option = &option};
+		.shared = l->shared, .config = l->files->config, .option = &option};
 
 	if (gate_read_addrs(&r, text, 0, &l->t.addrs)) {
 		return bh_diag_at(l->diag, -EINVAL, l->path, l->number, 1, "%s", r.reason);
@@ -246,8 +246,40 @@ static void line_apply(const struct line *l)
 			      (*rule)->threshold.type != GATE_TH_NONE)) {
 			continue;
 		}
-		*bh_vec_push(&(*rule)->configured) = l->t;
+		*bh_vec_push(&l->files->limits) = (struct gate_rule_limit){
+			.rule = *rule, .number = (uint32_t)l->files->limits.count, .t = l->t};
 	}
+}
+
+static int limit_compare(const void *pa, const void *pb)
+{
+	const struct gate_rule_limit *a = pa, *b = pb;
+
+	if (a->rule != b->rule) {
+		return (uintptr_t)a->rule < (uintptr_t)b->rule ? -1 : 1;
+	}
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+const struct gate_rule_limit *gate_rule_limits(const struct gate_rule_files *files,
+					       const struct gate_rule *rule, size_t *ret_count)
+{
+	const struct gate_rule_limit first = {.rule = rule};
+	size_t low = 0, high = files->limits.count, end;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (limit_compare(&files->limits.items[mid], &first) < 0) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	for (end = low; end < files->limits.count && files->limits.items[end].rule == rule; end++) {
+	}
+	*ret_count = end - low;
+	return *ret_count ? files->limits.items + low : NULL;
 }
 
 static int line_read(struct line *l, char *text)
@@ -281,34 +313,51 @@ static int line_read(struct line *l, char *text)
 	return 0;
 }
 
-int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path,
-			       struct bh_diag *diag)
+static int lines_read(struct gate_rule_files *files, const char *path, const char *data,
+		      size_t size, struct bh_diag *diag)
 {
-	BH_FREE char *data = NULL;
-	struct gate_rule_shared *shared = files->shared;
-	size_t size, pos = 0;
+	size_t pos = 0;
 	uint32_t line = 0;
 	uint64_t disabled = 0;
-	int err;
+	int err = 0;
 
-	err = bh_file_read(path, THRESHOLD_FILE_MAX, &data, &size, diag);
-	if (err) {
-		return err;
-	}
-	gate_shared_digest(shared, data, size);
-	gate_shared_digest_get(shared, files->hash);
-	for (;;) {
+	while (!err) {
 		struct gate_rule_text text;
-		struct line l = {.files = files, .shared = shared, .path = path, .diag = diag};
+		struct line l = {
+			.files = files, .shared = files->shared, .path = path, .diag = diag};
 
 		if (!gate_lex_next(data, size, &pos, &line, &disabled, &text)) {
-			return 0;
+			break;
 		}
 		l.number = text.line;
 		err = line_read(&l, gate_trim(text.text));
 		gate_rule_text_done(&text);
-		if (err) {
-			return err;
-		}
 	}
+	return err;
+}
+
+int gate_rules_read_thresholds(struct gate_rule_files *files, const char *path,
+			       struct bh_diag *diag)
+{
+	BH_FREE char *data = NULL;
+	size_t size;
+	int err;
+
+	if (!files->shared) {
+		return 0;
+	}
+	err = bh_file_read(path, THRESHOLD_FILE_MAX, &data, &size, diag);
+	if (err) {
+		return err;
+	}
+	gate_own_digest(files->own, data, size);
+	gate_own_digest_get(files->own, files->hash);
+	gate_shared_read_begin(files->shared);
+	err = lines_read(files, path, data, size, diag);
+	gate_shared_read_end(files->shared);
+	if (files->limits.count) {
+		qsort(files->limits.items, files->limits.count, sizeof(*files->limits.items),
+		      limit_compare);
+	}
+	return err;
 }

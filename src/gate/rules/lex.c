@@ -7,8 +7,8 @@
 
 #include <ctype.h>
 
-static const char *const actions[] = {"alert",	   "drop",	"pass",	      "reject",
-				      "rejectsrc", "rejectdst", "rejectboth", NULL};
+static const char *const actions[] = {"alert",	   "drop",	 "pass",   "reject", "rejectsrc",
+				      "rejectdst", "rejectboth", "config", NULL};
 
 void gate_rule_text_done(struct gate_rule_text *text)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names that rules share and their numbers, which stay through reloads. Append only; a lock, since
  * a reload reads while workers ask for texts. */
-#include "gate/rules/read.h"
+#include "gate/rules/reading.h"
 
 #include <pthread.h>
 
@@ -16,6 +16,7 @@ struct gate_names {
 	pthread_mutex_t lock;
 	uint32_t buckets[BUCKETS];
 	BH_VEC(struct name *) all;
+	struct gate_shared_pool pool;
 };
 
 struct gate_names *gate_names_new(void)
@@ -23,6 +24,7 @@ struct gate_names *gate_names_new(void)
 	struct gate_names *names = bh_alloc(sizeof(*names));
 
 	pthread_mutex_init(&names->lock, NULL);
+	pthread_mutex_init(&names->pool.lock, NULL);
 	return names;
 }
 
@@ -36,18 +38,20 @@ void gate_names_free(struct gate_names *names)
 		free(*n);
 	}
 	bh_vec_done(&names->all);
+	bh_vec_done(&names->pool.all);
+	pthread_mutex_destroy(&names->pool.lock);
 	pthread_mutex_destroy(&names->lock);
 	free(names);
 }
 
+struct gate_shared_pool *gate_names_pool(struct gate_names *names)
+{
+	return &names->pool;
+}
+
 static uint32_t bucket_of(const char *text)
 {
-	uint32_t h = 2166136261u; /* FNV-1a */
-
-	for (; *text; text++) {
-		h = (h ^ (uint8_t)*text) * 16777619u;
-	}
-	return h % BUCKETS;
+	return bh_fnv1a(text, strlen(text)) % BUCKETS;
 }
 
 uint32_t gate_names_number(struct gate_names *names, const char *name)

@@ -26,7 +26,7 @@ struct gate_rule_files *gate_rules_new(void)
 {
 	struct gate_rule_files *files = bh_alloc(sizeof(*files));
 
-	files->shared = gate_rule_shared_new();
+	files->own = gate_own_new();
 	return files;
 }
 
@@ -35,16 +35,16 @@ void gate_rules_free(struct gate_rule_files *files)
 	if (!files) {
 		return;
 	}
-	bh_vec_foreach (rule, &files->rules) {
-		gate_rule_free(*rule);
-	}
+	gate_shared_drop_rules(files->shared, files->rules.items, files->rules.count);
 	bh_vec_foreach (refusal, &files->refusals) {
 		free(refusal->file);
 		free(refusal->reason);
 	}
 	bh_vec_done(&files->rules);
 	bh_vec_done(&files->refusals);
-	gate_rule_shared_free(files->shared);
+	bh_vec_done(&files->limits);
+	gate_own_free(files->own);
+	gate_shared_release(files->shared);
 	free(files);
 }
 
@@ -60,7 +60,9 @@ static void reading_done(struct gate_reading *r)
 	bh_vec_done(&r->vars);
 	bh_vec_done(&r->list_at);
 	bh_vec_done(&r->once);
-	gate_rule_free(r->rule);
+	if (r->rule) {
+		gate_shared_drop_rules(r->shared, &r->rule, 1);
+	}
 }
 
 /* The number of a rule that was not read so far. */
@@ -86,11 +88,11 @@ static void refuse_rule(struct gate_reading *r)
 static int keep_rule(struct gate_reading *r)
 {
 	struct gate_rule *rule = r->rule;
-	size_t index = gate_shared_sid(r->shared, rule->gid, rule->sid);
+	size_t index = gate_own_sid(r->files->own, rule->gid, rule->sid);
 
 	if (!index) {
 		*bh_vec_push(&r->files->rules) = bh_steal(&r->rule);
-		gate_shared_keep_sid(r->shared, rule->gid, rule->sid, r->files->rules.count);
+		gate_own_keep_sid(r->files->own, rule->gid, rule->sid, r->files->rules.count);
 		return 0;
 	}
 	struct gate_rule **old = &r->files->rules.items[index - 1];
@@ -99,7 +101,7 @@ static int keep_rule(struct gate_reading *r)
 		return gate_refuse_at(r, 0, "sid %u is taken by a rule of line %u", rule->sid,
 				      (*old)->line);
 	}
-	gate_rule_free(*old);
+	gate_shared_drop_rules(r->shared, old, 1);
 	*old = bh_steal(&r->rule);
 	return 0;
 }
@@ -146,6 +148,25 @@ static int read_parts(struct gate_reading *r, const struct gate_rule_text *text)
 	return err ? err : gate_rule_validate(r);
 }
 
+/* From its text; false: it is refused. */
+static bool parse_rule(struct gate_reading *r, struct gate_rule_text *text)
+{
+	r->rule = bh_alloc(sizeof(*r->rule));
+	r->rule->gid = 1;
+	r->rule->priority = 3;
+	r->rule->file = r->file;
+	r->rule->line = text->line;
+	if (read_parts(r, text)) {
+		return false;
+	}
+	r->rule->text = bh_steal(&text->text);
+	shrink(r->rule);
+	if (!r->alone) {
+		gate_shared_keep_rule(r->shared, r->rule);
+	}
+	return true;
+}
+
 static void read_rule(struct gate_rule_files *files, const struct gate_config *config,
 		      struct gate_names *names, const char *file, struct gate_rule_text *text)
 {
@@ -157,7 +178,7 @@ static void read_rule(struct gate_rule_files *files, const struct gate_config *c
 		.names = names,
 		.file = file,
 		.text = text,
-		.rule = bh_alloc(sizeof(*r.rule)),
+		.rule = gate_shared_rule(files->shared, file, text->line, text->text),
 		.list = GATE_LIST_PAYLOAD,
 		.payload = GATE_LIST_NONE,
 		.last_content = none,
@@ -165,58 +186,40 @@ static void read_rule(struct gate_rule_files *files, const struct gate_config *c
 		.last_anchor = none,
 	};
 
-	r.rule->gid = 1;
-	r.rule->priority = 3;
-	r.rule->file = file;
-	r.rule->line = text->line;
-	if (read_parts(&r, text)) {
-		refuse_rule(&r);
-		reading_done(&r);
-		return;
-	}
-	r.rule->text = bh_steal(&text->text);
-	shrink(r.rule);
-	if (keep_rule(&r)) {
+	if ((!r.rule && !parse_rule(&r, text)) || keep_rule(&r)) {
 		refuse_rule(&r);
 	}
 	reading_done(&r);
-}
-
-/* What the meaning of rules depends on besides their text. */
-static void digest_config(struct gate_rule_shared *shared, const struct gate_config *config)
-{
-	if (!config) {
-		return;
-	}
-	bh_vec_foreach (group, &config->groups) {
-		gate_shared_digest(shared, group->name, strlen(group->name));
-		gate_shared_digest(shared, group->value, strlen(group->value));
-	}
 }
 
 int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config *config,
 			 struct gate_names *names, const char *file, struct gate_view text,
 			 struct bh_diag *diag)
 {
-	struct gate_rule_shared *shared = files->shared;
-	const char *kept = gate_shared_text(shared, file);
 	struct gate_rule_text rule;
+	const char *kept;
 	uint32_t line = 0;
 	size_t pos = 0;
-	int err;
+	int err = 0;
 
-	err = gate_shared_load(shared, config, diag);
+	if (!files->shared) {
+		err = gate_shared_take(gate_names_pool(names), config, &files->shared, diag);
+	}
 	if (err) {
 		return err;
 	}
-	digest_config(shared, config);
-	gate_shared_digest(shared, text.data, text.size);
+	gate_own_digest(files->own, gate_shared_key(files->shared), 32);
+	gate_own_digest(files->own, text.data, text.size);
+	files->config = config;
+	gate_shared_read_begin(files->shared);
+	kept = gate_shared_text(files->shared, file);
 	while (gate_lex_next((const char *)text.data, text.size, &pos, &line, &files->disabled,
 			     &rule)) {
 		read_rule(files, config, names, kept, &rule);
 		gate_rule_text_done(&rule);
 	}
-	gate_shared_digest_get(shared, files->hash);
+	gate_shared_read_end(files->shared);
+	gate_own_digest_get(files->own, files->hash);
 	return 0;
 }
 

@@ -16,6 +16,8 @@
 #include "gate/rules/read.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <pthread.h>
 
 #define GATE_RULE_SIZE_MAX	 (64u << 10)
 #define GATE_RULE_MATCHES_MAX	 256
@@ -65,8 +67,21 @@ struct gate_reference_key {
 	const char *key, *prefix;
 };
 struct gate_rule_shared;
-struct gate_rule_shared *gate_rule_shared_new(void);
-void gate_rule_shared_free(struct gate_rule_shared *shared);
+/* names.c: where those are found; locks itself. */
+struct gate_shared_pool {
+	pthread_mutex_t lock;
+	BH_VEC(struct gate_rule_shared *) all;
+};
+struct gate_shared_pool *gate_names_pool(struct gate_names *names);
+/* That of the settings: classification, reference and reputation files (the built-in ones without),
+ * variables, order of actions. Released once for each. */
+[[nodiscard]] int gate_shared_take(struct gate_shared_pool *pool, const struct gate_config *config,
+				   struct gate_rule_shared **ret, struct bh_diag *diag);
+void gate_shared_release(struct gate_rule_shared *shared);
+const uint8_t *gate_shared_key(const struct gate_rule_shared *shared); /* 32 bytes */
+/* One reads at a time; all that follows up to the rules is for who does. */
+void gate_shared_read_begin(struct gate_rule_shared *shared);
+void gate_shared_read_end(struct gate_rule_shared *shared);
 /* Borrowed, one for equal texts. */
 const char *gate_shared_text(struct gate_rule_shared *shared, const char *text);
 struct gate_addr_set *gate_shared_addrs(struct gate_rule_shared *shared, const char *text);
@@ -76,24 +91,36 @@ void gate_shared_keep_addrs(struct gate_rule_shared *shared, const char *text,
 			    struct gate_addr_set *set);
 void gate_shared_keep_ports(struct gate_rule_shared *shared, const char *text,
 			    struct gate_port_set *set);
-/* Index + 1 of a rule among the files' rules by gid and sid, 0 none. */
-size_t gate_shared_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid);
-void gate_shared_keep_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid,
-			  size_t index);
-/* Goes into gate_rule_files.hash. */
-void gate_shared_digest(struct gate_rule_shared *shared, const void *data, size_t size);
-void gate_shared_digest_get(struct gate_rule_shared *shared, uint8_t ret[32]);
-/* Classification, reference and reputation files; the built-in ones without. Once per shared. */
-[[nodiscard]] int gate_shared_load(struct gate_rule_shared *shared,
-				   const struct gate_config *config, struct bh_diag *diag);
-/* Whose variables hold; it outlives what is read. */
-const struct gate_config *gate_shared_config(const struct gate_rule_shared *shared);
+/* The rule that stands there with that text, one more time; NULL: it is to be read. `file` is one
+ * of gate_shared_text. */
+struct gate_rule *gate_shared_rule(struct gate_rule_shared *shared, const char *file, uint32_t line,
+				   const char *text);
+/* It may be found from now on, and nobody changes it any more. */
+void gate_shared_keep_rule(struct gate_rule_shared *shared, struct gate_rule *rule);
+/* Once for each that was found, kept or read; those that nobody has go. Changes the array. Takes a
+ * moment's lock only: for whoever frees a rule set. */
+void gate_shared_drop_rules(struct gate_rule_shared *shared, struct gate_rule **rules,
+			    size_t count);
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name);
 const struct gate_reference_key *gate_shared_reference(struct gate_rule_shared *shared,
 						       const char *key);
 /* libmagic has its data base: files can be asked for their type. */
 bool gate_shared_magic(struct gate_rule_shared *shared);
 int gate_shared_category(struct gate_rule_shared *shared, const char *name); /* < 0 none */
+
+/* ---- own.c: of the files of one set ---- */
+struct gate_rule_own *gate_own_new(void);
+void gate_own_free(struct gate_rule_own *own);
+/* Index + 1 of a rule among the files' rules by gid and sid, 0 none. */
+size_t gate_own_sid(const struct gate_rule_own *own, uint32_t gid, uint32_t sid);
+void gate_own_keep_sid(struct gate_rule_own *own, uint32_t gid, uint32_t sid, size_t index);
+/* Goes into gate_rule_files.hash. */
+void gate_own_digest(struct gate_rule_own *own, const void *data, size_t size);
+void gate_own_digest_get(const struct gate_rule_own *own, uint8_t ret[32]);
+/* A SHA-256 over pieces, each with its size. */
+EVP_MD_CTX *gate_digest_new(void);
+void gate_digest_add(EVP_MD_CTX *digest, const void *data, size_t size);
+void gate_digest_get(const EVP_MD_CTX *digest, uint8_t ret[32]);
 
 /* ---- read.c ---- */
 
@@ -123,6 +150,7 @@ struct gate_reading {
 	BH_VEC(const struct gate_keyword_entry *) once; /* that stand already */
 	unsigned int match_count, transform_count;
 	bool base64_decode, has_sid, has_priority, has_dsize, has_flow;
+	bool alone;		/* what it means depends on other files: it is not shared */
 	size_t needs_packet_at; /* a keyword that speaks of one packet; 0 none */
 	const char *needs_packet;
 	uint32_t apps_wanted; /* by keywords that are no buffers; 0 any */
@@ -223,7 +251,11 @@ char *gate_word(char **rest);
 /* The index of a word in a list that NULL ends, or -1. */
 int gate_word_index(const char *word, const char *const *list);
 /* Path of a data file: as it is, in the folder of rules, or beside the rule file; owned. */
-char *gate_data_path(const struct gate_reading *r, const char *name);
+char *gate_data_path(struct gate_reading *r, const char *name);
+
+/* ---- hooks.c: behind the protocol of a header ---- */
+[[nodiscard]] int gate_read_app_hook(struct gate_reading *r, const char *name, size_t at);
+[[nodiscard]] int gate_read_packet_hook(struct gate_reading *r, const char *name, size_t at);
 
 /* ---- validate.c ---- */
 [[nodiscard]] int gate_rule_validate(struct gate_reading *r);

@@ -69,7 +69,6 @@ void gate_match_done(struct gate_match *match)
 		free(match->textvar.bytes);
 		break;
 	case GATE_M_FILE:
-		free(match->file.magic);
 		free(match->file.hashes);
 		break;
 	case GATE_M_DCE_OPNUM:
@@ -79,6 +78,8 @@ void gate_match_done(struct gate_match *match)
 	case GATE_M_FRAGBITS:
 	case GATE_M_ASN1:
 	case GATE_M_RPC:
+	case GATE_M_HOOK:
+	case GATE_M_STATE:
 		free(match->other.text);
 		break;
 	default:
@@ -125,7 +126,6 @@ void gate_rule_free(struct gate_rule *rule)
 		free(metadata->value);
 	}
 	bh_vec_done(&rule->metadata);
-	bh_vec_done(&rule->configured);
 	free(rule->msg);
 	free(rule->text);
 	free(rule);

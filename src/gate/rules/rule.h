@@ -2,7 +2,8 @@
 /*
  * A rule as it was read: the Suricata rule language without its spelling. The reader (read.h) makes
  * it, detect compiles and evaluates it; nothing here knows how. Immutable after reading; owned by
- * its rule file. Meaning of each keyword is that of Suricata 8 (its user guide, "Rules").
+ * the files that it was read for, of one rule set or of several. Meaning of each keyword is that of
+ * Suricata 8 (its user guide, "Rules").
  */
 #ifndef BH_GATE_RULES_RULE_H
 #define BH_GATE_RULES_RULE_H
@@ -226,7 +227,14 @@ struct gate_flowbits {
 	bool any;		/* a|b: one of them; else all (there is one) */
 	BH_VEC(uint32_t) names; /* numbers, gate_names */
 	/* xbits, hostbits */
-	enum { GATE_BITS_FLOW, GATE_BITS_SRC, GATE_BITS_DST, GATE_BITS_PAIR, GATE_BITS_TX } track;
+	enum {
+		GATE_BITS_FLOW,
+		GATE_BITS_SRC,
+		GATE_BITS_DST,
+		GATE_BITS_PAIR,
+		GATE_BITS_TX,
+		GATE_BITS_HOSTS /* each of both: set for both, asked of either */
+	} track;
 	uint32_t expire_s;
 };
 struct gate_flowint {
@@ -314,6 +322,7 @@ enum gate_match_kind {
 	GATE_M_STREAM_EVENT,
 	GATE_M_VLAN_ID,
 	GATE_M_VLAN_LAYERS,
+	GATE_M_HOOK,
 	GATE_M_CSUM,
 	GATE_M_RPC,
 	/* of the flow */
@@ -334,9 +343,11 @@ enum gate_match_kind {
 	GATE_M_DCE_IFACE,
 	GATE_M_DCE_OPNUM,
 	GATE_M_DCE_STUB,
+	GATE_M_STATE, /* a side is that far */
 	/* when all else has matched */
 	GATE_M_TAG,
 	GATE_M_FILESTORE,
+	GATE_M_CONFIG, /* no record of the transaction */
 	GATE_M_BYPASS,
 	GATE_M_SETCONFIG,
 };
@@ -375,12 +386,15 @@ enum gate_csum_of {
  * [3]. */
 enum gate_rpc_flag { GATE_RPC_VERSION = 1, GATE_RPC_PROCEDURE = 2 };
 
+/* Of which files `filestore` speaks. */
+enum gate_store_scope { GATE_STORE_FILE, GATE_STORE_TX, GATE_STORE_FLOW };
+
 /* What of a file: filename and fileext are buffers. */
 struct gate_file_match {
-	enum { GATE_FM_SIZE, GATE_FM_MD5, GATE_FM_SHA1, GATE_FM_SHA256, GATE_FM_MAGIC } what;
+	/* ANY: there is one (what `filestore` alone asks for) */
+	enum { GATE_FM_SIZE, GATE_FM_MD5, GATE_FM_SHA1, GATE_FM_SHA256, GATE_FM_ANY } what;
 	bool negated;
 	struct gate_test size;
-	char *magic;
 	uint8_t *hashes; /* sorted, hash_count of them, 16, 20 or 32 bytes each */
 	size_t hash_count;
 };
@@ -405,7 +419,7 @@ struct gate_match {
 			uint16_t number; /* enum gate_number, GATE_M_NUMBER */
 			/* stream_size, flow.pkts: enum gate_sides; vlan.id: the layer + 1 (0 any),
 			 * from the innermost as 0xff, 0xfe, .. FILESTORE: GATE_DIR_BITs, 0 that of
-			 * the match; number is 0 for the file, 1 the transaction, 2 the flow. */
+			 * the match; number is one of enum gate_store_scope. */
 			uint8_t dir;
 			bool negated;
 			struct gate_multi multi; /* GATE_M_NUMBER */
@@ -446,11 +460,12 @@ struct gate_match {
 			uint32_t count;
 		} tag;
 		struct {
-			char *text; /* as written: ipopts, fragbits, asn1, rpc */
+			char *text; /* as written: ipopts, fragbits, asn1, rpc, HOOK, STATE */
 			struct gate_test test;
-			/* absent: 1 or_else. ipopts: the option's number, GATE_IPOPT_ANY. fragbits:
-			 * IP_MF and the like (0x2000, 0x4000, 0x8000), modifier (0 exactly, + * !).
-			 * asn1, csum, rpc: above. */
+			/* HOOK: 1 flow_start, 0 all. STATE: GATE_DIR_BIT of the side, its
+			 * progress. absent: 1 or_else. ipopts: the option's number,
+			 * GATE_IPOPT_ANY. fragbits: IP_MF and the like (0x2000, 0x4000, 0x8000),
+			 * modifier (0 exactly, + * !). asn1, csum, rpc: above. */
 			uint32_t args[4];
 			bool negated;
 		} other;
@@ -529,7 +544,9 @@ struct gate_rule {
 	BH_VEC(struct gate_metadata { char *key, *value; }) metadata;
 	const char *file; /* where it stands */
 	uint32_t line;
-	char *text; /* as it stands there */
+	char *text;		     /* as it stands there */
+	uint32_t refs;		     /* by how many files; 0: one, which nobody shares */
+	struct gate_rule *next_kept; /* shared.c */
 
 	enum gate_rule_proto proto;
 	enum gate_app app; /* GATE_RULE_APP, or what its buffers say; http covers HTTP1 and HTTP2 */
@@ -539,13 +556,12 @@ struct gate_rule {
 	uint16_t flow_opts;
 	uint8_t dirs; /* GATE_DIR_BITs in which it can match, from flow and buffers */
 
-	BH_VEC(struct gate_rule_list) lists;	  /* bytes, as they stand in the rule */
-	BH_VEC(struct gate_match) packet;	  /* of packet and flow */
-	BH_VEC(struct gate_match) tx;		  /* of the transaction and its files */
-	BH_VEC(struct gate_match) post;		  /* flowbits set and the like, tag, filestore */
-	struct gate_threshold threshold;	  /* by the rule itself */
-	BH_VEC(struct gate_threshold) configured; /* by threshold.config */
-	uint16_t var_count;			  /* of byte_extract and byte_math */
+	BH_VEC(struct gate_rule_list) lists; /* bytes, as they stand in the rule */
+	BH_VEC(struct gate_match) packet;    /* of packet and flow */
+	BH_VEC(struct gate_match) tx;	     /* of the transaction and its files */
+	BH_VEC(struct gate_match) post;	     /* flowbits set and the like, tag, filestore */
+	struct gate_threshold threshold;     /* by the rule itself */
+	uint16_t var_count;		     /* of byte_extract and byte_math */
 	/* On what base64_decode has decoded (at most one in a rule): evaluated where it stands. */
 	BH_VEC(struct gate_match) base64_data;
 };

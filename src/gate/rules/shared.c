@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the rules of one set share and what lives as long as it: texts, address and port sets,
- * classification, reference keys, categories of reputation, and the numbers that are taken.
+ * What rules share that are read under the same settings, of one rule set or of several: texts,
+ * address and port sets, classification, reference keys, categories of reputation, and the rules
+ * themselves: one that stands at the same place with the same text is there once, whoever reads it.
+ *
+ * There is one of these for each state of the settings that rules depend on (its key is the SHA-256
+ * over them), found through gate_names, counted by the files that use it. `reading` is held while
+ * rules are read; `lock` is of the table of rules, which whoever frees a rule set needs too, and
+ * is held for moments only.
+ *
+ * Texts and sets stay as long as it does, also those of rules that are gone (lists of addresses
+ * change every day). So one that has SHARED_TEXT_MAX bytes of them is not found any more: the next
+ * rules that are read begin another, and it goes with the last rule set that uses it.
  */
 #include "base/file.h"
 #include "gate/app/magic.h"
@@ -9,9 +19,12 @@
 #include "gate/rules/reading.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
 
 #define CONFIG_FILE_MAX (1u << 20)
 #define KEYWORD_SLOTS	1024u /* a power of two, more than twice the keywords there are */
+#define RULE_BUCKETS	32768u
+#define SHARED_TEXT_MAX (16u << 20)
 
 struct entry {
 	char *text;
@@ -23,22 +36,16 @@ struct table {
 	size_t count, capacity;
 };
 
-struct sid_entry {
-	uint32_t gid, sid;
-	size_t index; /* + 1; 0: free */
-};
-
 struct gate_rule_shared {
 	struct table texts, addrs, ports;
+	_Atomic size_t text_bytes;	  /* in these */
 	uint16_t keywords[KEYWORD_SLOTS]; /* index + 1 in gate_keyword_entries, by hash */
-	struct {
-		struct sid_entry *items;
-		size_t count, capacity;
-	} sids;
-	EVP_MD_CTX *digest;
-	bool loaded;
-	int8_t magic; /* can files be asked for their type: 0 not tried, 1 yes, -1 no */
-	const struct gate_config *config; /* of the last file that was read */
+	struct gate_shared_pool *pool;	  /* it is found in */
+	uint8_t key[32];
+	uint32_t refs; /* the pool's lock */
+	pthread_mutex_t reading, lock;
+	struct gate_rule **rules; /* RULE_BUCKETS chains; `lock` */
+	int8_t magic;		  /* can files be asked for their type: 0 not tried, 1 yes, -1 no */
 	BH_VEC(struct gate_class) classes;
 	BH_VEC(struct gate_reference_key) references;
 	BH_VEC(struct category {
@@ -74,12 +81,7 @@ bool gate_shared_magic(struct gate_rule_shared *shared)
 
 static size_t hash_text(const char *text)
 {
-	uint64_t h = 14695981039346656037ull; /* FNV-1a */
-
-	for (; *text; text++) {
-		h = (h ^ (uint8_t)*text) * 1099511628211ull;
-	}
-	return (size_t)(h ^ h >> 32);
+	return (size_t)bh_fnv1a(text, strlen(text));
 }
 
 static struct entry *table_slot(const struct table *t, const char *text)
@@ -99,7 +101,7 @@ static struct entry *table_find(const struct table *t, const char *text)
 	return e && e->text ? e : NULL;
 }
 
-static struct entry *table_add(struct table *t, const char *text)
+static struct entry *table_add(struct gate_rule_shared *shared, struct table *t, const char *text)
 {
 	struct entry *e;
 
@@ -119,6 +121,7 @@ static struct entry *table_add(struct table *t, const char *text)
 	if (!e->text) {
 		e->text = bh_strdup(text);
 		t->count++;
+		shared->text_bytes += strlen(text) + 1;
 	}
 	return e;
 }
@@ -157,16 +160,15 @@ static void add_keyword(struct gate_rule_shared *shared, const char *name, size_
 	}
 }
 
-struct gate_rule_shared *gate_rule_shared_new(void)
+static struct gate_rule_shared *shared_new(void)
 {
 	struct gate_rule_shared *shared = bh_alloc(sizeof(*shared));
 	const struct gate_keyword_entry *entries;
 	size_t count;
 
-	shared->digest = EVP_MD_CTX_new();
-	if (!shared->digest || !EVP_DigestInit_ex(shared->digest, EVP_sha256(), NULL)) {
-		abort(); /* out of memory */
-	}
+	pthread_mutex_init(&shared->reading, NULL);
+	pthread_mutex_init(&shared->lock, NULL);
+	shared->rules = bh_alloc_array(RULE_BUCKETS, sizeof(struct gate_rule *));
 	entries = gate_keyword_entries(&count);
 	for (size_t i = 0; i < count; i++) {
 		add_keyword(shared, entries[i].name, i);
@@ -186,11 +188,8 @@ const struct gate_keyword_entry *gate_shared_keyword(struct gate_rule_shared *sh
 	return index ? &gate_keyword_entries(&count)[index - 1] : NULL;
 }
 
-void gate_rule_shared_free(struct gate_rule_shared *shared)
+static void shared_free(struct gate_rule_shared *shared)
 {
-	if (!shared) {
-		return;
-	}
 	for (size_t i = 0; i < shared->addrs.capacity; i++) {
 		struct gate_addr_set *set = shared->addrs.items[i].value;
 
@@ -210,17 +209,18 @@ void gate_rule_shared_free(struct gate_rule_shared *shared)
 	table_done(&shared->texts);
 	table_done(&shared->addrs);
 	table_done(&shared->ports);
-	free(shared->sids.items);
+	free(shared->rules);
+	pthread_mutex_destroy(&shared->reading);
+	pthread_mutex_destroy(&shared->lock);
 	bh_vec_done(&shared->classes);
 	bh_vec_done(&shared->references);
 	bh_vec_done(&shared->categories);
-	EVP_MD_CTX_free(shared->digest);
 	free(shared);
 }
 
 const char *gate_shared_text(struct gate_rule_shared *shared, const char *text)
 {
-	return table_add(&shared->texts, text)->text;
+	return table_add(shared, &shared->texts, text)->text;
 }
 
 struct gate_addr_set *gate_shared_addrs(struct gate_rule_shared *shared, const char *text)
@@ -240,78 +240,13 @@ struct gate_port_set *gate_shared_ports(struct gate_rule_shared *shared, const c
 void gate_shared_keep_addrs(struct gate_rule_shared *shared, const char *text,
 			    struct gate_addr_set *set)
 {
-	table_add(&shared->addrs, text)->value = set;
+	table_add(shared, &shared->addrs, text)->value = set;
 }
 
 void gate_shared_keep_ports(struct gate_rule_shared *shared, const char *text,
 			    struct gate_port_set *set)
 {
-	table_add(&shared->ports, text)->value = set;
-}
-
-/* ---- numbers that are taken ---- */
-
-static struct sid_entry *sid_slot(const struct gate_rule_shared *shared, uint32_t gid, uint32_t sid)
-{
-	size_t mask = shared->sids.capacity - 1;
-	size_t i = (sid * 2654435761u ^ gid * 40503u) & mask;
-
-	while (shared->sids.items[i].index &&
-	       (shared->sids.items[i].gid != gid || shared->sids.items[i].sid != sid)) {
-		i = (i + 1) & mask;
-	}
-	return &shared->sids.items[i];
-}
-
-size_t gate_shared_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid)
-{
-	return shared->sids.capacity ? sid_slot(shared, gid, sid)->index : 0;
-}
-
-void gate_shared_keep_sid(struct gate_rule_shared *shared, uint32_t gid, uint32_t sid, size_t index)
-{
-	struct sid_entry *e;
-
-	if (shared->sids.count * 2 >= shared->sids.capacity) {
-		struct sid_entry *old = shared->sids.items;
-		size_t capacity = shared->sids.capacity;
-
-		shared->sids.capacity = capacity ? capacity * 2 : 1024;
-		shared->sids.items =
-			bh_alloc_array(shared->sids.capacity, sizeof(*shared->sids.items));
-		for (size_t i = 0; i < capacity; i++) {
-			if (old[i].index) {
-				*sid_slot(shared, old[i].gid, old[i].sid) = old[i];
-			}
-		}
-		free(old);
-	}
-	e = sid_slot(shared, gid, sid);
-	shared->sids.count += !e->index;
-	*e = (struct sid_entry){.gid = gid, .sid = sid, .index = index};
-}
-
-/* ---- the hash of all that was read ---- */
-
-void gate_shared_digest(struct gate_rule_shared *shared, const void *data, size_t size)
-{
-	uint64_t prefix = size; /* so that "ab","c" is not "a","bc" */
-
-	if (!EVP_DigestUpdate(shared->digest, &prefix, sizeof(prefix)) ||
-	    !EVP_DigestUpdate(shared->digest, data, size)) {
-		abort(); /* SHA-256 in memory can't fail */
-	}
-}
-
-void gate_shared_digest_get(struct gate_rule_shared *shared, uint8_t ret[32])
-{
-	EVP_MD_CTX *copy = EVP_MD_CTX_new();
-
-	if (!copy || !EVP_MD_CTX_copy_ex(copy, shared->digest) ||
-	    !EVP_DigestFinal_ex(copy, ret, NULL)) {
-		abort(); /* out of memory */
-	}
-	EVP_MD_CTX_free(copy);
+	table_add(shared, &shared->ports, text)->value = set;
 }
 
 /* ---- files of the configuration ---- */
@@ -375,21 +310,11 @@ static int category_line(struct gate_rule_shared *shared, char *line)
 	return 0;
 }
 
-static int load_lines(struct gate_rule_shared *shared, const char *path, line_fn *fn,
+static int load_lines(struct gate_rule_shared *shared, const char *path, char *rest, line_fn *fn,
 		      struct bh_diag *diag)
 {
-	BH_FREE char *data = NULL;
-	char *rest;
-	size_t size;
 	unsigned int number = 0;
-	int err;
 
-	err = bh_file_read(path, CONFIG_FILE_MAX, &data, &size, diag);
-	if (err) {
-		return err;
-	}
-	gate_shared_digest(shared, data, size);
-	rest = data;
 	while (rest) {
 		char *line = gate_trim(strsep(&rest, "\n"));
 
@@ -402,40 +327,257 @@ static int load_lines(struct gate_rule_shared *shared, const char *path, line_fn
 	return 0;
 }
 
-int gate_shared_load(struct gate_rule_shared *shared, const struct gate_config *config,
-		     struct bh_diag *diag)
+/* Files whose lines rules depend on, read once; NULL: it is not configured. */
+struct settings {
+	const char *paths[3];
+	char *texts[3];
+	size_t sizes[3];
+};
+enum { CLASSIFICATION, REFERENCE, CATEGORIES };
+
+static void settings_done(struct settings *s)
+{
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(s->texts); i++) {
+		free(s->texts[i]);
+	}
+}
+
+static int settings_read(struct settings *s, const struct gate_config *config, struct bh_diag *diag)
 {
 	int err = 0;
 
-	shared->config = config;
-	if (shared->loaded) {
-		return 0;
+	if (config) {
+		s->paths[CLASSIFICATION] = config->classification_file;
+		s->paths[REFERENCE] = config->reference_file;
+		s->paths[CATEGORIES] = config->reputation_categories;
 	}
-	shared->loaded = true;
-	if (config && config->classification_file) {
-		err = load_lines(shared, config->classification_file, class_line, diag);
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(s->paths) && !err; i++) {
+		if (s->paths[i]) {
+			err = bh_file_read(s->paths[i], CONFIG_FILE_MAX, &s->texts[i], &s->sizes[i],
+					   diag);
+		}
+	}
+	return err;
+}
+
+static void digest_text(EVP_MD_CTX *digest, const char *text)
+{
+	gate_digest_add(digest, text ? text : "", text ? strlen(text) : 0);
+}
+
+/* Everything but its text and place that makes a rule what it is. */
+static void settings_key(const struct settings *s, const struct gate_config *config,
+			 uint8_t ret[32])
+{
+	EVP_MD_CTX *digest = gate_digest_new();
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(s->texts); i++) {
+		gate_digest_add(digest, s->texts[i] ? s->texts[i] : "", s->sizes[i]);
+	}
+	if (config) {
+		bh_vec_foreach (group, &config->groups) {
+			digest_text(digest, group->name);
+			digest_text(digest, group->value);
+			gate_digest_add(digest, &group->ports, sizeof(group->ports));
+		}
+		gate_digest_add(digest, config->action_order, sizeof(config->action_order));
+	}
+	gate_digest_get(digest, ret);
+	EVP_MD_CTX_free(digest);
+}
+
+static int load(struct gate_rule_shared *shared, struct settings *s, struct bh_diag *diag)
+{
+	int err = 0;
+
+	if (s->texts[CLASSIFICATION]) {
+		err = load_lines(shared, s->paths[CLASSIFICATION], s->texts[CLASSIFICATION],
+				 class_line, diag);
 	} else {
 		for (size_t i = 0; i < BH_ARRAY_SIZE(builtin_classes); i++) {
 			*bh_vec_push(&shared->classes) = builtin_classes[i];
 		}
 	}
-	if (!err && config && config->reference_file) {
-		err = load_lines(shared, config->reference_file, reference_line, diag);
+	if (!err && s->texts[REFERENCE]) {
+		err = load_lines(shared, s->paths[REFERENCE], s->texts[REFERENCE], reference_line,
+				 diag);
 	} else {
 		for (size_t i = 0; i < BH_ARRAY_SIZE(builtin_references); i++) {
 			*bh_vec_push(&shared->references) = builtin_references[i];
 		}
 	}
-	if (!err && config && config->reputation_categories) {
-		err = load_lines(shared, config->reputation_categories, category_line, diag);
+	if (!err && s->texts[CATEGORIES]) {
+		err = load_lines(shared, s->paths[CATEGORIES], s->texts[CATEGORIES], category_line,
+				 diag);
 	}
 	return err;
 }
 
-const struct gate_config *gate_shared_config(const struct gate_rule_shared *shared)
+/* Under the pool's lock; NULL: there is none that takes more. */
+static struct gate_rule_shared *find(struct gate_shared_pool *pool, const uint8_t key[32])
 {
-	return shared->config;
+	bh_vec_foreach (shared, &pool->all) {
+		if (!memcmp((*shared)->key, key, 32) && (*shared)->text_bytes < SHARED_TEXT_MAX) {
+			return *shared;
+		}
+	}
+	return NULL;
 }
+
+/* Under the pool's lock. */
+static void take_out(struct gate_shared_pool *pool, const struct gate_rule_shared *shared)
+{
+	bh_vec_foreach (at, &pool->all) {
+		if (*at == shared) {
+			*at = pool->all.items[--pool->all.count];
+			return;
+		}
+	}
+}
+
+int gate_shared_take(struct gate_shared_pool *pool, const struct gate_config *config,
+		     struct gate_rule_shared **ret, struct bh_diag *diag)
+{
+	struct settings settings = {};
+	uint8_t key[32];
+	int err = settings_read(&settings, config, diag);
+
+	if (err) {
+		settings_done(&settings);
+		return err;
+	}
+	settings_key(&settings, config, key);
+	pthread_mutex_lock(&pool->lock);
+	*ret = find(pool, key);
+	if (!*ret) {
+		*ret = shared_new();
+		(*ret)->pool = pool;
+		memcpy((*ret)->key, key, sizeof(key));
+		err = load(*ret, &settings, diag);
+		if (!err) {
+			*bh_vec_push(&pool->all) = *ret;
+		}
+	}
+	(*ret)->refs++;
+	pthread_mutex_unlock(&pool->lock);
+	settings_done(&settings);
+	if (err) {
+		shared_free(*ret);
+		*ret = NULL;
+	}
+	return err;
+}
+
+void gate_shared_release(struct gate_rule_shared *shared)
+{
+	struct gate_shared_pool *pool = shared ? shared->pool : NULL;
+	bool last;
+
+	if (!shared) {
+		return;
+	}
+	pthread_mutex_lock(&pool->lock);
+	last = --shared->refs == 0;
+	if (last) {
+		take_out(pool, shared);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	if (last) {
+		shared_free(shared);
+	}
+}
+
+const uint8_t *gate_shared_key(const struct gate_rule_shared *shared)
+{
+	return shared->key;
+}
+
+void gate_shared_read_begin(struct gate_rule_shared *shared)
+{
+	pthread_mutex_lock(&shared->reading);
+}
+
+void gate_shared_read_end(struct gate_rule_shared *shared)
+{
+	pthread_mutex_unlock(&shared->reading);
+}
+
+/* ---- rules ---- */
+
+static struct gate_rule **bucket_of(struct gate_rule_shared *shared, uint32_t line,
+				    const char *text)
+{
+	return &shared->rules[(hash_text(text) ^ line * 2654435761u) % RULE_BUCKETS];
+}
+
+struct gate_rule *gate_shared_rule(struct gate_rule_shared *shared, const char *file, uint32_t line,
+				   const char *text)
+{
+	struct gate_rule *rule;
+
+	pthread_mutex_lock(&shared->lock);
+	rule = *bucket_of(shared, line, text);
+	while (rule &&
+	       (rule->file != file || rule->line != line || strcmp(rule->text, text) != 0)) {
+		rule = rule->next_kept;
+	}
+	if (rule) {
+		rule->refs++;
+	}
+	pthread_mutex_unlock(&shared->lock);
+	return rule;
+}
+
+void gate_shared_keep_rule(struct gate_rule_shared *shared, struct gate_rule *rule)
+{
+	struct gate_rule **bucket;
+
+	pthread_mutex_lock(&shared->lock);
+	bucket = bucket_of(shared, rule->line, rule->text);
+	rule->refs = 1;
+	rule->next_kept = *bucket;
+	*bucket = rule;
+	pthread_mutex_unlock(&shared->lock);
+}
+
+static bool forget(struct gate_rule_shared *shared, struct gate_rule *rule)
+{
+	struct gate_rule **at;
+
+	if (!rule->refs) {
+		return true; /* nobody else could find it */
+	}
+	if (--rule->refs) {
+		return false;
+	}
+	at = bucket_of(shared, rule->line, rule->text);
+	while (*at != rule) {
+		at = &(*at)->next_kept;
+	}
+	*at = rule->next_kept;
+	return true;
+}
+
+void gate_shared_drop_rules(struct gate_rule_shared *shared, struct gate_rule **rules, size_t count)
+{
+	size_t gone = 0;
+
+	if (!shared) {
+		return; /* nothing was read */
+	}
+	pthread_mutex_lock(&shared->lock);
+	for (size_t i = 0; i < count; i++) {
+		if (forget(shared, rules[i])) {
+			rules[gone++] = rules[i];
+		}
+	}
+	pthread_mutex_unlock(&shared->lock);
+	for (size_t i = 0; i < gone; i++) {
+		gate_rule_free(rules[i]);
+	}
+}
+
+/* ---- what is asked for ---- */
 
 const struct gate_class *gate_shared_class(struct gate_rule_shared *shared, const char *name)
 {

@@ -182,6 +182,32 @@ static int check_lists(struct gate_reading *r)
 	return err;
 }
 
+/* A rule on frames is about one kind of them, and about no transaction. */
+static int check_frames(struct gate_reading *r)
+{
+	const struct gate_rule *rule = r->rule;
+	enum gate_buffer kind = rule->lists.count ? rule->lists.items[0].buffer : GATE_BUF_PAYLOAD;
+	bool frames = false;
+
+	bh_vec_foreach (list, &rule->lists) {
+		frames = frames || gate_buffer_desc(list->buffer)->flags & GATE_BUFFER_FRAME;
+	}
+	if (!frames) {
+		return 0;
+	}
+	bh_vec_foreach (list, &rule->lists) {
+		if (list->buffer != kind) {
+			return gate_refuse_at(r, place_of(r, list),
+					      "a frame goes with no other frame or buffer");
+		}
+	}
+	if (rule->tx.count || rule->flags & GATE_RULE_BOTH_SIDES) {
+		return gate_refuse_at(r, place_of(r, &rule->lists.items[0]),
+				      "a frame goes with nothing that is asked of transactions");
+	}
+	return 0;
+}
+
 /* ---- protocols ---- */
 
 static int narrow(struct gate_reading *r, uint32_t apps, const char *by, size_t at)
@@ -299,6 +325,11 @@ static int check_dirs(struct gate_reading *r)
 	bh_vec_foreach (m, &rule->tx) {
 		if (!err && m->kind == GATE_M_NUMBER) {
 			err = take_side(r, &s, gate_number_desc(m->num.number), 0);
+		} else if (!err && m->kind == GATE_M_STATE) {
+			const struct gate_buffer_desc state = {.name = m->other.text,
+							       .dirs = (uint8_t)m->other.args[0]};
+
+			err = take_side(r, &s, &state, 0);
 		}
 	}
 	rule->dirs = s.dirs;
@@ -335,6 +366,50 @@ static bool is_ip_only(const struct gate_rule *rule)
 	return true;
 }
 
+/* `filestore` that asks for nothing else of what is carried asks for a file. */
+static int ask_for_file(struct gate_reading *r)
+{
+	struct gate_rule *rule = r->rule;
+	struct gate_match *match;
+
+	bh_vec_foreach (post, &rule->post) {
+		if (post->kind == GATE_M_FILESTORE && !rule->tx.count && !rule->lists.count) {
+			match = gate_tx_match(r, GATE_M_FILE);
+			if (!match) {
+				return -EINVAL;
+			}
+			match->file.what = GATE_FM_ANY;
+			return 0;
+		}
+	}
+	return 0;
+}
+
+static bool is_about_tx(const struct gate_rule *rule)
+{
+	bh_vec_foreach (list, &rule->lists) {
+		const struct gate_buffer_desc *d = gate_buffer_desc(list->buffer);
+
+		if (list->buffer != GATE_BUF_PAYLOAD && d->apps &&
+		    !(d->flags & GATE_BUFFER_FRAME)) {
+			return true;
+		}
+	}
+	return rule->tx.count > 0;
+}
+
+static int check_config(struct gate_reading *r)
+{
+	bh_vec_foreach (post, &r->rule->post) {
+		if (post->kind == GATE_M_CONFIG && !is_about_tx(r->rule)) {
+			return gate_refuse_at(r, 0,
+					      "config: nothing here is about a transaction, whose "
+					      "record could be left out");
+		}
+	}
+	return 0;
+}
+
 int gate_rule_validate(struct gate_reading *r)
 {
 	struct gate_rule *rule = r->rule;
@@ -344,6 +419,9 @@ int gate_rule_validate(struct gate_reading *r)
 		return gate_refuse_at(r, 0, "sid is missing");
 	}
 	err = check_lists(r);
+	err = err ? err : ask_for_file(r);
+	err = err ? err : check_frames(r);
+	err = err ? err : check_config(r);
 	err = err ? err : check_apps(r);
 	err = err ? err : check_dirs(r);
 	if (err) {

@@ -351,7 +351,7 @@ static char *beside(const char *folder, const char *name)
 	return NULL;
 }
 
-char *gate_data_path(const struct gate_reading *r, const char *name)
+char *gate_data_path(struct gate_reading *r, const char *name)
 {
 	const char *slash = strrchr(r->file, '/');
 	BH_FREE char *folder = slash ? bh_strdup(r->file) : bh_strdup(".");

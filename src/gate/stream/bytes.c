@@ -72,6 +72,7 @@ void side_begin(struct gate_streams *streams, struct side *side, uint32_t isn)
 	side->in_seq = side->last_ack = isn + 1;
 	side->in_off = side->base = side->app = side->app_seen = side->raw = side->gap_off = 0;
 	side->raw_end = 0;
+	side->changes++;
 	side->flags &= (uint16_t)(SIDE_NO_APP | SIDE_NO_RAW | SIDE_TS_ZERO);
 }
 

@@ -104,6 +104,7 @@ void overlap_in_order(struct tcp_in *in, uint32_t seq, const uint8_t *data, uint
 		if (SEQ_LT(a, b) &&
 		    stream_new_wins(side->policy, in->seq, packet_end, from, until)) {
 			memcpy(there + (a - seq), data + (a - seq), b - a);
+			side->changes++;
 		}
 		from = until;
 	}

@@ -145,11 +145,6 @@ static void redo_checksum(struct gate_packet *p)
 	header[17] = (uint8_t)~sum;
 }
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static bool refuse(struct gate_streams *streams, struct gate_packet *p)
 {
 	if (!streams->inline_mode || !streams->drop_invalid) {
@@ -189,8 +184,8 @@ bool gate_stream_packet(struct gate_streams *streams, struct gate_flow *flow, st
 		.stream = flow->stream,
 		.flow = flow,
 		.p = p,
-		.seq = be32(header + 4),
-		.ack = be32(header + 8),
+		.seq = gate_be32(header + 4),
+		.ack = gate_be32(header + 8),
 		.len = p->payload.size,
 		.window = (uint32_t)header[14] << 8 | header[15],
 		.urgent = (uint32_t)header[18] << 8 | header[19],
@@ -265,8 +260,10 @@ bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir
 		return false;
 	}
 	if (side->tail) {
-		*ret = (struct gate_stream_view){
-			.data = side->tail_data, .size = side->tail_size, .offset = side->tail_off};
+		*ret = (struct gate_stream_view){.data = side->tail_data,
+						 .size = side->tail_size,
+						 .offset = side->tail_off,
+						 .changes = side->changes};
 		*ret_new_from = side->tail_off;
 		return true;
 	}
@@ -286,8 +283,25 @@ bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir
 		.offset = start,
 		.gap = side->flags & SIDE_GAP && side->gap_off == start,
 		.eof = side->flags & SIDE_EOF_TOLD,
+		.changes = side->changes,
 	};
 	*ret_new_from = side->raw;
+	return true;
+}
+
+bool gate_stream_newest(const struct gate_stream *stream, enum gate_dir dir, uint32_t size,
+			uint32_t back, struct gate_stream_view *ret)
+{
+	const struct side *side = side_of(stream, dir);
+	uint32_t all = side->size - size < back ? side->size : size + back;
+
+	if (side->flags & SIDE_NO_RAW || !side->data || side->size < size) {
+		return false;
+	}
+	*ret = (struct gate_stream_view){.data = side->data + (side->size - all),
+					 .size = all,
+					 .offset = side->in_off - all,
+					 .changes = side->changes};
 	return true;
 }
 

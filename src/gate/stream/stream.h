@@ -26,10 +26,11 @@ struct gate_stream;
 struct gate_stream_view {
 	const uint8_t *data;
 	uint32_t size;
-	uint64_t offset; /* of data, from the first byte of the stream */
-	bool gap;	 /* bytes before data are lost */
-	bool eof;	 /* nothing follows */
-	bool cut;	 /* because the depth is reached */
+	uint64_t offset;  /* of data, from the first byte of the stream */
+	bool gap;	  /* bytes before data are lost */
+	bool eof;	  /* nothing follows */
+	bool cut;	  /* because the depth is reached */
+	uint32_t changes; /* for detection: how often bytes that were there became others */
 };
 
 /* New bytes of one side: the parser's turn (app.c). Returns how many it is through with (it sees
@@ -63,6 +64,10 @@ void gate_stream_free(struct gate_streams *streams, struct gate_stream *stream);
 bool gate_stream_uninspected(const struct gate_stream *stream, enum gate_dir dir, uint32_t back,
 			     struct gate_stream_view *ret, uint64_t *ret_new_from);
 void gate_stream_inspected(struct gate_stream *stream, enum gate_dir dir, uint64_t until);
+/* The last `size` bytes that stand in order, due or not, with up to `back` bytes before them.
+ * False: so many are not there, or nobody inspects this side. */
+bool gate_stream_newest(const struct gate_stream *stream, enum gate_dir dir, uint32_t size,
+			uint32_t back, struct gate_stream_view *ret);
 /* What is still kept of one side, inspected or not; for records. False: nothing. */
 bool gate_stream_held(const struct gate_stream *stream, enum gate_dir dir,
 		      struct gate_stream_view *ret);

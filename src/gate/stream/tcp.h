@@ -91,6 +91,7 @@ struct side {
 
 	/* in order: [base, in_off) of the stream is data[0, size); in_seq belongs to in_off */
 	uint32_t in_seq, size;
+	uint32_t changes; /* how often bytes that were there became others */
 	uint64_t in_off, base;
 	uint8_t *data;
 	struct block *block;	     /* data is in it */

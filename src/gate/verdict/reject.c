@@ -6,9 +6,9 @@
  * a later fragment, nor about broadcast or multicast. Ethernet with VLAN tags, or bare IP.
  *
  * In a tunnel everything before the packet's own IP header is copied, turned round when it is for
- * the sender, and mended from the inside out: IP in IP, GRE, VXLAN, Geneve, Teredo. Not where what
- * lies between differs by direction (labels of MPLS, PPTP's numbers) or has a length that is not
- * known here (PPPoE).
+ * the sender, and mended from the inside out: IP in IP, GRE, VXLAN, Geneve, Teredo, PPPoE. Where
+ * what lies between differs by direction only the receiver is answered: labels of MPLS, PPTP's
+ * numbers (what is rejected does not arrive, so its sequence number there is free).
  */
 #include "gate/decode/checksum.h"
 #include "gate/flow/flow.h"
@@ -32,6 +32,10 @@
 #define TEREDO	      3544
 #define GRE_SUM	      0x80 /* in the first byte: a checksum is there, at 4 */
 #define GRE_VERSION   7	   /* in the second */
+#define TYPE_IP4      0x0800
+#define TYPE_IP6      0x86dd
+#define TYPE_PPPOE    0x8864
+#define PPPOE_SIZE    6
 
 struct maker {
 	const struct gate_packet *p;
@@ -52,18 +56,6 @@ static uint8_t *grow(struct maker *m, size_t size)
 	return at;
 }
 
-static void put16(uint8_t *at, unsigned int value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-	put16(at, value >> 16);
-	put16(at + 2, value & 0xffff);
-}
-
 static void put_sum(uint8_t *at, uint64_t sum)
 {
 	uint16_t folded = gate_checksum_fold(sum);
@@ -79,15 +71,49 @@ static const struct gate_packet *root_of(const struct gate_packet *p)
 	return p;
 }
 
-/* Bytes of the link layer before an IP header; < 0: not one that we can answer with. */
-static int link_size(const struct gate_packet *p)
+static int ethernet_size(const struct gate_packet *p)
 {
-	int size = p->eth ? ETHERNET_SIZE + TAG_SIZE * p->vlan_count : 0;
+	return p->eth ? ETHERNET_SIZE + TAG_SIZE * p->vlan_count : 0;
+}
+
+/* What the frame says stands behind its tags (p->ethertype is that of the datagram). */
+static unsigned int carried_type(const struct gate_packet *p)
+{
+	const uint8_t *at = p->eth + ethernet_size(p) - 2;
+
+	return (unsigned int)(at[0] << 8 | at[1]);
+}
+
+/* Where PPPoE's header stands in p->data; < 0: there is none. PPP's protocol has two bytes, or
+ * one. */
+static int pppoe_at(const struct gate_packet *p)
+{
+	int at, left;
+
+	if (!p->eth || p->flags & GATE_PKT_REASSEMBLED || carried_type(p) != TYPE_PPPOE) {
+		return -1;
+	}
+	at = (int)(p->eth - p->data) + ethernet_size(p);
+	left = (int)(p->l3.data - p->data) - at - PPPOE_SIZE;
+	return left == 1 || left == 2 ? at : -1;
+}
+
+/* Bytes of the link layer before an IP header; < 0: not one that we can answer with. */
+static int link_size(const struct gate_packet *p, bool to_sender)
+{
+	int size = ethernet_size(p), have = (int)(p->l3.data - p->data);
+	unsigned int type = p->eth ? carried_type(p) : 0;
 
 	if (p->flags & GATE_PKT_REASSEMBLED) { /* the frame was the last fragment's */
-		return p->outer ? -1 : size;
+		return p->outer || (p->eth && type != TYPE_IP4 && type != TYPE_IP6) ? -1 : size;
 	}
-	return p->l3.data - p->data == size && (!p->eth || p->eth == p->data) ? size : -1;
+	if (!to_sender) { /* labels and the like lead there as they are */
+		return have;
+	}
+	if (p->eth && p->eth != p->data) {
+		return -1;
+	}
+	return have == size || pppoe_at(p) == size ? have : -1;
 }
 
 /* Addresses of the link layer at `at` in the frame. */
@@ -104,7 +130,7 @@ static bool prefix(struct maker *m)
 {
 	const struct gate_packet *p = m->p, *root = root_of(p);
 	const uint8_t *from = p->flags & GATE_PKT_REASSEMBLED ? p->eth : root->data;
-	int own = link_size(p);
+	int own = link_size(p, m->to_sender);
 	size_t size = p->outer ? (size_t)(p->l3.data - root->data) : (size_t)own;
 	uint8_t *at;
 
@@ -141,8 +167,8 @@ static bool network(struct maker *m, unsigned int proto, unsigned int carried)
 	}
 	if (p->ip_version == 4) {
 		at[0] = 0x45;
-		put16(at + 2, IP4_SIZE + carried);
-		put16(at + 4, OUR_ID);
+		gate_put16(at + 2, IP4_SIZE + carried);
+		gate_put16(at + 4, OUR_ID);
 		at[8] = TTL;
 		at[9] = (uint8_t)proto;
 		memcpy(at + 12, from->bytes + 12, 4);
@@ -151,7 +177,7 @@ static bool network(struct maker *m, unsigned int proto, unsigned int carried)
 		return true;
 	}
 	at[0] = 0x60;
-	put16(at + 4, carried);
+	gate_put16(at + 4, carried);
 	at[6] = (uint8_t)proto;
 	at[7] = TTL;
 	memcpy(at + 8, from->bytes, 16);
@@ -203,16 +229,16 @@ static bool reset(struct maker *m)
 	if (!at) {
 		return false;
 	}
-	put16(at, m->to_sender ? p->dport : p->sport);
-	put16(at + 2, m->to_sender ? p->sport : p->dport);
+	gate_put16(at, m->to_sender ? p->dport : p->sport);
+	gate_put16(at + 2, m->to_sender ? p->sport : p->dport);
 	at[12] = TCP_SIZE / 4 << 4;
 	at[13] = TH_RST | TH_ACK;
 	if (m->to_sender) {
-		put32(at + 4, acks ? ntohl(p->tcp->th_ack) : 0);
-		put32(at + 8, end_of(p));
+		gate_put32(at + 4, acks ? ntohl(p->tcp->th_ack) : 0);
+		gate_put32(at + 8, end_of(p));
 	} else {
-		put32(at + 4, awaited(p));
-		put32(at + 8, acks ? ntohl(p->tcp->th_ack) : 0);
+		gate_put32(at + 4, awaited(p));
+		gate_put32(at + 8, acks ? ntohl(p->tcp->th_ack) : 0);
 		at[13] = acks ? TH_RST | TH_ACK : TH_RST;
 	}
 	put_sum(at + 16, gate_checksum_add(pseudo(p, IPPROTO_TCP, TCP_SIZE), at, TCP_SIZE));
@@ -284,15 +310,15 @@ static bool mend_ip(struct maker *m, const struct gate_packet *q, uint8_t *ip, s
 		memcpy(ip + from + addr, was, addr);
 	}
 	if (!v4) {
-		put16(ip + 4, (unsigned int)size - IP6_SIZE);
+		gate_put16(ip + 4, (unsigned int)size - IP6_SIZE);
 		ip[7] = TTL;
 		return true;
 	}
-	put16(ip + 2, (unsigned int)size);
-	put16(ip + 4, OUR_ID);
-	put16(ip + 6, 0);
+	gate_put16(ip + 2, (unsigned int)size);
+	gate_put16(ip + 4, OUR_ID);
+	gate_put16(ip + 6, 0);
 	ip[8] = TTL;
-	put16(ip + 10, 0);
+	gate_put16(ip + 10, 0);
 	put_sum(ip + 10, gate_checksum_add(0, ip, IP4_SIZE));
 	return true;
 }
@@ -301,14 +327,40 @@ static void mend_udp(struct maker *m, const struct gate_packet *q, uint8_t *udp,
 {
 	/* the ports of others stay: one is the tunnel's, the other only spreads flows */
 	if (m->to_sender && (q->sport == TEREDO || q->dport == TEREDO)) {
-		put16(udp, q->dport);
-		put16(udp + 2, q->sport);
+		gate_put16(udp, q->dport);
+		gate_put16(udp + 2, q->sport);
 	}
-	put16(udp + 4, size);
+	gate_put16(udp + 4, size);
 	if (udp[6] || udp[7]) {
-		put16(udp + 6, 0);
+		gate_put16(udp + 6, 0);
 		put_sum(udp + 6, gate_checksum_add(pseudo(q, IPPROTO_UDP, size), udp, size));
 	}
+}
+
+/* PPPoE says how long what it carries is. */
+static void mend_link(struct maker *m, const struct gate_packet *q)
+{
+	int within = pppoe_at(q);
+	size_t at;
+
+	if (within >= 0) {
+		at = (size_t)within + (size_t)(q->data - root_of(q)->data);
+		gate_put16(m->frame + at + 4, (unsigned int)(m->size - at - PPPOE_SIZE));
+	}
+}
+
+/* GRE at `gre`, of `size` bytes with what it carries. PPTP's (version 1) says how long that is. */
+static bool mend_gre(struct maker *m, const struct gate_packet *q, uint8_t *gre, size_t size)
+{
+	if (gre[1] & GRE_VERSION) {
+		gate_put16(gre + 4, (unsigned int)(size - q->l4_size));
+		return !m->to_sender;
+	}
+	if (gre[0] & GRE_SUM) {
+		gate_put16(gre + 4, 0);
+		put_sum(gre + 4, gate_checksum_add(0, gre, (uint32_t)size));
+	}
+	return true;
 }
 
 /* The layer of q, an outer packet, around what is made by now. */
@@ -317,7 +369,7 @@ static bool mend(struct maker *m, const struct gate_packet *q)
 	size_t at = (size_t)(q->l3.data - root_of(q)->data), size = m->size - at;
 	uint8_t *ip = m->frame + at, *l4 = ip + q->l3_size;
 
-	if (!q->ip_version || link_size(q) < 0 || !mend_ip(m, q, ip, size)) {
+	if (!q->ip_version || link_size(q, m->to_sender) < 0 || !mend_ip(m, q, ip, size)) {
 		return false;
 	}
 	size -= q->l3_size;
@@ -329,14 +381,7 @@ static bool mend(struct maker *m, const struct gate_packet *q)
 		mend_udp(m, q, l4, (unsigned int)size);
 		return true;
 	case IPPROTO_GRE:
-		if (l4[1] & GRE_VERSION) {
-			return false;
-		}
-		if (l4[0] & GRE_SUM) {
-			put16(l4 + 4, 0);
-			put_sum(l4 + 4, gate_checksum_add(0, l4, (uint32_t)size));
-		}
-		return true;
+		return mend_gre(m, q, l4, size);
 	default:
 		return false;
 	}
@@ -356,10 +401,12 @@ size_t gate_reject_frame(const struct gate_packet *p, bool to_sender, uint8_t *r
 	    !(p->tcp ? reset(&m) : unreachable(&m))) {
 		return 0;
 	}
+	mend_link(&m, p);
 	for (const struct gate_packet *q = p->outer; q; q = q->outer) {
 		if (!mend(&m, q)) {
 			return 0;
 		}
+		mend_link(&m, q);
 	}
 	return m.size;
 }

@@ -54,9 +54,9 @@ struct dcerpc_header {
 struct gate_dcerpc_iface {
 	uint8_t uuid[16]; /* as it is written */
 	uint16_t major, minor, context;
-	uint16_t result; /* of the server */
-	bool acked;	 /* it has answered */
-	bool first_frag; /* came in a first fragment */
+	uint16_t result, reason; /* of the server */
+	bool acked;		 /* it has answered */
+	bool first_frag;	 /* came in a first fragment */
 };
 struct dcerpc_binding {
 	struct gate_dcerpc_iface ifaces[DCERPC_IFACES_MAX];

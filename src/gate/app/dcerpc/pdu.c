@@ -116,6 +116,7 @@ static void bind_ack(struct dcerpc_binding *b, const struct dcerpc_header *h, co
 	at += 4;
 	for (unsigned int i = b->pending; i < b->count && count && h->size - at >= 4; i++) {
 		b->ifaces[i].result = get16(data + at, h->little);
+		b->ifaces[i].reason = get16(data + at + 2, h->little);
 		b->ifaces[i].acked = true;
 		count--;
 		if (h->size - at < 24) {
@@ -247,6 +248,7 @@ static void log_ifaces(const struct dcerpc_binding *b, struct gate_jw *jw)
 		gate_jw_text(jw, "version", version);
 		if (b->ifaces[i].acked) {
 			gate_jw_uint(jw, "ack_result", b->ifaces[i].result);
+			gate_jw_uint(jw, "ack_reason", b->ifaces[i].reason);
 		}
 		gate_jw_end(jw);
 	}
@@ -261,6 +263,7 @@ void gate_dcerpc_log_call(const struct dcerpc_call *call, struct gate_jw *jw)
 		gate_jw_text(jw, "request", gate_dcerpc_type_name(call->request));
 	}
 	if (call->request == DCERPC_REQUEST) {
+		gate_jw_uint(jw, "opnum", call->opnum);
 		log_side(call, GATE_TO_SERVER, "req", jw);
 	} else if (call->request == DCERPC_BIND || call->request == DCERPC_ALTER) {
 		log_ifaces(call->binding, jw);

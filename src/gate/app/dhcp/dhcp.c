@@ -134,11 +134,6 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 
 /* ---- what rules and records ask ---- */
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which, uint32_t index,
 		   struct gate_buffer_view *ret)
 {
@@ -163,7 +158,7 @@ static bool number(struct gate_tx *tx, enum gate_dir dir, enum gate_number which
 	    !option((const struct dhcp_tx *)tx, code, &v) || v.size != 4) {
 		return false;
 	}
-	*ret = be32(v.data);
+	*ret = gate_be32(v.data);
 	return true;
 }
 
@@ -250,7 +245,7 @@ static void log_number(const struct dhcp_tx *t, uint8_t code, const char *key, s
 {
 	struct gate_view v;
 	if (option(t, code, &v) && v.size == 4) {
-		gate_jw_uint(jw, key, be32(v.data));
+		gate_jw_uint(jw, key, gate_be32(v.data));
 	}
 }
 
@@ -261,7 +256,7 @@ static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 	const char *type = type_name(t);
 	struct gate_view v;
 	gate_jw_text(jw, "type", p[0] == 1 ? "request" : "reply");
-	gate_jw_uint(jw, "id", be32(p + 4));
+	gate_jw_uint(jw, "id", gate_be32(p + 4));
 	log_mac(jw, "client_mac", p + 28, p[2]);
 	log_address(jw, "assigned_ip", p + 16);
 	log_address(jw, "client_ip", p + 12);

@@ -4,6 +4,7 @@
  * a request has no side to the client and a response none to the server. What is no message at all
  * is an event of the transaction before it, when there is one.
  */
+#include "gate/app/frame.h"
 #include "gate/app/dns/dns.h"
 
 #include <errno.h>
@@ -157,6 +158,7 @@ static bool message(struct gate_session *session, enum gate_dir dir, const uint8
 		event_before(session, GATE_DNS_MALFORMED_DATA);
 		return false;
 	}
+	gate_frame_put(session, dir, GATE_BUF_FRAME_DNS_PDU, data, size);
 	bool response = r.message.flags & GATE_DNS_QR;
 	if (response != (dir == GATE_TO_CLIENT)) {
 		event_before(session, response ? GATE_DNS_NOT_REQUEST : GATE_DNS_NOT_RESPONSE);

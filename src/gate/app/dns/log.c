@@ -56,16 +56,6 @@ static void log_or_number(struct gate_jw *jw, const char *key, const char *name,
 	gate_jw_text(jw, key, name);
 }
 
-static uint16_t be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)be16(p) << 16 | be16(p + 2);
-}
-
 static void log_name(const struct gate_dns_message *m, uint32_t at, const char *key,
 		     struct gate_jw *jw)
 {
@@ -99,7 +89,7 @@ static void log_soa(const struct gate_dns_message *m, const struct gate_dns_rr *
 	log_name(m, rr->data_at, "mname", jw);
 	log_name(m, second, "rname", jw);
 	for (size_t i = 0; i < 5 && at + 4 <= m->raw_size; i++, at += 4) {
-		gate_jw_uint(jw, keys[i], be32(m->raw + at));
+		gate_jw_uint(jw, keys[i], gate_be32(m->raw + at));
 	}
 	gate_jw_end(jw);
 }
@@ -109,9 +99,9 @@ static void log_srv(const struct gate_dns_message *m, const struct gate_dns_rr *
 {
 	const uint8_t *data = m->raw + rr->data_at;
 	gate_jw_object(jw, key);
-	gate_jw_uint(jw, "priority", be16(data));
-	gate_jw_uint(jw, "weight", be16(data + 2));
-	gate_jw_uint(jw, "port", be16(data + 4));
+	gate_jw_uint(jw, "priority", gate_be16(data));
+	gate_jw_uint(jw, "weight", gate_be16(data + 2));
+	gate_jw_uint(jw, "port", gate_be16(data + 4));
 	log_name(m, rr->data_at + 6u, "name", jw);
 	gate_jw_end(jw);
 }
@@ -139,12 +129,12 @@ static void log_opt(const uint8_t *data, uint16_t size, struct gate_jw *jw)
 {
 	gate_jw_array(jw, "opt");
 	for (uint16_t at = 0; size - at >= 4;) {
-		uint16_t length = be16(data + at + 2);
+		uint16_t length = gate_be16(data + at + 2);
 		if (length > size - at - 4) {
 			break;
 		}
 		gate_jw_object(jw, NULL);
-		gate_jw_uint(jw, "code", be16(data + at));
+		gate_jw_uint(jw, "code", gate_be16(data + at));
 		gate_jw_hex(jw, "data", data + at + 4, length);
 		gate_jw_end(jw);
 		at = (uint16_t)(at + 4 + length);

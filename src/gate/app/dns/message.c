@@ -7,16 +7,6 @@
 
 #define RECORD_MIN 2 /* bytes: no record can be smaller; the header's counts are held against it */
 
-static uint16_t be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* ---- names ---- */
 
 struct name {
@@ -45,7 +35,7 @@ static int name_step(struct name *n, bool first)
 		if (n->at + 2 > n->size) {
 			return -1;
 		}
-		uint32_t to = be16(n->raw + n->at) & 0x3fffu;
+		uint32_t to = gate_be16(n->raw + n->at) & 0x3fffu;
 		if (to > n->size) {
 			return -1;
 		}
@@ -196,12 +186,12 @@ static bool read_rr(struct walk *w, bool query)
 		return false;
 	}
 	const uint8_t *p = w->raw + n.end;
-	rr.type = be16(p);
-	rr.class = be16(p + 2);
+	rr.type = gate_be16(p);
+	rr.class = gate_be16(p + 2);
 	uint32_t next = n.end + fixed;
 	if (!query) {
-		rr.ttl = be32(p + 4);
-		rr.data_size = be16(p + 8);
+		rr.ttl = gate_be32(p + 4);
+		rr.data_size = gate_be16(p + 8);
 		rr.data_at = (uint16_t)next;
 		if (rr.data_size > w->size - next || !data_ok(w, &rr)) {
 			return false;
@@ -240,7 +230,7 @@ static int walk_message(struct walk *w, struct gate_dns_message *m)
 	w->events = 0;
 	memset(m->counts, 0, sizeof(m->counts));
 	for (unsigned int s = 0; s < GATE_DNS_SECTIONS; s++) {
-		uint16_t count = be16(raw + 4 + 2 * (size_t)s);
+		uint16_t count = gate_be16(raw + 4 + 2 * (size_t)s);
 		if (read_section(w, count, s == GATE_DNS_QUERIES)) {
 			m->counts[s] = count;
 		} else if (s == GATE_DNS_AUTHORITIES) {
@@ -264,7 +254,7 @@ bool gate_dns_header_ok(const uint8_t *data, size_t size, size_t message_size)
 	}
 	size_t records = 0;
 	for (unsigned int s = 0; s < GATE_DNS_SECTIONS; s++) {
-		records += be16(data + 4 + 2 * (size_t)s);
+		records += gate_be16(data + 4 + 2 * (size_t)s);
 	}
 	return RECORD_MIN * records <= message_size;
 }
@@ -285,8 +275,8 @@ int gate_dns_read(const uint8_t *data, size_t size, struct gate_dns_reading *r)
 			 .names = r->names,
 			 .rr_capacity = GATE_DNS_READ_RRS,
 			 .names_capacity = GATE_DNS_READ_NAMES};
-	m->id = be16(data);
-	m->flags = be16(data + 2);
+	m->id = gate_be16(data);
+	m->flags = gate_be16(data + 2);
 	m->rrs = r->rrs;
 	m->names = r->names;
 	int rc = walk_message(&w, m);

@@ -353,7 +353,7 @@ static bool buffer(struct gate_tx *gtx, enum gate_dir dir, enum gate_buffer whic
 		v = argument(tx);
 		return view(v.data, v.size, ret);
 	case GATE_BUF_FTP_REPLY:
-		return r && (view(tx->replies.data + r->at, r->size, ret) || true);
+		return r && (view(r->size ? tx->replies.data + r->at : NULL, r->size, ret) || true);
 	case GATE_BUF_FTP_COMPLETION_CODE:
 		return r && (view(r->code, r->code[0] ? 3 : 0, ret) || true);
 	default:

@@ -33,7 +33,8 @@ bool gate_ftp_log(const struct gate_tx *gtx, struct gate_jw *jw)
 		gate_jw_array(jw, "reply");
 		for (unsigned int i = 0; i < tx->reply_count; i++) {
 			const struct ftp_line *r = &tx->reply[i];
-			gate_jw_bytes(jw, NULL, tx->replies.data + r->at, r->size);
+			const uint8_t *reply = r->size ? tx->replies.data + r->at : NULL;
+			gate_jw_bytes(jw, NULL, reply, r->size);
 		}
 		gate_jw_end(jw);
 	}

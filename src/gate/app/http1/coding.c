@@ -3,11 +3,12 @@
  * Content codings. A chain of decoders: what comes out of one goes into the next, the last one's
  * goes to the caller. What a server calls gzip or deflate is told by the first bytes and not by the
  * name, as browsers do: gzip's own header is read here and leniently, what follows is raw deflate;
- * its trailer is not checked.
+ * its trailer is not checked. Raw deflate is igzip's, what has zlib's header is zlib's.
  */
 #include "gate/app/http1/coding.h"
 #include "base/counter.h"
 #include "gate/app/app.h"
+#include "gate/app/inflate.h"
 #include "gate/config.h"
 
 #include <brotli/decode.h>
@@ -29,7 +30,8 @@ struct layer {
 	struct http_coding *coding;
 	uint8_t kind; /* as the header says */
 	enum layer_state state;
-	bool inflating, zlib_wrapped, proved;
+	bool inflating, proved;
+	struct gate_inflate *raw;
 	uint8_t head[GZIP_HEAD_MAX]; /* what has been held back */
 	uint32_t head_size;
 	z_stream z;
@@ -80,17 +82,29 @@ static void *z_alloc(void *arg, unsigned int items, unsigned int size)
 
 /* ---- one layer ---- */
 
-static bool inflate_begin(struct layer *layer, int window_bits)
+static bool raw_begin(struct layer *layer)
+{
+	layer->raw = gate_session_alloc_raw(layer->coding->session, sizeof(*layer->raw));
+	if (layer->raw) {
+		gate_inflate_init(layer->raw);
+	}
+	return layer->raw;
+}
+
+static bool zlib_begin(struct layer *layer)
 {
 	layer->z = (z_stream){
 		.zalloc = z_alloc, .zfree = charged_free, .opaque = layer->coding->session};
-	layer->inflating = inflateInit2(&layer->z, window_bits) == Z_OK;
-	layer->zlib_wrapped = window_bits > 0;
+	layer->inflating = inflateInit2(&layer->z, MAX_WBITS) == Z_OK;
 	return layer->inflating;
 }
 
 static void layer_close(struct layer *layer)
 {
+	if (layer->raw) {
+		gate_session_release(layer->coding->session, layer->raw, sizeof(*layer->raw));
+		layer->raw = NULL;
+	}
 	if (layer->inflating) {
 		(void)inflateEnd(&layer->z);
 		layer->inflating = false;
@@ -131,33 +145,64 @@ static void emit(struct http_coding *coding, const uint8_t *data, uint32_t size)
 	}
 }
 
+static void inflate_in(struct layer *layer, const uint8_t *data, uint32_t size)
+{
+	if (layer->raw) {
+		gate_inflate_in(layer->raw, data, size);
+		return;
+	}
+	layer->z.next_in = (Bytef *)(uintptr_t)data;
+	layer->z.avail_in = size;
+}
+
+static enum gate_inflate_result inflate_out(struct layer *layer, uint32_t *ret_size)
+{
+	int r;
+
+	if (layer->raw) {
+		return gate_inflate_out(layer->raw, layer->out, OUT_SIZE, ret_size);
+	}
+	layer->z.next_out = layer->out;
+	layer->z.avail_out = OUT_SIZE;
+	r = inflate(&layer->z, Z_NO_FLUSH);
+	*ret_size = OUT_SIZE - layer->z.avail_out;
+	switch (r) {
+	case Z_OK:
+		return layer->z.avail_out ? GATE_INFLATE_MORE : GATE_INFLATE_ROOM;
+	case Z_BUF_ERROR:
+		return GATE_INFLATE_MORE;
+	case Z_STREAM_END:
+		return GATE_INFLATE_END;
+	default:
+		return GATE_INFLATE_BAD;
+	}
+}
+
 static void inflate_more(struct layer *layer, unsigned int index, const uint8_t *data,
 			 uint32_t size)
 {
 	struct http_coding *coding = layer->coding;
-	const uint8_t *all = data;
-	layer->z.next_in = (Bytef *)(uintptr_t)data;
-	layer->z.avail_in = size;
+
+	inflate_in(layer, data, size);
 	while (!coding->stopped && layer->state == LAYER_ON) {
-		layer->z.next_out = layer->out;
-		layer->z.avail_out = OUT_SIZE;
-		int r = inflate(&layer->z, Z_NO_FLUSH);
-		uint32_t n = OUT_SIZE - layer->z.avail_out;
-		bool bad = r != Z_OK && r != Z_STREAM_END && r != Z_BUF_ERROR;
-		if (bad && !layer->proved) {
+		uint32_t n;
+		enum gate_inflate_result r = inflate_out(layer, &n);
+
+		if (r == GATE_INFLATE_BAD && !layer->proved) {
 			/* what it made before it failed is nothing */
 			bh_counter_add(&gate_http_coding_failed, 1);
 			coding->result = HTTP_CODING_FAILED;
-			layer_plain(layer, index, all, size);
+			layer_plain(layer, index, data, size);
 			return;
 		}
 		layer->proved = true;
 		if (n) {
 			push(coding, index + 1, layer->out, n);
 		}
-		if (bad || r == Z_STREAM_END) {
-			layer_dead(layer, bad ? HTTP_CODING_FAILED : HTTP_CODING_OK);
-		} else if (layer->z.avail_out || r == Z_BUF_ERROR) {
+		if (r == GATE_INFLATE_BAD || r == GATE_INFLATE_END) {
+			layer_dead(layer,
+				   r == GATE_INFLATE_BAD ? HTTP_CODING_FAILED : HTTP_CODING_OK);
+		} else if (r == GATE_INFLATE_MORE) {
 			return;
 		}
 	}
@@ -231,7 +276,8 @@ static uint32_t gzip_head(const struct layer *layer)
 	return at <= n ? at : 0;
 }
 
-static void begin(struct layer *layer, unsigned int index, uint32_t skip, int window_bits)
+/* skip: of what has been held back; wrapped: zlib's header comes first. */
+static void begin(struct layer *layer, unsigned int index, uint32_t skip, bool wrapped)
 {
 	bool ok = false;
 	if (layer->kind == HTTP_CODING_BROTLI) {
@@ -239,7 +285,7 @@ static void begin(struct layer *layer, unsigned int index, uint32_t skip, int wi
 							    layer->coding->session);
 		ok = layer->brotli != NULL;
 	} else {
-		ok = inflate_begin(layer, window_bits);
+		ok = wrapped ? zlib_begin(layer) : raw_begin(layer);
 	}
 	if (!ok) {
 		layer_dead(layer, HTTP_CODING_FAILED);
@@ -269,7 +315,7 @@ static void sniff(struct layer *layer, unsigned int index, bool last)
 	const uint8_t *p = layer->head;
 	uint32_t n = layer->head_size;
 	if (layer->kind == HTTP_CODING_BROTLI) {
-		begin(layer, index, 0, 0);
+		begin(layer, index, 0, false);
 		return;
 	}
 	if (n < 2 && !last) {
@@ -278,14 +324,14 @@ static void sniff(struct layer *layer, unsigned int index, bool last)
 	if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) {
 		uint32_t head = gzip_head(layer);
 		if (head) {
-			begin(layer, index, head, -MAX_WBITS);
+			begin(layer, index, head, false);
 		} else if (last || n == GZIP_HEAD_MAX) {
 			layer_plain(layer, index, p, n);
 		}
 		return;
 	}
 	if (n >= 2 && (p[0] & 0x0f) == 8 && (p[0] * 256 + p[1]) % 31 == 0) {
-		begin(layer, index, 0, MAX_WBITS);
+		begin(layer, index, 0, true);
 		return;
 	}
 	bool plain = looks_plain(p, n);
@@ -298,7 +344,7 @@ static void sniff(struct layer *layer, unsigned int index, bool last)
 		layer_plain(layer, index, p, n);
 		return;
 	}
-	begin(layer, index, 0, -MAX_WBITS);
+	begin(layer, index, 0, false);
 }
 
 static void layer_push(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)

@@ -485,11 +485,10 @@ static int keep(const struct lexer *lx, struct lexed *h)
 	side->headers_end = side->raw.size;
 	struct gate_view value = h->value;
 	if (h->folded) {
-		struct gate_view made = {.data = side->made.data + h->value_at,
-					 .size = h->value_size};
-		value = h->value_size ? gate_http1_trim(made)
-				      : (struct gate_view){.data = (const uint8_t *)""};
+		value = (struct gate_view){.data = (const uint8_t *)""};
 		if (h->value_size) {
+			value = gate_http1_trim((struct gate_view){
+				.data = side->made.data + h->value_at, .size = h->value_size});
 			h->value_at = (uint32_t)(value.data - side->made.data);
 		}
 		h->value_size = value.size;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What both sides' machines do alike: the loop, bodies of a known length, ends of chunks. */
+#include "gate/app/frame.h"
 #include "gate/app/http1/http1.h"
 
 #include <errno.h>
@@ -33,6 +34,24 @@ enum http_step gate_http1_chunk_end(struct http_machine *m, struct http_input *i
 	return HTTP_GO;
 }
 
+/* Bytes that a step has gone through are of the message that it is at, or has ended. */
+static void note_frame(struct http_conn *conn, enum gate_dir dir, enum http_state was,
+		       const struct http_input *in, uint32_t from)
+{
+	enum gate_buffer kind = dir == GATE_TO_SERVER ? GATE_BUF_FRAME_HTTP1_REQUEST
+						      : GATE_BUF_FRAME_HTTP1_RESPONSE;
+	enum http_state state = conn->side[dir].state;
+	if (!gate_frame_wanted(conn->session, kind)) {
+		return;
+	}
+	if (in->pos > from && state != HTTP_IGNORE && (was != HTTP_IDLE || state != HTTP_IDLE)) {
+		gate_frame_add(conn->session, dir, kind, in->data + from, in->pos - from);
+	}
+	if ((state == HTTP_IDLE || state == HTTP_IGNORE) && state != was) {
+		gate_frame_end(conn->session, dir, kind);
+	}
+}
+
 int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct http_walk *walk,
 			const struct gate_app_input *app_in)
 {
@@ -55,6 +74,7 @@ int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct 
 		uint32_t before = in.pos;
 		enum http_state state = m->state;
 		r = walk->step(conn, &in);
+		note_frame(conn, dir, state, &in, before);
 		if (r == HTTP_GO && before == in.pos && state == m->state) {
 			break;
 		}

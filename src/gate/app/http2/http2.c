@@ -108,11 +108,6 @@ static struct http2_frame *remember(struct http2_tx *tx, enum gate_dir dir, uint
 
 /* ---- frames that are here as a whole ---- */
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static void on_settings(struct http2_conn *conn, struct http2_tx *tx, enum gate_dir dir,
 			const uint8_t *p, uint32_t size)
 {
@@ -121,7 +116,7 @@ static void on_settings(struct http2_conn *conn, struct http2_tx *tx, enum gate_
 	}
 	for (uint32_t at = 0; at + 6 <= size; at += 6) {
 		uint16_t id = (uint16_t)(p[at] << 8 | p[at + 1]);
-		uint32_t value = be32(p + at + 2);
+		uint32_t value = gate_be32(p + at + 2);
 		if (id == 1) {
 			/* how large a table this side keeps for what the other one sends */
 			gate_http2_table_size(conn, GATE_DIR_OTHER(dir), value);
@@ -233,15 +228,15 @@ static void on_number(struct http2_tx *tx, enum gate_dir dir, const struct http2
 		break;
 	case H2_GOAWAY:
 		frame->has_error = true;
-		frame->error = be32(payload.data + 4);
+		frame->error = gate_be32(payload.data + 4);
 		break;
 	case H2_RST_STREAM:
 		frame->has_error = true;
-		frame->error = be32(payload.data);
+		frame->error = gate_be32(payload.data);
 		break;
 	default:
 		frame->has_window = true;
-		frame->window = be32(payload.data) & 0x7fffffff;
+		frame->window = gate_be32(payload.data) & 0x7fffffff;
 		break;
 	}
 }
@@ -253,7 +248,7 @@ static void on_frame(struct http2_conn *conn, enum gate_dir dir,
 	if (head->type == H2_PUSH_PROMISE && payload.size >= 5) {
 		/* what is promised is another stream, which the server begins */
 		uint32_t at = head->flags & H2_PADDED ? 1 : 0;
-		of.stream = be32(payload.data + at) & 0x7fffffff;
+		of.stream = gate_be32(payload.data + at) & 0x7fffffff;
 	}
 	struct http2_tx *tx = tx_of(conn, &of);
 	switch (head->type) {
@@ -362,7 +357,7 @@ static uint32_t frame(struct http2_conn *conn, enum gate_dir dir, const uint8_t 
 	struct http2_frame_head head = {.size = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2],
 					.type = p[3],
 					.flags = p[4],
-					.stream = be32(p + 5) & 0x7fffffff};
+					.stream = gate_be32(p + 5) & 0x7fffffff};
 	if (head.type == H2_DATA) {
 		return data_begin(conn, dir, &head, p, size);
 	}

@@ -21,20 +21,26 @@
 #define SSL_REQUEST    80877103u
 #define GSS_REQUEST    80877104u
 #define CANCEL_REQUEST 80877102u
+#define AUTH_MD5       5
 
 struct pgsql_conn;
-struct parameter {
-	uint32_t name, name_size, value, value_size; /* in `parameters` */
+/* Names and values, one behind the other in `text`. */
+struct parameters {
+	struct gate_text text;
+	struct parameter {
+		uint32_t name, name_size, value, value_size;
+	} item[PARAMETERS_MAX];
+	uint8_t count;
 };
 struct pgsql_tx {
 	struct gate_tx tx;
 	struct pgsql_conn *conn;
-	bool login, tls, failed, ready, cancel, password;
+	bool login, tls, tls_refused, failed, ready, cancel, password;
 	uint32_t version;
 	int32_t authentication; /* its number; -1 none */
-	struct gate_text parameters, query, mechanism, severity, code, message, completed;
-	struct parameter parameter[PARAMETERS_MAX];
-	uint8_t parameter_count;
+	uint8_t salt[4];	/* of MD5 */
+	struct gate_text query, mechanism, severity, code, message, completed;
+	struct parameters startup, status;
 	uint16_t fields;
 	uint64_t rows, row_bytes;
 };
@@ -55,11 +61,6 @@ static const char *const client_patterns[] = {
 	"\\x00\\x00\\x00\\x10\\x04\\xd2\\x16\\x2e",
 	NULL,
 };
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
 
 /* A text that ends with NUL; what is left behind it stays in v. */
 static struct gate_view take_text(struct gate_view *v)
@@ -86,7 +87,7 @@ static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t
 	if (size < 8) {
 		return port == 5432 ? GATE_PROBE_MORE : GATE_PROBE_NO;
 	}
-	uint32_t length = get32(data), code = get32(data + 4);
+	uint32_t length = gate_be32(data), code = gate_be32(data + 4);
 	bool other = (code == SSL_REQUEST || code == GSS_REQUEST) ? length == 8
 		     : code == CANCEL_REQUEST			  ? length == 16
 								  : false;
@@ -131,12 +132,32 @@ static void set(struct pgsql_conn *conn, struct gate_text *text, struct gate_vie
 	gate_text_set(conn->session, text, v.data, v.size, TEXT_MAX);
 }
 
+/* The next name and value of v; false: none, or there are too many. */
+static bool add_parameter(struct pgsql_conn *conn, struct parameters *list, struct gate_view *v)
+{
+	struct gate_view name = take_text(v), value = take_text(v);
+	struct parameter *p = &list->item[list->count];
+	if (!name.size || list->count == PARAMETERS_MAX) {
+		return false;
+	}
+	*p = (struct parameter){.name = list->text.size,
+				.name_size = name.size,
+				.value = list->text.size + name.size,
+				.value_size = value.size};
+	if (!gate_text_add(conn->session, &list->text, name.data, name.size, TEXT_MAX) ||
+	    !gate_text_add(conn->session, &list->text, value.data, value.size, TEXT_MAX)) {
+		return false;
+	}
+	list->count++;
+	return true;
+}
+
 /* ---- the client's ---- */
 
 static void startup(struct pgsql_conn *conn, struct gate_view v)
 {
 	struct pgsql_tx *tx = tx_begin(conn);
-	uint32_t code = get32(v.data);
+	uint32_t code = gate_be32(v.data);
 	v.data += 4;
 	v.size -= 4;
 	if (!tx) {
@@ -154,21 +175,7 @@ static void startup(struct pgsql_conn *conn, struct gate_view v)
 	}
 	tx->version = code;
 	conn->started = true;
-	while (v.size > 1 && tx->parameter_count < PARAMETERS_MAX) {
-		struct parameter *p = &tx->parameter[tx->parameter_count];
-		struct gate_view name = take_text(&v), value = take_text(&v);
-		p->name = tx->parameters.size;
-		p->name_size = name.size;
-		p->value = p->name + name.size;
-		p->value_size = value.size;
-		if (!name.size ||
-		    !gate_text_add(conn->session, &tx->parameters, name.data, name.size,
-				   TEXT_MAX) ||
-		    !gate_text_add(conn->session, &tx->parameters, value.data, value.size,
-				   TEXT_MAX)) {
-			break;
-		}
-		tx->parameter_count++;
+	while (v.size > 1 && add_parameter(conn, &tx->startup, &v)) {
 	}
 	gate_tx_progress(conn->session, &tx->tx, GATE_TO_SERVER, 0);
 }
@@ -232,7 +239,7 @@ static void authentication(struct pgsql_conn *conn, struct pgsql_tx *tx, struct 
 	if (v.size < 4) {
 		return;
 	}
-	uint32_t kind = get32(v.data);
+	uint32_t kind = gate_be32(v.data);
 	v.data += 4;
 	v.size -= 4;
 	/* 11 and 12 are steps of 10 (SASL), 8 of 7 (GSSAPI); 0 says that it worked */
@@ -241,6 +248,8 @@ static void authentication(struct pgsql_conn *conn, struct pgsql_tx *tx, struct 
 	}
 	if (kind == 10) {
 		set(conn, &tx->mechanism, take_text(&v));
+	} else if (kind == AUTH_MD5 && v.size >= sizeof(tx->salt)) {
+		memcpy(tx->salt, v.data, sizeof(tx->salt));
 	} else if (!kind) {
 		tx->ready = true;
 	}
@@ -256,6 +265,9 @@ static void response(struct pgsql_conn *conn, uint8_t type, struct gate_view v, 
 	switch (type) {
 	case 'R':
 		authentication(conn, tx, v);
+		break;
+	case 'S':
+		(void)add_parameter(conn, &tx->status, &v);
 		break;
 	case 'E':
 		error(conn, tx, v);
@@ -294,6 +306,9 @@ static void tls_answer(struct pgsql_conn *conn, uint8_t answer)
 		}
 		tx_end(conn);
 		gate_session_become(conn->session, GATE_APP_TLS);
+	} else if (conn->tx) {
+		conn->tx->tls_refused = true;
+		tx_end(conn); /* the client goes on without, or not at all */
 	}
 }
 
@@ -309,7 +324,7 @@ static int64_t message(struct pgsql_conn *conn, enum gate_dir dir, const uint8_t
 	if (size < head) {
 		return 0;
 	}
-	uint32_t length = get32(p + head - 4);
+	uint32_t length = gate_be32(p + head - 4);
 	if (length < (plain ? 8u : 4u) || length > INT32_MAX) {
 		return -EBADMSG;
 	}
@@ -379,8 +394,9 @@ static void pgsql_free(struct gate_session *session, void *state)
 static void tx_free(struct gate_session *session, struct gate_tx *gtx)
 {
 	struct pgsql_tx *tx = (struct pgsql_tx *)gtx;
-	struct gate_text *texts[] = {&tx->parameters, &tx->query,   &tx->mechanism, &tx->severity,
-				     &tx->code,	      &tx->message, &tx->completed};
+	struct gate_text *texts[] = {&tx->startup.text, &tx->status.text, &tx->query,
+				     &tx->mechanism,	&tx->severity,	  &tx->code,
+				     &tx->message,	&tx->completed};
 	if (tx->conn->tx == tx) {
 		tx->conn->tx = NULL;
 	}
@@ -406,36 +422,52 @@ static void log_text(struct gate_jw *jw, const char *key, const struct gate_text
 	}
 }
 
+static bool is_named(const struct parameters *list, const struct parameter *p, const char *name)
+{
+	return p->name_size == strlen(name) &&
+	       !memcmp(list->text.data + p->name, name, p->name_size);
+}
+
+/* {"name": "value"}; names that JSON would have to escape are left out. */
+static void log_pair(const struct parameters *list, const struct parameter *p, struct gate_jw *jw)
+{
+	const uint8_t *name = list->text.data + p->name;
+	char key[64];
+	bool plain = p->name_size < sizeof(key);
+	for (uint32_t k = 0; plain && k < p->name_size; k++) {
+		plain = name[k] > ' ' && name[k] < 0x7f && name[k] != '"' && name[k] != '\\';
+		key[k] = (char)name[k];
+	}
+	if (!plain) {
+		return;
+	}
+	key[p->name_size] = '\0';
+	gate_jw_object(jw, NULL);
+	gate_jw_bytes(jw, key, list->text.data + p->value, p->value_size);
+	gate_jw_end(jw);
+}
+
 static void log_startup(const struct pgsql_tx *tx, struct gate_jw *jw)
 {
-	const uint8_t *d = tx->parameters.data;
+	static const char *const own[] = {"user", "database"};
+	const struct parameters *list = &tx->startup;
 	char text[24];
 	snprintf(text, sizeof(text), "%u.%u", tx->version >> 16, tx->version & 0xffff);
 	gate_jw_text(jw, "protocol_version", text);
 	gate_jw_object(jw, "startup_parameters");
-	for (unsigned int i = 0; i < tx->parameter_count; i++) {
-		const struct parameter *p = &tx->parameter[i];
-		if (p->name_size == 4 && !memcmp(d + p->name, "user", 4)) {
-			gate_jw_bytes(jw, "user", d + p->value, p->value_size);
+	for (unsigned int i = 0; i < list->count * 2u; i++) {
+		const struct parameter *p = &list->item[i % list->count];
+		const char *name = own[i / list->count];
+		if (is_named(list, p, name)) {
+			gate_jw_bytes(jw, name, list->text.data + p->value, p->value_size);
 		}
 	}
 	gate_jw_array(jw, "optional_parameters");
-	for (unsigned int i = 0; i < tx->parameter_count; i++) {
-		const struct parameter *p = &tx->parameter[i];
-		char key[64];
-		bool plain = p->name_size < sizeof(key);
-		for (uint32_t k = 0; plain && k < p->name_size; k++) {
-			uint8_t c = d[p->name + k];
-			plain = c > ' ' && c < 0x7f && c != '"' && c != '\\';
-			key[k] = (char)c;
+	for (unsigned int i = 0; i < list->count; i++) {
+		const struct parameter *p = &list->item[i];
+		if (!is_named(list, p, own[0]) && !is_named(list, p, own[1])) {
+			log_pair(list, p, jw);
 		}
-		if (!plain || (p->name_size == 4 && !memcmp(key, "user", 4))) {
-			continue;
-		}
-		key[p->name_size] = '\0';
-		gate_jw_object(jw, NULL);
-		gate_jw_bytes(jw, key, d + p->value, p->value_size);
-		gate_jw_end(jw);
 	}
 	gate_jw_end(jw);
 	gate_jw_end(jw);
@@ -466,8 +498,6 @@ static const char *authentication_name(int32_t kind)
 		return "authentication_kerberos";
 	case 3:
 		return "authentication_cleartext_password";
-	case 5:
-		return "authentication_md5_password";
 	case 7:
 		return "authentication_gss";
 	case 9:
@@ -482,15 +512,24 @@ static const char *authentication_name(int32_t kind)
 static void log_response(const struct pgsql_tx *tx, struct gate_jw *jw)
 {
 	gate_jw_object(jw, "response");
-	if (tx->tls) {
-		gate_jw_bool(jw, "ssl_accepted", true);
+	if (tx->tls || tx->tls_refused) {
+		gate_jw_bool(jw, "ssl_accepted", tx->tls);
 	}
-	if (tx->authentication >= 0) {
+	if (tx->authentication == AUTH_MD5) {
+		gate_jw_bytes(jw, "authentication_md5_password", tx->salt, sizeof(tx->salt));
+	} else if (tx->authentication >= 0) {
 		gate_jw_text(jw, "message", authentication_name(tx->authentication));
 		log_text(jw, "authentication_sasl_mechanism", &tx->mechanism);
 	}
 	if (tx->login && (tx->ready || tx->failed)) {
 		gate_jw_text(jw, "login", tx->ready ? "success" : "failure");
+	}
+	if (tx->status.count) {
+		gate_jw_array(jw, "parameter_status");
+		for (unsigned int i = 0; i < tx->status.count; i++) {
+			log_pair(&tx->status, &tx->status.item[i], jw);
+		}
+		gate_jw_end(jw);
 	}
 	if (tx->failed) {
 		log_text(jw, "severity_non_localizable", &tx->severity);

@@ -60,11 +60,6 @@ bool quic_varint(const uint8_t *data, uint32_t size, uint32_t *at, uint64_t *ret
 	return true;
 }
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static bool take(const uint8_t *data, uint32_t size, uint32_t *at, uint32_t count,
 		 struct gate_view *ret)
 {
@@ -89,7 +84,7 @@ static bool read_public(const uint8_t *data, uint32_t size, struct quic_header *
 	if (((data[0] & 0x08) && !take(data, size, &at, 8, &h->dcid)) || size - at < 4) {
 		return false;
 	}
-	h->version = be32(data + at);
+	h->version = gate_be32(data + at);
 	at += 4 + number_sizes[data[0] >> 4 & 3];
 	h->kind = quic_version_kind(h->version);
 	h->type = QUIC_INITIAL;
@@ -171,7 +166,7 @@ bool quic_header_read(const uint8_t *data, uint32_t size, struct quic_header *re
 	if (size < 7) {
 		return false;
 	}
-	ret->version = be32(data + 1);
+	ret->version = gate_be32(data + 1);
 	ret->kind = quic_version_kind(ret->version);
 	if (ret->kind == QUIC_GOOGLE) {
 		return read_google(data, size, ret);

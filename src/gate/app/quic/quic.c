@@ -106,6 +106,21 @@ static void keep_user_agent(struct gate_session *session, struct quic_tx *t,
 	}
 }
 
+static void keep_extensions(struct gate_session *session, struct quic_tx *t,
+			    const struct gate_view *extensions)
+{
+	uint8_t types[2 * QUIC_EXTENSIONS_MAX];
+	uint32_t size = 0;
+	uint16_t type = 0;
+	for (uint32_t at = 0; size < sizeof(types) && extensions->size &&
+			      gate_tls_hello_extension(extensions, &at, &type);
+	     size += 2) {
+		types[size] = (uint8_t)(type >> 8);
+		types[size + 1] = (uint8_t)type;
+	}
+	keep(session, &t->extensions, types, size);
+}
+
 /* A whole handshake message of TLS. */
 static void hello(struct gate_session *session, struct quic_tx *t, const uint8_t *message,
 		  uint32_t size)
@@ -122,6 +137,8 @@ static void hello(struct gate_session *session, struct quic_tx *t, const uint8_t
 	if (length) {
 		gate_ja3_hash(text, length, t->ja3_hash);
 	}
+	keep(session, &t->alpn, h.alpn.data, h.alpn.size);
+	keep_extensions(session, t, &h.extensions);
 	if (client) {
 		keep(session, &t->sni, h.sni.data, h.sni.size);
 		keep_user_agent(session, t, &h.quic_parameters);
@@ -364,6 +381,8 @@ static void tx_free(struct gate_session *session, struct gate_tx *tx)
 	release(session, &t->ua);
 	release(session, &t->ja3);
 	release(session, &t->cyu);
+	release(session, &t->alpn);
+	release(session, &t->extensions);
 }
 
 /* ---- what rules and records ask ---- */
@@ -407,39 +426,6 @@ static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which
 	}
 }
 
-static void log_pair(struct gate_jw *jw, const char *key, const char *hash,
-		     const struct gate_view *text)
-{
-	if (text->size) {
-		gate_jw_object(jw, key);
-		gate_jw_text(jw, "hash", hash);
-		gate_jw_bytes(jw, "string", text->data, text->size);
-		gate_jw_end(jw);
-	}
-}
-
-static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
-{
-	const struct quic_tx *t = (const struct quic_tx *)tx;
-	gate_jw_text(jw, "version", t->version_text);
-	if (t->sni.size) {
-		gate_jw_bytes(jw, "sni", t->sni.data, t->sni.size);
-	}
-	if (t->ua.size) {
-		gate_jw_bytes(jw, "ua", t->ua.data, t->ua.size);
-	}
-	if (t->cyu.size) {
-		gate_jw_array(jw, "cyu");
-		log_pair(jw, NULL, t->cyu_hash, &t->cyu);
-		gate_jw_end(jw);
-	}
-	log_pair(jw, t->client ? "ja3" : "ja3s", t->ja3_hash, &t->ja3);
-	if (t->ja4[0]) {
-		gate_jw_text(jw, "ja4", t->ja4);
-	}
-	return true;
-}
-
 const struct gate_app_ops gate_quic_ops = {
 	.app = GATE_APP_QUIC,
 	.name = "quic",
@@ -455,5 +441,5 @@ const struct gate_app_ops gate_quic_ops = {
 	.parse = parse,
 	.tx_free = tx_free,
 	.buffer = buffer,
-	.log_tx = log_tx,
+	.log_tx = quic_log,
 };

@@ -14,11 +14,12 @@
 #include "gate/app/app.h"
 #include "gate/app/tls/hello.h"
 
-#define QUIC_PACKET_MAX 9216u
-#define QUIC_CRYPTO_MAX 16384u
-#define QUIC_RANGES_MAX 32u
-#define QUIC_CID_MAX	20u
-#define QUIC_CYU_MAX	512u
+#define QUIC_PACKET_MAX	    9216u
+#define QUIC_CRYPTO_MAX	    16384u
+#define QUIC_RANGES_MAX	    32u
+#define QUIC_CID_MAX	    20u
+#define QUIC_CYU_MAX	    512u
+#define QUIC_EXTENSIONS_MAX 64u /* of a hello, in records */
 
 enum quic_kind { QUIC_NONE, QUIC_IETF, QUIC_GOOGLE };
 enum quic_type {
@@ -77,7 +78,8 @@ struct quic_crypto {
 struct quic_tx {
 	struct gate_tx tx;
 	char version_text[16];
-	struct gate_view sni, ua, ja3, cyu;
+	struct gate_view sni, ua, ja3, cyu, alpn;
+	struct gate_view extensions; /* their types in the hello, two bytes each */
 	char ja3_hash[GATE_JA3_HASH_SIZE], ja4[GATE_JA4_SIZE], cyu_hash[GATE_JA3_HASH_SIZE];
 	bool client;
 };
@@ -88,6 +90,8 @@ struct quic_chlo {
 	char cyu[QUIC_CYU_MAX];
 	uint32_t cyu_size;
 };
+/* log.c: the record `quic`. */
+bool quic_log(const struct gate_tx *tx, struct gate_jw *jw);
 bool quic_chlo_read(const uint8_t *data, uint32_t size, uint32_t version, struct quic_chlo *ret);
 
 #endif

@@ -7,15 +7,21 @@
 
 /* ---- files ---- */
 
-static struct smb_tx *file_tx(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c)
+/* Also of one that was opened before we came, or is forgotten: it has no name. */
+static struct smb_file *file_of(struct smb_conn *conn, const struct smb_content *c)
 {
 	struct smb_file *f = gate_smb_file(conn, c->file_id);
 	if (!f) {
-		/* opened before we came, or forgotten: it has no name */
 		struct smb_tx none = {.session = c->session, .tree = c->tree};
 		gate_smb_file_add(conn, &none, c->file_id);
 		f = gate_smb_file(conn, c->file_id);
 	}
+	return f;
+}
+
+static struct smb_tx *file_tx(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c)
+{
+	struct smb_file *f = file_of(conn, c);
 	if (f->tx[dir]) {
 		return f->tx[dir];
 	}
@@ -61,19 +67,10 @@ static struct gate_view place(struct smb_conn *conn, struct smb_tx *tx, struct s
 	return data;
 }
 
-void gate_smb_content(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
-		      struct gate_view data)
+void gate_smb_place(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
+		    struct gate_view data)
 {
-	const struct smb_file *known = gate_smb_file(conn, c->file_id);
-	const struct smb_tree *tree = gate_smb_tree(conn, c->session, c->tree);
 	uint64_t missing = c->size > data.size ? c->size - data.size : 0;
-	if ((known && known->pipe) || (!known && tree && tree->pipe)) {
-		gate_smb_pipe(conn, c, data);
-		return;
-	}
-	if (!data.size) {
-		return;
-	}
 	struct smb_tx *tx = file_tx(conn, dir, c);
 	struct smb_file *f = gate_smb_file(conn, c->file_id);
 	if (!tx || !f) {
@@ -87,6 +84,28 @@ void gate_smb_content(struct smb_conn *conn, enum gate_dir dir, const struct smb
 		f->at[dir] += missing;
 		conn->data[dir].tx = tx;
 		conn->data[dir].left = missing;
+	}
+}
+
+void gate_smb_content(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
+		      struct gate_view data)
+{
+	const struct smb_file *known = gate_smb_file(conn, c->file_id);
+	const struct smb_tree *tree = gate_smb_tree(conn, c->session, c->tree);
+	uint64_t missing = c->size > data.size ? c->size - data.size : 0;
+	if ((known && known->pipe) || (!known && tree && tree->pipe)) {
+		gate_smb_pipe(conn, dir, c, data);
+		return;
+	}
+	if (!data.size) {
+		return;
+	}
+	if (dir == GATE_TO_CLIENT && gate_smb_ahead_hold(conn, c, data)) {
+		return;
+	}
+	gate_smb_place(conn, dir, c, data);
+	if (dir == GATE_TO_CLIENT && !missing) {
+		gate_smb_ahead_flush(conn, c->file_id, false);
 	}
 }
 
@@ -117,34 +136,84 @@ static struct smb_tx *call_tx(struct smb_conn *conn, const struct smb_content *c
 	return tx;
 }
 
-void gate_smb_pipe(struct smb_conn *conn, const struct smb_content *c, struct gate_view data)
+/* One whole fragment; false: no room for its call. */
+static bool fragment(struct smb_conn *conn, const struct smb_content *c,
+		     const struct dcerpc_header *h, const uint8_t *data)
 {
-	for (uint32_t at = 0; at < data.size;) {
+	bool server = gate_dcerpc_from_server(h->type);
+	enum gate_dir dir = server ? GATE_TO_CLIENT : GATE_TO_SERVER;
+	struct smb_tx *tx = call_tx(conn, c, h, dir);
+	if (!tx) {
+		return false;
+	}
+	gate_dcerpc_fragment(conn->session, &conn->binding, &tx->call, h, data);
+	gate_tx_progress(conn->session, &tx->tx, dir, 0);
+	if (tx->call.whole[dir]) {
+		gate_tx_done(conn->session, &tx->tx, dir);
+		if (server || h->type == DCERPC_AUTH3) {
+			gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);
+			gate_tx_done(conn->session, &tx->tx, GATE_TO_CLIENT);
+		}
+	}
+	return true;
+}
+
+/* How many of the bytes it is through with: what is left begins a fragment that is not whole. With
+ * `all` nothing more comes of that one, and what is there of it counts. */
+static uint32_t fragments(struct smb_conn *conn, const struct smb_content *c, struct gate_view data,
+			  bool all)
+{
+	uint32_t at = 0;
+	while (at < data.size) {
 		struct dcerpc_header h;
 		uint32_t left = data.size - at;
-		if (gate_dcerpc_header(data.data + at, left, &h)) {
-			return;
+		int rc = gate_dcerpc_header(data.data + at, left, &h);
+		if (rc < 0) {
+			return data.size; /* none, or no longer */
 		}
-		bool server = gate_dcerpc_from_server(h.type);
-		enum gate_dir dir = server ? GATE_TO_CLIENT : GATE_TO_SERVER;
-		if (h.size > left) {
-			/* the rest comes with another write: this much is what we know */
+		if (rc > 0 || h.size > left) {
+			if (!all || rc > 0) {
+				return at;
+			}
 			h.size = (uint16_t)left;
 		}
-		struct smb_tx *tx = call_tx(conn, c, &h, dir);
-		if (!tx) {
-			return;
-		}
-		gate_dcerpc_fragment(conn->session, &conn->binding, &tx->call, &h, data.data + at);
-		gate_tx_progress(conn->session, &tx->tx, dir, 0);
-		if (tx->call.whole[dir]) {
-			gate_tx_done(conn->session, &tx->tx, dir);
-			if (server || h.type == DCERPC_AUTH3) {
-				gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);
-				gate_tx_done(conn->session, &tx->tx, GATE_TO_CLIENT);
-			}
+		if (!fragment(conn, c, &h, data.data + at)) {
+			return data.size;
 		}
 		at += h.size;
+	}
+	return at;
+}
+
+void gate_smb_pipe(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
+		   struct gate_view data)
+{
+	struct smb_file *f = c->file_id ? file_of(conn, c) : NULL;
+	struct gate_text *part = f ? &f->part[dir] : NULL;
+	uint32_t done;
+	if (!part) {
+		(void)fragments(conn, c, data, true);
+		return;
+	}
+	if (part->size) {
+		bool fits =
+			gate_text_add(conn->session, part, data.data, data.size, SMB_PIPE_PART_MAX);
+		data = gate_text_view(part);
+		if (!fits) {
+			(void)fragments(conn, c, data, true);
+			gate_text_free(conn->session, part);
+			return;
+		}
+	}
+	done = fragments(conn, c, data, false);
+	if (done == data.size) {
+		part->size = 0;
+	} else if (part->size) {
+		memmove(part->data, part->data + done, data.size - done);
+		part->size = data.size - done;
+	} else {
+		gate_text_set(conn->session, part, data.data + done, data.size - done,
+			      SMB_PIPE_PART_MAX);
 	}
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SMB as the engine sees it: detection, records, buffers. See smb.h. */
+#include "gate/app/frame.h"
 #include "gate/app/smb/smb.h"
 
 #include <errno.h>
@@ -66,6 +67,43 @@ static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t
 
 /* ---- records ---- */
 
+/* What is there of a record that is longer than is waited for (SMB_WHOLE_MAX) is the frame. */
+static void put_frames(struct smb_conn *conn, enum gate_dir dir, const enum gate_buffer kinds[3],
+		       struct gate_view all, uint32_t header)
+{
+	header = header < all.size ? header : all.size;
+	gate_frame_put(conn->session, dir, kinds[0], all.data, all.size);
+	gate_frame_put(conn->session, dir, kinds[1], all.data, header);
+	gate_frame_put(conn->session, dir, kinds[2], all.data + header, all.size - header);
+}
+
+static void frames(struct smb_conn *conn, enum gate_dir dir, const uint8_t *data, uint32_t size)
+{
+	static const enum gate_buffer nbss[] = {GATE_BUF_FRAME_NBSS_PDU, GATE_BUF_FRAME_NBSS_HDR,
+						GATE_BUF_FRAME_NBSS_DATA};
+	static const struct {
+		uint8_t first, header;
+		enum gate_buffer kinds[3];
+	} versions[] = {
+		{0xff,
+		 32,
+		 {GATE_BUF_FRAME_SMB1_PDU, GATE_BUF_FRAME_SMB1_HDR, GATE_BUF_FRAME_SMB1_DATA}},
+		{0xfe,
+		 64,
+		 {GATE_BUF_FRAME_SMB2_PDU, GATE_BUF_FRAME_SMB2_HDR, GATE_BUF_FRAME_SMB2_DATA}},
+		{0xfd,
+		 52,
+		 {GATE_BUF_FRAME_SMB3_PDU, GATE_BUF_FRAME_SMB3_HDR, GATE_BUF_FRAME_SMB3_DATA}},
+	};
+	struct gate_view inner = {.data = data + NBSS_SIZE, .size = size - NBSS_SIZE};
+	put_frames(conn, dir, nbss, (struct gate_view){.data = data, .size = size}, NBSS_SIZE);
+	for (size_t i = 0; inner.size >= 4 && i < sizeof(versions) / sizeof(versions[0]); i++) {
+		if (inner.data[0] == versions[i].first && !memcmp(inner.data + 1, "SMB", 3)) {
+			put_frames(conn, dir, versions[i].kinds, inner, versions[i].header);
+		}
+	}
+}
+
 static void message(struct smb_conn *conn, enum gate_dir dir, struct smb_message *m)
 {
 	if (m->size < 4 || memcmp(m->data + 1, "SMB", 3) != 0) {
@@ -80,6 +118,18 @@ static void message(struct smb_conn *conn, enum gate_dir dir, struct smb_message
 	/* 0xfd: encrypted, 0xfc: compressed */
 }
 
+/* The record is over, or what is left of it can't be found. */
+static void no_more(struct smb_conn *conn, enum gate_dir dir)
+{
+	bool was_content = conn->data[dir].tx || conn->data[dir].ahead;
+	conn->skip[dir] = conn->data[dir].left = 0;
+	conn->data[dir].tx = NULL;
+	conn->data[dir].ahead = NULL;
+	if (was_content && dir == GATE_TO_CLIENT) {
+		gate_smb_ahead_flush(conn, NULL, false);
+	}
+}
+
 /* Bytes of a large record behind what has been looked at. */
 static uint32_t skip(struct smb_conn *conn, enum gate_dir dir, const uint8_t *data, uint32_t size)
 {
@@ -88,7 +138,9 @@ static uint32_t skip(struct smb_conn *conn, enum gate_dir dir, const uint8_t *da
 	uint64_t left = conn->data[dir].left;
 	if (left) {
 		uint32_t content = take < left ? take : (uint32_t)left;
-		if (tx && data) {
+		if (conn->data[dir].ahead) {
+			gate_smb_ahead_more(conn->data[dir].ahead, data, content);
+		} else if (tx && data) {
 			gate_file_append(conn->session, tx->file, data, content);
 		} else if (tx) {
 			gate_file_gap(conn->session, tx->file, content);
@@ -100,8 +152,7 @@ static uint32_t skip(struct smb_conn *conn, enum gate_dir dir, const uint8_t *da
 	}
 	conn->skip[dir] -= take;
 	if (!conn->skip[dir]) {
-		conn->data[dir].tx = NULL;
-		conn->data[dir].left = 0;
+		no_more(conn, dir);
 	}
 	return take;
 }
@@ -133,7 +184,9 @@ static int64_t record(struct smb_conn *conn, enum gate_dir dir, const uint8_t *d
 	struct smb_message m = {.data = data + NBSS_SIZE, .size = want, .whole = whole};
 	conn->skip[dir] = whole - want;
 	conn->data[dir].tx = NULL;
+	conn->data[dir].ahead = NULL;
 	conn->data[dir].left = 0;
+	frames(conn, dir, data, NBSS_SIZE + want);
 	message(conn, dir, &m);
 	return NBSS_SIZE + want;
 }
@@ -163,8 +216,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 			(void)skip(conn, dir, NULL, in->gap);
 			return 0;
 		}
-		conn->skip[dir] = conn->data[dir].left = 0;
-		conn->data[dir].tx = NULL;
+		no_more(conn, dir);
 		conn->gap[dir] = true;
 		return 0;
 	}
@@ -206,12 +258,15 @@ static void *smb_new(struct gate_session *session)
 static void smb_free(struct gate_session *session, void *state)
 {
 	struct smb_conn *conn = state;
+	gate_smb_ahead_free(conn);
 	for (unsigned int i = 0; i < SMB_TREES_MAX; i++) {
 		gate_text_free(session, &conn->trees[i].share);
 	}
 	for (unsigned int i = 0; i < SMB_FILES_MAX; i++) {
 		gate_text_free(session, &conn->files[i].name);
 		gate_text_free(session, &conn->files[i].share);
+		gate_text_free(session, &conn->files[i].part[GATE_TO_SERVER]);
+		gate_text_free(session, &conn->files[i].part[GATE_TO_CLIENT]);
 	}
 	gate_session_release(session, conn, sizeof(*conn));
 }

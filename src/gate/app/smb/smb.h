@@ -11,23 +11,30 @@
  *   Transactions are Suricata's: one per command but reads and writes; one per file and direction,
  *   open until it is closed; one per call of DCE/RPC in a pipe. A response is matched by message
  *   number (SMB1: mid, tree, user and command).
+ *   A server answers reads in the order that suits it. What of a file comes before bytes that were
+ *   asked for and are not answered yet waits for them (ahead.c), so that content, hashes and
+ *   stored files are whole.
  *
  * Limits, the oldest entry goes: SMB_TREES_MAX trees, SMB_FILES_MAX open files, SMB_READS_MAX reads
- * without answer; SMB_NAME_MAX bytes of a name.
+ * without answer; SMB_NAME_MAX bytes of a name. SMB_AHEAD_MAX bytes in SMB_AHEADS_MAX answers wait;
+ * over that, what is missing is a gap.
  */
 #ifndef BH_GATE_APP_SMB_SMB_H
 #define BH_GATE_APP_SMB_SMB_H
 
 #include "gate/app/dcerpc/dcerpc.h"
 
-#define SMB_WHOLE_MAX	 (68u << 10)
-#define SMB_TREES_MAX	 32
-#define SMB_FILES_MAX	 64
-#define SMB_READS_MAX	 64
-#define SMB_NAME_MAX	 2048
-#define SMB_DIALECTS_MAX 32
-#define SMB_CHAIN_MAX	 16 /* and-X commands, compounds: of a record */
-#define SMB_COMPOUND_MAX 64
+#define SMB_PIPE_PART_MAX (128u << 10) /* of a pipe's side: a fragment has 64 KiB at most */
+#define SMB_WHOLE_MAX	  (68u << 10)
+#define SMB_TREES_MAX	  32
+#define SMB_FILES_MAX	  64
+#define SMB_READS_MAX	  64
+#define SMB_NAME_MAX	  2048
+#define SMB_AHEAD_MAX	  (4u << 20)
+#define SMB_AHEADS_MAX	  64
+#define SMB_DIALECTS_MAX  32
+#define SMB_CHAIN_MAX	  16 /* and-X commands, compounds: of a record */
+#define SMB_COMPOUND_MAX  64
 
 enum smb_event {
 	SMB_MALFORMED_DATA,
@@ -98,8 +105,9 @@ struct smb_file {
 	bool used, pipe;
 	uint32_t tree;
 	struct gate_text name, share;
-	struct smb_tx *tx[GATE_DIRS]; /* that its content goes to */
-	uint64_t at[GATE_DIRS];	      /* where that content is */
+	struct smb_tx *tx[GATE_DIRS];	  /* that its content goes to */
+	struct gate_text part[GATE_DIRS]; /* of a pipe: a call's fragment that is not whole yet */
+	uint64_t at[GATE_DIRS];		  /* where that content is */
 };
 struct smb_read {
 	uint64_t id, offset;
@@ -112,13 +120,16 @@ struct smb_conn {
 	bool gap[GATE_DIRS];
 	uint64_t skip[GATE_DIRS]; /* bytes of a record that need not be looked at */
 	struct {
-		struct smb_tx *tx; /* whose file gets `left` of the bytes to skip */
+		struct smb_tx *tx;	 /* whose file gets `left` of the bytes to skip */
+		struct smb_ahead *ahead; /* or what waits */
 		uint64_t left;
 	} data[GATE_DIRS];
 	struct smb_tree trees[SMB_TREES_MAX];
 	struct smb_file files[SMB_FILES_MAX];
 	struct smb_read reads[SMB_READS_MAX];
 	uint8_t next_tree, next_file, next_read;
+	struct smb_ahead *aheads; /* by offset */
+	uint32_t ahead_bytes, ahead_count;
 	struct dcerpc_binding binding;
 	uint16_t dialect;
 	char dialect_name[24]; /* of version 1 */
@@ -188,8 +199,22 @@ struct smb_content {
 /* Data of a write or a read: into the file or the calls of a pipe. */
 void gate_smb_content(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
 		      struct gate_view data);
-void gate_smb_pipe(struct smb_conn *conn, const struct smb_content *c, struct gate_view data);
+/* All of it that will come is there: the file at the place where its content goes. */
+void gate_smb_place(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
+		    struct gate_view data);
+/* Writes and reads of a pipe cut fragments where they like: the rest is waited for. */
+void gate_smb_pipe(struct smb_conn *conn, enum gate_dir dir, const struct smb_content *c,
+		   struct gate_view data);
 void gate_smb_security(struct smb_conn *conn, struct smb_tx *tx, struct gate_view blob);
+
+/* ahead.c: answers to reads that wait for others */
+/* True: it waits, with what of it comes later. Else it is to be placed now. */
+bool gate_smb_ahead_hold(struct smb_conn *conn, const struct smb_content *c, struct gate_view data);
+/* More of it; data NULL: bytes that are lost. */
+void gate_smb_ahead_more(struct smb_ahead *ahead, const uint8_t *data, uint32_t size);
+/* Places what of that file (NULL: of any) need not wait any longer; all: whatever is there. */
+void gate_smb_ahead_flush(struct smb_conn *conn, const uint8_t file_id[16], bool all);
+void gate_smb_ahead_free(struct smb_conn *conn);
 
 /* smb1.c, smb2.c: one record's message(s) */
 void gate_smb1(struct smb_conn *conn, enum gate_dir dir, struct smb_message *m);

@@ -259,7 +259,7 @@ static void trans_request(const struct head *h)
 	file_id(h, (uint16_t)word(h, 30, 2), id);
 	(void)text_at(h, h->bytes, is_unicode(h), &name);
 	struct smb_content c = content_of(h, id, 0);
-	gate_smb_pipe(h->conn, &c, smb_bytes(h->m, word(h, 24, 2), word(h, 22, 2)));
+	gate_smb_pipe(h->conn, GATE_TO_SERVER, &c, smb_bytes(h->m, word(h, 24, 2), word(h, 22, 2)));
 }
 
 static void request(const struct head *h)
@@ -384,8 +384,11 @@ static void create_response(const struct head *h, struct smb_tx *tx)
 static void read_response(const struct head *h)
 {
 	struct smb_read read;
-	if (!gate_smb_read_take(h->conn, h->id, &read) ||
-	    (h->status && h->status != STATUS_OVERFLOW)) {
+	if (!gate_smb_read_take(h->conn, h->id, &read)) {
+		return;
+	}
+	if (h->status && h->status != STATUS_OVERFLOW) {
+		gate_smb_ahead_flush(h->conn, read.file_id, false);
 		return;
 	}
 	uint64_t size = word(h, 10, 2) | word(h, 14, 4) << 16, at = word(h, 12, 2);
@@ -402,7 +405,8 @@ static void trans_response(const struct head *h)
 {
 	if (h->count >= 20 && (!h->status || h->status == STATUS_OVERFLOW)) {
 		struct smb_content c = content_of(h, NULL, 0);
-		gate_smb_pipe(h->conn, &c, smb_bytes(h->m, word(h, 14, 2), word(h, 12, 2)));
+		gate_smb_pipe(h->conn, GATE_TO_CLIENT, &c,
+			      smb_bytes(h->m, word(h, 14, 2), word(h, 12, 2)));
 	}
 }
 

@@ -182,7 +182,7 @@ static void ioctl_request(const struct head *h)
 		return;
 	}
 	struct smb_content c = content_of(h, id, 0);
-	gate_smb_pipe(h->conn, &c, bytes(h, get(h, 24, 4), get(h, 28, 4)));
+	gate_smb_pipe(h->conn, GATE_TO_SERVER, &c, bytes(h, get(h, 24, 4), get(h, 28, 4)));
 }
 
 static void set_info_request(const struct head *h)
@@ -291,8 +291,11 @@ static void create_response(const struct head *h, struct smb_tx *tx)
 static void read_response(const struct head *h)
 {
 	struct smb_read read;
-	if (!gate_smb_read_take(h->conn, h->id, &read) ||
-	    (h->status && h->status != STATUS_OVERFLOW)) {
+	if (!gate_smb_read_take(h->conn, h->id, &read)) {
+		return;
+	}
+	if (h->status && h->status != STATUS_OVERFLOW) {
+		gate_smb_ahead_flush(h->conn, read.file_id, false);
 		return;
 	}
 	uint64_t at = get(h, 2, 1), size = get(h, 4, 4);
@@ -313,7 +316,7 @@ static void ioctl_response(const struct head *h)
 	if (get(h, 4, 4) == PIPE_TRANSCEIVE && guid(h, 8, id) &&
 	    (!h->status || h->status == STATUS_OVERFLOW)) {
 		struct smb_content c = content_of(h, id, 0);
-		gate_smb_pipe(h->conn, &c, bytes(h, get(h, 32, 4), get(h, 36, 4)));
+		gate_smb_pipe(h->conn, GATE_TO_CLIENT, &c, bytes(h, get(h, 32, 4), get(h, 36, 4)));
 	}
 }
 

@@ -102,10 +102,12 @@ struct smb_file *gate_smb_file(struct smb_conn *conn, const uint8_t id[16])
 
 static void file_done(struct smb_conn *conn, struct smb_file *f)
 {
+	gate_smb_ahead_flush(conn, f->id, true);
 	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
 		struct smb_tx *tx = f->tx[dir];
 		f->tx[dir] = NULL;
 		f->at[dir] = 0;
+		gate_text_free(conn->session, &f->part[dir]);
 		if (tx) {
 			gate_file_close(conn->session, tx->file, GATE_FILE_CLOSED);
 			gate_tx_done(conn->session, &tx->tx, GATE_TO_SERVER);

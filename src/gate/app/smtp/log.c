@@ -98,7 +98,9 @@ bool gate_smtp_log(const struct gate_tx *gtx, struct gate_jw *jw)
 	if (tx->rcpt_count) {
 		gate_jw_array(jw, "rcpt_to");
 		for (unsigned int i = 0; i < tx->rcpt_count; i++) {
-			gate_jw_bytes(jw, NULL, tx->rcpts.data + tx->rcpt[i].at, tx->rcpt[i].size);
+			const uint8_t *rcpt =
+				tx->rcpts.data ? tx->rcpts.data + tx->rcpt[i].at : NULL;
+			gate_jw_bytes(jw, NULL, rcpt, tx->rcpt[i].size);
 		}
 		gate_jw_end(jw);
 	}

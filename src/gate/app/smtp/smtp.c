@@ -220,7 +220,9 @@ static bool email(const struct smtp_tx *tx, enum mime_field field, uint32_t inde
 
 static bool span(const uint8_t *data, struct mime_span s, struct gate_buffer_view *ret)
 {
-	*ret = (struct gate_buffer_view){.data = data + s.at, .size = s.size, .complete = true};
+	/* Nothing was said yet: nothing to stand in. */
+	*ret = (struct gate_buffer_view){
+		.data = data ? data + s.at : NULL, .size = s.size, .complete = true};
 	return true;
 }
 

@@ -125,11 +125,6 @@ static int64_t banner(struct gate_session *session, struct ssh_conn *c, enum gat
 
 /* ---- packets ---- */
 
-static uint32_t be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 /* What a side's HASSH is made of: key exchange, then its own ciphers, MACs, compression. */
 static bool is_hashed(unsigned int list, enum gate_dir dir)
 {
@@ -152,7 +147,7 @@ static bool kexinit(struct gate_session *session, struct ssh_conn *c, enum gate_
 	char text[HASSH_MAX];
 	uint32_t at = 16, size = 0;
 	for (unsigned int list = 0; list < NAME_LISTS; list++) {
-		uint32_t length = at + 4 <= body->size ? be32(body->data + at) : UINT32_MAX;
+		uint32_t length = at + 4 <= body->size ? gate_be32(body->data + at) : UINT32_MAX;
 		if (length > body->size || at + 4 + length > body->size) {
 			return false;
 		}
@@ -197,7 +192,7 @@ static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gat
 	if (in->size < 6) {
 		return 0;
 	}
-	uint32_t length = be32(in->data);
+	uint32_t length = gate_be32(in->data);
 	uint8_t padding = in->data[4], type = in->data[5];
 	if (length < 2 || length > RECORD_MAX || padding > length - 2) {
 		event(session, c, SSH_INVALID_RECORD);

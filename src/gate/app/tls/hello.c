@@ -206,6 +206,21 @@ bool gate_tls_hello_read(const uint8_t *body, uint32_t size, bool client,
 	return true;
 }
 
+bool gate_tls_hello_extension(const struct gate_view *extensions, uint32_t *at, uint16_t *ret)
+{
+	if (extensions->size - *at < 4) {
+		return false;
+	}
+	const uint8_t *p = extensions->data + *at;
+	uint32_t size = (uint32_t)p[2] << 8 | p[3];
+	if (size > extensions->size - *at - 4) {
+		return false;
+	}
+	*ret = (uint16_t)(p[0] << 8 | p[1]);
+	*at += 4 + size;
+	return true;
+}
+
 bool gate_tls_hello_alpn(const struct gate_view *alpn, uint32_t index, struct gate_view *ret)
 {
 	struct reader r = inside(alpn);

@@ -43,6 +43,8 @@ struct gate_tls_hello {
 /* body: behind the four bytes of the handshake header. False: too short to be one. */
 bool gate_tls_hello_read(const uint8_t *body, uint32_t size, bool client,
 			 struct gate_tls_hello *ret);
+/* The type of the next extension; *at is 0 before the first. False at the end. */
+bool gate_tls_hello_extension(const struct gate_view *extensions, uint32_t *at, uint16_t *ret);
 /* The index-th protocol that is offered or chosen. */
 bool gate_tls_hello_alpn(const struct gate_view *alpn, uint32_t index, struct gate_view *ret);
 /* Length of the text, without a NUL; 0: it has none. */

@@ -52,27 +52,11 @@ static void put_list(struct text *t, const struct gate_view *v, unsigned int wid
 	}
 }
 
-/* The next extension's type; false at the end. */
-static bool next_extension(const struct gate_view *v, uint32_t *at, uint16_t *ret)
-{
-	if (v->size - *at < 4) {
-		return false;
-	}
-	const uint8_t *p = v->data + *at;
-	uint32_t size = (uint32_t)p[2] << 8 | p[3];
-	if (size > v->size - *at - 4) {
-		return false;
-	}
-	*ret = (uint16_t)(p[0] << 8 | p[1]);
-	*at += 4 + size;
-	return true;
-}
-
 static void put_extensions(struct text *t, const struct gate_view *v)
 {
 	bool first = true;
 	uint16_t type = 0;
-	for (uint32_t at = 0; v->size && next_extension(v, &at, &type);) {
+	for (uint32_t at = 0; v->size && gate_tls_hello_extension(v, &at, &type);) {
 		if (gate_tls_is_grease(type)) {
 			continue;
 		}
@@ -233,7 +217,7 @@ static unsigned int add_extensions(struct codes *c, const struct gate_view *v)
 {
 	unsigned int all = 0;
 	uint16_t type = 0;
-	for (uint32_t at = 0; v->size && next_extension(v, &at, &type);) {
+	for (uint32_t at = 0; v->size && gate_tls_hello_extension(v, &at, &type);) {
 		if (gate_tls_is_grease(type)) {
 			continue;
 		}

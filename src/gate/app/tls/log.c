@@ -85,6 +85,9 @@ bool tls_log(const struct gate_tx *tx, struct gate_jw *jw)
 	gate_jw_text(
 		jw, "version",
 		gate_tls_version_name(server->hello ? server->version : client->version, version));
+	if (t->from != GATE_APP_UNKNOWN) {
+		gate_jw_text(jw, "from_proto", gate_app_name((enum gate_app)t->from));
+	}
 	log_ja3(jw, "ja3", client);
 	log_ja3(jw, "ja3s", server);
 	if (client->ja4[0]) {

@@ -38,11 +38,6 @@ static const char *const client_patterns[] = {"\\x16\\x03", "\\x80\\?\\x01\\x03"
 					      "\\x80\\?\\x01\\x00\\x02", NULL};
 static const char *const server_patterns[] = {"\\x15\\x03", "\\x16\\x03", "\\x17\\x03", NULL};
 
-static uint16_t be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port)
 {
 	if (size < 3) {
@@ -68,8 +63,9 @@ static void handshake_over(struct tls_state *s)
 	gate_tx_done(s->session, &s->tx->tx, GATE_TO_SERVER);
 	gate_tx_done(s->session, &s->tx->tx, GATE_TO_CLIENT);
 	gate_session_encrypted(s->session);
-	gate_session_stop(s->session, GATE_TO_SERVER);
-	gate_session_stop(s->session, GATE_TO_CLIENT);
+	for (unsigned int dir = 0; dir < GATE_DIRS && !s->frames; dir++) {
+		gate_session_stop(s->session, (enum gate_dir)dir);
+	}
 }
 
 static bool is_tls13(const struct tls_state *s)
@@ -124,7 +120,7 @@ static void heartbeat(struct tls_state *s, enum gate_dir dir, const uint8_t *dat
 		tls_event(s, TLS_EVENT_INVALID_HEARTBEAT_MESSAGE);
 		return;
 	}
-	uint32_t payload = be16(data + 1);
+	uint32_t payload = gate_be16(data + 1);
 	if (data[0] == 1 && payload + 3 + HEARTBEAT_PADDING > size) {
 		tls_event(s, TLS_EVENT_OVERFLOW_HEARTBEAT_MESSAGE);
 	} else if (data[0] == 2 && payload + 3 > size) {
@@ -174,7 +170,7 @@ static bool record(struct tls_state *s, enum gate_dir dir, const uint8_t *data, 
 /* False: what stands there is no record. */
 static bool header_ok(struct tls_state *s, const uint8_t *p)
 {
-	uint32_t length = be16(p + 3);
+	uint32_t length = gate_be16(p + 3);
 	if (p[0] < REC_CCS || p[0] > REC_HEARTBEAT) {
 		tls_event(s, TLS_EVENT_INVALID_RECORD_TYPE);
 		return false;
@@ -194,6 +190,54 @@ static bool header_ok(struct tls_state *s, const uint8_t *p)
 	return true;
 }
 
+/* ---- frames: only where a rule asks for them ---- */
+
+static bool frames_wanted(const struct gate_session *session)
+{
+	return gate_frame_wanted(session, GATE_BUF_FRAME_TLS_PDU) ||
+	       gate_frame_wanted(session, GATE_BUF_FRAME_TLS_HDR) ||
+	       gate_frame_wanted(session, GATE_BUF_FRAME_TLS_DATA);
+}
+
+static void record_frames(struct tls_state *s, enum gate_dir dir, const uint8_t *p, uint32_t whole)
+{
+	gate_frame_put(s->session, dir, GATE_BUF_FRAME_TLS_PDU, p, whole);
+	gate_frame_put(s->session, dir, GATE_BUF_FRAME_TLS_HDR, p, RECORD_HEADER);
+	gate_frame_put(s->session, dir, GATE_BUF_FRAME_TLS_DATA, p + RECORD_HEADER,
+		       whole - RECORD_HEADER);
+	if (p[0] == REC_ALERT) {
+		gate_frame_put(s->session, dir, GATE_BUF_FRAME_TLS_ALERT, p + RECORD_HEADER,
+			       whole - RECORD_HEADER);
+	} else if (p[0] == REC_HEARTBEAT) {
+		gate_frame_put(s->session, dir, GATE_BUF_FRAME_TLS_HEARTBEAT, p + RECORD_HEADER,
+			       whole - RECORD_HEADER);
+	}
+}
+
+/* Records behind the handshake, for their frames alone. */
+static uint32_t only_frames(struct tls_state *s, enum gate_dir dir, const struct gate_app_input *in)
+{
+	uint32_t at = 0;
+	bool lost = in->gap;
+	while (s->frames && !lost && in->size - at >= RECORD_HEADER) {
+		const uint8_t *p = in->data + at;
+		uint32_t whole = RECORD_HEADER + gate_be16(p + 3);
+		lost = p[0] < REC_CCS || p[0] > REC_HEARTBEAT || p[1] != 3 ||
+		       whole > RECORD_HEADER + GATE_TLS_RECORD_MAX;
+		if (lost || whole > in->size - at) {
+			break;
+		}
+		record_frames(s, dir, p, whole);
+		at += whole;
+	}
+	if (lost) {
+		s->frames = false;
+		gate_session_stop(s->session, GATE_TO_SERVER);
+		gate_session_stop(s->session, GATE_TO_CLIENT);
+	}
+	return s->frames ? at : in->size;
+}
+
 /* ---- SSLv2 (draft-hickman-netscape-ssl-00; RFC 5246 E.2: a hello for later versions) ---- */
 
 static uint32_t sslv2_head(const uint8_t *p)
@@ -203,7 +247,7 @@ static uint32_t sslv2_head(const uint8_t *p)
 
 static uint32_t sslv2_length(const uint8_t *p)
 {
-	uint32_t length = be16(p);
+	uint32_t length = gate_be16(p);
 	return p[0] & 0x80 ? length & 0x7fff : length & 0x3fff;
 }
 
@@ -218,7 +262,7 @@ static bool sslv2_message(struct tls_state *s, enum gate_dir dir, const uint8_t 
 	if (!data[0]) {
 		tls_event(s, TLS_EVENT_ERROR_MESSAGE_ENCOUNTERED);
 	} else if (data[0] == 1 && dir == GATE_TO_SERVER && size >= 3) {
-		uint16_t version = be16(data + 1);
+		uint16_t version = gate_be16(data + 1);
 		side->hello = true;
 		side->version = version == 2 ? SSLV2 : version;
 		s->sslv2 = version == 2;
@@ -260,6 +304,8 @@ static int64_t one(struct tls_state *s, enum gate_dir dir, const uint8_t *p, uin
 		}
 		s->began[dir] = true;
 		uint32_t head = sslv2_head(p);
+		gate_frame_put(s->session, dir, GATE_BUF_FRAME_SSL2_PDU, p, (uint32_t)old);
+		gate_frame_put(s->session, dir, GATE_BUF_FRAME_SSL2_HDR, p, head);
 		return sslv2_message(s, dir, p + head, (uint32_t)old - head) ? old : -1;
 	}
 	if (size < RECORD_HEADER) {
@@ -268,10 +314,10 @@ static int64_t one(struct tls_state *s, enum gate_dir dir, const uint8_t *p, uin
 	if (!header_ok(s, p)) {
 		return -1;
 	}
-	uint32_t whole = RECORD_HEADER + be16(p + 3);
+	uint32_t whole = RECORD_HEADER + gate_be16(p + 3);
 	s->began[dir] = true;
-	s->tx->side[dir].record_version = be16(p + 1);
-	if (p[0] == REC_DATA) {
+	s->tx->side[dir].record_version = gate_be16(p + 1);
+	if (p[0] == REC_DATA && !s->frames) {
 		application_data(s, dir);
 		s->skip[dir] = whole - (whole < size ? whole : size);
 		return whole < size ? whole : size;
@@ -279,6 +325,7 @@ static int64_t one(struct tls_state *s, enum gate_dir dir, const uint8_t *p, uin
 	if (whole > size) {
 		return 0;
 	}
+	record_frames(s, dir, p, whole);
 	return record(s, dir, p, whole) ? (int64_t)whole : -1;
 }
 
@@ -286,7 +333,11 @@ static bool begin(struct gate_session *session, struct tls_state *s)
 {
 	if (!s->tx) {
 		s->session = session;
+		s->frames = frames_wanted(session);
 		s->tx = (struct tls_tx *)gate_tx_new(session, sizeof(struct tls_tx));
+		if (s->tx) {
+			s->tx->from = (uint16_t)gate_session_original(session);
+		}
 	}
 	return s->tx != NULL;
 }
@@ -298,7 +349,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	unsigned int empty = 0;
 	uint32_t at = 0;
 	if (s->over) {
-		return in->size;
+		return only_frames(s, dir, in);
 	}
 	if (in->gap || !begin(session, s)) {
 		return -EBADMSG;
@@ -322,7 +373,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 		}
 		at += (uint32_t)n;
 	}
-	return s->over ? in->size : at;
+	return s->over && !s->frames ? in->size : at;
 }
 
 static void *tls_new(struct gate_session *session)

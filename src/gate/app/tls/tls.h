@@ -15,6 +15,7 @@
 #define BH_GATE_APP_TLS_TLS_H
 
 #include "gate/app/app.h"
+#include "gate/app/frame.h"
 #include "gate/app/tls/cert.h"
 #include "gate/app/tls/hello.h"
 
@@ -82,6 +83,7 @@ struct tls_tx {
 	struct tls_side side[GATE_DIRS];
 	struct tls_text sni;
 	uint16_t hello_flags; /* of the client's */
+	uint16_t from;	      /* enum gate_app that it took over from (STARTTLS, CONNECT) */
 	bool resumed;
 };
 
@@ -101,6 +103,7 @@ struct tls_state {
 	uint32_t skip[GATE_DIRS];      /* bytes of a record that nobody reads */
 	uint32_t heartbeat[GATE_DIRS]; /* size of one that is not answered */
 	bool began[GATE_DIRS], sslv2, over;
+	bool frames; /* rules ask for those: records are read on behind the handshake */
 };
 
 void tls_event(struct tls_state *s, enum tls_event event);
