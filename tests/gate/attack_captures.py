@@ -535,6 +535,124 @@ def logins_lying_lengths():
     return Attack(packets)
 
 
+def frame(data, head=0xc2):
+    return struct.pack("!BBQ", head, 127, len(data)) + data
+
+
+@attack
+def websocket_bombs():
+    """Compressed messages, each a thousand times as long as it looks; then one of many fragments, and lengths that lie."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = squeeze.compress(b"\0" * (8 << 20)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    talk = Talk(80).say(0, b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+    talk.say(1, b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+             b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+    talk.say(1, frame(bomb) * 100 + frame(b"x", head=0x42) + frame(b"x" * 300, head=0) * 2000)
+    talk.say(1, struct.pack("!BBQ", 0x82, 127, 1 << 62) + b"y" * 500000)
+    return Attack(talk.end(), times=2000, events=["reassembly_limit_reached", "skip_end_of_payload"],
+                  options=("--set", "stream.reassembly.depth=16mb"))
+
+
+@attack
+def http_ranges():
+    """Parts of files that are never whole: of many files, and a great many of one."""
+    packets = []
+    for i in range(3000):
+        name, part = i if i < 2000 else 0, (i * 9, i * 9 + 4)
+        talk = Talk(80, sport=1000 + i).say(0, b"GET /%d.iso HTTP/1.1\r\nHost: a\r\nRange: bytes=%d-%d\r\n\r\n" % (name, *part))
+        talk.say(1, b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %d-%d/1000000000\r\nContent-Length: 5\r\n\r\n"
+                 b"hello" % part)
+        packets += talk.end()
+    return Attack(packets, times=100, options=NO_FLOWS, counters={"gate_range_refused": 900})
+
+
+@attack
+def dns_over_tcp_pipelined():
+    message = dns_head(1) + b"\3www\7example\3org\0\0\1\0\1"
+    return Attack(Talk(53).say(0, (struct.pack("!H", len(message)) + message) * 50000).end(), times=400,
+                  counters={"app_layer.tx.dns_tcp": 50000}, options=NO_FLOWS + ("--set", "stream.reassembly.depth=16mb"))
+
+
+@attack
+def quic_initials():
+    """Each has a connection of its own, so keys are derived for each, and none opens."""
+    rng = random.Random(4)
+    def packets():
+        for i in range(20000):
+            number = rng.randbytes(8)
+            yield udp(1024 + i, 443, b"\xc3\0\0\0\1\x08" + number + b"\0\0\x44\x9e" + rng.randbytes(1182))
+    return Attack(packets(), times=400, options=NO_FLOWS, counters={"app_layer.tx.quic": 20000}, events=["failed_decrypt"])
+
+
+@attack
+def certificates_of_noise():
+    """Chains as long as they may be, of what looks like DER: constructed ones in one another, lengths that lie."""
+    rng, packets = random.Random(5), []
+    for i in range(200):
+        der = b"".join(b"\x30\x82" + struct.pack("!H", 4000 - 4 * k) for k in range(900)) + rng.randbytes(400)
+        certificate = struct.pack("!I", len(der))[1:] + der
+        chain = certificate * (60000 // len(certificate))
+        chain = struct.pack("!I", len(chain))[1:] + chain
+        message = b"\x0b" + struct.pack("!I", len(chain))[1:] + chain
+        records = b"".join(b"\x16\3\3" + struct.pack("!H", len(message[at:at + 16000])) + message[at:at + 16000]
+                           for at in range(0, len(message), 16000))
+        hello, answer = b"\3\3" + b"\0" * 33 + b"\0\2\0\x2f\1\0", b"\3\3" + b"\0" * 33 + b"\0\x2f\0"
+        talk = Talk(443, sport=1000 + i).say(0, b"\x16\3\1\0" + bytes([len(hello) + 4, 1, 0, 0, len(hello)]) + hello)
+        talk.say(1, b"\x16\3\3\0" + bytes([len(answer) + 4, 2, 0, 0, len(answer)]) + answer + records)
+        packets += talk.end()
+    return Attack(packets, times=200, events=["certificate_invalid_length"])
+
+
+@attack
+def smb_opens():
+    """Requests to open files that nobody answers, and trees."""
+    talk = Talk(445)
+    for i in range(4000):
+        head = b"\xfeSMB" + struct.pack("<HHIHHIIQIIQ16s", 64, 0, 0, 5 if i % 2 else 3, 1, 0, 0, i, 0, i, 1, b"")
+        name = ("share\\file-%d.exe" % i).encode("utf-16-le")
+        body = (struct.pack("<HBBIQQIIIIIHHII", 57, 0, 0, 2, 0, 0, 1, 0, 7, 1, 0, 120, len(name), 0, 0) if i % 2
+                else struct.pack("<HHHH", 9, 0, 72, len(name))) + name
+        talk.say(0, struct.pack("!I", len(head + body)) + head + body)
+    return Attack(talk.end(), times=100, options=NO_FLOWS, counters={"gate_app_txs_forced": 1}, events=["too_many_transactions"])
+
+
+@attack
+def dcerpc_fragments():
+    """A call whose fragments never end, on many connections."""
+    packets = []
+    for i in range(20):
+        talk = Talk(135, sport=1000 + i)
+        body = struct.pack("<HHIBBBB", 5840, 5840, 0, 1, 0, 0, 0) + struct.pack("<HBB", 0, 1, 0) + b"\1" * 20 + b"\2" * 20
+        talk.say(0, struct.pack("<BBBBIHHI", 5, 0, 11, 3, 0x10, 16 + len(body), 0, 1) + body)
+        part = struct.pack("<BBBBIHHI", 5, 0, 0, 0, 0x10, 5824, 0, 2) + struct.pack("<IHH", 0xffffffff, 0, 7) + b"s" * 5800
+        packets += talk.say(0, part * 400).end()
+    return Attack(packets, times=100, counters={"app_layer.tx.dcerpc_tcp": 20}, options=NO_FLOWS + ("--set", "stream.reassembly.depth=16mb"))
+
+
+@attack
+def sip_and_snmp_lying_lengths():
+    def packets():
+        for i in range(3000):
+            yield udp(1000 + i, 5060, b"INVITE sip:a@b SIP/2.0\r\nContent-Length: 99999999999999\r\n" + b"Via: x\r\n" * 150 + b"\r\n")
+            yield udp(1000 + i, 161, b"\x30\x84\xff\xff\xff\xff\2\1\1\4\x84\x7f\xff\xff\xff" + b"\x30\x80" * 300)
+            yield udp(1000 + i, 67, b"\1\1\6\0" + b"\0" * 232 + b"\x63\x82\x53\x63" + b"\x37\xff" * 300)
+    return Attack(packets(), options=NO_FLOWS, counters={"app_layer.tx.sip_udp": 3000, "app_layer.tx.dhcp": 3000})
+
+
+@attack
+def ip6_extensions():
+    """As many headers as fit, in all orders; and a fragment that says it is one of nothing."""
+    rng = random.Random(6)
+    def packets():
+        for i in range(5000):
+            kinds = [rng.choice((0, 43, 60, 44, 51, 135)) for _ in range(150)] + [17]
+            chain = b"".join(bytes([after, 0]) + struct.pack("!HI", i, i) for after in kinds[1:])
+            data = chain + struct.pack("!HHHH", 1, 2, 8, 0)
+            yield ETHERNET[:12] + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(data), kinds[0], 64) + b"\xfd" + b"\0" * 30 + b"\1" + data
+    return Attack(packets(), options=NO_FLOWS, times=100, counters={"decoder.invalid": 1000, "decoder.events": 10000})
+
+
 @attack
 def tunnels_deep():
     inner = udp(1, 2, b"x")[14:]

@@ -34,6 +34,7 @@ import zlib
 
 HERE = "127.0.0.1"
 TIMEOUT_S = 120
+SO_RCVBUFFORCE = 33  # socket(7); Python does not name it
 
 
 def originals():
@@ -58,7 +59,7 @@ class Capture:
     def __init__(self, path):
         self.path = path
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)  # or rmem_max bounds it, and a busy machine loses frames
         self.socket.bind(("lo", 3))
         self.socket.settimeout(0.3)
         self.over = False

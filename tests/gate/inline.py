@@ -8,6 +8,7 @@ their fragments over two workers, reload under load. Client, gate and server are
 import contextlib
 import ctypes
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -243,6 +244,33 @@ def check_down(lab):
     lab.end()
 
 
+def carrier(lab, holder, dev):
+    done = subprocess.run(["nsenter", "-t", str(holder.pid), "-n", "ip", "-j", "link", "show", dev], check=True, capture_output=True,
+                          text=True)
+    return "LOWER_UP" in json.loads(done.stdout)[0]["flags"]
+
+
+def check_link_state(lab):
+    """What is plugged into one side sees that the other one is down, both ways round, and after the gate has gone nothing stays so."""
+    client, gate, server = lab.holders
+    lab.gate_begin(DROP + ALERT, "--set", "capture.pass-link-state=yes")
+    lab.run(client, "ip", "link", "set", "a0", "down")
+    wait("the server's side is down", lambda: not carrier(lab, server, "b0"))
+    lab.run(client, "ip", "link", "set", "a0", "up")
+    wait("and up again", lambda: carrier(lab, server, "b0"))
+    lab.run(gate, "ip", "link", "set", "g1", "down")
+    wait("the client's side is down", lambda: not carrier(lab, client, "a0"))
+    lab.run(gate, "ip", "link", "set", "g1", "up")
+    wait("and up again", lambda: carrier(lab, client, "a0"))
+    wait("connections pass", lambda: lab.say("open") == "open")
+    assert lab.counter("gate_link_passed") == 2
+    lab.run(server, "ip", "link", "set", "b0", "down")
+    wait("the client's side is down", lambda: not carrier(lab, client, "a0"))
+    lab.end()
+    assert carrier(lab, client, "a0")
+    lab.run(server, "ip", "link", "set", "b0", "up")
+
+
 def establish(lab, hosts):
     """A datagram to the server from each and an answer: where both sides come to the same worker the flow is established."""
     server = lab.udp(lab.holders[2], SERVER, UDP_PORT)
@@ -347,8 +375,8 @@ def check_fail_open(lab):
 
 
 def main():
-    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_affinity, check_gone, check_reload_under_load,
-              check_fail_open]
+    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_link_state, check_affinity, check_gone,
+              check_reload_under_load, check_fail_open]
     if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         print("skipped: needs root and namespaces")
         return 77

@@ -3,7 +3,8 @@
 """bulkhead-gated between two interfaces and as a sensor, with real connections: tests/gate/live.py BUILD
 
 Client, gate and server are network namespaces. Looked at: what passes, drop, reject, reload by socket and by signal, a rule
-set that does not load, reload under traffic, two rule sets at once, rights that were given up, the records. As root.
+set that does not load, reload under traffic, two rule sets at once, rights that were given up, the records and the rotation of
+their file. As root.
 """
 import contextlib
 import json
@@ -17,6 +18,8 @@ import sys
 import tempfile
 import threading
 import time
+
+import control
 
 CLIENT, TENANT, SERVER, PORT = "10.99.0.1", "10.99.0.77", "10.99.0.2", 8080
 WAIT_S = 30
@@ -130,14 +133,7 @@ class Lab:
             return file.read()
 
     def ask(self, op):
-        with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(WAIT_S)
-            try:
-                link.connect(f"{self.folder}/sock")
-            except OSError:
-                return None
-            link.sendall(json.dumps({"op": op}).encode() + b"\n")
-            return json.loads(link.makefile().readline())
+        return control.ask(f"{self.folder}/sock", op, WAIT_S)
 
     def say(self, command):
         self.client.stdin.write(command + "\n")
@@ -226,6 +222,29 @@ def check_records(lab):
     assert lab.records("drop") and lab.records("flow") and lab.records("stats")
 
 
+def check_rotation(lab):
+    """The file of records is moved away as logrotate does: the signal begins a new one, and nothing is lost between."""
+    lab.rules(ALERT)
+    lab.begin("--inline", "g0:g1", "--workers", "2")
+    wait("connections pass", lambda: lab.say("open") == "open")
+    assert lab.say("say LOOK one") == "LOOK one"
+    wait("the first is told", lambda: len(lab.records("alert")) == 1)
+    file, away = f"{lab.folder}/log/eve.json", f"{lab.folder}/log/eve.json.1"
+    os.rename(file, away)
+    assert lab.say("open") == "open" and lab.say("say LOOK two") == "LOOK two"
+    lab.gate.send_signal(signal.SIGHUP)
+    wait("a new file", lambda: os.path.exists(file))
+    whole = os.path.getsize(away)
+    assert lab.say("open") == "open" and lab.say("say LOOK three") == "LOOK three"
+    wait("the third is told in it", lambda: len(lab.records("alert")) >= 1)
+    lab.end()
+    assert os.path.getsize(away) == whole
+    with open(away, "a", encoding="utf-8") as old, open(file, encoding="utf-8") as new:
+        old.write(new.read())
+    os.rename(away, file)
+    assert len(lab.records("alert")) == 3, lab.records("alert")
+
+
 def traffic_over_reloads(lab, rules):
     """20,000 questions and answers one after the other while rules are loaded anew; every one comes back."""
     before = lab.ask("stats")["stats"]["capture"]
@@ -300,8 +319,8 @@ def main():
     with contextlib.ExitStack() as stack:
         lab = Lab(stack, program)
         try:
-            for check in (check_inline, check_reload, check_reload_under_traffic, check_records, check_rule_sets,
-                      check_sensor):
+            for check in (check_inline, check_reload, check_reload_under_traffic, check_records, check_rotation,
+                      check_rule_sets, check_sensor):
                 check(lab)
                 print(f"ok: {check.__name__}", flush=True)
         except BaseException:

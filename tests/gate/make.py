@@ -172,6 +172,25 @@ def gzip_chunked():
     return pcap(c.close().packets)
 
 
+def two_downloads():
+    """Two files at once, in turns."""
+    links = [Connection(40001).open(), Connection(40002).open()]
+    packets = links[0].packets + links[1].packets
+    for link, name in zip(links, (b"one", b"two")):
+        link.packets = []
+        link.send(0, b"GET /%s HTTP/1.1\r\nHost: a.example\r\n\r\n" % name)
+        link.send(1, b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3000\r\n\r\n")
+        packets += link.packets
+    for _ in range(3):
+        for link, byte in zip(links, b"12"):
+            link.packets = []
+            packets += link.send(1, bytes([byte]) * 1000).packets
+    for link in links:
+        link.packets = []
+        packets += link.close().packets
+    return pcap(packets)
+
+
 def dns_query():
     name = b"".join(bytes([len(part)]) + part for part in (b"evil", b"example", b"com")) + b"\0"
     query = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + name + struct.pack("!HH", 1, 1)
@@ -244,6 +263,72 @@ def dcerpc_orders():
         c.send(1, dce(2, 3, 2, struct.pack(order + "IHBx", 4, 0, 0) + b"done", big))
         packets += c.close().packets
     return pcap(packets)
+
+
+def smb2(command, message, body, *, answer=False, tree=5):
+    head = b"\xfeSMB" + struct.pack("<HHIHHIIQIIQ", 64, 1, 0, command, 1, 1 if answer else 0, 0, message, 0, tree, 9) + bytes(16)
+    return struct.pack("!I", len(head + body)) + head + body
+
+
+def smb2_read(message, file_id, offset, size):
+    return smb2(8, message, struct.pack("<HBBIQ", 49, 80, 0, size, offset) + file_id + bytes(17))
+
+
+def smb2_read_answer(message, data):
+    return smb2(8, message, struct.pack("<HBBIII", 17, 80, 0, len(data), 0, 0) + data, answer=True)
+
+
+def smb_answers():
+    """A file whose reads are answered in another order than they were asked in: the second before the first; large ones, in records that
+    come in pieces; one that is never answered."""
+    name, file_id = "malware.bin".encode("utf-16-le"), bytes(range(16))
+    opened = struct.pack("<HBBI", 89, 0, 0, 1) + bytes(8 * 6) + bytes(8) + file_id + bytes(8)
+    parts = [b"first-", b"second-", b"A" * 90000 + b"third-", b"fourth" + b"B" * 90000, b"-fifth"]
+    at = [sum(map(len, parts[:i])) for i in range(len(parts))]
+    c = Connection(40001, 445).open()
+    c.send(0, smb2(5, 1, struct.pack("<HBBIQQIIIIIHHII", 57, 0, 0, 2, 0, 0, 1, 0, 7, 1, 0, 120, len(name), 0, 0) + name))
+    c.send(1, smb2(5, 1, opened, answer=True))
+    for i, part in enumerate(parts):
+        c.send(0, smb2_read(10 + i, file_id, at[i], len(part)))
+    c.send(0, smb2_read(20, file_id, at[4] + 6, 100))
+    for i in (1, 0, 4, 3, 2):
+        c.send(1, smb2_read_answer(10 + i, parts[i]))
+    c.send(0, smb2(6, 30, struct.pack("<HHI", 24, 0, 0) + file_id))
+    c.send(1, smb2(6, 30, bytes(60), answer=True))
+    return pcap(c.close().packets)
+
+
+SMB_PIPE = bytes(range(16))
+
+
+def smb_write(number, data):
+    return smb2(9, number, struct.pack("<HHIQ16sIIHHI", 49, 112, len(data), 0, SMB_PIPE, 0, 0, 0, 0, 0) + data)
+
+
+def smb_written(number, size):
+    return smb2(9, number, struct.pack("<HHIIHHx", 17, 0, size, 0, 0, 0), answer=True)
+
+
+def smb_pipe_writes():
+    """A named pipe: the bind, its answer and a call of two fragments, cut anywhere by writes and reads."""
+    path = "\\\\h\\IPC$".encode("utf-16-le")
+    c = Connection(dport=445).open()
+    c.send(0, smb2(3, 1, struct.pack("<HHHH", 9, 0, 72, len(path)) + path, tree=0))
+    c.send(1, smb2(3, 1, struct.pack("<HBBIII", 16, 2, 0, 0, 0, 0), answer=True))
+    syntax = dce_uuid(INTERFACE, False) + struct.pack("<HH", 1, 0)
+    bind = dce(11, 3, 1, struct.pack("<HHIB3xHBx", 4280, 4280, 0, 1, 0, 1) + syntax + bytes(20), False)
+    ack = dce(12, 3, 1, struct.pack("<HHIH4s2xB3xHH", 4280, 4280, 1, 4, b"135", 1, 0, 0) + bytes(20), False)
+    call = dce_call(2, 1, 3, b"x" * 30 + b"SPLIT-OVER-", False) + dce_call(2, 2, 3, b"WRITES", False)
+    done = dce(2, 3, 2, struct.pack("<IHBx", 4, 0, 0) + b"THE-ANSWER", False)
+    number = 2
+    for said, heard, step in ((bind, ack, 7), (call, done, 25)):
+        for at in range(0, len(said), step):
+            c.send(0, smb_write(number, said[at:at + step])).send(1, smb_written(number, len(said[at:at + step])))
+            number += 1
+        for at in range(0, len(heard), step):
+            c.send(0, smb2_read(number, SMB_PIPE, 0, 4280)).send(1, smb2_read_answer(number, heard[at:at + step]))
+            number += 1
+    return pcap(c.close().packets)
 
 
 def fragments():

@@ -7,6 +7,7 @@ packets. Then what becomes of records when they can't be written: a full disk, a
 """
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -99,7 +100,23 @@ def check_app(folder):
     assert stats["app_layer"]["flow"]["http"] == 1 and stats["app_layer"]["tx"]["http"] == 3, stats["app_layer"]
     assert stats["detect"]["alert"] == 1 and stats["detect"]["rules_loaded"] == 1, stats["detect"]
     assert stats["tcp"]["sessions"] == 1 and stats["tcp"]["syn"] == 1 and stats["decoder"]["pkts"] == stats["decoder"]["tcp"], stats
+    assert "dns" not in stats["app_layer"]["flow"] and {"dns_tcp", "dns_udp"} <= set(stats["app_layer"]["tx"]), stats["app_layer"]
     assert stats["flow"]["total"] == 1 and stats["capture"]["kernel_packets"] == stats["decoder"]["pkts"], stats
+
+
+def check_bodies(folder):
+    rule = 'alert http any any -> any any (http.response_body; content:"ok"; sid:3;)\n'
+    found = of(records(folder, make.http_pipelined(), rule, *options(http_body="yes", http_body_printable="yes")), "alert")
+    assert len(found) == 3 and all(a["http"]["http_response_body_printable"] == "ok" for a in found), found
+    assert base64.b64decode(found[0]["http"]["http_response_body"]) == b"ok" and "http_request_body" not in found[0]["http"], found
+    found = of(records(folder, make.http_pipelined(), rule, *options(http_body_printable="yes", payload_buffer_size="1")), "alert")
+    assert found[0]["http"]["http_response_body_printable"] == "k" and "http_response_body" not in found[0]["http"], found
+
+
+def check_config(folder):
+    found = records(folder, make.http_pipelined(),
+                    'config http any any -> any any (http.uri; content:"/evil/1"; config: logging disable, type tx, scope tx; sid:3;)\n')
+    assert [h["tx_id"] for h in of(found, "http")] == [0, 2] and not of(found, "alert"), found
 
 
 def check_drop(folder):
@@ -132,6 +149,25 @@ def check_anomaly(folder):
 def check_types(folder):
     kinds = {r["event_type"] for r in records(folder, make.http_pipelined(), RULE, "--set", "eve.types.0=http", "--set", "eve.types.1=stats")}
     assert kinds == {"http", "stats"}, kinds
+
+
+def check_files(folder):
+    """What is asked of files: which rules wanted them kept, all files of a transaction, hashes of all, few open at once."""
+    rules = ('alert http any any -> any any (msg:"all"; flow:established,to_client; filestore; sid:11;)\n'
+             'alert http any any -> any any (msg:"two"; flow:established,to_server; http.uri; content:"/two"; filestore:both,tx; sid:12;)\n')
+    found = records(folder, make.two_downloads(), rules, "--set", "file-store.force-hash.0=md5", "--set", "file-store.max-open-files=1")
+    files = {r["fileinfo"]["filename"]: r["fileinfo"] for r in of(found, "fileinfo")}
+    assert sorted(files["/two"]["sid"]) == [11, 12] and files["/one"]["sid"] == [11], files
+    for name, content in (("/one", b"1" * 3000), ("/two", b"2" * 3000)):
+        sha256 = hashlib.sha256(content).hexdigest()
+        assert files[name]["stored"] and files[name]["sha256"] == sha256 and files[name]["size"] == 3000, files
+        assert files[name]["md5"] == hashlib.md5(content).hexdigest() and "sha1" not in files[name], files
+        with open(f"{folder}/out/filestore/{sha256[:2]}/{sha256}", "rb") as file:
+            assert file.read() == content
+    assert found[-1]["stats"]["counters"]["gate_filestore_not_open"] == 1, found[-1]["stats"]["counters"]
+    # no rule asks, the configuration neither
+    files = of(records(folder, make.two_downloads(), RULE), "fileinfo")
+    assert len(files) == 2 and not any("md5" in f["fileinfo"] or "sid" in f["fileinfo"] for f in files), files
 
 
 def told(done, words):
@@ -192,6 +228,6 @@ def check_socket(folder):
 
 with tempfile.TemporaryDirectory(prefix="gate-records-") as scratch:
     os.chmod(scratch, 0o755)
-    for check in (check_alert, check_app, check_drop, check_anomaly, check_types, check_full_disk, check_socket):
+    for check in (check_alert, check_app, check_bodies, check_config, check_drop, check_anomaly, check_types, check_files, check_full_disk, check_socket):
         check(scratch)
         print(f"{check.__name__}: as it should be", flush=True)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gate_feed.h"
 #include "gate_app_world.h"
+#include "gate_frame_look.h"
 #include "base/util.h"
 
 #include <assert.h>
@@ -48,6 +49,7 @@ char *gate_feed(enum gate_app app, const uint8_t *data, size_t size, size_t step
 	bool udp = size && (data[0] & 1);
 	app_world_open(&w, size >= 3 ? (uint16_t)(data[1] << 8 | data[2]) : 0, NULL);
 	w.keep_txs = true;
+	gate_frames_want(w.apps, step ? UINT32_MAX : 0); /* what they are is the same with frames */
 	w.flow.app_expected = (uint16_t)app;
 	if (udp) {
 		w.flow.ip_proto = IPPROTO_UDP;
@@ -59,6 +61,7 @@ char *gate_feed(enum gate_app app, const uint8_t *data, size_t size, size_t step
 		bytes.size = (uint32_t)data[at + 1] << 8 | data[at + 2];
 		bytes.size = bytes.size < size - at - 3 ? bytes.size : (uint32_t)(size - at - 3);
 		say(&w, udp, data[at] & 1 ? GATE_TO_CLIENT : GATE_TO_SERVER, &bytes, step);
+		gate_frame_look(w.flow.session);
 		at += 3 + bytes.size;
 	}
 	if (!udp) {

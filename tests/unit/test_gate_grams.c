@@ -157,6 +157,67 @@ static void finds_what_is_there(void **state)
 	gate_grams_free(all);
 }
 
+#define FROM 63 /* what ends before it was looked at already */
+
+/* Per literal: where its first place behind FROM ends. */
+static void on_first(uint32_t literal, uint32_t end, void *arg)
+{
+	uint32_t *first = arg;
+
+	if (end > FROM && end < first[literal]) {
+		first[literal] = end;
+	}
+}
+
+static uint32_t first_of(const struct gate_literal *l, const uint8_t *data, uint32_t size)
+{
+	for (uint32_t at = 0; at + l->size <= size; at++) {
+		if (at + l->size > FROM && is_at(l, data + at)) {
+			return at + l->size;
+		}
+	}
+	return UINT32_MAX;
+}
+
+/* Long runs of one, two, three and four bytes between others: each literal is told of, and where it
+ * ends first, as if each place had been looked at. */
+static void repetitions(void **state)
+{
+	static uint8_t bytes[LITERALS][GATE_GRAM_LONGEST];
+	static struct gate_literal literals[LITERALS];
+	unsigned int seed = 11;
+	bool crowded[LITERALS] = {};
+	struct gate_grams *grams;
+
+	make_literals(literals, bytes, &seed);
+	for (uint32_t i = 0; i < LITERALS / 2; i++) {
+		for (uint32_t k = 0, period = i % 4 + 1; k < literals[i].size; k++) {
+			bytes[i][k] = k < period ? bytes[i][k] : bytes[i][k - period];
+		}
+	}
+	grams = gate_grams_new(literals, LITERALS, crowded);
+	for (uint32_t i = 0; i < BUFFERS; i++) {
+		uint8_t data[2000];
+		uint32_t first[LITERALS], begin = (uint32_t)rand_r(&seed) % 300;
+		const struct gate_literal *l = &literals[i % LITERALS];
+		struct gate_gram_want want = {.grams = grams, .fn = on_first, .arg = first};
+
+		memset(first, 0xff, sizeof(first));
+		plant(literals, data, sizeof(data), &seed);
+		for (uint32_t k = begin; k < begin + 300 + i * 3; k++) {
+			data[k] = l->bytes[(k - begin) % (i % 4 + 1)];
+		}
+		gate_grams_search_long(NULL, &want, 1, data, sizeof(data));
+		gate_grams_search_short(&want, data, sizeof(data));
+		for (uint32_t k = 0; k < LITERALS; k++) {
+			uint32_t right = first_of(&literals[k], data, sizeof(data));
+
+			assert_true(crowded[k] || first[k] == right);
+		}
+	}
+	gate_grams_free(grams);
+}
+
 /* What vectors find is what plain C finds, for every count of positions. */
 static void kernels_agree(void **state)
 {
@@ -226,9 +287,8 @@ static void nothing_to_look_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(finds_what_is_there),
-		cmocka_unit_test(kernels_agree),
-		cmocka_unit_test(crowds_are_told),
+		cmocka_unit_test(finds_what_is_there), cmocka_unit_test(repetitions),
+		cmocka_unit_test(kernels_agree),       cmocka_unit_test(crowds_are_told),
 		cmocka_unit_test(nothing_to_look_for),
 	};
 

@@ -4,57 +4,11 @@
  * where and why bad rules are refused, every truncation, and the rules of Emerging Threats.
  */
 #include "base/buf.h"
-#include "base/util.h"
 #include "gate/app/app.h"
-#include "gate/config.h"
-#include "gate/rules/read.h"
+#include "gate_rule_world.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <sys/stat.h>
-#include <cmocka.h>
-
-#define ET_RULES "/work/shared/rules/emerging-threats-open-2025.rules"
-
-struct world {
-	struct gate_config config;
-	struct gate_names *names;
-};
-
-static int setup(void **state)
-{
-	struct world *w = bh_alloc(sizeof(*w));
-	struct bh_diag diag;
-
-	assert_int_equal(gate_config_load(NULL, &w->config, &diag), 0);
-	w->names = gate_names_new();
-	*state = w;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-
-	gate_names_free(w->names);
-	gate_config_done(&w->config);
-	free(w);
-	return 0;
-}
-
-static struct gate_rule_files *read_text(struct world *w, const char *text)
-{
-	struct gate_rule_files *files = gate_rules_new();
-	struct bh_diag diag;
-
-	assert_int_equal(gate_rules_read_text(
-				 files, &w->config, w->names, "t.rules",
-				 (struct gate_view){(const uint8_t *)text, (uint32_t)strlen(text)},
-				 &diag),
-			 0);
-	return files;
-}
 
 /* The options of the only rule in normal spelling, without what each has. Owned. */
 static char *normal(struct world *w, const char *text)
@@ -180,6 +134,8 @@ static const struct {
 	 "detection_filter:track by_dst, count 4, seconds 20, unique_on src_port; "},
 	{"tag:session,5,packets; noalert; target:src_ip; prefilter; bypass;",
 	 "tag:session,5,packets; bypass; noalert; prefilter; target:src_ip; "},
+	{"http.uri; content:\"a\"; config: logging disable,type  tx , scope tx;",
+	 "http.uri; content:\"a\"; config:logging disable, type tx, scope tx; "},
 	{"filestore; filename:!\"a.gz\"; fileext:\"mp4\"; filesize:>1kb;",
 	 "file.name; content:!\"a.gz\"; nocase; content:\".mp4\"; nocase; endswith; "
 	 "filesize:>1024; filestore; "},
@@ -188,6 +144,8 @@ static const struct {
 	{"flowvar:one,\"a|20|b\"; pktvar:two,c;", "flowvar:one,\"a b\"; pktvar:two,\"c\"; "},
 	{"hostbits:set,bad,dst,60; hostbits:isset,good;",
 	 "xbits:isset,good,track ip_src,expire 300; xbits:set,bad,track ip_dst,expire 60; "},
+	{"hostbits:set,bad,both,60; hostbits:isnotset,a|b,both;",
+	 "hostbits:isnotset,a|b,both,300; hostbits:set,bad,both,60; "},
 	{"tag:host; tag:session,10,bytes; alert;",
 	 "tag:host,256,packets,dst; tag:session,10,bytes; alert; "},
 	{"entropy:value >= 4.5; file.data; entropy:bytes 10, offset 2, value !1-2;",
@@ -283,6 +241,27 @@ static const struct {
 	 "metadata:a b c, d 1; gid:3; rev:7; sid:9;)",
 	 "alert ip any any -> any any (reference:cve,2014-0160; metadata:a b c, d 1; "
 	 "classtype:trojan-activity; priority:1; gid:3; sid:9; rev:7;)"},
+	{"alert http1:request_line any any -> any any (http.uri; content:\"x\"; sid:1;)",
+	 "alert http1:request_line any any -> any any (http.uri; content:\"x\"; " TAIL},
+	{"alert tls:server_cert_done any any -> any any (sid:1;)",
+	 "alert tls:server_cert_done any any -> any any (" TAIL},
+	{"alert smtp:response_complete any any -> any any (sid:1;)",
+	 "alert smtp:response_complete any any -> any any (" TAIL},
+	{"alert tls any any -> any any (frame:pdu; content:\"x\"; sid:1;)",
+	 "alert tls any any -> any any (frame:tls.pdu; content:\"x\"; " TAIL},
+	{"alert http1 any any -> any any (frame:request; strip_whitespace; content:\"x\"; sid:1;)",
+	 "alert http1 any any -> any any (frame:http1.request; strip_whitespace; "
+	 "content:\"x\"; " TAIL},
+	{"alert tcp any any -> any any (frame:smb.smb2.hdr; content:\"x\"; sid:1;)",
+	 "alert tcp any any -> any any (frame:smb2.hdr; content:\"x\"; " TAIL},
+	{"alert tcp:flow_start any any -> any any (sid:1;)",
+	 "alert tcp:flow_start any any -> any any (" TAIL},
+	{"config dns any any -> any any (dns.query; content:\"a\"; config: logging disable, "
+	 "type tx, scope tx; sid:1;)",
+	 "alert dns any any -> any any (dns.query; content:\"a\"; config:logging disable, type tx, "
+	 "scope tx; noalert; " TAIL},
+	{"alert http any any -> any any (filestore; sid:1;)",
+	 "alert http any any -> any any (filestore; " TAIL},
 	{"alert  tcp any any -> any any (msg:\\\n  \"m\"; \\\n content:\"x\"; sid:1 ;) # behind it",
 	 "alert tcp any any -> any any (msg:\"m\"; content:\"x\"; " TAIL},
 };
@@ -306,7 +285,10 @@ static const struct {
 } bad_options[] = {
 	{"content:\"x\"", 32, "does not end with ;"},
 	{"nosuch:1; sid:1;)", 32, "nosuch: no such keyword"},
-	{"frame:http1.request; sid:1;)", 32, "frame is not supported"},
+	{"frame:http1.request; sid:1;)", 32, "nothing is asked of frame:http1.request"},
+	{"frame:http2.hdr; content:\"x\"; sid:1;)", 38, "http2.hdr is no frame"},
+	{"frame:http1.request; content:\"x\"; http.uri; content:\"y\"; sid:1;)", 66,
+	 "goes with no other"},
 	{"lua:x.lua; sid:1;)", 32, "lua is not supported"},
 	{"content:\"\"; sid:1;)", 41, "it is empty"},
 	{"content:x; sid:1;)", 40, "expected in quotes"},
@@ -374,6 +356,12 @@ static const struct {
 	const char *reason;
 } bad_headers[] = {
 	{"say tcp any any -> any any (sid:1;)", 1, "say is no action"},
+	{"config dns any any -> any any (content:\"a\"; config: logging disable, type tx, "
+	 "scope tx; sid:1;)",
+	 1, "nothing here is about a transaction"},
+	{"config tcp any any -> any any (config: tracking disable, type flow, scope packet; "
+	 "sid:1;)",
+	 40, "of Suricata's firewall mode"},
 	{"alert enip any any -> any any (sid:1;)", 7, "no such protocol"},
 	{"alert tcp any any <- any any (sid:1;)", 19, "no direction"},
 	{"alert tcp any any -> any (sid:1;)", 26, "not complete"},
@@ -385,7 +373,10 @@ static const struct {
 	{"alert tcp any 70000 -> any any (sid:1;)", 15, "no port"},
 	{"alert tcp any 9:1 -> any any (sid:1;)", 15, "no port"},
 	{"alert tcp any any -> any any", 29, "( is expected"},
-	{"alert tls:client_hello_done any any -> any any (sid:1;)", 7, "can't be named"},
+	{"alert tls:response_headers any any -> any any (sid:1;)", 11, "has no such state"},
+	{"alert tcp:pre_stream any any -> any any (sid:1;)", 11, "firewall mode"},
+	{"alert tls:client_hello_done any any -> any any (flow:to_client; sid:1;)", 1,
+	 "of one direction"},
 	{"alert icmp any any -> any any (http.uri; content:\"x\"; sid:1;)", 1, "no transactions"},
 };
 
@@ -571,110 +562,6 @@ static void test_tests(void **state)
 	}
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	fputs(text, f);
-	fclose(f);
-}
-
-static void test_thresholds(void **state)
-{
-	char path[] = "/tmp/gate-rules-XXXXXX";
-	int fd = mkstemp(path);
-	struct gate_rule_files *files = read_text(
-		*state, "alert tcp any any -> any any (sid:1;)\n"
-			"alert tcp any any -> any any (threshold:type both, track by_src, count 1, "
-			"seconds 2; sid:2;)\n");
-	struct bh_diag diag;
-
-	assert_true(fd >= 0);
-	close(fd);
-	write_file(path,
-		   "# comment\n"
-		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
-		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n"
-		   "rate_filter gen_id 1, sig_id 2, track by_rule, count 1, seconds 2, \\\n"
-		   " new_action drop, timeout 9\n");
-	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
-	assert_int_equal(files->rules.items[1]->configured.count, 1);
-	assert_int_equal(files->rules.items[1]->configured.items[0].type, GATE_TH_RATE);
-	assert_int_equal(files->rules.items[1]->configured.items[0].new_action, GATE_DROP);
-	assert_int_equal(files->rules.items[1]->configured.items[0].timeout, 9);
-	write_file(path,
-		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
-		   "suppress gen_id 1, sig_id 2\n"
-		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n");
-	gate_rules_free(files);
-	files = read_text(*state,
-			  "alert tcp any any -> any any (sid:1;)\n"
-			  "alert tcp any any -> any any (threshold:type both, track by_src, "
-			  "count 1, seconds 2; sid:2;)\n");
-	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
-	assert_int_equal(files->rules.items[0]->configured.count, 2);
-	assert_int_equal(files->rules.items[0]->configured.items[0].type, GATE_TH_SUPPRESS);
-	assert_int_equal(files->rules.items[0]->configured.items[0].track, GATE_TRACK_SRC);
-	assert_int_equal(files->rules.items[0]->configured.items[0].addrs->in.count, 2);
-	assert_int_equal(files->rules.items[0]->configured.items[1].count, 5);
-	assert_int_equal(files->rules.items[1]->configured.count, 1); /* keeps its own threshold */
-	write_file(path, "suppress gen_id 1, sig_id 1, track by_src\n");
-	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), -EINVAL);
-	assert_int_equal(diag.line, 1);
-	gate_rules_free(files);
-	unlink(path);
-}
-
-/* Lists of hashes and sets beside the rule file. */
-static void test_data_files(void **state)
-{
-	struct world *w = *state;
-	char folder[] = "/tmp/gate-rules-XXXXXX";
-	struct gate_rule_files *files = gate_rules_new();
-	struct bh_diag diag;
-
-	assert_non_null(mkdtemp(folder));
-	BH_FREE char *hashes = bh_asprintf("%s/h.md5", folder);
-	BH_FREE char *rules = bh_asprintf("%s/t.rules", folder);
-
-	write_file(hashes, "# hashes\nFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF  name\n"
-			   "00112233445566778899aabbccddeeff\n");
-	write_file(rules,
-		   "alert http any any -> any any (filemd5:!h.md5; sid:1;)\n"
-		   "alert http any any -> any any (http.uri; dataset:isset,x,type md5,load h.md5; "
-		   "sid:2;)\n"
-		   "alert http any any -> any any (filesha1:h.md5; sid:3;)\n");
-	assert_int_equal(gate_rules_read(files, &w->config, w->names, rules, &diag), 0);
-	assert_int_equal(files->rules.count, 2);
-	const struct gate_file_match *m = &files->rules.items[0]->tx.items[0].file;
-
-	assert_int_equal(m->what, GATE_FM_MD5);
-	assert_true(m->negated);
-	assert_int_equal(m->hash_count, 2);
-	assert_int_equal(m->hashes[1], 0x11);
-	assert_string_equal(files->rules.items[1]->lists.items[0].matches.items[0].dataset.load,
-			    hashes);
-	assert_non_null(strstr(files->refusals.items[0].reason, ":2 is no hash"));
-	gate_rules_free(files);
-	unlink(hashes);
-	unlink(rules);
-	rmdir(folder);
-}
-
-static void test_hash(void **state)
-{
-	struct gate_rule_files *one = read_text(*state, "alert tcp any any -> any any (sid:1;)");
-	struct gate_rule_files *same = read_text(*state, "alert tcp any any -> any any (sid:1;)");
-	struct gate_rule_files *other = read_text(*state, "alert tcp any any -> any any (sid:2;)");
-
-	assert_memory_equal(one->hash, same->hash, sizeof(one->hash));
-	assert_memory_not_equal(one->hash, other->hash, sizeof(one->hash));
-	gate_rules_free(one);
-	gate_rules_free(same);
-	gate_rules_free(other);
-}
-
 /* Every rule of a file loads and comes back from its normal spelling. */
 static void expect_all(struct world *w, const char *path, size_t count)
 {
@@ -785,14 +672,19 @@ static void test_manual(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options),	   cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_bad),	   cmocka_unit_test(test_truncated),
-		cmocka_unit_test(test_places),	   cmocka_unit_test(test_same_number),
-		cmocka_unit_test(test_derived),	   cmocka_unit_test(test_sets),
-		cmocka_unit_test(test_tests),	   cmocka_unit_test(test_thresholds),
-		cmocka_unit_test(test_data_files), cmocka_unit_test(test_hash),
-		cmocka_unit_test(test_sample),	   cmocka_unit_test(test_emerging_threats),
-		cmocka_unit_test(test_manual),	   cmocka_unit_test(test_asn1),
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_places),
+		cmocka_unit_test(test_same_number),
+		cmocka_unit_test(test_derived),
+		cmocka_unit_test(test_sets),
+		cmocka_unit_test(test_tests),
+		cmocka_unit_test(test_sample),
+		cmocka_unit_test(test_emerging_threats),
+		cmocka_unit_test(test_manual),
+		cmocka_unit_test(test_asn1),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

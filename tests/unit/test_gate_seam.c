@@ -11,123 +11,9 @@
 #include "base/util.h"
 #include "gate/engine.h"
 #include "gate/rules/read.h"
-#include "host/agent/intake.h"
-#include "model/event.h"
+#include "intake_world.h"
 
 #include <arpa/inet.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-/* hostd's part of it, in a thread with a loop of its own. */
-struct host {
-	char *spool, *socket;
-	uint64_t max_bytes;
-	uv_loop_t loop;
-	uv_async_t stop;
-	struct bh_producer *producer;
-	struct hostd_intake *intake;
-	pthread_t thread;
-};
-
-static struct bh_producer_options producer_options(const struct host *host)
-{
-	return (struct bh_producer_options){
-		.spool = {.dir = host->spool, .producer = "h1", .max_bytes = host->max_bytes}};
-}
-
-static void on_stop(uv_async_t *async)
-{
-	struct host *host = async->data;
-
-	hostd_intake_free(host->intake);
-	bh_producer_free(host->producer);
-	uv_close((uv_handle_t *)async, NULL);
-}
-
-static void *serve(void *arg)
-{
-	struct host *host = arg;
-
-	uv_run(&host->loop, UV_RUN_DEFAULT);
-	return NULL;
-}
-
-static void host_start(struct host *host)
-{
-	struct bh_producer_options options = producer_options(host);
-	struct hostd_intake_options intake = {.path = host->socket, .host = "h1"};
-
-	assert_int_equal(uv_loop_init(&host->loop), 0);
-	assert_int_equal(uv_async_init(&host->loop, &host->stop, on_stop), 0);
-	host->stop.data = host;
-	assert_int_equal(bh_producer_new(&host->loop, NULL, &options, &host->producer, NULL), 0);
-	intake.producer = host->producer;
-	assert_int_equal(hostd_intake_new(&host->loop, &intake, &host->intake, NULL), 0);
-	assert_int_equal(pthread_create(&host->thread, NULL, serve, host), 0);
-}
-
-static void host_stop(struct host *host)
-{
-	uv_async_send(&host->stop);
-	pthread_join(host->thread, NULL);
-	assert_int_equal(uv_loop_close(&host->loop), 0);
-}
-
-static int setup(void **state)
-{
-	struct host *host = bh_alloc(sizeof(*host));
-	char folder[] = "/tmp/gate-seam-XXXXXX";
-
-	assert_non_null(mkdtemp(folder));
-	host->spool = bh_asprintf("%s/spool", folder);
-	host->socket = bh_asprintf("%s/events.sock", folder);
-	*state = host;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct host *host = *state;
-	BH_FREE char *sweep = bh_asprintf(
-		"rm -rf '%.*s'", (int)(strlen(host->spool) - strlen("/spool")), host->spool);
-
-	assert_int_equal(system(sweep), 0);
-	free(host->spool);
-	free(host->socket);
-	free(host);
-	return 0;
-}
-
-/* Everything that is in the spool, read as the manager reads it. */
-static size_t read_spool(const struct host *host, struct bh_event *ret, size_t max, char **ret_text)
-{
-	const struct bh_spool_options options = {.dir = host->spool, .producer = "h1"};
-	struct bh_spool_batch batch;
-	struct bh_spool *spool = NULL;
-	size_t count = 0;
-
-	assert_int_equal(bh_spool_open(&options, &spool, NULL), 0);
-	assert_int_equal(bh_spool_peek(spool, max, 1 << 24, &batch, NULL), 0);
-	*ret_text = bh_memdup(batch.data, batch.size);
-	for (size_t at = 0; at < batch.size; count++) {
-		const char *end = memchr(*ret_text + at, '\n', batch.size - at);
-		size_t size = end ? (size_t)(end - *ret_text) - at : batch.size - at;
-		struct bh_diag diag = {};
-
-		if (bh_event_parse(*ret_text + at, size, &ret[count], &diag)) {
-			fail_msg("%s", diag.text);
-		}
-		assert_int_equal(ret[count].seq,
-				 count ? ret[count].is_gap ? ret[count].seq : ret[count - 1].seq + 1
-				       : ret[count].seq);
-		at += size + 1;
-	}
-	bh_spool_batch_done(&batch);
-	bh_spool_close(spool);
-	return count;
-}
 
 static struct gate_out *open_out(const struct host *host, uint64_t queue)
 {
@@ -164,7 +50,7 @@ static void test_handed_over(void **state)
 	gate_out_free(out);
 	host_stop(host);
 	assert_int_equal(bh_counter_get("gate_events_refused"), refused + 2);
-	assert_int_equal(read_spool(host, events, 2000, &text), 1000);
+	assert_int_equal(host_events(host, events, 2000, &text), 1000);
 	assert_string_equal(events[0].type, "gate.alert");
 	assert_true(bh_jtext_str(&events[0].j, "host", name, sizeof(name)));
 	assert_string_equal(name, "h1");
@@ -193,7 +79,7 @@ static void test_away(void **state)
 	gate_out_flush(out);
 	gate_out_free(out);
 	host_stop(host);
-	assert_int_equal(read_spool(host, events, 16, &text), 2);
+	assert_int_equal(host_events(host, events, 16, &text), 2);
 	assert_true(events[0].is_gap);
 	assert_int_equal(events[0].gap_count, 2);
 	assert_string_equal(events[1].type, "gate.alert");
@@ -222,7 +108,7 @@ static void test_flood(void **state)
 	host_stop(host);
 	assert_true(lost > 0);
 	assert_int_equal(bh_counter_get("gate_events_no_room"), before + lost);
-	count = read_spool(host, events, 30000, &text);
+	count = host_events(host, events, 30000, &text);
 	for (size_t i = 0; i < count; i++) {
 		there += events[i].is_gap ? events[i].gap_count : 1;
 	}
@@ -255,7 +141,38 @@ static void test_busy(void **state)
 	assert_true(stats.bytes > 1 << 17);
 	assert_true(stats.bytes < (1 << 17) + (1 << 16));
 	assert_int_equal(stats.lost, 0);
-	(void)read_spool(host, events, 30000, &text);
+	(void)host_events(host, events, 30000, &text);
+	free(events);
+}
+
+/* An answer that was lost: the request comes again, and is taken once. Another run's number of the
+ * same value is another request, and so is the next number of this one. */
+static void test_repeated(void **state)
+{
+	static const char *const runs[] = {"run-a", "run-a", "run-b", "run-a", NULL};
+	static const json_int_t numbers[] = {1, 1, 1, 2, 2};
+	uint64_t before = bh_counter_get("intake_repeated");
+	struct bh_event *events = bh_alloc_array(100, sizeof(*events));
+	struct host *host = *state;
+	BH_FREE char *text = NULL;
+
+	host_start(host);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(runs); i++) {
+		BH_JSON json_t *request = json_pack(
+			"{s:s,s:s?,s:I,s:I,s:[o]}", "op", "events", "run", runs[i], "n", numbers[i],
+			"lost", (json_int_t)1, "events", json_loads(EVENT("gate.alert"), 0, NULL));
+		BH_JSON json_t *reply = NULL;
+		int err = bh_ctl_call(host->socket, request, 2000, &reply, NULL);
+
+		/* a number of nobody is refused */
+		assert_int_equal(err, runs[i] ? 0 : -EREMOTEIO);
+		if (!err) {
+			assert_int_equal(json_integer_value(json_object_get(reply, "taken")), 1);
+		}
+	}
+	host_stop(host);
+	assert_int_equal(bh_counter_get("intake_repeated"), before + 1);
+	assert_int_equal(host_events(host, events, 100, &text), 6); /* three gaps, three events */
 	free(events);
 }
 
@@ -367,7 +284,7 @@ static void test_from_packets(void **state)
 	walk(host, "drop udp any any -> any 53 (msg:\"Evil \\\"word\\\"\"; content:\"evil\"; "
 		   "priority:2; sid:12; rev:3;)\n");
 	host_stop(host);
-	assert_int_equal(read_spool(host, events, 16, &text), 2);
+	assert_int_equal(host_events(host, events, 16, &text), 2);
 	assert_string_equal(events[0].type, "gate.alert");
 	assert_int_equal(events[0].severity, BH_SEVERITY_WARNING);
 	assert_int_equal(events[0].wall_ns, 1700000000000000000);
@@ -386,12 +303,20 @@ static void test_from_packets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_handed_over, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_away, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_busy, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_users, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_from_packets, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_handed_over, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_away, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_flood, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_busy, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_repeated, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_users, intake_world_setup,
+						intake_world_teardown),
+		cmocka_unit_test_setup_teardown(test_from_packets, intake_world_setup,
+						intake_world_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,6 +86,16 @@ static const struct {
 	 0,
 	 GATE_APP_WEBSOCKET,
 	 GATE_APP_HTTP1},
+	{"upgrade to websocket, and TLS",
+	 80,
+	 {CLIENT("GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+		 "Connection: Upgrade\r\n\r\n"),
+	  SERVER("HTTP/1.1 101 Switching Protocols\r\n"
+		 "Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+	  CLIENT(HELLO)},
+	 EVENT(UNEXPECTED),
+	 GATE_APP_WEBSOCKET,
+	 GATE_APP_HTTP1},
 	{"upgrade to h2c",
 	 80,
 	 {CLIENT("GET / HTTP/1.1\r\nHost: a\r\n"

@@ -90,18 +90,6 @@ static void load(struct world *w, const char *text)
 	gate_rule_sets_unref(sets);
 }
 
-static void put16(uint8_t *at, unsigned int v)
-{
-	at[0] = (uint8_t)(v >> 8);
-	at[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	put16(at, v >> 16);
-	put16(at + 2, v & 0xffff);
-}
-
 /* 10.0.0.1:1234 and 10.9.8.7:80. */
 static uint8_t *put_ip(uint8_t *frame, enum gate_dir dir, uint8_t proto, size_t size)
 {
@@ -110,9 +98,9 @@ static uint8_t *put_ip(uint8_t *frame, enum gate_dir dir, uint8_t proto, size_t 
 	uint32_t sum = 0;
 
 	memset(frame, 0, 14 + 20);
-	put16(frame + 12, 0x0800);
+	gate_put16(frame + 12, 0x0800);
 	ip[0] = 0x45;
-	put16(ip + 2, (unsigned int)(20 + size));
+	gate_put16(ip + 2, (unsigned int)(20 + size));
 	ip[8] = 64;
 	ip[9] = proto;
 	memcpy(ip + 12, ends[dir == GATE_TO_CLIENT], 4);
@@ -121,9 +109,9 @@ static uint8_t *put_ip(uint8_t *frame, enum gate_dir dir, uint8_t proto, size_t 
 		sum += (uint32_t)(ip[i] << 8 | ip[i + 1]);
 	}
 	sum = (sum & 0xffff) + (sum >> 16);
-	put16(ip + 10, ~(sum + (sum >> 16)) & 0xffff);
-	put16(ip + 20, dir == GATE_TO_SERVER ? 1234 : 80);
-	put16(ip + 22, dir == GATE_TO_SERVER ? 80 : 1234);
+	gate_put16(ip + 10, ~(sum + (sum >> 16)) & 0xffff);
+	gate_put16(ip + 20, dir == GATE_TO_SERVER ? 1234 : 80);
+	gate_put16(ip + 22, dir == GATE_TO_SERVER ? 80 : 1234);
 	return ip + 20;
 }
 
@@ -150,8 +138,8 @@ static uint64_t udp(struct world *w, enum gate_dir dir, const char *text)
 	size_t size = strlen(text);
 	uint8_t frame[2048], *at = put_ip(frame, dir, IPPROTO_UDP, 8 + size);
 
-	put16(at + 4, (unsigned int)(8 + size));
-	put16(at + 6, 0);
+	gate_put16(at + 4, (unsigned int)(8 + size));
+	gate_put16(at + 6, 0);
 	memcpy(at + 8, text, size);
 	return give(w, frame, 14 + 20 + 8 + size);
 }
@@ -163,11 +151,11 @@ static uint64_t tcp(struct world *w, enum gate_dir dir, unsigned int flags, cons
 	uint8_t frame[2048], *at = put_ip(frame, dir, IPPROTO_TCP, 20 + size);
 
 	memset(at + 4, 0, 16);
-	put32(at + 4, w->seq[dir]);
-	put32(at + 8, flags & ACK ? w->seq[!dir] : 0);
+	gate_put32(at + 4, w->seq[dir]);
+	gate_put32(at + 8, flags & ACK ? w->seq[!dir] : 0);
 	at[12] = 5 << 4;
 	at[13] = (uint8_t)flags;
-	put16(at + 14, 65000);
+	gate_put16(at + 14, 65000);
 	memcpy(at + 20, text, size);
 	w->seq[dir] += (uint32_t)size + !!(flags & SYN);
 	return give(w, frame, 14 + 20 + 20 + size);

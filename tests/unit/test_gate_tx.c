@@ -21,18 +21,6 @@ struct talk {
 	uint16_t ports[2];
 };
 
-static void put16(uint8_t *to, uint32_t value)
-{
-	to[0] = (uint8_t)(value >> 8);
-	to[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *to, uint32_t value)
-{
-	put16(to, value >> 16);
-	put16(to + 2, value);
-}
-
 /* One segment with its headers, in a record of a pcap file. */
 static void segment(struct talk *t, int side, uint8_t flags, const char *data, size_t size)
 {
@@ -47,19 +35,19 @@ static void segment(struct talk *t, int side, uint8_t flags, const char *data, s
 	at[12] = 8;
 	at += 14;
 	at[0] = 0x45;
-	put16(at + 2, (uint32_t)(40 + size));
+	gate_put16(at + 2, (uint32_t)(40 + size));
 	at[8] = 64;
 	at[9] = 6;
 	memcpy(at + 12, (uint8_t[]){10, 0, 0, (uint8_t)(side ? 2 : 1)}, 4);
 	memcpy(at + 16, (uint8_t[]){10, 0, 0, (uint8_t)(side ? 1 : 2)}, 4);
 	at += 20;
-	put16(at, t->ports[side]);
-	put16(at + 2, t->ports[1 - side]);
-	put32(at + 4, t->seq[side]);
-	put32(at + 8, flags & 0x10 ? t->seq[1 - side] : 0);
+	gate_put16(at, t->ports[side]);
+	gate_put16(at + 2, t->ports[1 - side]);
+	gate_put32(at + 4, t->seq[side]);
+	gate_put32(at + 8, flags & 0x10 ? t->seq[1 - side] : 0);
 	at[12] = 0x50;
 	at[13] = flags;
-	put16(at + 14, 0xffff);
+	gate_put16(at + 14, 0xffff);
 	memcpy(at + 20, data, size);
 	t->size += 16 + 54 + size;
 	t->seq[side] += (uint32_t)size + (flags & 3 ? 1 : 0);

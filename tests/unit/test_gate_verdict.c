@@ -208,7 +208,14 @@ static void test_reset(void **state)
 		    GATE_LINK_ETHERNET, both_ways, &count);
 	with_packet(TCP4 TCP_HEAD("18") "61", GATE_LINK_RAW, both_ways, &count);
 	with_packet(MACS "86dd" IP6_TCP TCP_HEAD("18") "61", GATE_LINK_ETHERNET, both_ways, &count);
-	assert_int_equal(count, 4);
+	/* PPPoE, with PPP's protocol in two bytes and in one, and behind a tag */
+	with_packet(MACS "886411000077002b0021" TCP4 TCP_HEAD("18") "61", GATE_LINK_ETHERNET,
+		    both_ways, &count);
+	with_packet(MACS "886411000077002a21" TCP4 TCP_HEAD("18") "61", GATE_LINK_ETHERNET,
+		    both_ways, &count);
+	with_packet(MACS "81000005886411000077002b0021" TCP4 TCP_HEAD("18") "61",
+		    GATE_LINK_ETHERNET, both_ways, &count);
+	assert_int_equal(count, 7);
 }
 
 #define INNER	TCP4 TCP_HEAD("18") "61"
@@ -239,6 +246,54 @@ static void test_reset_in_tunnels(void **state)
 		with_inner(tunneled[i], GATE_LINK_ETHERNET, depths[i], both_ways, &count);
 		assert_int_equal(count, 1);
 	}
+}
+
+/* What leads one way only, the sender can't be told by. */
+static void check_one_way(struct gate_packet *p, void *arg)
+{
+	const uint8_t *gre = p->outer ? p->outer->payload.data - p->outer->l4_size : NULL;
+
+	check_to_receiver(p, arg);
+	if (gre && gre[1] & 1) { /* of PPTP */
+		assert_int_equal(gate_be16(gre + 4), p->size);
+		assert_int_equal(gate_be16(gre + 6), 7);
+	}
+}
+
+static void one_way(struct gate_packet *p, void *arg)
+{
+	uint8_t frame[GATE_REJECT_SIZE_MAX];
+
+	assert_non_null(p->tcp);
+	assert_int_equal(gate_reject_frame(p, true, frame, sizeof(frame)), 0);
+	answer_of(p, false, check_one_way, p);
+	++*(unsigned int *)arg;
+}
+
+#define PPTP "3081880b002d00070000000900000003ff030021"
+#define PSEUDOWIRE                                                                                 \
+	"8847"                                                                                     \
+	"0006414000000000" MACS
+
+/* MPLS with one label and with two, an Ethernet pseudowire, PPPoE in one, VXLAN behind a label;
+ * PPTP. */
+static void test_reset_one_way(void **state)
+{
+	unsigned int count = 0;
+
+	with_packet(MACS "884700064140" INNER, GATE_LINK_ETHERNET, one_way, &count);
+	with_packet(MACS "81000005"
+			 "88470006504000064140" INNER,
+		    GATE_LINK_ETHERNET, one_way, &count);
+	with_packet(MACS PSEUDOWIRE "0800" INNER, GATE_LINK_ETHERNET, one_way, &count);
+	with_packet(MACS PSEUDOWIRE "886411000077002b0021" INNER, GATE_LINK_ETHERNET, one_way,
+		    &count);
+	with_inner(MACS "884700064140"
+			"4500005b000100004011648d" OF_A VXLAN MACS "0800" INNER,
+		   GATE_LINK_ETHERNET, 1, one_way, &count);
+	with_inner(MACS "08004500005100010000402f6479" OF_A PPTP INNER, GATE_LINK_ETHERNET, 1,
+		   one_way, &count);
+	assert_int_equal(count, 6);
 }
 
 static void check_syn(struct gate_packet *p, void *arg)
@@ -497,6 +552,7 @@ int main(void)
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_reset_in_tunnels),
+		cmocka_unit_test(test_reset_one_way),
 		cmocka_unit_test(test_change_in_tunnels),
 		cmocka_unit_test(test_reject_in_tunnels),
 	};

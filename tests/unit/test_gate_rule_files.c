@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gate/rules: what is read beside rules (threshold.config, lists of hashes), and rules that several
+ * readers have: one object, and each reader's own.
+ */
+#include "gate/rules/reading.h"
+#include "gate_rule_world.h"
+
+#include <errno.h>
+
+static void write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static size_t limit_count(const struct gate_rule_files *files, size_t rule)
+{
+	size_t count;
+
+	(void)gate_rule_limits(files, files->rules.items[rule], &count);
+	return count;
+}
+
+static const struct gate_threshold *limit_at(const struct gate_rule_files *files, size_t rule,
+					     size_t index)
+{
+	size_t count;
+	const struct gate_rule_limit *limits =
+		gate_rule_limits(files, files->rules.items[rule], &count);
+
+	assert_true(index < count);
+	return &limits[index].t;
+}
+
+static void test_thresholds(void **state)
+{
+	char path[] = "/tmp/gate-rules-XXXXXX";
+	int fd = mkstemp(path);
+	struct gate_rule_files *files = read_text(
+		*state, "alert tcp any any -> any any (sid:1;)\n"
+			"alert tcp any any -> any any (threshold:type both, track by_src, count 1, "
+			"seconds 2; sid:2;)\n");
+	struct bh_diag diag;
+
+	assert_true(fd >= 0);
+	close(fd);
+	write_file(path,
+		   "# comment\n"
+		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
+		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n"
+		   "rate_filter gen_id 1, sig_id 2, track by_rule, count 1, seconds 2, \\\n"
+		   " new_action drop, timeout 9\n");
+	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
+	assert_int_equal(limit_count(files, 1), 1);
+	assert_int_equal(limit_at(files, 1, 0)->type, GATE_TH_RATE);
+	assert_int_equal(limit_at(files, 1, 0)->new_action, GATE_DROP);
+	assert_int_equal(limit_at(files, 1, 0)->timeout, 9);
+	write_file(path,
+		   "suppress gen_id 1, sig_id 1, track by_src, ip [10.0.0.0/8,!10.1.1.1]\n"
+		   "suppress gen_id 1, sig_id 2\n"
+		   "threshold gen_id 0, sig_id 0, type limit, track by_dst, count 5, seconds 6\n");
+	gate_rules_free(files);
+	files = read_text(*state,
+			  "alert tcp any any -> any any (sid:1;)\n"
+			  "alert tcp any any -> any any (threshold:type both, track by_src, "
+			  "count 1, seconds 2; sid:2;)\n");
+	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
+	assert_int_equal(limit_count(files, 0), 2);
+	assert_int_equal(limit_at(files, 0, 0)->type, GATE_TH_SUPPRESS);
+	assert_int_equal(limit_at(files, 0, 0)->track, GATE_TRACK_SRC);
+	assert_int_equal(limit_at(files, 0, 0)->addrs->in.count, 2);
+	assert_int_equal(limit_at(files, 0, 1)->count, 5);
+	assert_int_equal(limit_count(files, 1), 1); /* keeps its own threshold */
+	write_file(path, "suppress gen_id 1, sig_id 1, track by_src\n");
+	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), -EINVAL);
+	assert_int_equal(diag.line, 1);
+	gate_rules_free(files);
+	unlink(path);
+}
+
+/* Lists of hashes and sets beside the rule file. */
+static void test_data_files(void **state)
+{
+	struct world *w = *state;
+	char folder[] = "/tmp/gate-rules-XXXXXX";
+	struct gate_rule_files *files = gate_rules_new();
+	struct bh_diag diag;
+
+	assert_non_null(mkdtemp(folder));
+	BH_FREE char *hashes = bh_asprintf("%s/h.md5", folder);
+	BH_FREE char *rules = bh_asprintf("%s/t.rules", folder);
+
+	write_file(hashes, "# hashes\nFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF  name\n"
+			   "00112233445566778899aabbccddeeff\n");
+	write_file(rules,
+		   "alert http any any -> any any (filemd5:!h.md5; sid:1;)\n"
+		   "alert http any any -> any any (http.uri; dataset:isset,x,type md5,load h.md5; "
+		   "sid:2;)\n"
+		   "alert http any any -> any any (filesha1:h.md5; sid:3;)\n");
+	assert_int_equal(gate_rules_read(files, &w->config, w->names, rules, &diag), 0);
+	assert_int_equal(files->rules.count, 2);
+	const struct gate_file_match *m = &files->rules.items[0]->tx.items[0].file;
+
+	assert_int_equal(m->what, GATE_FM_MD5);
+	assert_true(m->negated);
+	assert_int_equal(m->hash_count, 2);
+	assert_int_equal(m->hashes[1], 0x11);
+	assert_string_equal(files->rules.items[1]->lists.items[0].matches.items[0].dataset.load,
+			    hashes);
+	assert_non_null(strstr(files->refusals.items[0].reason, ":2 is no hash"));
+	gate_rules_free(files);
+	unlink(hashes);
+	unlink(rules);
+	rmdir(folder);
+}
+
+/* What stands at the same place with the same text is one rule, whoever reads it, until nobody has
+ * it; what threshold.config says of it is each reader's own. */
+static void test_shared(void **state)
+{
+	static const char text[] = "alert tcp any any -> any any (content:\"a\"; sid:1; rev:1;)\n"
+				   "alert tcp any any -> any any (content:\"b\"; sid:2;)\n"
+				   "alert tcp any any -> any any (content:\"c\"; sid:1; rev:2;)\n"
+				   "alert tcp any any -> any any (content:\"a\"; sid:1; rev:1;)\n";
+	char path[] = "/tmp/gate-rules-XXXXXX";
+	int fd = mkstemp(path);
+	struct gate_rule_files *one = read_text(*state, text), *two = read_text(*state, text);
+	struct gate_rule_files *moved =
+		read_text(*state, "\n\nalert tcp any any -> any any (content:\"b\"; sid:2;)\n");
+	struct bh_diag diag;
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(one->rules.count, 2);
+	assert_int_equal(two->rules.count, 2);
+	assert_int_equal(two->refusals.count, 1);
+	assert_ptr_equal(one->rules.items[0], two->rules.items[0]);
+	assert_ptr_equal(one->rules.items[1], two->rules.items[1]);
+	assert_int_equal(one->rules.items[0]->rev, 2);
+	assert_ptr_not_equal(one->rules.items[1], moved->rules.items[0]);
+	write_file(path, "suppress gen_id 1, sig_id 1\n");
+	assert_int_equal(gate_rules_read_thresholds(two, path, &diag), 0);
+	assert_int_equal(limit_count(two, 0), 1);
+	assert_int_equal(limit_count(two, 1), 0);
+	assert_int_equal(limit_count(one, 0), 0);
+	gate_rules_free(one);
+	assert_int_equal(two->rules.items[0]->sid, 1);
+	one = read_text(*state, text);
+	assert_ptr_equal(one->rules.items[1], two->rules.items[1]);
+	gate_rules_free(two);
+	gate_rules_free(one);
+	gate_rules_free(moved);
+	unlink(path);
+}
+
+/* Texts of rules that are gone pile up; what has too many of them is used no more. */
+static void test_shared_is_full(void **state)
+{
+	struct world *w = *state;
+	struct gate_shared_pool *pool = gate_names_pool(w->names);
+	struct gate_rule_shared *one, *two, *three, *four;
+	char text[1 << 16];
+	struct bh_diag diag;
+
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(gate_shared_take(pool, &w->config, &one, &diag), 0);
+	for (unsigned int i = 0; i < 255; i++) {
+		text[0] = (char)(1 + i);
+		assert_ptr_equal(gate_shared_text(one, text), gate_shared_text(one, text));
+	}
+	assert_int_equal(gate_shared_take(pool, &w->config, &two, &diag), 0);
+	assert_ptr_equal(two, one);
+	memcpy(text, "zz", 2);
+	(void)gate_shared_text(one, text);
+	assert_int_equal(gate_shared_take(pool, &w->config, &three, &diag), 0);
+	assert_ptr_not_equal(three, one);
+	gate_shared_release(one);
+	gate_shared_release(two);
+	assert_int_equal(gate_shared_take(pool, &w->config, &four, &diag), 0);
+	assert_ptr_equal(four, three);
+	gate_shared_release(three);
+	gate_shared_release(four);
+}
+
+static void test_hash(void **state)
+{
+	struct gate_rule_files *one = read_text(*state, "alert tcp any any -> any any (sid:1;)");
+	struct gate_rule_files *same = read_text(*state, "alert tcp any any -> any any (sid:1;)");
+	struct gate_rule_files *other = read_text(*state, "alert tcp any any -> any any (sid:2;)");
+
+	assert_memory_equal(one->hash, same->hash, sizeof(one->hash));
+	assert_memory_not_equal(one->hash, other->hash, sizeof(one->hash));
+	gate_rules_free(one);
+	gate_rules_free(same);
+	gate_rules_free(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_thresholds), cmocka_unit_test(test_data_files),
+		cmocka_unit_test(test_shared),	   cmocka_unit_test(test_shared_is_full),
+		cmocka_unit_test(test_hash),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
