@@ -40,11 +40,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (gate_rules_read_thresholds(files, file.path, &diag) && (!diag.text[0] || !diag.line)) {
 		abort();
 	}
-	bh_vec_foreach (rule, &files->rules) {
-		bh_vec_foreach (threshold, &(*rule)->configured) {
-			if (!can_be_held(threshold)) {
-				abort();
-			}
+	bh_vec_foreach (limit, &files->limits) {
+		if (!can_be_held(&limit->t)) {
+			abort();
 		}
 	}
 	fuzz_file_done(&file);

@@ -1,18 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A capture of any bytes through the whole gate: decode, flow, stream, parsers, rules, records.
- * What is asked of it besides not to fall over: each record is JSON of one line, and every flow
- * that began has ended.
- */
-#include "base/util.h"
-#include "gate/engine.h"
-#include "gate/rules/read.h"
-
-#include <assert.h>
-#include <errno.h>
-#include <jansson.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* A capture of any bytes through the whole gate with rules of ours: see gate_walk.h. */
+#include "gate_walk.h"
 
 static const char rules_text[] =
 	"alert ip any any -> any any (msg:\"any\"; flowbits:set,seen; noalert; sid:1;)\n"
@@ -32,69 +20,32 @@ static const char rules_text[] =
 	"alert tcp any any -> any any (stream-event:est_invalid_ack; sid:12;)\n";
 
 struct world {
-	struct gate_out_sink sink;
 	struct gate_config config;
 	struct gate_engine engine;
 };
-
-static int check_lines(struct gate_out_sink *sink, const char *lines, size_t size)
-{
-	while (size) {
-		const char *end = memchr(lines, '\n', size);
-		json_t *record;
-
-		assert(end);
-		record = json_loadb(lines, (size_t)(end - lines), JSON_ALLOW_NUL, NULL);
-		assert(record);
-		json_decref(record);
-		size -= (size_t)(end + 1 - lines);
-		lines = end + 1;
-	}
-	return 0;
-}
-
-static void nothing(struct gate_out_sink *sink)
-{
-}
 
 static struct world *world_new(void)
 {
 	struct world *w = bh_alloc(sizeof(*w));
 	struct gate_rule_files *files = gate_rules_new();
 	const struct gate_view text = {(const uint8_t *)rules_text, sizeof(rules_text) - 1};
-	struct gate_rule_set *set = NULL;
 	struct bh_diag diag = {};
 
-	if (gate_config_load(NULL, &w->config, &diag)) {
-		abort();
-	}
-	w->config.check_checksums = false;
-	w->config.stream_midstream = true;
-	w->config.simulate_ips = true;
-	w->config.flow_count = 64;
-	w->config.eve_payload = w->config.eve_payload_printable = true;
-	w->config.eve_packet = w->config.eve_packet_anomalies = w->config.eve_community_id = true;
-	gate_config_settle(&w->config);
+	walk_config(&w->config);
 	gate_engine_init(&w->engine, &w->config, NULL, 0, true);
 	if (gate_rules_read_text(files, &w->config, w->engine.names, "fuzz.rules", text, &diag) ||
-	    files->refusals.count ||
-	    gate_rule_set_new(files, &w->config, w->engine.shared, &set, &diag) ||
-	    gate_rule_sets_new(&set, 1, &w->engine.sets, &diag)) {
+	    files->refusals.count || !walk_rules(&w->engine, files, &diag)) {
 		fprintf(stderr, "%s\n", diag.text);
 		abort();
 	}
-	w->sink = (struct gate_out_sink){check_lines, nothing, nothing};
-	w->engine.out = gate_out_new(&w->config, &w->sink);
-	gate_out_patient(w->engine.out);
+	w->engine.out = walk_out(&w->config);
 	return w;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct world *world; /* rules are compiled once */
-	struct gate_worker_options options = {.number = 0};
 	struct gate_source *source = NULL;
-	struct gate_stats stats = {};
 	struct gate_worker *worker;
 	struct gate_packet p = {};
 	int n;
@@ -105,23 +56,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (gate_source_memory("fuzz", data, size, &source, NULL)) {
 		return 0;
 	}
-	options.config = &world->config;
-	options.shared = world->engine.shared;
-	options.out = world->engine.out;
-	options.names = world->engine.names;
-	options.verdict.inline_mode = true;
-	worker = gate_worker_new(&options);
-	gate_worker_use(worker, world->engine.sets);
+	worker = walk_begin(&world->engine);
 	while ((n = source->ops->next(source, &p, 0, NULL)) != -ENODATA) {
 		if (n > 0) {
 			gate_worker_packet(worker, &p);
 		}
 	}
-	gate_worker_finish(worker, GATE_FLOW_END_SHUTDOWN);
-	gate_worker_stats(worker, &stats);
-	assert(stats.value[GATE_STAT_FLOW_ACTIVE] == 0);
-	gate_worker_free(worker);
-	gate_out_flush(world->engine.out);
+	walk_end(&world->engine, worker);
 	source->ops->free(source);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #ifndef BH_TESTS_GATE_CONVERSATION_H
 #define BH_TESTS_GATE_CONVERSATION_H
 
+#include "../unit/gate_frame_look.h"
 #include "gate/app/app.h"
 #include "gate/config.h"
 
@@ -28,6 +29,7 @@ static inline void conversation_look(struct gate_flow *flow)
 	struct gate_buffer_view v = {};
 	const struct gate_app_ops *ops = flow->session ? gate_session_ops(flow->session) : NULL;
 	struct gate_tx *tx = ops ? gate_session_first(flow->session) : NULL;
+	gate_frame_look(flow->session);
 	for (; tx; tx = tx->next) {
 		for (unsigned int n = 0; n < GATE_BUF_COUNT * 2 * 3; n++) {
 			volatile uint8_t sum = 0;
@@ -189,6 +191,7 @@ static inline int conversation_run(const struct conversation_how *how, const uin
 	if (!sides[0].data || !sides[1].data) {
 		abort();
 	}
+	gate_frames_want(apps, size & 1 ? UINT32_MAX : 0); /* parsers read more for their sake */
 	if (how->first) {
 		conversation_first(apps, &flow, how->first);
 	}
