@@ -18,10 +18,19 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#define CLIENTS_MAX	64
-#define REQUEST_MAX	65536
-#define REPLY_MAX	(64u << 20)
-#define LINE_TIMEOUT_MS 10000
+#define CLIENTS_MAX	  64
+#define OTHERS_MAX	  48 /* of users besides root and our own: these always get in */
+#define USER_MAX	  16 /* of one such user */
+#define ACCEPTS_MAX	  8  /* at once, then the rest of the loop has its turn */
+#define ACCEPT_PAUSE_MS	  1
+#define REQUEST_MAX	  65536
+#define REPLY_MAX	  (64u << 20)
+#define LINE_TIMEOUT_MS	  10000
+#define ANSWER_TIMEOUT_MS 30000
+
+BH_COUNTER(ctl_refused, "clients of control sockets that were refused: too many, or not allowed");
+BH_COUNTER(ctl_cut_off,
+	   "clients of control sockets that were cut off: too slow, or a line too long");
 
 struct op {
 	const char *name;
@@ -31,7 +40,9 @@ struct op {
 };
 
 struct bh_ctl_server {
-	uv_pipe_t pipe; /* first: uv_close frees the server through it */
+	uv_pipe_t pipe;
+	uv_timer_t pause; /* since the first of `accepted`; then one may wait to be accepted */
+	unsigned int accepted, open_handles;
 	struct op *ops;
 	struct client *clients;
 	unsigned int client_count;
@@ -47,8 +58,10 @@ struct client {
 	struct bh_ctl_request *pending; /* one at a time */
 	struct bh_wbuf in;
 	char chunk[4096];
+	uid_t user;
 	unsigned int open_handles;
-	bool closing;
+	bool answering; /* not before the answer is taken comes the next request */
+	bool reading, closing;
 };
 
 struct bh_ctl_request {
@@ -91,16 +104,92 @@ static void client_close(struct client *c)
 	uv_close((uv_handle_t *)&c->pipe, on_client_handle_closed);
 }
 
-static void on_line_timeout(uv_timer_t *timer)
+static void cut_off(struct client *c)
 {
-	struct client *c = timer->data;
-
-	if (!c->pending && c->in.size) {
-		client_close(c);
-	}
+	bh_counter_add(&ctl_cut_off, 1);
+	client_close(c);
 }
 
-static void client_next_line(struct client *c);
+static void on_timeout(uv_timer_t *timer)
+{
+	cut_off(timer->data);
+}
+
+static bool is_busy(const struct client *c)
+{
+	return c->pending || c->answering;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+	struct client *c = handle->data;
+
+	*buf = uv_buf_init(c->chunk, sizeof(c->chunk));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void dispatch(struct client *c, const char *line, size_t len);
+
+/* Who is busy is read from as far as a request goes, so that it is seen to leave. */
+static void client_read(struct client *c)
+{
+	uv_stream_t *stream = (uv_stream_t *)&c->pipe;
+	bool wanted = !is_busy(c) || c->in.size <= REQUEST_MAX;
+
+	if (c->reading && !wanted) {
+		uv_read_stop(stream);
+	} else if (!c->reading && wanted && uv_read_start(stream, on_alloc, on_read)) {
+		client_close(c);
+		return;
+	}
+	c->reading = wanted;
+}
+
+/* Takes one whole line out of the buffer, if there is one and the client's turn has come. */
+static void client_next_line(struct client *c)
+{
+	BH_FREE char *line = NULL;
+	char *end;
+	size_t len;
+
+	if (c->closing || is_busy(c)) {
+		return;
+	}
+	end = c->in.size ? memchr(c->in.data, '\n', c->in.size) : NULL;
+	len = end ? (size_t)(end - (char *)c->in.data) : c->in.size;
+	if (len > REQUEST_MAX) {
+		cut_off(c);
+		return;
+	}
+	if (!end) {
+		/* from its first byte on: drops of it are no reprieve */
+		if (len && !uv_is_active((uv_handle_t *)&c->timer)) {
+			uv_timer_start(&c->timer, on_timeout, c->server->options.line_timeout_ms,
+				       0);
+		}
+		return;
+	}
+	line = bh_memdup(c->in.data, len + 1);
+	c->in.size -= len + 1;
+	memmove(c->in.data, end + 1, c->in.size);
+	uv_timer_stop(&c->timer);
+	dispatch(c, line, len);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct client *c = stream->data;
+
+	if (n < 0) {
+		client_close(c);
+		return;
+	}
+	bh_wbuf_put(&c->in, buf->base, (size_t)n);
+	client_next_line(c);
+	if (!c->closing) {
+		client_read(c);
+	}
+}
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -109,34 +198,49 @@ static void on_written(uv_write_t *write, int status)
 
 	free(r->text);
 	free(r);
+	if (c->closing) {
+		return;
+	}
 	if (status) {
+		client_close(c);
+		return;
+	}
+	c->answering = false;
+	uv_timer_stop(&c->timer);
+	client_next_line(c);
+	if (!c->closing) {
+		client_read(c);
+	}
+}
+
+static void client_answer(struct client *c, const json_t *body)
+{
+	struct reply *r = bh_alloc(sizeof(*r));
+	BH_FREE char *text = bh_json_dump(body);
+	uv_buf_t buf;
+
+	r->text = bh_asprintf("%s\n", text);
+	r->write.data = c;
+	buf = uv_buf_init(r->text, (unsigned int)strlen(r->text));
+	c->pending = NULL;
+	c->answering = true;
+	uv_timer_start(&c->timer, on_timeout, c->server->options.answer_timeout_ms, 0);
+	if (uv_write(&r->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written)) {
+		free(r->text);
+		free(r);
 		client_close(c);
 	}
 }
 
 void bh_ctl_reply(struct bh_ctl_request *req, json_t *body)
 {
-	struct client *c = req->client;
-
-	if (!json_object_get(body, "ok")) {
+	if (!body) { /* json_pack() takes no text that is not UTF-8 */
+		body = json_pack("{s:b, s:s}", "ok", 0, "error", "the answer can't be written");
+	} else if (!json_object_get(body, "ok")) {
 		json_object_set_new(body, "ok", json_true());
 	}
-	if (c) {
-		struct reply *r = bh_alloc(sizeof(*r));
-		BH_FREE char *text = bh_json_dump(body);
-		uv_buf_t buf;
-
-		r->text = bh_asprintf("%s\n", text);
-		r->write.data = c;
-		buf = uv_buf_init(r->text, (unsigned int)strlen(r->text));
-		c->pending = NULL;
-		if (uv_write(&r->write, (uv_stream_t *)&c->pipe, &buf, 1, on_written)) {
-			free(r->text);
-			free(r);
-			client_close(c);
-		} else {
-			client_next_line(c);
-		}
+	if (req->client) {
+		client_answer(req->client, body);
 	}
 	json_decref(body);
 	json_decref(req->body);
@@ -176,50 +280,6 @@ static void dispatch(struct client *c, const char *line, size_t len)
 	op->fn(req, req->body, op->arg);
 }
 
-/* Takes one whole line out of the buffer, if there is one and nothing is pending. */
-static void client_next_line(struct client *c)
-{
-	while (!c->pending && !c->closing) {
-		char *end = c->in.size ? memchr(c->in.data, '\n', c->in.size) : NULL;
-		BH_FREE char *line = NULL;
-		size_t len;
-
-		if (!end) {
-			return;
-		}
-		len = (size_t)(end - (char *)c->in.data);
-		line = bh_memdup(c->in.data, len + 1);
-		c->in.size -= len + 1;
-		memmove(c->in.data, end + 1, c->in.size);
-		uv_timer_stop(&c->timer);
-		dispatch(c, line, len);
-	}
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
-{
-	struct client *c = handle->data;
-
-	*buf = uv_buf_init(c->chunk, sizeof(c->chunk));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
-{
-	struct client *c = stream->data;
-
-	if (n < 0) {
-		client_close(c);
-		return;
-	}
-	bh_wbuf_put(&c->in, buf->base, (size_t)n);
-	if (c->in.err) {
-		client_close(c);
-		return;
-	}
-	uv_timer_start(&c->timer, on_line_timeout, LINE_TIMEOUT_MS, 0);
-	client_next_line(c);
-}
-
 static bool user_allowed(const struct bh_ctl_options *options, uid_t user)
 {
 	for (size_t i = 0; i < options->user_count; i++) {
@@ -230,40 +290,82 @@ static bool user_allowed(const struct bh_ctl_options *options, uid_t user)
 	return user == 0 || user == geteuid();
 }
 
-static bool peer_allowed(const struct bh_ctl_server *s, const struct client *c)
+static bool is_other(uid_t user)
 {
-	struct ucred cred;
-	socklen_t size = sizeof(cred);
-	uv_os_fd_t fd;
-
-	if (!s->options.root_only) {
-		return true;
-	}
-	return !uv_fileno((const uv_handle_t *)&c->pipe, &fd) &&
-	       !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) &&
-	       user_allowed(&s->options, cred.uid);
+	return user != 0 && user != geteuid();
 }
 
+/* Whose it is, and whether it may stay: by right, and by how many there are. */
+static bool peer_allowed(const struct bh_ctl_server *s, struct client *c)
+{
+	unsigned int others = 0, same = 0;
+	struct ucred cred;
+	socklen_t size = sizeof(cred);
+	const struct client *each;
+	uv_os_fd_t fd;
+
+	if (uv_fileno((const uv_handle_t *)&c->pipe, &fd) ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size)) {
+		return false;
+	}
+	c->user = cred.uid;
+	DL_FOREACH (s->clients, each) {
+		others += is_other(each->user);
+		same += each->user == c->user;
+	}
+	return s->client_count <= CLIENTS_MAX &&
+	       (!s->options.root_only || user_allowed(&s->options, c->user)) &&
+	       (!is_other(c->user) || (others <= OTHERS_MAX && same <= USER_MAX));
+}
+
+static void accept_one(struct bh_ctl_server *s)
+{
+	struct client *c = bh_alloc(sizeof(*c));
+
+	uv_pipe_init(s->pipe.loop, &c->pipe, 0);
+	uv_timer_init(s->pipe.loop, &c->timer);
+	c->pipe.data = c->timer.data = c;
+	c->open_handles = 2;
+	c->server = s;
+	bh_wbuf_init(&c->in, REQUEST_MAX + 2 * sizeof(c->chunk));
+	DL_APPEND(s->clients, c);
+	s->client_count++;
+	if (uv_accept((uv_stream_t *)&s->pipe, (uv_stream_t *)&c->pipe)) {
+		client_close(c);
+	} else if (!peer_allowed(s, c)) {
+		bh_counter_add(&ctl_refused, 1);
+		client_close(c);
+	} else {
+		client_read(c);
+	}
+}
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct bh_ctl_server *s = timer->data;
+	bool waits = s->accepted > ACCEPTS_MAX;
+
+	s->accepted = waits;
+	if (waits) {
+		uv_timer_start(timer, on_pause_over, ACCEPT_PAUSE_MS, 0);
+		accept_one(s);
+	}
+}
+
+/* libuv accepts for as long as somebody connects: who does so without end would have the loop for
+ * himself. It stops where a connection is left for later. */
 static void on_connection(uv_stream_t *stream, int status)
 {
 	struct bh_ctl_server *s = stream->data;
-	struct client *c;
 
 	if (status) {
 		return;
 	}
-	c = bh_alloc(sizeof(*c));
-	uv_pipe_init(stream->loop, &c->pipe, 0);
-	uv_timer_init(stream->loop, &c->timer);
-	c->pipe.data = c->timer.data = c;
-	c->open_handles = 2;
-	c->server = s;
-	bh_wbuf_init(&c->in, REQUEST_MAX);
-	DL_APPEND(s->clients, c);
-	s->client_count++;
-	if (uv_accept(stream, (uv_stream_t *)&c->pipe) || s->client_count > CLIENTS_MAX ||
-	    !peer_allowed(s, c) || uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read)) {
-		client_close(c);
+	if (!s->accepted++) {
+		uv_timer_start(&s->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+	}
+	if (s->accepted <= ACCEPTS_MAX) {
+		accept_one(s);
 	}
 }
 
@@ -376,10 +478,16 @@ int bh_ctl_server_new(uv_loop_t *loop, const struct bh_ctl_options *options,
 	int r;
 
 	s->options = *options;
+	s->options.line_timeout_ms =
+		options->line_timeout_ms ? options->line_timeout_ms : LINE_TIMEOUT_MS;
+	s->options.answer_timeout_ms =
+		options->answer_timeout_ms ? options->answer_timeout_ms : ANSWER_TIMEOUT_MS;
 	s->path = bh_strdup(options->path);
 	s->program = bh_strdup(options->program);
 	uv_pipe_init(loop, &s->pipe, 0);
-	s->pipe.data = s;
+	uv_timer_init(loop, &s->pause);
+	s->pipe.data = s->pause.data = s;
+	s->open_handles = 2;
 	r = listen_on(s, diag);
 	if (r) {
 		bh_ctl_server_free(s);
@@ -401,6 +509,9 @@ static void on_server_closed(uv_handle_t *handle)
 {
 	struct bh_ctl_server *s = handle->data;
 
+	if (--s->open_handles) {
+		return;
+	}
 	free(s->path);
 	free(s->program);
 	free(s);
@@ -420,6 +531,7 @@ void bh_ctl_server_free(struct bh_ctl_server *s)
 		HASH_DEL(s->ops, op);
 		free(op);
 	}
+	uv_close((uv_handle_t *)&s->pause, on_server_closed);
 	uv_close((uv_handle_t *)&s->pipe, on_server_closed);
 }
 

@@ -4,8 +4,12 @@
  * inside. One request per line, `{"op": "name", ...}`; one line back, `{"ok": true, ...}` or
  * `{"ok": false, "error": "..."}`. Handlers run on the loop and may answer later. Built in: "ping",
  * "version", "counters", "log" (level, module), "ops". Access: the mode of the socket and, when
- * asked for, root only by SO_PEERCRED. Bounded: 64 clients, 64 KiB per request, 10 s for a client
- * to send a line.
+ * asked for, root only by SO_PEERCRED.
+ *
+ * A client may be hostile. Bounded: 64 KiB per request, 10 s from a line's first byte to its last,
+ * 30 s until an answer has been read, and the next request is not looked at before; 64 clients, of
+ * which users besides root and our own hold 48 at most, one of them 16; 8 new ones per
+ * millisecond. Counted: ctl_refused, ctl_cut_off.
  */
 #ifndef BH_BASE_CTL_H
 #define BH_BASE_CTL_H
@@ -31,6 +35,7 @@ struct bh_ctl_options {
 	bool bare;		   /* of what is built in only "ping" */
 	const unsigned int *users; /* root_only: these user ids too; borrowed */
 	size_t user_count;
+	unsigned int line_timeout_ms, answer_timeout_ms; /* 0: as above */
 };
 
 /* Replaces a stale socket; -EADDRINUSE when somebody answers on it. */

@@ -107,6 +107,22 @@ static size_t utf8_size(const uint8_t *p, const uint8_t *end)
 	return size;
 }
 
+bool bh_jtext_is_plain(const char *s, size_t len)
+{
+	const uint8_t *p = (const uint8_t *)s;
+	const uint8_t *end = p + len;
+
+	while (p < end) {
+		size_t size = *p < 0x20 || *p == 0x7f ? 0 : utf8_size(p, end);
+
+		if (!size) {
+			return false;
+		}
+		p += size;
+	}
+	return true;
+}
+
 /* Behind the opening quote; stops on the closing one. */
 static const char *string(struct scan *s, bool *ret_escaped)
 {

@@ -63,6 +63,9 @@ bool bh_jtext_str(const struct bh_jtext *j, const char *key, char *ret, size_t s
 bool bh_jtext_u64(const struct bh_jtext *j, const char *key, uint64_t max, uint64_t *ret);
 
 /* ---- writing ---- */
+/* Well-formed UTF-8 (RFC 3629) without control characters of ASCII? */
+bool bh_jtext_is_plain(const char *s, size_t len);
+
 /* A quoted string. Bytes that are not UTF-8 become '?'. */
 void bh_jtext_put_str(struct bh_wbuf *w, const char *s);
 void bh_jtext_put_u64(struct bh_wbuf *w, uint64_t v);

@@ -38,6 +38,16 @@ void *bh_memdup(const void *data, size_t size)
 	return p;
 }
 
+uint64_t bh_fnv1a(const void *data, size_t size)
+{
+	uint64_t h = 14695981039346656037ull;
+
+	for (size_t i = 0; i < size; i++) {
+		h = (h ^ ((const uint8_t *)data)[i]) * 1099511628211ull;
+	}
+	return h ^ h >> 32;
+}
+
 char *bh_strdup(const char *s)
 {
 	return must(strdup(s));

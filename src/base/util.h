@@ -24,6 +24,10 @@ void *bh_memdup(const void *data, size_t size);
 char *bh_strdup(const char *s);
 char *bh_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* FNV-1a, its halves folded, for tables of our own names. No secret is in it: not where others
+ * choose what goes in and a long chain would hurt. */
+uint64_t bh_fnv1a(const void *data, size_t size);
+
 /* Hands an owning local over: `return bh_steal(&buf);` leaves NULL behind for the cleanup. */
 #define bh_steal(pp)                                                                               \
 	({                                                                                         \

@@ -29,6 +29,15 @@ void bh_policy_universe_free(struct bh_policy_universe *universe); /* NULL is fi
 						  const struct bh_policy_label *labels,
 						  size_t label_count, struct bh_diag *diag);
 void bh_policy_universe_drop_identity(struct bh_policy_universe *universe, uint32_t id);
+/* Everything of it, for another thread. Owned. */
+struct bh_policy_universe *bh_policy_universe_copy(const struct bh_policy_universe *universe);
+/* {"tenant", "labels": {}} of an identity, labels without classes; NULL when it is unknown. Owned.
+ */
+json_t *bh_policy_universe_identity_json(const struct bh_policy_universe *universe, uint32_t id);
+uint32_t bh_policy_universe_tenant_of(const struct bh_policy_universe *universe,
+				      uint32_t id); /* 0: unknown */
+uint32_t bh_policy_universe_tenant_number(const struct bh_policy_universe *universe,
+					  const char *name); /* 0: unknown */
 size_t bh_policy_universe_identity_count(const struct bh_policy_universe *universe);
 
 /* ---- compiler ---- */

@@ -60,7 +60,14 @@ struct diff {
 	size_t left_out;
 	uint64_t pairs;
 	long long budget;
+	bh_policy_sees_fn *sees; /* NULL: everything */
+	void *arg;
 };
+
+static bool sees(const struct diff *d, const char *tenant)
+{
+	return !d->sees || d->sees(tenant, d->arg);
+}
 
 static void note_affected(uint32_t identity, void *arg)
 {
@@ -351,12 +358,15 @@ static void probe_prefixes(const struct group *g, enum bh_policy_dir dir, struct
 }
 
 /* ---- asking ---- */
-static char *rule_text(const struct bh_policy_verdict *v)
+static char *rule_text(const struct diff *d, const struct bh_policy_verdict *v)
 {
 	struct bh_wbuf w;
 
 	if (v->builtin) {
 		return bh_strdup(bh_policy_builtin_text(v->builtin));
+	}
+	if (!sees(d, v->policy->tenant)) {
+		return bh_asprintf("guard-rail %s", v->policy->rules[v->dir][v->index].name);
 	}
 	bh_wbuf_init(&w, 0);
 	bh_policy_rule_format(v->policy, v->dir, v->index, &w);
@@ -386,7 +396,7 @@ static void close_change(struct asking *a, struct probe *probe,
 {
 	struct change *c = NULL;
 	struct bh_wbuf w;
-	char *rules[2] = {rule_text(&verdicts[0]), rule_text(&verdicts[1])};
+	char *rules[2] = {rule_text(a->d, &verdicts[0]), rule_text(a->d, &verdicts[1])};
 
 	/* Services of one probe that change alike are one entry. */
 	for (size_t i = a->changes.count; i && !c; i--) {
@@ -481,26 +491,35 @@ static void put_identity(const struct policy_identity *identity, struct bh_wbuf 
 
 static void add_peer_texts(const struct diff *d, const struct probe *probe, json_t *list)
 {
+	size_t named = 0, hidden = 0;
+
 	if (probe->text) {
 		json_array_append_new(list, json_string(probe->text));
 		return;
 	}
 	for (size_t i = 0; i < probe->members.count; i++) {
+		const struct policy_identity *identity = policy_universe_identity(
+			d->compilers[0]->universe, probe->members.items[i]);
 		struct bh_wbuf w;
 
+		if (!sees(d, identity->tenant->name)) {
+			hidden++;
+			continue;
+		}
 		bh_wbuf_init(&w, 0);
-		if (i == NAMES_MAX) {
+		if (named == NAMES_MAX) {
 			bh_wbuf_printf(&w, "and %zu more", probe->members.count - i);
 		} else {
-			put_identity(policy_universe_identity(d->compilers[0]->universe,
-							      probe->members.items[i]),
-				     &w);
+			put_identity(identity, &w);
 		}
 		json_array_append_new(list, json_string(bh_wbuf_cstr(&w)));
 		bh_wbuf_done(&w);
-		if (i == NAMES_MAX) {
+		if (named++ == NAMES_MAX) {
 			break;
 		}
+	}
+	if (hidden) {
+		json_array_append_new(list, json_string("another tenant"));
 	}
 }
 
@@ -602,7 +621,8 @@ static void add_name(json_t *list, const struct bh_policy *policy)
 	json_array_append_new(list, json_string(name));
 }
 
-static json_t *policies_json(const struct bh_policy_set *from, const struct bh_policy_set *to)
+static json_t *policies_json(const struct diff *d, const struct bh_policy_set *from,
+			     const struct bh_policy_set *to)
 {
 	json_t *added = json_array();
 	json_t *removed = json_array();
@@ -612,6 +632,9 @@ static json_t *policies_json(const struct bh_policy_set *from, const struct bh_p
 		const struct bh_policy *p = bh_policy_set_at(from, i);
 		const struct bh_policy *q = bh_policy_set_get(to, p->tenant, p->name);
 
+		if (!sees(d, p->tenant)) {
+			continue;
+		}
 		if (!q) {
 			add_name(removed, p);
 		} else if (strcmp(p->canonical, q->canonical) != 0) {
@@ -621,7 +644,7 @@ static json_t *policies_json(const struct bh_policy_set *from, const struct bh_p
 	for (size_t i = 0; i < bh_policy_set_count(to); i++) {
 		const struct bh_policy *p = bh_policy_set_at(to, i);
 
-		if (!bh_policy_set_get(from, p->tenant, p->name)) {
+		if (sees(d, p->tenant) && !bh_policy_set_get(from, p->tenant, p->name)) {
 			add_name(added, p);
 		}
 	}
@@ -631,10 +654,21 @@ static json_t *policies_json(const struct bh_policy_set *from, const struct bh_p
 int bh_policy_diff(const struct bh_policy_compiler *from, const struct bh_policy_compiler *to,
 		   size_t max_entries, json_t **ret_json, struct bh_diag *diag)
 {
+	struct bh_policy_diff_options options = {.max_entries = max_entries};
+
+	return bh_policy_diff_for(from, to, &options, ret_json, diag);
+}
+
+int bh_policy_diff_for(const struct bh_policy_compiler *from, const struct bh_policy_compiler *to,
+		       const struct bh_policy_diff_options *o, json_t **ret_json,
+		       struct bh_diag *diag)
+{
 	const struct bh_policy_universe *u = from->universe;
 	struct diff d = {.compilers = {from, to},
-			 .max_entries = max_entries ? max_entries : ENTRIES_MAX,
-			 .budget = BUDGET};
+			 .max_entries = o->max_entries ? o->max_entries : ENTRIES_MAX,
+			 .budget = BUDGET,
+			 .sees = o->sees,
+			 .arg = o->arg};
 	policy_ids ids = {};
 	struct group *g;
 	struct group *next;
@@ -651,7 +685,11 @@ int bh_policy_diff(const struct bh_policy_compiler *from, const struct bh_policy
 		bh_policy_affected(from->set, to->set, u, note_affected, &ids);
 	}
 	bh_vec_foreach (id, &ids) {
-		add_to_group(&d, policy_universe_identity(u, *id));
+		const struct policy_identity *self = policy_universe_identity(u, *id);
+
+		if (sees(&d, self->tenant->name)) {
+			add_to_group(&d, self);
+		}
 	}
 	HASH_ITER (hh, d.groups, g, next) {
 		ask_group(&d, g, BH_POLICY_INGRESS);
@@ -667,6 +705,6 @@ int bh_policy_diff(const struct bh_policy_compiler *from, const struct bh_policy
 	*ret_json =
 		json_pack("{s:o, s:I, s:I, s:b, s:o}", "entries", d.entries, "left_out",
 			  (json_int_t)d.left_out, "pairs_changed", (json_int_t)d.pairs, "complete",
-			  (int)(d.budget > 0), "policies", policies_json(from->set, to->set));
+			  (int)(d.budget > 0), "policies", policies_json(&d, from->set, to->set));
 	return 0;
 }

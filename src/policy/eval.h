@@ -54,6 +54,24 @@ struct bh_policy_question {
 				 bh_policy_trace_fn *trace, void *arg,
 				 struct bh_policy_verdict *ret_verdict, struct bh_diag *diag);
 
+/* ---- many questions ----
+ * Remembers which policies select whom, so that a question costs what their rules do and not what
+ * all policies do. Borrows the compiler; identities may be added to its universe meanwhile. */
+struct bh_policy_asker;
+struct bh_policy_asker *bh_policy_asker_new(const struct bh_policy_compiler *compiler);
+void bh_policy_asker_free(struct bh_policy_asker *asker); /* NULL is fine */
+/* As bh_policy_eval(). */
+[[nodiscard]] int bh_policy_asker_ask(struct bh_policy_asker *asker,
+				      const struct bh_policy_question *question,
+				      struct bh_policy_verdict *ret_verdict);
+/* The policies that select the VM, in the order of judgement, borrowed from the set. -ENOENT for an
+ * unknown identity. */
+typedef void bh_policy_selecting_fn(const struct bh_policy *policy, void *arg);
+[[nodiscard]] int bh_policy_asker_policies(struct bh_policy_asker *asker, uint32_t identity,
+					   bh_policy_selecting_fn *fn, void *arg);
+/* Do both judge this VM by policies that say the same? Then every answer about it is the same. */
+bool bh_policy_asker_alike(struct bh_policy_asker *a, struct bh_policy_asker *b, uint32_t identity);
+
 /* Both taps: egress at the source and ingress at the destination, whichever of them is a VM.
  * {"action", "allowed", "service": "tcp/3306", "egress"|"ingress": null or {"action", "rule": RULE,
  * "selected", "considered": [{...RULE, "outcome": "match"|"peer"|"port"|"quarantine"}],
@@ -81,6 +99,19 @@ void bh_policy_service_format(const struct bh_policy_service *service, struct bh
 [[nodiscard]] int bh_policy_diff(const struct bh_policy_compiler *from,
 				 const struct bh_policy_compiler *to, size_t max_entries,
 				 json_t **ret_json, struct bh_diag *diag);
+/* The same for a reader who may not see every tenant: entries about VMs of others are left out,
+ * others at the other end are "another tenant", and of rules of others only the name of a
+ * guard-rail is told. */
+typedef bool bh_policy_sees_fn(const char *tenant, void *arg);
+struct bh_policy_diff_options {
+	size_t max_entries; /* 0: 200 */
+	bh_policy_sees_fn *sees;
+	void *arg;
+};
+[[nodiscard]] int bh_policy_diff_for(const struct bh_policy_compiler *from,
+				     const struct bh_policy_compiler *to,
+				     const struct bh_policy_diff_options *options,
+				     json_t **ret_json, struct bh_diag *diag);
 
 /* What is no error but looks like one: rules that can't match because an earlier one takes all,
  * peers and selectors that name unknown tenants or select nobody (when universe is given), policies

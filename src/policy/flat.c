@@ -188,11 +188,7 @@ static int read_item(const struct policy_reading *rd, const struct yaml_tree_nod
 	item->name = "";
 	item->log = false;
 	if (!r && (m = policy_member(node, "name"))) {
-		r = policy_need_text(rd, m, "a name");
-		if (!r && strlen(m->text) > 128) {
-			r = policy_fail(rd, m, "a rule's name has at most 128 bytes");
-		}
-		item->name = m->text;
+		r = policy_read_rule_name(rd, m, &item->name);
 	}
 	if (!r) {
 		r = read_end(rd, node, "source", &item->source);

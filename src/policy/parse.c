@@ -603,7 +603,7 @@ static int read_peers(const struct policy_reading *rd, const struct yaml_tree_no
 }
 
 /* ---- rules ---- */
-static int read_rule_name(const struct policy_reading *rd, const struct yaml_tree_node *node,
+int policy_read_rule_name(const struct policy_reading *rd, const struct yaml_tree_node *node,
 			  const char **ret_name)
 {
 	int r = policy_need_text(rd, node, "a name of a rule");
@@ -642,7 +642,7 @@ static int read_rule(const struct policy_reading *rd, const struct yaml_tree_nod
 	rule->line = node->line;
 	rule->name = "";
 	if (!r && (m = policy_member(node, "name"))) {
-		r = read_rule_name(rd, m, &rule->name);
+		r = policy_read_rule_name(rd, m, &rule->name);
 	}
 	if (!r && (m = policy_member(node, "action"))) {
 		r = policy_read_choice(rd, m, "action", actions, &action);

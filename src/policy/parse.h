@@ -26,6 +26,9 @@ struct policy_reading {
 /* node must be a list with at least `min` items. */
 [[nodiscard]] int policy_need_list(const struct policy_reading *rd,
 				   const struct yaml_tree_node *node, const char *what, size_t min);
+/* A text of one line; the arena's. */
+[[nodiscard]] int policy_read_rule_name(const struct policy_reading *rd,
+					const struct yaml_tree_node *node, const char **ret_name);
 /* node must be text; a plain null is none. */
 [[nodiscard]] int policy_need_text(const struct policy_reading *rd,
 				   const struct yaml_tree_node *node, const char *what);

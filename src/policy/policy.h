@@ -166,6 +166,9 @@ void bh_policy_vm_classes(const struct bh_policy_set *set, const struct bh_polic
 /* False when no policy of the set speaks of VM names or addresses: then nobody has classes. */
 bool bh_policy_set_has_classes(const struct bh_policy_set *set);
 
+/* False when no rule of the set speaks of prefixes: then addresses make no difference. */
+bool bh_policy_set_has_cidrs(const struct bh_policy_set *set);
+
 /* What policies permit to the NICs of a VM with these labels (classes included): `permit:`,
  * `vlans:`. Flags are those of BH_NIC_* in bpf/abi.h with the same meaning. */
 #define BH_POLICY_PERMIT_DHCP_SERVER 0x01u

@@ -392,6 +392,21 @@ bool bh_policy_set_has_classes(const struct bh_policy_set *set)
 	return classes_of(set)->sources.count;
 }
 
+static bool is_cidr(const struct policy_peer *peer, const void *arg)
+{
+	return peer->kind == POLICY_PEER_CIDR;
+}
+
+bool bh_policy_set_has_cidrs(const struct bh_policy_set *set)
+{
+	bh_vec_foreach (p, &set->policies) {
+		if (policy_walk_peers(*p, is_cidr, NULL)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static bool source_covers(const struct class_source *source, const char *tenant)
 {
 	if (source->policy) {

@@ -224,6 +224,57 @@ void bh_policy_universe_drop_identity(struct bh_policy_universe *universe, uint3
 	free_identity(identity);
 }
 
+struct bh_policy_universe *bh_policy_universe_copy(const struct bh_policy_universe *universe)
+{
+	struct bh_policy_universe *copy = bh_policy_universe_new();
+	const struct policy_tenant *t;
+
+	for (t = universe->by_number; t; t = t->by_number.next) {
+		(void)!bh_policy_universe_add_tenant(copy, t->name, t->number, NULL);
+	}
+	bh_vec_foreach (id, &universe->all) { /* in growing order: appended, not inserted */
+		const struct policy_identity *i = policy_universe_identity(universe, *id);
+
+		(void)!bh_policy_universe_add_identity(copy, i->id, i->tenant->number, i->labels,
+						       i->label_count, NULL);
+	}
+	return copy;
+}
+
+json_t *bh_policy_universe_identity_json(const struct bh_policy_universe *universe, uint32_t id)
+{
+	const struct policy_identity *identity = policy_universe_identity(universe, id);
+	json_t *labels;
+
+	if (!identity) {
+		return NULL;
+	}
+	labels = json_object();
+	for (size_t i = 0; i < identity->label_count; i++) {
+		const struct bh_policy_label *l = &identity->labels[i];
+
+		if (strncmp(l->key, BH_POLICY_CLASS_PREFIX, strlen(BH_POLICY_CLASS_PREFIX)) != 0) {
+			json_object_set_new(labels, l->key, json_string(l->value));
+		}
+	}
+	return json_pack("{s:s, s:o}", "tenant", identity->tenant->name, "labels", labels);
+}
+
+uint32_t bh_policy_universe_tenant_of(const struct bh_policy_universe *universe, uint32_t id)
+{
+	const struct policy_identity *identity = policy_universe_identity(universe, id);
+
+	return identity ? identity->tenant->number : 0;
+}
+
+uint32_t bh_policy_universe_tenant_number(const struct bh_policy_universe *universe,
+					  const char *name)
+{
+	const struct policy_tenant *tenant = policy_universe_tenant(universe, name);
+
+	return tenant ? tenant->number : 0;
+}
+
 size_t bh_policy_universe_identity_count(const struct bh_policy_universe *universe)
 {
 	return universe->all.count;

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/jtext.h"
 #include "base/time.h"
 #include "base/util.h"
 #include "model/id.h"
@@ -157,6 +158,24 @@ static void json_says_what_is_wrong(void **state)
 	assert_string_equal(diag.text, "unknown member \"b\"");
 }
 
+static void plain_text_is_utf8_without_controls(void **state)
+{
+	static const char *const good[] = {"",	     "a b/c:%00",  "\u4e2d\u6587",
+					   "\u00e9", "\U0001f600", "\uffff"};
+	static const char *const bad[] = {
+		"a\nb",		"\x1b[0m",	    "\x7f",	"\xc0\xaf",
+		"\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80",
+		"\xff",		"\xf0\x82\x82\xac"};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(good); i++) {
+		assert_true(bh_jtext_is_plain(good[i], strlen(good[i])));
+	}
+	for (size_t i = 0; i < BH_ARRAY_SIZE(bad); i++) {
+		assert_false(bh_jtext_is_plain(bad[i], strlen(bad[i])));
+	}
+	assert_false(bh_jtext_is_plain("a\0b", 3));
+}
+
 /* Formatting asks the C library, reading does not. */
 static void times_are_read_as_they_are_written(void **state)
 {
@@ -206,6 +225,7 @@ int main(void)
 		cmocka_unit_test(names_and_macs),
 		cmocka_unit_test(files_are_replaced_whole),
 		cmocka_unit_test(json_says_what_is_wrong),
+		cmocka_unit_test(plain_text_is_utf8_without_controls),
 		cmocka_unit_test(times_are_read_as_they_are_written),
 		cmocka_unit_test(times_are_whole_or_refused),
 	};

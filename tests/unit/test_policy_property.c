@@ -8,6 +8,7 @@
 #include "model/id.h"
 #include "policy/eval.h"
 #include "policy_lookup.h"
+#include "policy_random.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,185 +17,8 @@
 
 #define CASES	3000
 #define PACKETS 60
-#define TENANTS 3
+#define TENANTS RANDOM_TENANTS
 #define MEMBERS 12 /* identities */
-
-static const char *const tenant_names[TENANTS] = {"provider", "shop", "rival"};
-
-struct rng {
-	uint64_t state;
-};
-static uint32_t next(struct rng *r, uint32_t limit)
-{
-	r->state = r->state * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)((r->state >> 33) % limit);
-}
-static bool chance(struct rng *r, uint32_t percent)
-{
-	return next(r, 100) < percent;
-}
-static const char *pick(struct rng *r, const char *const *list, size_t count)
-{
-	return list[next(r, (uint32_t)count)];
-}
-#define PICK(r, list) pick(r, list, BH_ARRAY_SIZE(list))
-
-static const char *const cidrs[] = {"0.0.0.0/0",    "::/0",	   "10.0.0.0/8",   "10.1.0.0/16",
-				    "10.1.2.0/24",  "10.1.2.3",	   "10.128.0.0/9", "::/1",
-				    "fd00::/8",	    "fd00:1::/32", "fd00:1::7",	   "192.168.1.0/24",
-				    "10.1.2.0/25",  "224.0.0.0/4", "8000::/1",	   "fe80::/10",
-				    "10.1.2.128/25"};
-static const struct {
-	const char *cidr;
-	const char *except;
-} excepts[] = {{"10.0.0.0/8", "10.1.0.0/16"},
-	       {"10.0.0.0/8", "10.1.2.0/24, 10.128.0.0/9"},
-	       {"0.0.0.0/0", "10.0.0.0/8, 10.1.2.3"},
-	       {"::/0", "fd00::/8"},
-	       {"10.1.0.0/16", "10.1.2.0/24, 10.1.2.0/25"},
-	       {"fd00::/8", "fd00:1::/32"}};
-static const char *const addrs[] = {
-	"10.1.2.3", "10.1.2.200",      "10.1.9.9",  "10.9.9.9",	 "10.200.0.1", "192.168.1.5",
-	"8.8.8.8",  "fd00:1::7",       "fd00:1::8", "fd00:2::1", "fe80::1",    "2001:db8::1",
-	"::1",	    "255.255.255.255", "9000::1",   "ff02::1",	 "224.0.0.1"};
-static const char *const ports[] = {
-	"tcp/80",  "tcp/443",	 "tcp/80-90", "tcp/85-100",  "tcp/0-1023", "tcp/1024-65535",
-	"udp/53",  "udp/67",	 "udp",	      "tcp",	     "icmp/8/0",   "icmp/8",
-	"icmp",	   "icmpv6/128", "89",	      "tcp/0-65535", "udp/50-60",  "tcp/443-443",
-	"tcp/0-5", "tcp/1-9",	 "udp/0-0",   "sctp/1-7",    "tcp/90-91"};
-static const struct bh_policy_service services[] = {
-	{6, 80},  {6, 85},  {6, 90},  {6, 91},	  {6, 100},   {6, 101},	  {6, 443},	{6, 0},
-	{6, 3},	  {6, 7},   {17, 0},  {6, 1023},  {6, 1024},  {6, 65535}, {17, 53},	{17, 67},
-	{17, 68}, {17, 55}, {17, 61}, {1, 0x800}, {1, 0x801}, {1, 0},	  {58, 0x8000}, {89, 0},
-	{132, 1}, {132, 7}, {132, 8}, {47, 0},	  {6, 53},    {17, 546},  {17, 547}};
-static const char *const roles[] = {"web", "db", "admin"};
-static const char *const zones[] = {"a", "b"};
-static const char *const actions[] = {"allow", "deny", "reject"};
-static const char *const vms[] = {"vm1", "vm2", "vm3"};
-
-static void put_selector(struct rng *r, struct bh_wbuf *w, bool subject)
-{
-	static const char *const ops[] = {"In", "NotIn"};
-	static const char *const exists[] = {"Exists", "DoesNotExist"};
-
-	bh_wbuf_str(w, "{");
-	if (chance(r, 50)) {
-		bh_wbuf_printf(w, "matchLabels: {role: %s}, ", PICK(r, roles));
-	}
-	if (chance(r, 20)) {
-		bh_wbuf_printf(w, "matchExpressions: [{key: zone, operator: %s, values: [%s]}], ",
-			       PICK(r, ops), PICK(r, zones));
-	} else if (chance(r, 15)) {
-		bh_wbuf_printf(w, "matchExpressions: [{key: zone, operator: %s}], ",
-			       PICK(r, exists));
-	}
-	if (subject && chance(r, 10)) {
-		bh_wbuf_printf(w, "addresses: [\"%s\"], ", PICK(r, cidrs));
-	}
-	if (chance(r, 10)) {
-		bh_wbuf_printf(w, "vms: [%s], ", PICK(r, vms));
-	}
-	bh_wbuf_str(w, "}");
-}
-
-static void put_peer(struct rng *r, struct bh_wbuf *w)
-{
-	static const char *const entities[] = {"any", "host", "world", "multicast"};
-	static const char *const tenancies[] = {"same", "other"};
-	uint32_t kind = next(r, 10);
-
-	if (kind < 4) {
-		bh_wbuf_str(w, "{selector: ");
-		put_selector(r, w, false);
-		if (chance(r, 30)) {
-			bh_wbuf_printf(w, ", tenant: %s", pick(r, tenant_names, TENANTS));
-		} else if (chance(r, 20)) {
-			bh_wbuf_str(w, ", tenant: \"*\"");
-		} else if (chance(r, 30)) {
-			bh_wbuf_printf(w, ", tenancy: %s", PICK(r, tenancies));
-		}
-		bh_wbuf_str(w, "}");
-	} else if (kind < 7) {
-		bh_wbuf_printf(w, "{cidr: \"%s\"}", PICK(r, cidrs));
-	} else if (kind < 9) {
-		size_t i = next(r, BH_ARRAY_SIZE(excepts));
-
-		bh_wbuf_printf(w, "{cidr: \"%s\", except: [%s]}", excepts[i].cidr,
-			       excepts[i].except);
-	} else {
-		bh_wbuf_printf(w, "{entity: %s}", PICK(r, entities));
-	}
-}
-
-static void put_rule(struct rng *r, struct bh_wbuf *w, bool ingress)
-{
-	uint32_t peers = next(r, 4);
-	uint32_t services_count = next(r, 4);
-
-	bh_wbuf_printf(w, "  - action: %s\n    log: %s\n", PICK(r, actions),
-		       chance(r, 20) ? "true" : "false");
-	if (peers) {
-		bh_wbuf_printf(w, "    %s: [", ingress ? "from" : "to");
-	}
-	for (uint32_t i = 0; i < peers; i++) {
-		bh_wbuf_str(w, i ? ", " : "");
-		put_peer(r, w);
-	}
-	bh_wbuf_str(w, peers ? "]\n" : "");
-	bh_wbuf_str(w, services_count ? "    ports: [" : "");
-	for (uint32_t i = 0; i < services_count; i++) {
-		bh_wbuf_printf(w, "%s%s", i ? ", " : "", PICK(r, ports));
-	}
-	bh_wbuf_str(w, services_count ? "]\n" : "");
-}
-
-/* What is not about packets must not be seen in verdicts; `quarantine` is only seen in it. */
-static void put_travel(struct rng *r, struct bh_wbuf *w)
-{
-	static const char *const words[] = {"allow", "refuse"};
-	static const char *const times[] = {"90s", "30m", "2h", "1d", "3600s"};
-
-	bh_wbuf_str(w, chance(r, 30) ? "  quarantine: true\n" : "");
-	if (chance(r, 20)) {
-		bh_wbuf_printf(w, "  placement: {hosts: {matchLabels: {zone: %s}}}\n",
-			       PICK(r, zones));
-	}
-	if (chance(r, 20)) {
-		bh_wbuf_printf(w, "  migration: {withoutManager: %s}\n", PICK(r, words));
-	}
-	if (chance(r, 20)) {
-		bh_wbuf_printf(w, "  rollback: {releaseAfter: %s}\n", PICK(r, times));
-	}
-}
-
-static void put_policy(struct rng *r, struct bh_wbuf *w, size_t number)
-{
-	static const char *const tiers[] = {"guardrail", "tenant", "default"};
-	const char *tenant = pick(r, tenant_names, TENANTS);
-	const char *tier = strcmp(tenant, "provider") ? "tenant" : PICK(r, tiers);
-
-	bh_wbuf_printf(w,
-		       "---\nkind: Policy\nmetadata: {name: p%zu, tenant: %s}\nspec:\n"
-		       "  tier: %s\n  order: %u\n  selector: ",
-		       number, tenant, tier, 100 * next(r, 4));
-	put_selector(r, w, true);
-	bh_wbuf_str(w, "\n");
-	if (strcmp(tier, "tenant") != 0 && chance(r, 40)) {
-		bh_wbuf_printf(w, "  tenants: [%s]\n", pick(r, tenant_names, TENANTS));
-	}
-	put_travel(r, w);
-	for (int dir = 0; dir < 2; dir++) {
-		uint32_t rules = next(r, 5);
-
-		if (chance(r, 30)) {
-			continue;
-		}
-		bh_wbuf_printf(w, "  %s:%s\n", dir ? "ingress" : "egress", rules ? "" : " []");
-		for (uint32_t i = 0; i < rules; i++) {
-			put_rule(r, w, dir);
-		}
-	}
-}
 
 /* ---- a small world ---- */
 struct member {
@@ -220,20 +44,20 @@ static void make_member(struct rng *r, const struct bh_policy_set *set, size_t i
 
 	snprintf(name, sizeof(name), "vm%zu", i % 5);
 	m->id = 256 + (uint32_t)i * 3;
-	m->tenant = 1 + next(r, TENANTS);
+	m->tenant = 1 + random_next(r, TENANTS);
 	m->label_count = 0;
-	assert_int_equal(bh_addr_parse(PICK(r, addrs), m->addr), 0);
-	if (chance(r, 80)) {
-		m->labels[m->label_count++] = (struct bh_policy_label){"role", PICK(r, roles)};
+	assert_int_equal(bh_addr_parse(random_address(r), m->addr), 0);
+	if (random_chance(r, 80)) {
+		m->labels[m->label_count++] = (struct bh_policy_label){"role", random_role(r)};
 	}
-	if (chance(r, 50)) {
-		m->labels[m->label_count++] = (struct bh_policy_label){"zone", PICK(r, zones)};
+	if (random_chance(r, 50)) {
+		m->labels[m->label_count++] = (struct bh_policy_label){"zone", random_zone(r)};
 	}
-	if (chance(r, 30)) {
+	if (random_chance(r, 30)) {
 		m->labels[m->label_count++] = (struct bh_policy_label){
-			bh_strdup(BH_POLICY_QUARANTINE), chance(r, 50) ? "7" : ""};
+			bh_strdup(BH_POLICY_QUARANTINE), random_chance(r, 50) ? "7" : ""};
 	}
-	vm.tenant = tenant_names[m->tenant - 1];
+	vm.tenant = random_tenants[m->tenant - 1];
 	vm.name = name;
 	vm.addresses = &m->addr;
 	bh_policy_vm_classes(set, &vm, add_class, m);
@@ -272,10 +96,10 @@ static void world_init(struct world *world, uint64_t seed)
 
 	memset(world, 0, sizeof(*world));
 	world->rng.state = seed * 7919 + 1;
-	policies = 1 + next(&world->rng, 6);
+	policies = 1 + random_next(&world->rng, 6);
 	bh_wbuf_init(&world->text, 0);
 	for (size_t i = 0; i < policies; i++) {
-		put_policy(&world->rng, &world->text, i);
+		random_policy(&world->rng, &world->text, i, NULL);
 	}
 	if (bh_policy_parse((char *)world->text.data, world->text.size, NULL, &world->set, &diag)) {
 		fail_msg("%s\n%s", bh_diag_format(&diag, buf, sizeof(buf)),
@@ -283,7 +107,7 @@ static void world_init(struct world *world, uint64_t seed)
 	}
 	world->universe = bh_policy_universe_new();
 	for (uint32_t i = 0; i < TENANTS; i++) {
-		assert_int_equal(bh_policy_universe_add_tenant(world->universe, tenant_names[i],
+		assert_int_equal(bh_policy_universe_add_tenant(world->universe, random_tenants[i],
 							       i + 1, NULL),
 				 0);
 	}
@@ -295,7 +119,8 @@ static void world_init(struct world *world, uint64_t seed)
 								 m->labels, m->label_count, &diag),
 				 0);
 	}
-	options.provider_default = chance(&world->rng, 30) ? BH_POLICY_ALLOW : BH_POLICY_DENY;
+	options.provider_default =
+		random_chance(&world->rng, 30) ? BH_POLICY_ALLOW : BH_POLICY_DENY;
 	options.rule_fn = number_of;
 	options.rule_arg = world->set;
 	world->compiler = bh_policy_compiler_new(world->set, world->universe, &options);
@@ -321,19 +146,19 @@ static void world_done(struct world *world)
 static void random_packet(struct world *world, struct lookup_packet *p)
 {
 	struct rng *r = &world->rng;
-	const struct bh_policy_service *s = &services[next(r, BH_ARRAY_SIZE(services))];
+	const struct bh_policy_service *s = random_service(r);
 
 	memset(p, 0, sizeof(*p));
 	p->proto = s->proto;
 	p->port = s->port;
-	assert_int_equal(bh_addr_parse(PICK(r, addrs), p->addr), 0);
-	if (chance(r, 60)) {
-		const struct member *m = &world->members[next(r, MEMBERS)];
+	assert_int_equal(bh_addr_parse(random_address(r), p->addr), 0);
+	if (random_chance(r, 60)) {
+		const struct member *m = &world->members[random_next(r, MEMBERS)];
 
 		p->identity = m->id;
 		p->tenant = m->tenant;
 	} else {
-		p->identity = 1 + next(r, 3);
+		p->identity = 1 + random_next(r, 3);
 	}
 }
 
@@ -371,8 +196,8 @@ static void check_case(uint64_t seed)
 
 	world_init(&world, seed);
 	for (size_t i = 0; i < 3; i++) {
-		const struct member *self = &world.members[next(&world.rng, MEMBERS)];
-		enum bh_policy_dir dir = (enum bh_policy_dir)next(&world.rng, 2);
+		const struct member *self = &world.members[random_next(&world.rng, MEMBERS)];
+		enum bh_policy_dir dir = (enum bh_policy_dir)random_next(&world.rng, 2);
 		struct bh_segment *seg;
 		struct bh_policy_size size;
 
@@ -460,7 +285,7 @@ static void check_quarantine(uint64_t seed)
 							 m->label_count + 1, NULL),
 			 0);
 	for (size_t i = 0; i < PACKETS; i++) {
-		enum bh_policy_dir dir = (enum bh_policy_dir)next(&world.rng, 2);
+		enum bh_policy_dir dir = (enum bh_policy_dir)random_next(&world.rng, 2);
 		struct bh_policy_verdict in;
 		struct bh_policy_verdict out;
 		struct lookup_packet p;
@@ -521,7 +346,7 @@ static void check_affected(uint64_t seed)
 
 	world_init(&world, seed);
 	to = bh_policy_set_copy(world.set);
-	victim = next(&world.rng, (uint32_t)bh_policy_set_count(to));
+	victim = random_next(&world.rng, (uint32_t)bh_policy_set_count(to));
 	assert_true(bh_policy_set_drop(to, bh_policy_tenant(bh_policy_set_at(to, victim)),
 				       bh_policy_name(bh_policy_set_at(to, victim))));
 	after = bh_policy_compiler_new(to, world.universe, &by_text);
@@ -557,7 +382,7 @@ static void check_dependents(uint64_t seed)
 	uint32_t gone;
 
 	world_init(&world, seed);
-	gone = world.members[next(&world.rng, MEMBERS)].id;
+	gone = world.members[random_next(&world.rng, MEMBERS)].id;
 	for (size_t i = 0; i < MEMBERS * 2; i++) {
 		assert_int_equal(bh_policy_compile(world.compiler, world.members[i / 2].id,
 						   (enum bh_policy_dir)(i % 2), &before[i], NULL),
