@@ -36,6 +36,8 @@ struct hostd_config {
 	BH_VEC(char *) event_users; /* who may hand in events, besides root */
 	uint64_t birth_timeout_s;
 	uint64_t migrate_timeout_s;
+	char *migrate_uri; /* of another host's libvirt, "%h" stands for its name */
+	bool migrate_tls;
 	bool refuse_unprotected;
 	uint64_t spool_max_bytes;
 	uint64_t ct_per_nic, reject_pps, event_pps;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/agent/generation.h"
 #include "host/agent/intake.h"
+#include "host/agent/orders.h"
 
 #include "base/counter.h"
 #include "base/file.h"
@@ -419,6 +420,7 @@ int hostd_agent_new(uv_loop_t *loop, const struct hostd_config *config, struct h
 	agent->births = hostd_births_new(agent);
 	agent->generations = hostd_generations_new(agent);
 	agent->moves = hostd_moves_new(agent);
+	agent->orders = hostd_orders_new(agent);
 	hostd_state_load(agent);
 	agent->alone = hostd_alone_new(agent);
 	agent->who = hostd_who_new(loop, NULL);
@@ -454,6 +456,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 	hostd_intake_free(bh_steal(&agent->intake));
 	hostd_births_free(agent->births);
 	hostd_moves_stop(agent->moves);
+	hostd_orders_stop(agent->orders);
 	hostd_who_free(bh_steal(&agent->who));
 	for (int i = 0; i < agent->source_count; i++) {
 		hostd_platform_free(agent->sources[i].platform);
@@ -471,6 +474,7 @@ void hostd_agent_stop(struct hostd_agent *agent)
 
 void hostd_agent_done(struct hostd_agent *agent)
 {
+	hostd_orders_free(agent->orders);
 	hostd_moves_free(agent->moves);
 	hostd_alone_free(agent->alone);
 	hostd_generations_free(agent->generations);

@@ -41,6 +41,7 @@ struct hostd_moves;
 struct hostd_who;
 struct hostd_alone;
 struct hostd_intake;
+struct hostd_orders;
 
 struct hostd_source {
 	struct hostd_platform *platform;
@@ -70,9 +71,10 @@ struct hostd_agent {
 	struct hostd_told *told;
 	struct hostd_births *births;
 	struct hostd_generations *generations;
-	struct hostd_moves *moves; /* host/capsule/capsule.h */
-	struct hostd_alone *alone; /* host/capsule/alone.h */
-	struct hostd_who *who;	   /* host/capsule/who.h */
+	struct hostd_moves *moves;   /* host/capsule/capsule.h */
+	struct hostd_alone *alone;   /* host/capsule/alone.h */
+	struct hostd_who *who;	     /* host/capsule/who.h */
+	struct hostd_orders *orders; /* host/agent/orders.h */
 	struct hostd_session *session;
 	struct bh_producer *producer;
 	struct bh_ctl_server *ctl;

@@ -14,16 +14,28 @@
 #define PREFIX	   "gate."
 #define LOST_MAX   (1u << 30)
 #define EVENTS_MAX 1024
+#define STAMP_MAX  256 /* bytes that the spool puts before an event: its members v to seq */
+#define OURS_MAX   8   /* members of an event that it or we write */
+#define RUN_SIZE   40
 
 BH_COUNTER(intake_events, "events of programs beside hostd");
 BH_COUNTER(intake_refused, "events of programs beside hostd that do not read as one");
+BH_COUNTER(intake_repeated, "requests of such programs that were there already: answered again");
+BH_COUNTER(intake_wrong, "requests of programs beside hostd that are none");
 BH_COUNTER(intake_busy, "times such programs had to wait: the spool was more than half full");
+
+/* The last request of a program that was taken, and what it was answered. */
+struct answered {
+	char run[RUN_SIZE];
+	json_int_t number, taken, refused;
+};
 
 struct hostd_intake {
 	struct bh_ctl_server *ctl;
 	struct bh_producer *producer;
 	char *host;
 	unsigned int *users;
+	struct answered answered[HOSTD_INTAKE_RUNS_MAX]; /* the latest first */
 	struct bh_wbuf event;
 	char text[BH_EVENT_SIZE_MAX];
 };
@@ -60,7 +72,7 @@ static bool take(struct hostd_intake *in, const json_t *event)
 		return false;
 	}
 	time = bh_jtext_find(&j, "time");
-	if (!time || time->kind != BH_JTEXT_STRING ||
+	if (j.count > BH_JTEXT_MEMBERS_MAX - OURS_MAX || !time || time->kind != BH_JTEXT_STRING ||
 	    bh_time_parse(j.text + time->value, time->value_size, &wall_ns)) {
 		return false;
 	}
@@ -71,10 +83,69 @@ static bool take(struct hostd_intake *in, const json_t *event)
 			bh_jtext_add_member(&in->event, &j, &j.members[i]);
 		}
 	}
-	if (in->event.err) {
+	if (in->event.err || in->event.size > BH_EVENT_SIZE_MAX - STAMP_MAX) {
 		return false;
 	}
 	bh_producer_put_text(in->producer, &in->event);
+	return true;
+}
+
+static struct answered *find_run(struct hostd_intake *in, const char *run)
+{
+	for (size_t i = 0; *run && i < HOSTD_INTAKE_RUNS_MAX; i++) {
+		if (!strcmp(in->answered[i].run, run)) {
+			return &in->answered[i];
+		}
+	}
+	return NULL;
+}
+
+/* In front; who asked longest ago goes. */
+static void remember(struct hostd_intake *in, const struct answered *now)
+{
+	struct answered *was = find_run(in, now->run);
+	size_t before = was ? (size_t)(was - in->answered) : HOSTD_INTAKE_RUNS_MAX - 1;
+
+	if (*now->run) {
+		memmove(&in->answered[1], &in->answered[0], before * sizeof(*was));
+		in->answered[0] = *now;
+	}
+}
+
+static void answer(struct bh_ctl_request *req, const struct answered *a)
+{
+	bh_ctl_reply(req, json_pack("{s:I,s:I}", "taken", a->taken, "refused", a->refused));
+}
+
+/* True: it is there already, and was answered. */
+static bool is_repeated(struct hostd_intake *in, struct bh_ctl_request *req,
+			const struct answered *asked)
+{
+	const struct answered *was = find_run(in, asked->run);
+
+	if (!was || was->number != asked->number) {
+		return false;
+	}
+	bh_counter_add(&intake_repeated, 1);
+	answer(req, was);
+	return true;
+}
+
+/* False: who it is or its number is no such. None at all: nothing is remembered. */
+static bool read_asked(const json_t *request, struct answered *ret)
+{
+	const json_t *run = json_object_get(request, "run"),
+		     *number = json_object_get(request, "n");
+	const char *text = json_string_value(run);
+
+	if (!run && !number) {
+		return true;
+	}
+	if (!text || strlen(text) >= sizeof(ret->run) || !json_is_integer(number)) {
+		return false;
+	}
+	snprintf(ret->run, sizeof(ret->run), "%s", text);
+	ret->number = json_integer_value(number);
 	return true;
 }
 
@@ -82,30 +153,41 @@ static void on_events(struct bh_ctl_request *req, const json_t *request, void *a
 {
 	struct hostd_intake *in = arg;
 	const json_t *events = json_object_get(request, "events");
-	json_int_t lost = json_integer_value(json_object_get(request, "lost"));
-	size_t taken = 0, count = json_array_size(events);
+	const json_t *told = json_object_get(request, "lost");
+	json_int_t lost = json_integer_value(told);
+	size_t count = json_array_size(events);
 	struct bh_spool_stats spool;
+	struct answered now = {};
 
+	if (!json_is_array(events) || (told && !json_is_integer(told)) || lost < 0 ||
+	    lost > LOST_MAX || count > EVENTS_MAX || !read_asked(request, &now)) {
+		bh_counter_add(&intake_wrong, 1);
+		bh_ctl_reply_error(req,
+				   "\"events\" is an array of at most %d, \"lost\" and \"n\" "
+				   "numbers, \"run\" a short text",
+				   EVENTS_MAX);
+		return;
+	}
+	if (is_repeated(in, req, &now)) {
+		return;
+	}
 	bh_producer_stats_get(in->producer, &spool);
 	if (spool.bytes > spool.max_bytes / 2) {
 		bh_counter_add(&intake_busy, 1);
 		bh_ctl_reply_error(req, "the spool of events is more than half full");
 		return;
 	}
-	if (count > EVENTS_MAX || lost < 0 || lost > LOST_MAX) {
-		bh_ctl_reply_error(req, "at most %d events at once", EVENTS_MAX);
-		return;
-	}
 	if (lost) {
 		bh_producer_lose(in->producer, (uint64_t)lost, "the gate could not hand them over");
 	}
 	for (size_t i = 0; i < count; i++) {
-		taken += take(in, json_array_get(events, i));
+		now.taken += take(in, json_array_get(events, i));
 	}
-	bh_counter_add(&intake_events, taken);
-	bh_counter_add(&intake_refused, count - taken);
-	bh_ctl_reply(req, json_pack("{s:I,s:I}", "taken", (json_int_t)taken, "refused",
-				    (json_int_t)(count - taken)));
+	now.refused = (json_int_t)count - now.taken;
+	bh_counter_add(&intake_events, (uint64_t)now.taken);
+	bh_counter_add(&intake_refused, (uint64_t)now.refused);
+	remember(in, &now);
+	answer(req, &now);
 }
 
 static int find_users(const struct hostd_intake_options *options, unsigned int *ret,
@@ -129,7 +211,8 @@ int hostd_intake_new(uv_loop_t *loop, const struct hostd_intake_options *options
 	struct hostd_intake *in = bh_alloc(sizeof(*in));
 	struct bh_ctl_options ctl = {.path = options->path,
 				     .program = "bulkhead-hostd",
-				     .mode = 0666, /* who may is known by SO_PEERCRED */
+				     /* who may is known by SO_PEERCRED */
+				     .mode = options->user_count ? 0666 : 0600,
 				     .root_only = true,
 				     .bare = true};
 	int err;

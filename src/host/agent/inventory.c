@@ -355,6 +355,16 @@ void hostd_inventory_ended(struct hostd_inventory *inv, const uint8_t uuid[16], 
 	views_build(inv);
 }
 
+int hostd_inventory_source(const struct hostd_inventory *inv, const uint8_t uuid[16])
+{
+	for (int i = 0; i < inv->source_count; i++) {
+		if (list_find(inv->sources[i].vms, uuid)) {
+			return i;
+		}
+	}
+	return -1;
+}
+
 void hostd_inventory_birth_drop(struct hostd_inventory *inv, const uint8_t uuid[16])
 {
 	if (birth_remove(inv, uuid)) {

@@ -43,6 +43,8 @@ void hostd_inventory_expire(struct hostd_inventory *inv);
 
 const struct hostd_vm *hostd_inventory_find(const struct hostd_inventory *inv,
 					    const uint8_t uuid[16]);
+/* Which source has it; -1: none. */
+int hostd_inventory_source(const struct hostd_inventory *inv, const uint8_t uuid[16]);
 typedef void hostd_inventory_vm_fn(const struct hostd_vm *vm, void *arg);
 void hostd_inventory_each(const struct hostd_inventory *inv, hostd_inventory_vm_fn *fn, void *arg);
 typedef void hostd_inventory_network_fn(const struct hostd_network *net, void *arg);

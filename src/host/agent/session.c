@@ -5,6 +5,7 @@
  * as they come. Requests carry the session and a growing number, so that repeats are recognised.
  */
 #include "host/agent/generation.h"
+#include "host/agent/orders.h"
 
 #include "base/buf.h"
 #include "base/counter.h"
@@ -468,7 +469,8 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		hostd_alone_command(s->agent, req, msg->json);
 	} else if (!strcmp(type, "who")) {
 		hostd_who_command(s->agent->who, req);
-	} else if (!hostd_moves_command(s->agent, req, type, msg)) {
+	} else if (!hostd_orders_command(s->agent, req, type, msg->json) &&
+		   !hostd_moves_command(s->agent, req, type, msg)) {
 		bh_bus_reply_error(req, "unknown", "unknown command '%.40s'", type);
 	}
 }

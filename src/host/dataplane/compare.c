@@ -21,14 +21,8 @@ struct compare {
 static uint64_t fingerprint(const struct bh_rec *rec)
 {
 	uint8_t key[BH_REC_KEY_MAX];
-	size_t size = bh_rec_key(rec, key);
-	uint64_t h = 14695981039346656037ull; /* FNV-1a: spreads, needs no secret: a clash costs
-						 time only */
 
-	for (size_t i = 0; i < size; i++) {
-		h = (h ^ key[i]) * 1099511628211ull;
-	}
-	return h;
+	return bh_fnv1a(key, bh_rec_key(rec, key)); /* a clash costs time only */
 }
 
 static int compare_wanted(const void *a, const void *b)

@@ -22,6 +22,7 @@ struct dummy {
 	uv_timer_t timer;
 	char *dir;
 	struct mark *marks; /* in place of what the files say */
+	struct hostd_actor *actor;
 };
 
 struct reading {
@@ -152,6 +153,14 @@ static void dummy_mark(struct hostd_platform *platform, const uint8_t uuid[16], 
 	dummy_refresh(platform);
 }
 
+/* The files stay as they are: acts are done on libvirt's own test driver. */
+static int dummy_act(struct hostd_platform *platform, const struct hostd_act *what,
+		     hostd_act_fn *fn, void *arg, struct hostd_acting **ret, struct bh_diag *diag)
+{
+	return hostd_actor_begin(BH_CONTAINER_OF(platform, struct dummy, base)->actor, what, fn,
+				 arg, ret, diag);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct dummy *d = handle->data;
@@ -169,6 +178,7 @@ static void dummy_free(struct hostd_platform *platform)
 {
 	struct dummy *d = BH_CONTAINER_OF(platform, struct dummy, base);
 
+	hostd_actor_free(d->actor);
 	uv_close((uv_handle_t *)&d->timer, on_closed);
 }
 
@@ -176,14 +186,15 @@ struct hostd_platform *hostd_dummy_new(uv_loop_t *loop, const char *dir,
 				       const struct hostd_platform_handlers *handlers)
 {
 	static const struct hostd_platform_ops ops = {
-		.refresh = dummy_refresh, .mark = dummy_mark, .free = dummy_free};
+		.refresh = dummy_refresh, .mark = dummy_mark, .act = dummy_act, .free = dummy_free};
 	struct dummy *d = bh_alloc(sizeof(*d));
 
 	d->base.ops = &ops;
 	d->base.uri = "dummy";
 	d->handlers = *handlers;
 	d->dir = bh_strdup(dir);
-	if (uv_timer_init(loop, &d->timer)) {
+	if (uv_timer_init(loop, &d->timer) ||
+	    hostd_actor_new(loop, "test:///default", &d->actor, NULL) < 0) {
 		abort(); /* cannot fail: it only fills memory */
 	}
 	d->timer.data = d;

@@ -14,6 +14,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/platform/acts.h"
 #include "host/platform/domxml.h"
 #include "host/platform/mark.h"
 
@@ -55,6 +56,7 @@ struct lv {
 	struct hostd_platform_handlers handlers;
 	uv_async_t async;
 	struct hostd_marker *marker;
+	struct hostd_actor *actor;
 	pthread_t thread;
 	virConnectPtr conn; /* the worker's */
 	bool up;	    /* the worker's: what was told last */
@@ -340,25 +342,6 @@ static enum look list_networks(struct lv *lv)
 	return holes ? LOOK_HOLES : LOOK_WHOLE;
 }
 
-static const char *state_name(int state)
-{
-	switch (state) {
-	case VIR_DOMAIN_RUNNING:
-	case VIR_DOMAIN_BLOCKED:
-		return "running";
-	case VIR_DOMAIN_PAUSED:
-		return "paused";
-	case VIR_DOMAIN_SHUTDOWN:
-		return "stopping";
-	case VIR_DOMAIN_CRASHED:
-		return "crashed";
-	case VIR_DOMAIN_PMSUSPENDED:
-		return "suspended";
-	default:
-		return "shutoff";
-	}
-}
-
 static void unread_domain(virDomainPtr domain, bool unanswered, struct hostd_vm_list *list)
 {
 	struct hostd_unread_vm unread = {.unanswered = unanswered};
@@ -394,7 +377,7 @@ static void read_domain(virDomainPtr domain, struct hostd_vm_list *list)
 		unread_domain(domain, false, list);
 		return;
 	}
-	snprintf(vm.state, sizeof(vm.state), "%s", state_name(state));
+	snprintf(vm.state, sizeof(vm.state), "%s", hostd_domain_state_name(state));
 	vm.running = active == 1;
 	vm.saved = state == VIR_DOMAIN_SHUTOFF && reason == VIR_DOMAIN_SHUTOFF_SAVED;
 	*bh_vec_push(&list->vms) = vm;
@@ -574,6 +557,13 @@ static void lv_mark(struct hostd_platform *platform, const uint8_t uuid[16], uin
 			 live);
 }
 
+static int lv_act(struct hostd_platform *platform, const struct hostd_act *what, hostd_act_fn *fn,
+		  void *arg, struct hostd_acting **ret, struct bh_diag *diag)
+{
+	return hostd_actor_begin(BH_CONTAINER_OF(platform, struct lv, base)->actor, what, fn, arg,
+				 ret, diag);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct lv *lv = handle->data;
@@ -592,6 +582,7 @@ static void lv_free(struct hostd_platform *platform)
 	struct timespec until;
 
 	hostd_marker_free(lv->marker);
+	hostd_actor_free(lv->actor);
 	pthread_mutex_lock(&lv->lock);
 	lv->stop = true;
 	pthread_cond_signal(&lv->cond);
@@ -644,7 +635,7 @@ int hostd_libvirt_new(uv_loop_t *loop, const char *uri,
 		      struct bh_diag *diag)
 {
 	static const struct hostd_platform_ops ops = {
-		.refresh = lv_refresh, .mark = lv_mark, .free = lv_free};
+		.refresh = lv_refresh, .mark = lv_mark, .act = lv_act, .free = lv_free};
 	struct lv *lv = bh_alloc(sizeof(*lv));
 	pthread_condattr_t attr;
 	int err;
@@ -669,10 +660,15 @@ int hostd_libvirt_new(uv_loop_t *loop, const char *uri,
 		return bh_diag_set(diag, err, "no handle for libvirt: %s", uv_strerror(err));
 	}
 	lv->async.data = lv;
-	if (pthread_create(&lv->thread, NULL, worker, lv) != 0) {
+	err = hostd_actor_new(loop, uri, &lv->actor, diag);
+	if (!err && pthread_create(&lv->thread, NULL, worker, lv) != 0) {
+		err = bh_diag_set(diag, -EAGAIN, "no thread for libvirt");
+	}
+	if (err) {
 		hostd_marker_free(lv->marker);
+		hostd_actor_free(lv->actor);
 		uv_close((uv_handle_t *)&lv->async, on_closed);
-		return bh_diag_set(diag, -EAGAIN, "no thread for libvirt");
+		return err;
 	}
 	*ret = &lv->base;
 	return 0;

@@ -11,6 +11,7 @@
 #define BH_HOST_PLATFORM_PLATFORM_H
 
 #include "base/diag.h"
+#include "host/platform/acts.h"
 #include "host/platform/vm.h"
 
 #include <stdbool.h>
@@ -62,6 +63,9 @@ struct hostd_platform_ops {
 	 * it is there (vm.generation). live: into the running one's too. */
 	void (*mark)(struct hostd_platform *platform, const uint8_t uuid[16], uint64_t generation,
 		     bool live);
+	/* As hostd_actor_begin(). */
+	int (*act)(struct hostd_platform *platform, const struct hostd_act *what, hostd_act_fn *fn,
+		   void *arg, struct hostd_acting **ret, struct bh_diag *diag);
 	void (*free)(struct hostd_platform *platform);
 };
 
@@ -78,6 +82,13 @@ static inline void hostd_platform_mark(struct hostd_platform *platform, const ui
 				       uint64_t generation, bool live)
 {
 	platform->ops->mark(platform, uuid, generation, live);
+}
+[[nodiscard]] static inline int hostd_platform_act(struct hostd_platform *platform,
+						   const struct hostd_act *what, hostd_act_fn *fn,
+						   void *arg, struct hostd_acting **ret,
+						   struct bh_diag *diag)
+{
+	return platform->ops->act(platform, what, fn, arg, ret, diag);
 }
 static inline void hostd_platform_free(struct hostd_platform *platform)
 {
