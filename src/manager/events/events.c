@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/events/events.h"
+#include "manager/events/own.h"
 
 #include "base/counter.h"
 #include "base/json.h"
@@ -10,7 +11,7 @@
 #include <utlist.h>
 
 #define OWN_WAITING_MAX 100000
-#define PRUNE_MAX	10000
+#define TALKS_AT_ONCE	4096 /* events read again at the start */
 
 BH_COUNTER(events_stored, "events written to the database");
 BH_COUNTER(events_repeats, "events that came twice and were dropped");
@@ -18,19 +19,8 @@ BH_COUNTER(events_missing, "numbers of events that never came and nobody declare
 BH_COUNTER(events_declared_lost, "events that producers declared lost in gap events");
 BH_COUNTER(events_store_failed, "batches that could not be written (they come again)");
 BH_COUNTER(events_own_dropped, "own events dropped because the database fails");
+BH_COUNTER(events_talks_failed, "times that talks could not be kept (a restart mends it)");
 BH_COUNTER(events_wrong_host, "events whose host is not who sent them");
-
-static const char *const migrations[] = {
-	"CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL,"
-	" severity INTEGER NOT NULL, type TEXT NOT NULL, host TEXT NOT NULL, vm TEXT, peer TEXT,"
-	" verdict TEXT, body TEXT NOT NULL);"
-	"CREATE INDEX events_vm ON events (vm) WHERE vm IS NOT NULL;"
-	"CREATE INDEX events_peer ON events (peer) WHERE peer IS NOT NULL;"
-	"CREATE TABLE producers (producer TEXT NOT NULL, position INTEGER NOT NULL,"
-	" epoch TEXT NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (producer, position))"
-	" WITHOUT ROWID;"
-	"CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;",
-};
 
 struct producer {
 	char name[BH_NAME_MAX + 1];
@@ -54,13 +44,23 @@ struct rows {
 
 struct manager_events {
 	struct manager_events_options o;
-	struct manager_db *writer; /* the worker's while busy */
-	struct manager_db *reader;
+	char *path, *talks_path;
+	struct manager_archive *archive; /* the worker's while busy, as talks */
+	struct manager_talks *talks;
+	bool talks_broken; /* something is not in them; the next start reads it again */
+	struct manager_archive_stats stats;
+	struct manager_reader *reader; /* of manager_events_list(); NULL until it is asked */
+	struct manager_searches *searches;
+	struct manager_tail tail;
 	struct manager_names *names;
 	struct producer *producers;
 	struct watch *watches;
-	struct rows own;  /* waiting */
-	struct rows work; /* with the worker */
+	manager_events_row_fn *each_new;
+	void *each_new_arg;
+	struct rows own;	  /* waiting */
+	struct manager_own *kept; /* the same, should we be killed */
+	uint64_t work_last;	  /* the last own one that is with the worker or stored */
+	struct rows work;	  /* with the worker */
 	bool work_is_own;
 	struct bh_consumer *consumer;	      /* whose batch is in work; NULL for own ones */
 	const struct bh_event_batch *waiting; /* a batch that came while the worker was busy */
@@ -69,9 +69,9 @@ struct manager_events {
 	bool busy;
 	int result;
 	struct bh_diag diag;
+	char problem[BH_DIAG_TEXT_SIZE];
 	char epoch[BH_UUID_TEXT_SIZE]; /* of our own events */
 	uint64_t seq;
-	uint64_t last_id, first_id;
 	uint64_t missing, missing_staged;
 };
 
@@ -111,20 +111,27 @@ static struct manager_event_row *push(struct manager_events *ev, struct rows *ro
 	return row;
 }
 
-/* One that was made here, of whatever: takes over json. */
-static void push_json(struct manager_events *ev, struct rows *rows, json_t *json, const char *host)
+static void push_text(struct manager_events *ev, struct rows *rows, const char *text,
+		      const char *host)
 {
-	BH_FREE char *text = json_dumps(json, JSON_COMPACT);
 	struct bh_jtext event;
 	struct bh_diag diag = {};
 
-	json_decref(json);
 	if (!text || bh_jtext_parse(text, strlen(text), &event, &diag)) {
 		bh_counter_add(&events_own_dropped, 1);
 		bh_log_limited(BH_LOG_ERROR, "events", 3, "an own event: %s", diag.text);
 		return;
 	}
 	(void)push(ev, rows, &event, host);
+}
+
+/* One that was made here, of whatever: takes over json. */
+static void push_json(struct manager_events *ev, struct rows *rows, json_t *json, const char *host)
+{
+	BH_FREE char *text = json_dumps(json, JSON_COMPACT);
+
+	json_decref(json);
+	push_text(ev, rows, text, host);
 }
 
 static struct producer *producer_of(struct manager_events *ev, const char *name)
@@ -176,17 +183,6 @@ static void take_event(struct manager_events *ev, struct producer *p, const stru
 
 /* ---- the worker: only this touches the writer while busy ---- */
 
-static int write_row(struct manager_db *db, const struct manager_event_row *row,
-		     struct bh_diag *diag)
-{
-	return manager_db_run(db, diag,
-			      "INSERT INTO events (time, severity, type, host, vm, peer, verdict,"
-			      " body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-			      "iitttttt", row->wall_ns, (int64_t)row->severity, row->type,
-			      row->host, *row->vm ? row->vm : NULL, *row->peer ? row->peer : NULL,
-			      *row->verdict ? row->verdict : NULL, row->body);
-}
-
 static int write_producers(struct manager_events *ev, struct bh_diag *diag)
 {
 	struct producer *p, *tmp;
@@ -194,7 +190,7 @@ static int write_producers(struct manager_events *ev, struct bh_diag *diag)
 
 	HASH_ITER (hh, ev->producers, p, tmp) {
 		for (unsigned int i = 0; p->touched && i < p->staged.count && r == 0; i++) {
-			r = manager_db_run(ev->writer, diag,
+			r = manager_db_run(manager_archive_db(ev->archive), diag,
 					   "INSERT OR REPLACE INTO producers VALUES"
 					   " (?1, ?2, ?3, ?4)",
 					   "titi", p->name, (int64_t)i, p->staged.epochs[i].epoch,
@@ -202,38 +198,84 @@ static int write_producers(struct manager_events *ev, struct bh_diag *diag)
 		}
 	}
 	if (r == 0) {
-		r = manager_db_run(ev->writer, diag,
+		r = manager_db_run(manager_archive_db(ev->archive), diag,
 				   "INSERT OR REPLACE INTO totals VALUES ('missing', ?1)", "i",
 				   (int64_t)ev->missing_staged);
 	}
 	return r;
 }
 
-static void work(uv_work_t *job)
+static int write_rows(struct manager_events *ev)
 {
-	struct manager_events *ev = job->data;
-	int64_t keep = (int64_t)ev->o.keep;
 	int r;
 
-	r = manager_db_begin(ev->writer, &ev->diag);
+	if (ev->work_is_own && !ev->work.count) {
+		return 0;
+	}
+	r = manager_archive_begin(ev->archive, &ev->diag);
 	for (size_t i = 0; i < ev->work.count && r == 0; i++) {
-		r = write_row(ev->writer, &ev->work.items[i], &ev->diag);
+		struct manager_row row;
+
+		manager_row_of(&ev->work.items[i], &row);
+		r = manager_archive_add(ev->archive, &row, &ev->diag);
 	}
 	if (r == 0 && !ev->work_is_own) {
 		r = write_producers(ev, &ev->diag);
+	} else if (r == 0) {
+		r = manager_db_run(manager_archive_db(ev->archive), &ev->diag,
+				   "INSERT OR REPLACE INTO totals VALUES ('own', ?1)", "i",
+				   (int64_t)ev->work_last);
 	}
 	if (r == 0) {
-		r = manager_db_run(ev->writer, &ev->diag,
-				   "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id"
-				   " <= (SELECT max(id) FROM events) - ?1 ORDER BY id LIMIT ?2)",
-				   "ii", keep, (int64_t)PRUNE_MAX);
+		r = manager_archive_end(ev->archive, bh_time_wall_ns(), &ev->diag);
 	}
-	if (r == 0) {
-		r = manager_db_commit(ev->writer, &ev->diag);
-	} else {
-		manager_db_abort(ev->writer);
+	if (r < 0) {
+		manager_archive_abort(ev->archive);
 	}
-	ev->result = r;
+	return r;
+}
+
+static void talks_failed(struct manager_events *ev, const struct bh_diag *diag)
+{
+	ev->talks_broken = true;
+	bh_counter_add(&events_talks_failed, 1);
+	bh_log_limited(BH_LOG_ERROR, "events", 3, "talks: %s", diag->text);
+}
+
+/* What is on disk now. What fails here is read again at the next start. */
+static void fold(struct manager_events *ev)
+{
+	uint64_t now_s = bh_time_wall_ns() / BH_NS_PER_S;
+	struct manager_archive_stats stats;
+	struct bh_diag diag = {};
+	int r = 0;
+
+	for (size_t i = 0; i < ev->work.count && !ev->talks_broken && r == 0; i++) {
+		struct manager_event_row *row = &ev->work.items[i];
+
+		row->talk.first_s = row->talk.last_s =
+			(uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
+		r = row->is_talk ? manager_talks_add(ev->talks, &row->talk, now_s, &diag) : 0;
+	}
+	if (r < 0) {
+		talks_failed(ev, &diag);
+	}
+	manager_archive_stats(ev->archive, &stats);
+	if (!ev->talks_broken &&
+	    manager_talks_flush(ev->talks, stats.last_id, now_s, false, &diag) < 0) {
+		/* Stays in memory; the next one writes it. */
+		bh_log_limited(BH_LOG_ERROR, "events", 3, "talks: %s", diag.text);
+	}
+}
+
+static void work(uv_work_t *job)
+{
+	struct manager_events *ev = job->data;
+
+	ev->result = write_rows(ev);
+	if (ev->result == 0) {
+		fold(ev);
+	}
 }
 
 static void start(struct manager_events *ev);
@@ -254,12 +296,20 @@ static void settle(struct manager_events *ev, bool ok)
 	}
 }
 
-static void look_ids(struct manager_events *ev)
+static void keep_tail(struct manager_events *ev)
 {
-	ev->last_id = (uint64_t)manager_db_number(ev->reader, (int64_t)ev->last_id,
-						  "SELECT max(id) FROM events", "");
-	ev->first_id = (uint64_t)manager_db_number(ev->reader, (int64_t)ev->first_id,
-						   "SELECT min(id) FROM events", "");
+	uint64_t id;
+
+	manager_archive_stats(ev->archive, &ev->stats);
+	id = ev->stats.last_id - ev->work.count;
+	bh_vec_foreach (row, &ev->work) {
+		id++;
+		if (ev->each_new) {
+			ev->each_new(id, row, ev->each_new_arg);
+		}
+		manager_tail_put(&ev->tail, id, row);
+	}
+	ev->work.count = 0;
 }
 
 static void done(uv_work_t *job, int status)
@@ -274,10 +324,14 @@ static void done(uv_work_t *job, int status)
 	settle(ev, ok);
 	if (ok) {
 		bh_counter_add(&events_stored, ev->work.count);
-		rows_clear(&ev->work);
-		look_ids(ev);
+		*ev->problem = '\0';
+		keep_tail(ev);
+		if (ev->work_is_own) {
+			manager_own_stored(ev->kept, ev->work_last);
+		}
 	} else {
 		bh_counter_add(&events_store_failed, 1);
+		memcpy(ev->problem, ev->diag.text, sizeof(ev->problem));
 		bh_log_limited(BH_LOG_ERROR, "events", 3, "%s", ev->diag.text);
 		if (ev->work_is_own) {
 			/* They wait in memory, before what came after them. */
@@ -344,6 +398,7 @@ static void start(struct manager_events *ev)
 		ev->own = swap;
 		ev->own.count = 0;
 		ev->work_is_own = true;
+		ev->work_last = manager_own_last(ev->kept);
 		queue(ev);
 	} else if (ev->waiting) {
 		start_batch(ev);
@@ -363,6 +418,12 @@ void manager_events_batch(struct bh_consumer *consumer, const struct bh_event_ba
 void manager_events_poke(struct manager_events *ev)
 {
 	start(ev);
+	if (!ev->busy && !ev->talks_broken &&
+	    manager_talks_position(ev->talks) != ev->stats.last_id) {
+		/* Nothing more comes: what is folded is written all the same. */
+		ev->work_is_own = true;
+		queue(ev);
+	}
 }
 
 void manager_events_detach(struct manager_events *ev)
@@ -376,6 +437,7 @@ void manager_events_own(struct manager_events *ev, const char *type, enum bh_sev
 			json_t *body)
 {
 	json_t *event = bh_event_new(type, severity, bh_time_wall_ns());
+	BH_FREE char *text = NULL;
 
 	json_object_update_missing(event, body);
 	json_decref(body);
@@ -385,7 +447,12 @@ void manager_events_own(struct manager_events *ev, const char *type, enum bh_sev
 		return;
 	}
 	bh_event_stamp(event, "manager", ev->epoch, ++ev->seq);
-	push_json(ev, &ev->own, event, NULL);
+	text = json_dumps(event, JSON_COMPACT);
+	json_decref(event);
+	if (text) {
+		manager_own_add(ev->kept, text, strlen(text));
+	}
+	push_text(ev, &ev->own, text, NULL);
 	start(ev);
 }
 
@@ -426,70 +493,96 @@ void manager_events_unwatch(struct manager_events *ev, manager_events_watch_fn *
 
 /* ---- reading ---- */
 
-struct list_arg {
-	manager_event_fn *fn;
-	void *arg;
-	uint64_t last;
-	uint32_t count;
+struct listing {
+	struct listed {
+		uint64_t id;
+		char *type, *json;
+	} * items;
+	size_t count, capacity;
 };
 
-static int list_row(sqlite3_stmt *row, void *arg)
+static int list_row(uint64_t id, const struct manager_row *row, const char *json, void *arg)
 {
-	struct list_arg *a = arg;
+	struct listing *l = arg;
+	struct listed *item = bh_vec_push(l);
 
-	a->last = (uint64_t)sqlite3_column_int64(row, 0);
-	a->count++;
-	a->fn(a->last, manager_db_text(row, 1), manager_db_text(row, 2), a->arg);
+	item->id = id;
+	item->type = bh_strdup(row->type);
+	item->json = bh_strdup(json);
 	return 0;
 }
-
-#define WHERE                                                                                      \
-	" FROM events WHERE id > ?1 AND time >= ?2 AND severity >= ?3 AND (?4 = '' OR host = ?4)"  \
-	" AND (?5 = '' OR vm = ?5 OR peer = ?5) AND (?6 = '' OR verdict = ?6)"                     \
-	" AND (?7 = '' OR type = ?7 OR (?8 AND substr(type, 1, length(?7)) = ?7))"                 \
-	" AND (NOT ?9 OR substr(type, 1, 5) = 'flow.' OR substr(type, 1, 6) = 'guard.')"
 
 int manager_events_list(struct manager_events *ev, const struct manager_event_filter *f,
 			manager_event_fn *fn, void *arg, uint64_t *ret_scanned,
 			struct bh_diag *diag)
 {
-	static const char first[] = "SELECT id, type, body" WHERE " ORDER BY id LIMIT ?10";
-	static const char newest[] = "SELECT * FROM (SELECT id, type, body" WHERE
-				     " ORDER BY id DESC LIMIT ?10) ORDER BY id";
-	struct list_arg a = {.fn = fn, .arg = arg};
-	char type[sizeof(f->type)];
-	size_t len;
-	bool prefix = false;
-	uint64_t last = ev->last_id;
-	int r;
+	struct manager_listed listed = {};
+	struct listing l = {};
+	uint64_t last = ev->stats.last_id;
+	int r = ev->reader ? 0 : manager_reader_open(ev->path, &ev->reader, diag);
 
-	snprintf(type, sizeof(type), "%s", f->type);
-	len = strlen(type);
-	if (len && type[len - 1] == '*') {
-		type[--len] = '\0';
-		prefix = true;
+	if (r == 0) {
+		r = manager_reader_list(ev->reader, f, list_row, &l, &listed, diag);
 	}
-	prefix = prefix || (len && type[len - 1] == '.');
-	r = manager_db_each(ev->reader, (struct manager_db_each){list_row, &a}, diag,
-			    f->has_after ? first : newest, "iiittttiii", (int64_t)f->after,
-			    (int64_t)f->since_ns, (int64_t)f->severity, f->host, f->vm, f->verdict,
-			    type, (int64_t)prefix, (int64_t)f->flows, (int64_t)f->limit);
+	for (size_t i = 0; i < l.count; i++) {
+		struct listed *item = &l.items[f->has_after ? i : l.count - 1 - i];
+
+		fn(item->id, item->type, item->json, arg);
+		free(item->type);
+		free(item->json);
+	}
+	bh_vec_done(&l);
 	if (ret_scanned) {
-		*ret_scanned = a.count == f->limit ? a.last : last;
+		*ret_scanned = listed.complete ? last : listed.scanned;
 	}
 	return r;
 }
 
 uint64_t manager_events_last(const struct manager_events *ev)
 {
-	return ev->last_id;
+	return ev->stats.last_id;
+}
+
+bool manager_events_tail(struct manager_events *ev, const struct manager_event_filter *filter,
+			 manager_event_fn *fn, void *arg, uint64_t *ret_scanned)
+{
+	return manager_tail_list(&ev->tail, filter, fn, arg, ret_scanned);
+}
+
+struct manager_searches *manager_events_searches(struct manager_events *ev)
+{
+	return ev->searches;
+}
+
+const char *manager_events_path(const struct manager_events *ev)
+{
+	return ev->path;
+}
+
+const char *manager_events_talks_path(const struct manager_events *ev)
+{
+	return ev->talks_path;
+}
+
+const char *manager_events_problem(const struct manager_events *ev)
+{
+	return ev->problem;
+}
+
+void manager_events_each_new(struct manager_events *ev, manager_events_row_fn *fn, void *arg)
+{
+	ev->each_new = fn;
+	ev->each_new_arg = arg;
 }
 
 json_t *manager_events_stats(const struct manager_events *ev)
 {
-	return json_pack("{s:I, s:I, s:I}", "stored",
-			 (json_int_t)(ev->last_id ? ev->last_id - ev->first_id + 1 : 0), "last_id",
-			 (json_int_t)ev->last_id, "missing", (json_int_t)ev->missing);
+	const struct manager_archive_stats *s = &ev->stats;
+
+	return json_pack("{s:I, s:I, s:I, s:I}", "stored",
+			 (json_int_t)(s->last_id ? s->last_id - s->first_id + 1 : 0), "last_id",
+			 (json_int_t)s->last_id, "missing", (json_int_t)ev->missing, "bytes",
+			 (json_int_t)s->bytes);
 }
 
 /* ---- life ---- */
@@ -505,36 +598,125 @@ static int load_producer(sqlite3_stmt *row, void *arg)
 	return 0;
 }
 
+struct folding {
+	struct manager_events *ev;
+	uint64_t now_s;
+	struct bh_diag *diag;
+};
+
+static int fold_again(uint64_t id, const struct manager_row *row, const char *json, void *arg)
+{
+	struct folding *f = arg;
+	struct manager_talk talk;
+	struct bh_jtext event;
+
+	if (!manager_type_is_flow(row->type) ||
+	    bh_jtext_parse(row->body, row->body_size, &event, NULL) ||
+	    !manager_talk_of(row->type, &event, &talk)) {
+		return 0;
+	}
+	talk.src_tenant = row->src_tenant;
+	talk.dst_tenant = row->dst_tenant;
+	talk.first_s = talk.last_s = (uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
+	return manager_talks_add(f->ev->talks, &talk, f->now_s, f->diag);
+}
+
+/* Events that were written and are not in the talks that were: a kill came between. */
+static int catch_up(struct manager_events *ev, struct bh_diag *diag)
+{
+	struct manager_event_filter all = {
+		.scope.all = true, .flow_scope.all = true, .flows = true, .has_after = true};
+	struct folding f = {ev, bh_time_wall_ns() / BH_NS_PER_S, diag};
+	struct manager_reader *reader = NULL;
+	struct manager_listed listed;
+	int r;
+
+	all.after = manager_talks_position(ev->talks);
+	if (all.after == ev->stats.last_id) {
+		return 0;
+	}
+	if (!all.after || all.after > ev->stats.last_id) {
+		/* Talks begin here: what was there before them is not counted. */
+		return manager_talks_flush(ev->talks, ev->stats.last_id, f.now_s, true, diag);
+	}
+	r = manager_reader_open(ev->path, &reader, diag);
+	if (r == 0) {
+		r = manager_reader_list(reader, &all, fold_again, &f, &listed, diag);
+	}
+	manager_reader_close(reader);
+	return r < 0 ? r : manager_talks_flush(ev->talks, ev->stats.last_id, f.now_s, true, diag);
+}
+
+static int open_files(struct manager_events *ev, struct bh_diag *diag)
+{
+	struct manager_archive_options archive = {.path = ev->path,
+						  .keep = ev->o.keep,
+						  .keep_bytes = ev->o.keep_bytes,
+						  .keep_days = ev->o.keep_days};
+	struct manager_talks_options talks = {.path = ev->talks_path, .days = ev->o.talks_days};
+	int r = manager_archive_open(&archive, &ev->archive, diag);
+
+	if (r == 0) {
+		manager_archive_stats(ev->archive, &ev->stats);
+		r = manager_talks_open(&talks, &ev->talks, diag);
+	}
+	if (r == 0) {
+		r = catch_up(ev, diag);
+	}
+	if (r == 0) {
+		r = manager_db_each(manager_archive_db(ev->archive),
+				    (struct manager_db_each){load_producer, ev}, diag,
+				    "SELECT producer, epoch, last FROM producers"
+				    " ORDER BY producer, position DESC",
+				    "");
+	}
+	return r;
+}
+
+/* Of before a kill. They are told like new ones; manager_events_poke() begins with them. */
+static void take_kept(const char *text, size_t len, void *arg)
+{
+	struct manager_events *ev = arg;
+
+	push_text(ev, &ev->own, text, NULL);
+}
+
+static int open_kept(struct manager_events *ev, struct bh_diag *diag)
+{
+	BH_FREE char *path = bh_asprintf("%s.own", ev->path);
+	int64_t stored = manager_db_number(manager_archive_db(ev->archive), 0,
+					   "SELECT value FROM totals WHERE name = 'own'", "");
+
+	return manager_own_open(path, (uint64_t)stored, take_kept, ev, &ev->kept, diag);
+}
+
 int manager_events_new(const struct manager_events_options *options, struct manager_events **ret,
 		       struct bh_diag *diag)
 {
 	struct manager_events *ev = bh_alloc(sizeof(*ev));
+	const char *slash = strrchr(options->path, '/');
 	uint8_t epoch[16];
 	int r;
 
 	ev->o = *options;
+	ev->path = bh_strdup(options->path);
+	ev->talks_path = bh_asprintf("%.*stalks.db", slash ? (int)(slash - options->path) + 1 : 0,
+				     options->path);
 	bh_uuid_random(epoch);
 	bh_uuid_format(epoch, ev->epoch);
 	ev->names = manager_names_new(options->inv, options->book);
-	r = manager_db_open(options->path, migrations, BH_ARRAY_SIZE(migrations), &ev->writer,
-			    diag);
+	ev->searches = manager_searches_new(options->loop, ev->path);
+	r = open_files(ev, diag);
 	if (r == 0) {
-		r = manager_db_open(options->path, migrations, BH_ARRAY_SIZE(migrations),
-				    &ev->reader, diag);
-	}
-	if (r == 0) {
-		r = manager_db_each(ev->reader, (struct manager_db_each){load_producer, ev}, diag,
-				    "SELECT producer, epoch, last FROM producers"
-				    " ORDER BY producer, position DESC",
-				    "");
+		r = open_kept(ev, diag);
 	}
 	if (r < 0) {
 		manager_events_free(ev);
 		return r;
 	}
-	ev->missing = (uint64_t)manager_db_number(
-		ev->reader, 0, "SELECT value FROM totals WHERE name = 'missing'", "");
-	look_ids(ev);
+	ev->missing =
+		(uint64_t)manager_db_number(manager_archive_db(ev->archive), 0,
+					    "SELECT value FROM totals WHERE name = 'missing'", "");
 	*ret = ev;
 	return 0;
 }
@@ -548,6 +730,7 @@ void manager_events_free(struct manager_events *ev)
 		return;
 	}
 	manager_events_detach(ev);
+	ev->each_new = NULL;
 	DL_FOREACH_SAFE(ev->watches, w, w_tmp)
 	{
 		DL_DELETE(ev->watches, w);
@@ -556,16 +739,27 @@ void manager_events_free(struct manager_events *ev)
 	while (ev->busy) {
 		uv_run(ev->o.loop, UV_RUN_ONCE);
 	}
+	manager_searches_free(ev->searches);
+	if (ev->talks && !ev->talks_broken &&
+	    manager_talks_flush(ev->talks, ev->stats.last_id, bh_time_wall_ns() / BH_NS_PER_S, true,
+				NULL) < 0) {
+		bh_log(BH_LOG_WARN, "events", "talks: not written; the next start does it");
+	}
 	rows_clear(&ev->own);
 	rows_clear(&ev->work);
 	bh_vec_done(&ev->own);
 	bh_vec_done(&ev->work);
+	manager_tail_done(&ev->tail);
 	HASH_ITER (hh, ev->producers, p, p_tmp) {
 		HASH_DEL(ev->producers, p);
 		free(p);
 	}
+	manager_own_close(ev->kept);
 	manager_names_free(ev->names);
-	manager_db_close(ev->writer);
-	manager_db_close(ev->reader);
+	manager_talks_close(ev->talks);
+	manager_archive_close(ev->archive);
+	manager_reader_close(ev->reader);
+	free(ev->path);
+	free(ev->talks_path);
 	free(ev);
 }

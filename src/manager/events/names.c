@@ -14,7 +14,7 @@ struct entry {
 	} key;
 	char uuid[BH_UUID_TEXT_SIZE];
 	char *name;
-	char *tenant;
+	uint32_t tenant;
 	UT_hash_handle hh;
 };
 
@@ -32,7 +32,6 @@ static void clear(struct manager_names *names)
 	HASH_ITER (hh, names->entries, e, tmp) {
 		HASH_DEL(names->entries, e);
 		free(e->name);
-		free(e->tenant);
 		free(e);
 	}
 }
@@ -51,7 +50,7 @@ static void add(struct manager_names *names, const struct manager_vm *vm, uint32
 	}
 	memcpy(e->uuid, vm->uuid, sizeof(e->uuid));
 	e->name = bh_strdup(vm->report.name);
-	e->tenant = bh_strdup(vm->tenant->name);
+	e->tenant = vm->tenant->number;
 	HASH_ADD(hh, names->entries, key, sizeof(e->key), e);
 }
 
@@ -178,6 +177,18 @@ static const char *rule_text(struct manager_names *names, const struct bh_jtext 
 	return *text ? text : NULL;
 }
 
+/* Of an end of a flow: whose VM it is, by its identity, or by its address. */
+static uint32_t tenant_of_end(const struct manager_names *names, const struct bh_jtext *event,
+			      const char *identity, const struct entry *entry)
+{
+	const struct manager_identity *known;
+	uint64_t number = 0;
+
+	(void)bh_jtext_u64(event, identity, UINT32_MAX, &number);
+	known = manager_identity_at(names->inv, (uint32_t)number); /* NULL for reserved ones */
+	return known ? known->tenant->number : entry ? entry->tenant : 0;
+}
+
 static void say_flow(struct manager_names *names, const struct bh_jtext *event,
 		     struct manager_event_row *row, struct said said[SAID_COUNT])
 {
@@ -186,6 +197,8 @@ static void say_flow(struct manager_names *names, const struct bh_jtext *event,
 	const struct entry *peer = src && strcmp(src->uuid, row->vm)   ? src
 				   : dst && strcmp(dst->uuid, row->vm) ? dst
 								       : NULL;
+	const struct manager_vm *vm = NULL;
+	char dir[12];
 
 	if (bh_jtext_str(event, "action", row->verdict, sizeof(row->verdict)) && *row->verdict) {
 		said[SAID_VERDICT].text = row->verdict;
@@ -197,6 +210,33 @@ static void say_flow(struct manager_names *names, const struct bh_jtext *event,
 	if (peer) {
 		memcpy(row->peer, peer->uuid, sizeof(row->peer));
 	}
+	row->src_tenant = tenant_of_end(names, event, "src_identity", src);
+	row->dst_tenant = tenant_of_end(names, event, "dst_identity", dst);
+	row->vm_end = bh_jtext_str(event, "dir", dir, sizeof(dir)) && strcmp(dir, "ingress") == 0;
+	HASH_FIND_STR(names->inv->vms, row->vm, vm);
+	if (vm) {
+		/* The VM whose NIC told is known better than by what its packet says. */
+		*(row->vm_end ? &row->dst_tenant : &row->src_tenant) = vm->tenant->number;
+	}
+	row->is_talk = manager_talk_of(row->type, event, &row->talk);
+	row->talk.src_tenant = row->src_tenant;
+	row->talk.dst_tenant = row->dst_tenant;
+}
+
+/* Whose business an event without ends is. Only the manager's own may say so by name. */
+static uint32_t tenant_of(struct manager_names *names, const struct bh_jtext *event,
+			  const struct manager_vm *vm, bool foreign, const char *type)
+{
+	const struct manager_tenant *tenant = NULL;
+	char name[BH_NAME_MAX + 1];
+
+	if (strncmp(type, "audit.", 6) == 0) {
+		return MANAGER_SCOPE_PROVIDER;
+	}
+	if (!foreign && bh_jtext_str(event, "tenant", name, sizeof(name))) {
+		tenant = manager_tenant_find(names->inv, name);
+	}
+	return vm ? vm->tenant->number : tenant ? tenant->number : MANAGER_SCOPE_PROVIDER;
 }
 
 void manager_names_add(struct manager_names *names, const struct bh_jtext *event, const char *host,
@@ -223,8 +263,10 @@ void manager_names_add(struct manager_names *names, const struct bh_jtext *event
 		said[SAID_VM_NAME].text = vm->report.name;
 		said[SAID_TENANT].text = vm->tenant->name;
 	}
-	if (strncmp(row->type, "flow.", 5) == 0 || strncmp(row->type, "guard.", 6) == 0) {
+	if (manager_type_is_flow(row->type)) {
 		say_flow(names, event, row, said);
+	} else {
+		row->src_tenant = tenant_of(names, event, vm, host != NULL, row->type);
 	}
 	row->body = body_of(event, said, host != NULL);
 }
