@@ -2,7 +2,11 @@
 #include "manager/commit.h"
 
 #include "base/counter.h"
+#include "base/json.h"
 #include "base/time.h"
+#include "manager/change/change.h"
+#include "manager/change/confirm.h"
+#include "manager/change/quota.h"
 #include "manager/migrate/placement.h"
 
 #include <errno.h>
@@ -83,6 +87,10 @@ static int write_all(const struct manager_commit_request *req, const struct bh_p
 	if (r == 0) {
 		r = manager_rulebook_write(req->book, set, &commit, diag);
 	}
+	if (r == 0 && req->change) {
+		r = manager_confirm_write(req->change->confirm, req,
+					  manager_rulebook_revision(req->book) + 1, diag);
+	}
 	if (r == 0) {
 		r = manager_db_commit(req->db, diag);
 	}
@@ -92,6 +100,65 @@ static int write_all(const struct manager_commit_request *req, const struct bh_p
 	}
 	manager_inventory_saved(req->inv);
 	return 0;
+}
+
+bool manager_commit_of_one_tenant(const json_t *changes)
+{
+	const char *first = bh_json_str_or(json_array_get(changes, 0), "tenant", "");
+	json_t *change;
+	size_t i;
+
+	json_array_foreach (changes, i, change) {
+		if (strcmp(bh_json_str_or(change, "tenant", ""), first) != 0) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What a tenant is told of a commit: its own policies. */
+static void tell_one(const struct manager_commit_request *req,
+		     const struct manager_commit_result *result, const char *tenant)
+{
+	bool alone = manager_commit_of_one_tenant(result->changes);
+	json_t *policies = json_array();
+	json_t *change, *body;
+	json_int_t count = 0;
+	size_t i;
+
+	json_array_foreach (result->changes, i, change) {
+		if (strcmp(bh_json_str_or(change, "tenant", ""), tenant) == 0 &&
+		    count++ < MANAGER_COMMIT_TOLD_MAX) {
+			json_t *one = json_copy(change);
+
+			json_object_del(one, "tenant");
+			json_array_append_new(policies, one);
+		}
+	}
+	body = json_pack("{s:s, s:I, s:s, s:s, s:o, s:I}", "tenant", tenant, "revision",
+			 (json_int_t)result->revision, "author", req->author, "summary",
+			 alone ? req->summary : "", "policies", policies, "policy_count", count);
+	if (req->confirm_s) {
+		json_object_set_new(body, "confirm_s", json_integer(req->confirm_s));
+	}
+	manager_inventory_notice(req->inv, "policy.committed", "notice", body);
+}
+
+static void tell(const struct manager_commit_request *req,
+		 const struct manager_commit_result *result)
+{
+	BH_JSON json_t *told = json_object();
+	json_t *change;
+	size_t i;
+
+	json_array_foreach (result->changes, i, change) {
+		const char *tenant = bh_json_str_or(change, "tenant", "");
+
+		if (!json_object_get(told, tenant)) {
+			json_object_set_new(told, tenant, json_true());
+			tell_one(req, result, tenant);
+		}
+	}
 }
 
 /* Everything is staged: write and take, or leave. */
@@ -122,8 +189,25 @@ static int conclude(const struct manager_commit_request *req, struct bh_policy_s
 	manager_distribute_promote(req->dist, set, ret->revision);
 	manager_enforce_track(req->dist, ret->revision);
 	manager_placement_review(req->inv);
+	if (req->change) {
+		manager_confirm_written(req->change->confirm, req, ret);
+	}
+	tell(req, ret);
 	bh_counter_add(&commit_done, 1);
 	return 0;
+}
+
+/* Going back to what was is never too much. */
+static int allowed(const struct manager_commit_request *req, const struct bh_policy_set *set,
+		   const json_t *changes, struct bh_diag *diag)
+{
+	int r;
+
+	if (!req->change || req->preview || req->undo_of) {
+		return 0;
+	}
+	r = manager_confirm_check(req->change->confirm, req, changes, diag);
+	return r ? r : manager_quota_check(req->change, set, changes, diag);
 }
 
 int manager_commit(const struct manager_commit_request *req, struct bh_policy_set *set,
@@ -134,11 +218,14 @@ int manager_commit(const struct manager_commit_request *req, struct bh_policy_se
 	memset(ret, 0, sizeof(*ret));
 	ret->revision = manager_rulebook_revision(req->book);
 	ret->changes = manager_rulebook_changes(req->book, set);
-	r = make_tenants(req->inv, set, diag);
+	r = allowed(req, set, ret->changes, diag);
+	if (r == 0) {
+		r = make_tenants(req->inv, set, diag);
+	}
 	if (r == 0) {
 		r = manager_distribute_flush(req->dist, diag);
 	}
-	if (r < 0 || json_array_size(ret->changes) == 0) {
+	if (r || json_array_size(ret->changes) == 0) {
 		ret->hosts = json_array();
 		bh_policy_set_free(set);
 		return r;

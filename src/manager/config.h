@@ -14,12 +14,14 @@
 struct manager_config {
 	char *state_dir, *run_dir;
 	char *listen;
+	char *console_dir;
+	uint64_t client_patience_s;
 	char *provider_default;
 	char *default_tenant;
 	char *bus_listen, *bus_url, *bus_urls, *bus_server;
 	uint64_t bus_store_bytes;
 	uint64_t bus_replicas;
-	uint64_t events_keep;
+	uint64_t events_keep, events_keep_bytes, events_keep_days, talks_days;
 	uint64_t grant_hours;
 	char *names[MANAGER_NAMES_MAX];
 	size_t name_count;

@@ -2,6 +2,8 @@
 /* bulkheadd, the manager: parses options, builds the parts, runs the loop, takes them down in
  * reverse. */
 #include "manager/api/api.h"
+#include "manager/audit/audit.h"
+#include "manager/auth/accounts.h"
 #include "manager/config.h"
 #include "manager/control.h"
 #include "manager/migrate/placement.h"
@@ -24,6 +26,7 @@
 #define HOUSEKEEPING_MS 1000
 #define RENEW_EVERY	86400 /* housekeepings */
 #define RELOAD_EVERY	60
+#define AUDIT_RESERVE	(1u << 20)
 
 struct program {
 	const char *config_path;
@@ -101,8 +104,12 @@ static int build_state(struct program *p, struct bh_diag *diag)
 	struct manager_parts *parts = &p->parts;
 	BH_FREE char *db = bh_asprintf("%s/bulkhead.db", p->config.state_dir);
 	BH_FREE char *events = bh_asprintf("%s/events.db", p->config.state_dir);
-	struct manager_events_options options = {
-		.loop = parts->loop, .path = events, .keep = p->config.events_keep};
+	struct manager_events_options options = {.loop = parts->loop,
+						 .path = events,
+						 .keep = p->config.events_keep,
+						 .keep_bytes = p->config.events_keep_bytes,
+						 .keep_days = p->config.events_keep_days,
+						 .talks_days = p->config.talks_days};
 	int r;
 
 	parts->default_tenant = p->config.default_tenant;
@@ -132,6 +139,28 @@ static int build_state(struct program *p, struct bh_diag *diag)
 	return r;
 }
 
+static int build_accounts(struct program *p, struct bh_diag *diag)
+{
+	BH_FREE char *key = bh_asprintf("%s/pki/accounts.key", p->config.state_dir);
+	struct manager_accounts_options options = {
+		.loop = p->parts.loop, .db = p->parts.db, .inv = p->parts.inv, .key_file = key};
+
+	return manager_accounts_new(&options, &p->parts.accounts, diag);
+}
+
+/* What events lead to: alerts, and messages to other systems. */
+static int build_outlets(struct program *p, struct bh_diag *diag)
+{
+	struct manager_parts *parts = &p->parts;
+	BH_FREE char *alerts = bh_asprintf("%s/alerts.db", p->config.state_dir);
+	BH_FREE char *channels = bh_asprintf("%s/channels.db", p->config.state_dir);
+	struct manager_channels_options options = {
+		.loop = parts->loop, .path = channels, .events = parts->events};
+	int r = manager_alerts_open(alerts, parts->events, &parts->alerts, diag);
+
+	return r == 0 ? manager_channels_open(&options, &parts->channels, diag) : r;
+}
+
 static int build_enroll(struct program *p, struct bh_diag *diag)
 {
 	struct manager_enroll_options options = {
@@ -145,6 +174,26 @@ static int build_enroll(struct program *p, struct bh_diag *diag)
 	};
 
 	return manager_enroll_new(&options, &p->parts.enroll, diag);
+}
+
+/* Behind the enrolment, which makes the folder of keys. */
+static int build_audit(struct program *p, struct bh_diag *diag)
+{
+	BH_FREE char *path = bh_asprintf("%s/audit.db", p->config.state_dir);
+	BH_FREE char *head = bh_asprintf("%s/pki/audit.head", p->config.state_dir);
+	BH_FREE char *key = bh_asprintf("%s/pki/audit.key", p->config.state_dir);
+	struct manager_audit_options options = {.path = path,
+						.head_file = head,
+						.key_file = key,
+						.reserve_bytes = AUDIT_RESERVE,
+						.notice = manager_events_notice,
+						.notice_arg = p->parts.events,
+						.wall_ns = bh_time_wall_ns()};
+	int r = manager_audit_open(&options, &p->parts.audit, diag);
+
+	return r < 0 ? r
+		     : manager_requests_new(p->parts.db, manager_api_asked, &p->parts,
+					    &p->parts.requests, diag);
 }
 
 static void on_bus(struct bh_bus *bus, bool up, void *arg)
@@ -231,6 +280,8 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 						.valid_s =
 							(unsigned int)p->config.grant_hours * 3600,
 						.command = manager_link_command};
+	struct manager_orders_options orders = {
+		.command = manager_link_command, .ended = manager_api_ordered, .ended_arg = parts};
 	int r;
 
 	for (size_t i = 1; i < BH_ARRAY_SIZE(verdicts); i++) {
@@ -253,8 +304,30 @@ static int build_distribute(struct program *p, struct bh_diag *diag)
 	grants.command_arg = parts->link;
 	p->grants = manager_grants_new(&grants);
 	manager_link_set_grants(parts->link, p->grants);
+	orders.command_arg = parts->link;
+	parts->orders = manager_orders_new(&orders);
 	manager_link_serve(parts->link, parts->dist);
 	return manager_distribute_flush(parts->dist, diag);
+}
+
+static int build_change(struct program *p, struct bh_diag *diag)
+{
+	struct manager_parts *parts = &p->parts;
+	BH_FREE char *talks = bh_asprintf("%s/talks.db", p->config.state_dir);
+	struct manager_change_options options = {.db = parts->db,
+						 .inv = parts->inv,
+						 .book = parts->book,
+						 .dist = parts->dist,
+						 .link = parts->link,
+						 .talks_path = talks};
+	int r = manager_change_new(&options, bh_time_wall_ns(), bh_time_mono_ns(), &parts->change,
+				   diag);
+
+	if (r == 0) {
+		/* What was to be rolled back meanwhile is, before a host is answered. */
+		manager_change_tick(parts->change, bh_time_wall_ns(), bh_time_mono_ns());
+	}
+	return r;
 }
 
 static int build_api(struct program *p, struct bh_diag *diag)
@@ -269,6 +342,8 @@ static int build_api(struct program *p, struct bh_diag *diag)
 					      .cert_file = cert,
 					      .key_file = key,
 					      .ca_pem = manager_enroll_ca(p->parts.enroll),
+					      .console_dir = p->config.console_dir,
+					      .patience_s = p->config.client_patience_s,
 					      .token_hash = token};
 	struct bh_ctl_options ctl = {
 		.path = ctl_path, .program = "bulkheadd", .mode = 0600, .root_only = true};
@@ -294,13 +369,25 @@ static int build(struct program *p, struct bh_diag *diag)
 	int r = build_state(p, diag);
 
 	if (r == 0) {
+		r = build_outlets(p, diag);
+	}
+	if (r == 0) {
 		r = build_enroll(p, diag);
+	}
+	if (r == 0) {
+		r = build_accounts(p, diag);
+	}
+	if (r == 0) {
+		r = build_audit(p, diag);
 	}
 	if (r == 0) {
 		r = build_bus(p, diag);
 	}
 	if (r == 0) {
 		r = build_distribute(p, diag);
+	}
+	if (r == 0) {
+		r = build_change(p, diag);
 	}
 	if (r == 0) {
 		r = build_api(p, diag);
@@ -356,7 +443,12 @@ static void on_housekeeping(uv_timer_t *timer)
 
 	p->beats++;
 	manager_events_poke(p->parts.events);
+	manager_alerts_tick(p->parts.alerts);
+	manager_audit_tick(p->parts.audit, bh_time_wall_ns());
+	manager_requests_tick(p->parts.requests, bh_time_wall_ns());
 	manager_migrate_tick(p->parts.migrate, bh_time_wall_ns(), bh_time_mono_ns());
+	manager_change_tick(p->parts.change, bh_time_wall_ns(), bh_time_mono_ns());
+	manager_orders_tick(p->parts.orders, bh_time_mono_ns());
 	if (bh_bus_up(p->parts.bus)) {
 		manager_grants_tick(p->grants, bh_time_wall_ns() / BH_NS_PER_S, bh_time_mono_ns());
 	}
@@ -371,6 +463,7 @@ static void on_housekeeping(uv_timer_t *timer)
 		renew(p);
 	}
 	if (p->beats % RELOAD_EVERY == 0) {
+		manager_accounts_tick(p->parts.accounts, bh_time_wall_ns());
 		reload_api(p); /* somebody else may have put one there, too */
 	}
 }
@@ -412,19 +505,27 @@ static void tear_down(struct program *p)
 		bh_consumer_free(p->consumer);
 		manager_events_detach(parts->events);
 	}
+	manager_orders_close(parts->orders);
 	/* What waits for hosts is answered as cancelled. */
 	bh_bus_free(parts->bus);
 	manager_api_close(p->api);
+	manager_accounts_free(parts->accounts);
 	bh_bus_server_free(parts->server, p->stop_bus);
 	if (p->ctl) {
 		bh_ctl_server_free(p->ctl);
 	}
+	manager_channels_close(parts->channels);
+	manager_alerts_close(parts->alerts);
 	manager_events_free(parts->events);
 	uv_walk(parts->loop, close_rest, NULL);
 	uv_run(parts->loop, UV_RUN_DEFAULT);
 	manager_api_free(p->api);
+	manager_requests_free(parts->requests);
+	manager_audit_close(parts->audit);
+	manager_change_free(parts->change);
 	manager_migrate_free(parts->migrate);
 	manager_grants_free(p->grants);
+	manager_orders_free(parts->orders);
 	manager_distribute_free(parts->dist);
 	manager_link_free(parts->link);
 	manager_enroll_free(parts->enroll);

@@ -84,7 +84,8 @@ static void add_item(uint64_t id, const char *type, const char *json, void *arg)
 
 static void read_page(struct world *w)
 {
-	struct manager_event_filter filter = {.limit = 1000};
+	struct manager_event_filter filter = {
+		.limit = 1000, .scope.all = true, .flow_scope.all = true};
 
 	json_decref(w->page);
 	w->page = json_array();

@@ -9,10 +9,15 @@
 
 #include "bus/client.h"
 #include "bus/server.h"
+#include "manager/change/change.h"
+#include "manager/auth/requests.h"
 #include "manager/distribute/distribute.h"
 #include "manager/enroll/enroll.h"
+#include "manager/events/alerts.h"
+#include "manager/events/channels.h"
 #include "manager/events/events.h"
 #include "manager/link/link.h"
+#include "manager/orders/orders.h"
 
 struct manager_api;
 
@@ -24,9 +29,16 @@ struct manager_parts {
 	struct manager_rulebook *book;
 	struct manager_distribute *dist;
 	struct manager_events *events;
+	struct manager_alerts *alerts;	   /* NULL in tests */
+	struct manager_channels *channels; /* NULL in tests */
 	struct manager_enroll *enroll;
+	struct manager_accounts *accounts;
 	struct manager_link *link;
 	struct manager_migrate *migrate;
+	struct manager_orders *orders;
+	struct manager_change *change;
+	struct manager_audit *audit; /* NULL: nothing is recorded (tests) */
+	struct manager_requests *requests;
 	struct bh_bus *bus;
 	struct bh_bus_server *server;
 	const char *default_tenant;
@@ -37,6 +49,8 @@ struct manager_api_options {
 	const char *listen;			   /* "0.0.0.0:7443"; "" none */
 	const char *unix_path;			   /* NULL: none */
 	const char *cert_file, *key_file, *ca_pem; /* for HTTPS; the CA is sent with the chain */
+	const char *console_dir;		   /* of the web console; NULL: none */
+	uint64_t patience_s;			   /* patience.h */
 	const uint8_t *token_hash; /* 32 bytes: SHA-256 of the administrator's token */
 };
 [[nodiscard]] int manager_api_new(const struct manager_parts *parts,
@@ -55,5 +69,10 @@ unsigned int manager_api_port(const struct manager_api *api);
 /* What `status` says, also for the control socket; owned. */
 json_t *manager_api_status(const struct manager_parts *parts, size_t followers);
 json_t *manager_api_host(const struct manager_host *host); /* owned */
+/* A manager_ask_fn: event and audit entry of what became of a request; arg is the struct
+ * manager_parts. */
+manager_ask_fn manager_api_asked;
+/* A manager_order_fn: event and audit entry of an order that ended; arg as above. */
+manager_order_fn manager_api_ordered;
 
 #endif

@@ -136,9 +136,12 @@ static void enroll(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_enroll[] = {
-	{"GET", "enroll-tokens", list_tokens, 0, NULL, API_PAGE_QUERY},
-	{"POST", "enroll-tokens", create_token, API_AUDIT, "token.create"},
-	{"DELETE", "enroll-tokens/*", delete_token, API_AUDIT, "token.delete"},
-	{"POST", "enroll", enroll, API_PUBLIC | API_AUDIT, "host.enroll"},
+	{"GET", "enroll-tokens", list_tokens, VERB_HOST_ENROLL, OBJECT_SYSTEM, 0, NULL,
+	 API_PAGE_QUERY},
+	{"POST", "enroll-tokens", create_token, VERB_HOST_ENROLL, OBJECT_SYSTEM, API_AUDIT,
+	 "token.create"},
+	{"DELETE", "enroll-tokens/*", delete_token, VERB_HOST_ENROLL, OBJECT_SYSTEM, API_AUDIT,
+	 "token.delete"},
+	{"POST", "enroll", enroll, VERB_NONE, OBJECT_PUBLIC, API_AUDIT, "host.enroll"},
 	{},
 };

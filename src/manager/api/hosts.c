@@ -52,7 +52,7 @@ static void change_labels(struct manager_request *req, bool merge)
 	BH_JSON json_t *body = host ? manager_request_json(req, known, false) : NULL;
 	struct bh_diag diag = {};
 	const json_t *change;
-	json_t *labels;
+	json_t *labels, *was;
 	int r;
 
 	if (!body) {
@@ -70,11 +70,14 @@ static void change_labels(struct manager_request *req, bool merge)
 				     BH_LABELS_MAX);
 		return;
 	}
+	was = json_deep_copy(host->labels);
 	r = manager_host_set_labels(req->parts->inv, host, labels, &diag);
 	if (r < 0) {
+		json_decref(was);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, MANAGER_PROVIDER, NULL, was, json_deep_copy(host->labels));
 	manager_placement_review(req->parts->inv);
 	manager_reply(req, 200, labels_of(host));
 }
@@ -127,6 +130,7 @@ static void put_maintenance(struct manager_request *req)
 	BH_JSON json_t *body = host ? manager_request_json(req, known, false) : NULL;
 	struct manager_maintenance m = {};
 	struct bh_diag diag = {};
+	json_t *was;
 	int r;
 
 	if (!body) {
@@ -149,19 +153,26 @@ static void put_maintenance(struct manager_request *req)
 		m = (struct manager_maintenance){};
 		manager_request_detail(req, "off");
 	}
+	was = manager_host_maintenance_json(host);
 	r = manager_host_set_maintenance(req->parts->inv, host, &m, &diag);
 	if (r < 0) {
+		json_decref(was);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, MANAGER_PROVIDER, NULL, was,
+				manager_host_maintenance_json(host));
 	manager_reply(req, 200, manager_host_maintenance_json(host));
 }
 
 const struct manager_route manager_routes_hosts[] = {
-	{"GET", "hosts/*/labels", get_labels, 0, NULL},
-	{"PUT", "hosts/*/labels", put_labels, API_AUDIT, "host.labels"},
-	{"PATCH", "hosts/*/labels", patch_labels, API_AUDIT, "host.labels"},
-	{"GET", "hosts/*/maintenance", get_maintenance, 0, NULL},
-	{"PUT", "hosts/*/maintenance", put_maintenance, API_AUDIT, "host.maintenance"},
+	{"GET", "hosts/*/labels", get_labels, VERB_HOST_READ, OBJECT_HOST, 0, NULL},
+	{"PUT", "hosts/*/labels", put_labels, VERB_HOST_WRITE, OBJECT_HOST, API_AUDIT,
+	 "host.labels"},
+	{"PATCH", "hosts/*/labels", patch_labels, VERB_HOST_WRITE, OBJECT_HOST, API_AUDIT,
+	 "host.labels"},
+	{"GET", "hosts/*/maintenance", get_maintenance, VERB_HOST_READ, OBJECT_HOST, 0, NULL},
+	{"PUT", "hosts/*/maintenance", put_maintenance, VERB_HOST_WRITE, OBJECT_HOST, API_AUDIT,
+	 "host.maintenance"},
 	{},
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/migrations. */
-#include "manager/api/request.h"
+#include "manager/api/shown.h"
 
 #include "base/json.h"
 
@@ -10,9 +10,24 @@
 #define LIMIT_MAX     10000
 #define ID_MIN	      4 /* digits that make sense as the beginning of one */
 
+struct seen {
+	struct manager_request *req;
+	json_t *items;
+	uint64_t limit;
+};
+
+/* Of VMs that were the caller's to see when they travelled. */
 static void add_item(json_t *migration, void *arg)
 {
-	json_array_append_new(arg, migration);
+	struct seen *s = arg;
+	const char *tenant = bh_json_str_or(migration, "tenant", "");
+
+	if (json_array_size(s->items) < s->limit &&
+	    manager_request_holds(s->req, VERB_VM_READ, manager_request_tenant(s->req, tenant))) {
+		json_array_append_new(s->items, manager_migration_shown(s->req, migration));
+	} else {
+		json_decref(migration);
+	}
 }
 
 /* 0, or < 0 when the request was answered. A VM by UUID may be gone. */
@@ -32,7 +47,7 @@ static int take_vm(struct manager_request *req, char uuid[BH_UUID_TEXT_SIZE])
 		bh_uuid_format(id, uuid);
 		return 0;
 	}
-	r = manager_vm_find(req->parts->inv, s, &vm, &diag);
+	r = manager_request_find_vm(req, s, &vm, &diag);
 	if (r) {
 		manager_reply_error(req, r == MANAGER_VM_AMBIGUOUS ? 409 : 404,
 				    r == MANAGER_VM_AMBIGUOUS ? "conflict" : "not_found", &diag);
@@ -47,7 +62,7 @@ static void list_migrations(struct manager_request *req)
 	struct manager_migration_filter filter = {.limit = LIMIT_DEFAULT};
 	char vm[BH_UUID_TEXT_SIZE];
 	struct bh_diag diag = {};
-	json_t *items;
+	struct seen seen = {.req = req};
 	int r;
 
 	if (take_vm(req, vm) < 0 || manager_request_flag(req, "open", &filter.open) < 0 ||
@@ -56,21 +71,27 @@ static void list_migrations(struct manager_request *req)
 		return;
 	}
 	filter.vm = *vm ? vm : NULL;
-	items = json_array();
-	r = manager_migrate_list(req->parts->migrate, &filter, false, add_item, items, &diag);
+	seen.limit = filter.limit;
+	if (!manager_request_holds_all(req, VERB_VM_READ)) {
+		filter.limit = LIMIT_MAX; /* most of them may be of others */
+	}
+	seen.items = json_array();
+	r = manager_migrate_list(req->parts->migrate, &filter, false, add_item, &seen, &diag);
 	if (r < 0) {
-		json_decref(items);
+		json_decref(seen.items);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", items));
+	req->asked = true; /* also when there are none at all */
+	manager_reply(req, 200, json_pack("{s:o}", "items", seen.items));
 }
 
 static void get_migration(struct manager_request *req)
 {
 	const char *id = req->segments[1];
-	struct manager_migration_filter filter = {.id = id, .limit = 2};
+	struct manager_migration_filter filter = {.id = id, .limit = LIMIT_MAX};
 	BH_JSON json_t *items = json_array();
+	struct seen seen = {.req = req, .items = items, .limit = 2};
 	struct bh_diag diag = {};
 	int r;
 
@@ -79,7 +100,7 @@ static void get_migration(struct manager_request *req)
 				     "a migration is called by %d to 32 hex digits", ID_MIN);
 		return;
 	}
-	r = manager_migrate_list(req->parts->migrate, &filter, true, add_item, items, &diag);
+	r = manager_migrate_list(req->parts->migrate, &filter, true, add_item, &seen, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else if (json_array_size(items) == 0) {
@@ -93,7 +114,8 @@ static void get_migration(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_migrations[] = {
-	{"GET", "migrations", list_migrations, 0, NULL, "vm open since limit"},
-	{"GET", "migrations/*", get_migration, 0, NULL},
+	{"GET", "migrations", list_migrations, VERB_VM_READ, OBJECT_LIST, 0, NULL,
+	 "vm open since limit"},
+	{"GET", "migrations/*", get_migration, VERB_VM_READ, OBJECT_BODY, 0, NULL},
 	{},
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/tenants, /v1/networks, /v1/identities. */
 #include "manager/api/request.h"
+#include "manager/store/accounts.h"
 
 #include "base/json.h"
 
@@ -33,7 +34,7 @@ static void list_tenants(struct manager_request *req)
 		return;
 	}
 	HASH_ITER (hh, req->parts->inv->tenants, t, tmp) {
-		if (manager_page_takes(&page)) {
+		if (manager_request_sees(req, t->number) && manager_page_takes(&page)) {
 			json_array_append_new(page.items, tenant_json(req, t));
 		}
 	}
@@ -63,6 +64,7 @@ static void create_tenant(struct manager_request *req)
 {
 	static const char *const known[] = {"name", NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
+	BH_FREE char *object = NULL;
 	struct manager_tenant *t;
 	struct bh_diag diag = {};
 	const char *name;
@@ -90,6 +92,8 @@ static void create_tenant(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	object = bh_asprintf("tenant/%s", t->name);
+	manager_request_changed(req, MANAGER_PROVIDER, object, NULL, json_object());
 	manager_distribute_schedule(req->parts->dist);
 	manager_reply(req, 201, tenant_json(req, t));
 }
@@ -103,10 +107,11 @@ static void delete_tenant(struct manager_request *req)
 	if (!t) {
 		return;
 	}
-	if (t->number == 1 || t->vms || policies_of(req, t->name)) {
+	if (t->number == 1 || t->vms || policies_of(req, t->name) ||
+	    manager_store_has_users(req->parts->db, t->number)) {
 		manager_reply_errorf(req, 409, "conflict",
 				     t->number == 1 ? "the provider stays"
-						    : "tenant '%s' has VMs or policies",
+						    : "tenant '%s' has VMs, policies or users",
 				     t->name);
 		return;
 	}
@@ -119,6 +124,8 @@ static void delete_tenant(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, t->number, NULL, json_object(), NULL);
+	manager_request_changed(req, MANAGER_PROVIDER, NULL, json_object(), NULL);
 	manager_tenant_remove(req->parts->inv, t);
 	req->parts->dist->universe_stale = true;
 	req->parts->inv->dirty = true;
@@ -155,7 +162,7 @@ static void list_identities(struct manager_request *req)
 		return;
 	}
 	HASH_ITER (hh, req->parts->inv->identities, id, tmp) {
-		if (manager_page_takes(&page)) {
+		if (manager_request_sees(req, id->tenant->number) && manager_page_takes(&page)) {
 			json_array_append_new(page.items,
 					      json_pack("{s:I, s:s, s:O, s:I}", "number",
 							(json_int_t)id->number, "tenant",
@@ -167,11 +174,13 @@ static void list_identities(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_names[] = {
-	{"GET", "tenants", list_tenants, 0, NULL, API_PAGE_QUERY},
-	{"POST", "tenants", create_tenant, API_AUDIT, "tenant.create"},
-	{"GET", "tenants/*", get_tenant, 0, NULL},
-	{"DELETE", "tenants/*", delete_tenant, API_AUDIT, "tenant.delete"},
-	{"GET", "networks", list_networks, 0, NULL, API_PAGE_QUERY},
-	{"GET", "identities", list_identities, 0, NULL, API_PAGE_QUERY},
+	{"GET", "tenants", list_tenants, VERB_TENANT_READ, OBJECT_LIST, 0, NULL, API_PAGE_QUERY},
+	{"POST", "tenants", create_tenant, VERB_TENANT_CREATE, OBJECT_SYSTEM, API_AUDIT,
+	 "tenant.create"},
+	{"GET", "tenants/*", get_tenant, VERB_TENANT_READ, OBJECT_TENANT, 0, NULL},
+	{"DELETE", "tenants/*", delete_tenant, VERB_TENANT_DELETE, OBJECT_TENANT, API_AUDIT,
+	 "tenant.delete"},
+	{"GET", "networks", list_networks, VERB_HOST_READ, OBJECT_SYSTEM, 0, NULL, API_PAGE_QUERY},
+	{"GET", "identities", list_identities, VERB_VM_READ, OBJECT_LIST, 0, NULL, API_PAGE_QUERY},
 	{},
 };

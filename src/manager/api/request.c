@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What handlers do with a request: answer it, read its body and its arguments. */
+#include "manager/api/record.h"
 #include "manager/api/request.h"
 
 #include "base/counter.h"
@@ -22,7 +23,7 @@ static void audit(struct manager_request *req, unsigned int status)
 	json_t *body;
 	BH_FREE char *type = NULL;
 
-	if (!req->route || !(req->route->flags & API_AUDIT)) {
+	if (!req->route || !(req->route->flags & (API_AUDIT | API_AUDIT_AFTER))) {
 		return;
 	}
 	type = bh_asprintf("audit.%s", req->route->audit);
@@ -43,12 +44,18 @@ void manager_reply_text(struct manager_request *req, unsigned int status, const 
 		free(text);
 		return;
 	}
+	if (status < 300 && manager_request_unasked(req)) {
+		free(text);
+		manager_reply_errorf(req, 500, "internal", "this answer is not fit to be shown");
+		return;
+	}
 	req->answered = true;
 	req->status = status;
 	req->content_type = type;
 	req->out = text;
 	req->out_size = size;
 	bh_counter_add(&api_bad_requests, status >= 400 && status < 500);
+	manager_record_end(req, status, req->error);
 	audit(req, status);
 	if (req->suspended) {
 		req->suspended = false;
@@ -68,6 +75,20 @@ void manager_reply(struct manager_request *req, unsigned int status, json_t *bod
 	manager_reply_text(req, status, "application/json", text, strlen(text));
 }
 
+void manager_reply_ready(struct manager_request *req, unsigned int status,
+			 struct MHD_Response *response)
+{
+	if (req->answered) {
+		MHD_destroy_response(response);
+		return;
+	}
+	req->answered = true;
+	req->status = status;
+	req->ready = response;
+	manager_record_end(req, status, NULL);
+	audit(req, status);
+}
+
 void manager_reply_nothing(struct manager_request *req)
 {
 	manager_reply_text(req, 204, NULL, bh_strdup(""), 0);
@@ -77,6 +98,9 @@ void manager_reply_error(struct manager_request *req, unsigned int status, const
 			 const struct bh_diag *diag)
 {
 	json_t *error = json_pack("{s:s, s:s}", "code", code, "message", diag->text);
+
+	free(req->error);
+	req->error = bh_asprintf("%s: %s", code, diag->text);
 
 	if (!error) { /* text that is not UTF-8 */
 		error = json_pack("{s:s, s:s}", "code", code, "message", "(not readable as text)");
@@ -231,7 +255,8 @@ int manager_request_number(struct manager_request *req, const char *name, uint64
 	return 1;
 }
 
-static int parse_since(const char *s, uint64_t *ret_ns)
+/* "90s", "5m", "2h", "1d". */
+static int parse_duration(const char *s, uint64_t *ret_s)
 {
 	static const struct {
 		char unit;
@@ -239,34 +264,68 @@ static int parse_since(const char *s, uint64_t *ret_ns)
 	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
 	size_t len = strlen(s);
 	char number[24];
-	uint64_t v;
 
 	for (size_t i = 0; len > 1 && len < sizeof(number) && i < BH_ARRAY_SIZE(units); i++) {
 		if (s[len - 1] == units[i].unit) {
 			memcpy(number, s, len - 1);
 			number[len - 1] = '\0';
-			if (bh_parse_u64(number, 0, 86400 * 3650ull, &v) < 0) {
+			if (bh_parse_u64(number, 0, 86400 * 3650ull, ret_s) < 0) {
 				return -EINVAL;
 			}
-			v *= units[i].seconds * BH_NS_PER_S;
-			*ret_ns = v < bh_time_wall_ns() ? bh_time_wall_ns() - v : 0;
+			*ret_s *= units[i].seconds;
 			return 0;
 		}
 	}
-	return bh_time_parse(s, len, ret_ns);
+	return -EINVAL;
+}
+
+int manager_request_duration(struct manager_request *req, const char *name, uint64_t max_s,
+			     uint64_t *ret_s)
+{
+	const char *s = manager_request_query(req, name);
+	uint64_t v;
+
+	if (!s) {
+		return 0;
+	}
+	if (parse_duration(s, &v) < 0 || v < 1 || v > max_s) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'%s' must be a time like 90s, 5m, 2h, 1d, at most %llud",
+				     name, (unsigned long long)max_s / 86400);
+		return -EINVAL;
+	}
+	*ret_s = v;
+	return 0;
+}
+
+static int parse_since(const char *s, uint64_t *ret_ns)
+{
+	uint64_t now = bh_time_wall_ns(), seconds;
+
+	if (parse_duration(s, &seconds) == 0) {
+		*ret_ns = seconds * BH_NS_PER_S < now ? now - seconds * BH_NS_PER_S : 0;
+		return 0;
+	}
+	return bh_time_parse(s, strlen(s), ret_ns);
+}
+
+int manager_request_time(struct manager_request *req, const char *name, uint64_t *ret_ns)
+{
+	const char *text = manager_request_query(req, name);
+
+	if (text && parse_since(text, ret_ns) < 0) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'%s' must be a time like 2026-11-21T23:00:00Z or seconds "
+				     "ago like 90s, 5m, 2h, 1d",
+				     name);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 int manager_request_since(struct manager_request *req, uint64_t *ret_ns)
 {
-	const char *since = manager_request_query(req, "since");
-
-	if (since && parse_since(since, ret_ns) < 0) {
-		manager_reply_errorf(req, 400, "bad_request",
-				     "'since' must be a time like 2026-11-21T23:00:00Z or seconds "
-				     "ago like 90s, 5m, 2h, 1d");
-		return -EINVAL;
-	}
-	return 0;
+	return manager_request_time(req, "since", ret_ns);
 }
 
 int manager_page_begin(struct manager_request *req, struct manager_page *ret)
@@ -292,6 +351,7 @@ void manager_page_reply(struct manager_request *req, struct manager_page *page, 
 	json_t *body = more ? more : json_object();
 	uint64_t end = page->offset + page->limit;
 
+	req->asked |= page->total == 0;
 	json_object_set_new(body, "items", bh_steal(&page->items));
 	json_object_set_new(body, "total", json_integer((json_int_t)page->total));
 	if (end < page->total) {
@@ -306,18 +366,4 @@ bool manager_request_accepts(const struct manager_request *req, const char *type
 		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Accept");
 
 	return accept && strstr(accept, type);
-}
-
-struct manager_vm *manager_request_vm(struct manager_request *req)
-{
-	struct manager_vm *vm = NULL;
-	struct bh_diag diag = {};
-	int r = manager_vm_find(req->parts->inv, req->segments[1], &vm, &diag);
-
-	if (r == MANAGER_VM_AMBIGUOUS) {
-		manager_reply_error(req, 409, "conflict", &diag);
-	} else if (r < 0) {
-		manager_reply_error(req, 404, "not_found", &diag);
-	}
-	return r == 0 ? vm : NULL;
 }

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libmicrohttpd on the loop, and the life of a request. */
 #include "manager/api/auth.h"
+#include "manager/api/console.h"
+#include "manager/api/denied.h"
+#include "manager/api/framing.h"
 #include "manager/api/listen.h"
+#include "manager/api/patience.h"
+#include "manager/api/record.h"
 #include "manager/api/request.h"
 
 #include "base/counter.h"
@@ -10,23 +15,28 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
 #include <utlist.h>
 
-#define CONNECTIONS_MAX	     512
+#define CONNECTIONS_MAX	     1200
 #define CONNECTIONS_PER_IP   128
 #define CONNECTION_MEMORY    (64u * 1024)
 #define CONNECTION_TIMEOUT_S 30
 #define RUNS_AT_ONCE	     32
 #define PAUSE_MAX_MS	     32
 #define RETIRING_MAX	     4
+/* Ciphers that prove what they hide, keys that are forgotten afterwards. */
+#define TLS_PRIORITIES                                                                             \
+	"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-GCM:+CHACHA20-POLY1305:"  \
+	"+AES-128-GCM:-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:-GROUP-FFDHE2048:%SERVER_PRECEDENCE"
+#define CONSOLE_BYTES_SURE (1u << 20)
 
 BH_COUNTER(api_requests, "requests to the API");
 BH_COUNTER(api_reloads, "times that a new certificate of the API was taken");
+BH_COUNTER(api_doubtful, "requests refused because it was not clear where they end");
 BH_COUNTER(api_too_large, "requests whose body was over the limit");
 
 struct daemon {
@@ -46,12 +56,15 @@ struct manager_api {
 	struct daemon *tcp, *local; /* NULL: does not listen there */
 	struct daemon *retiring;    /* with older certificates, for the connections they have */
 	struct manager_auth *auth;
+	struct manager_console *console; /* NULL: none is installed */
 	struct manager_request *requests;
 	struct manager_follower *followers;
+	struct manager_follow_group *groups; /* of followers */
 	char *unix_path;
 	char *cert_file, *key_file, *ca_pem;
-	char *cert, *key;   /* PEM, as they are used; NULL without TCP */
-	uint64_t denied_ns; /* last time that a denied request became an event */
+	char *cert, *key; /* PEM, as they are used; NULL without TCP */
+	struct manager_denied *denied;
+	struct manager_patience *patience;
 	unsigned int port;
 	bool closing;
 };
@@ -59,6 +72,31 @@ struct manager_api {
 struct manager_follower **manager_api_followers(struct manager_api *api)
 {
 	return &api->followers;
+}
+
+struct manager_follow_group **manager_api_groups(struct manager_api *api)
+{
+	return &api->groups;
+}
+
+struct manager_auth *manager_api_auth(const struct manager_api *api)
+{
+	return api->auth;
+}
+
+struct manager_denied *manager_api_denied(const struct manager_api *api)
+{
+	return api->denied;
+}
+
+struct manager_auth_rules manager_api_rules(const struct manager_api *api, uint64_t now_ns)
+{
+	const struct manager_requests *reqs = api->parts.requests;
+	uint64_t fresh_s = manager_accounts_settings(api->parts.accounts)->fresh_s;
+
+	return (struct manager_auth_rules){.now_ns = now_ns,
+					   .fresh_ns = fresh_s * BH_NS_PER_S,
+					   .approval = reqs ? manager_requests_approval(reqs) : 0};
 }
 
 /* ---- the loop ---- */
@@ -131,6 +169,13 @@ static enum MHD_Result send_answer(struct manager_request *req)
 	char number[16];
 	enum MHD_Result r;
 
+	/* What a handler sends by itself may have no end; the console's files have. */
+	manager_patience_turn(req->connection, req->ready && req->route ? PHASE_WORK : PHASE_ANSWER,
+			      req->ready ? CONSOLE_BYTES_SURE : req->out_size);
+	if (req->ready) {
+		req->queued = true;
+		return MHD_queue_response(req->connection, req->status, req->ready);
+	}
 	response = MHD_create_response_from_buffer(req->out_size, req->out, MHD_RESPMEM_MUST_FREE);
 	if (!response) {
 		return MHD_NO;
@@ -142,8 +187,15 @@ static enum MHD_Result send_answer(struct manager_request *req)
 	}
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (req->close) {
+		MHD_add_response_header(response, "Connection", "close");
+	}
 	if (*req->allow) {
 		MHD_add_response_header(response, "Allow", req->allow);
+	}
+	if (*req->set_cookie) {
+		MHD_add_response_header(response, "Set-Cookie", req->set_cookie);
+		sodium_memzero(req->set_cookie, sizeof(req->set_cookie));
 	}
 	if (req->retry_after_s) {
 		snprintf(number, sizeof(number), "%u", req->retry_after_s);
@@ -157,168 +209,29 @@ static enum MHD_Result send_answer(struct manager_request *req)
 	return r;
 }
 
-/* ---- routing ---- */
+/* ---- who, where to ---- */
 
-static const struct manager_route *const tables[] = {
-	manager_routes_status,	   manager_routes_vms,	  manager_routes_policies,
-	manager_routes_events,	   manager_routes_enroll, manager_routes_names,
-	manager_routes_migrations, manager_routes_hosts,
-};
-
-static bool path_fits(const struct manager_request *req, const char *pattern)
-{
-	unsigned int i = 0;
-
-	for (const char *p = pattern; *p; i++) {
-		size_t len = strcspn(p, "/");
-
-		if (i >= req->segment_count || !((len == 1 && *p == '*' && *req->segments[i]) ||
-						 (strlen(req->segments[i]) == len &&
-						  strncmp(req->segments[i], p, len) == 0))) {
-			return false;
-		}
-		p += len + (p[len] == '/');
-	}
-	return i == req->segment_count;
-}
-
-/* The route, or NULL with req->allow filled when only the method is wrong. */
-static const struct manager_route *find_route(struct manager_request *req)
-{
-	for (size_t t = 0; t < BH_ARRAY_SIZE(tables); t++) {
-		for (const struct manager_route *r = tables[t]; r->method; r++) {
-			size_t len = strlen(req->allow);
-
-			if (!path_fits(req, r->path)) {
-				continue;
-			}
-			if (strcmp(r->method, req->method) == 0) {
-				req->allow[0] = '\0';
-				return r;
-			}
-			snprintf(req->allow + len, sizeof(req->allow) - len, "%s%s",
-				 len ? ", " : "", r->method);
-		}
-	}
-	return NULL;
-}
-
-static void split_path(struct manager_request *req)
-{
-	char *save = NULL;
-
-	if (strncmp(req->path, "/v1/", 4) != 0) {
-		return;
-	}
-	req->segment_text = bh_strdup(req->path + 4);
-	for (char *s = strtok_r(req->segment_text, "/", &save);
-	     s && req->segment_count <= API_SEGMENTS_MAX; s = strtok_r(NULL, "/", &save)) {
-		if (req->segment_count == API_SEGMENTS_MAX) {
-			req->segment_count = 0; /* deeper than any route */
-			return;
-		}
-		req->segments[req->segment_count++] = s;
-	}
-}
-
-static void deny(struct manager_request *req)
-{
-	uint64_t now = bh_time_mono_ns();
-
-	if (now - req->api->denied_ns > 10 * BH_NS_PER_S || !req->api->denied_ns) {
-		req->api->denied_ns = now;
-		manager_events_own(req->parts->events, "audit.denied", BH_SEVERITY_WARNING,
-				   json_pack("{s:s, s:s, s:s}", "from", req->from, "method",
-					     req->method, "path", req->path));
-	}
-}
-
-static void authorize(struct manager_request *req)
-{
-	struct manager_api *api = req->api;
-	const char *header =
-		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Authorization");
-	uint64_t now = bh_time_mono_ns();
-
-	if (req->local && *req->who) {
-		return; /* root by SO_PEERCRED */
-	}
-	if (req->route && (req->route->flags & API_PUBLIC)) {
-		snprintf(req->who, sizeof(req->who), "join-token");
-		return;
-	}
-	req->retry_after_s = manager_auth_wait(api->auth, req->from, now);
-	if (req->retry_after_s) {
-		manager_reply_errorf(req, 429, "too_many_requests",
-				     "too many wrong tokens from this address");
-	} else if (manager_auth_check(api->auth, header, req->from, now)) {
-		snprintf(req->who, sizeof(req->who), "token:admin");
-	} else {
-		deny(req);
-		manager_reply_errorf(req, 401, "unauthorized",
-				     header ? "this token is not valid"
-					    : "a bearer token is needed (admin.token)");
-	}
-}
-
-static bool has_word(const char *list, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (const char *p = list; p && *p; p += strcspn(p, " "), p += *p == ' ') {
-		if (strcspn(p, " ") == len && strncmp(p, word, len) == 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-struct arguments {
-	const struct manager_request *req;
-	const char *unknown, *twice;
-};
-
-static enum MHD_Result look_at_argument(void *cls, enum MHD_ValueKind kind, const char *key,
-					const char *value)
-{
-	struct arguments *a = cls;
-
-	if (!has_word(a->req->route->query, key)) {
-		a->unknown = key;
-	} else if (manager_request_query(a->req, key) != value) {
-		a->twice = key; /* the first one is found by its name */
-	}
-	return a->unknown || a->twice ? MHD_NO : MHD_YES;
-}
-
-/* A parameter that means nothing here is a mistake of the caller: a filter that is misspelt would
- * give everything. */
-static void check_arguments(struct manager_request *req)
-{
-	struct arguments a = {.req = req};
-
-	if (req->route->flags & API_ANY_QUERY) {
-		return;
-	}
-	MHD_get_connection_values(req->connection, MHD_GET_ARGUMENT_KIND, look_at_argument, &a);
-	if (a.unknown) {
-		manager_reply_errorf(req, 400, "bad_request", "unknown parameter '%.60s'%s%s",
-				     a.unknown, req->route->query ? "; known are: " : "",
-				     req->route->query ? req->route->query : "");
-	} else if (a.twice) {
-		manager_reply_errorf(req, 400, "bad_request", "parameter '%s' twice", a.twice);
-	}
-}
-
-/* Once per request, when its headers are there: who, where to. */
+/* Once per request, when its headers are there: who, where to, and whether he may. */
 static void check(struct manager_request *req)
 {
 	req->checked = true;
-	split_path(req);
-	req->route = find_route(req);
-	authorize(req);
+	if (req->api->console && manager_console_owns(req->path)) {
+		req->ready = manager_console_answer(req->api->console, req->connection, req->method,
+						    req->path, !req->local, &req->status);
+		req->answered = true;
+		return;
+	}
+	if (!manager_route_check_path(req)) {
+		return;
+	}
+	manager_route_split(req);
+	req->route = manager_route_find(req);
+	manager_request_identify(req);
 	if (!req->answered && req->route) {
-		check_arguments(req);
+		manager_route_check_arguments(req);
+	}
+	if (!req->answered && req->route) {
+		manager_request_authorize(req);
 	}
 	if (req->answered || req->route) {
 		return;
@@ -328,35 +241,6 @@ static void check(struct manager_request *req)
 				     req->method);
 	} else {
 		manager_reply_errorf(req, 404, "not_found", "there is no %.200s", req->path);
-	}
-}
-
-static void describe_peer(struct manager_request *req)
-{
-	const union MHD_ConnectionInfo *info;
-
-	if (req->local) {
-		struct ucred cred = {.uid = (uid_t)-1};
-		socklen_t size = sizeof(cred);
-
-		info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-		snprintf(req->from, sizeof(req->from), "unix");
-		if (info &&
-		    getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0) {
-			snprintf(req->from, sizeof(req->from), "unix:%u", cred.uid);
-			if (cred.uid == 0 || cred.uid == geteuid()) {
-				snprintf(req->who, sizeof(req->who), "unix:%u", cred.uid);
-			}
-		}
-		return;
-	}
-	info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	if (info && info->client_addr->sa_family == AF_INET) {
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr,
-			  req->from, sizeof(req->from));
-	} else if (info && info->client_addr->sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
-			  req->from, sizeof(req->from));
 	}
 }
 
@@ -373,22 +257,21 @@ static struct manager_request *begin(struct daemon *d, struct MHD_Connection *co
 	req->path = bh_strdup(url);
 	req->local = d->local;
 	bh_wbuf_init(&req->body, API_BODY_MAX);
-	describe_peer(req);
+	manager_request_peer(req);
 	DL_APPEND(d->api->requests, req);
 	return req;
 }
 
+/* Of a request that is answered already it is only read. */
 static void take_body(struct manager_request *req, const char *data, size_t size)
 {
-	if (req->answered || req->too_large) {
-		return;
-	}
-	if (req->body.size + size > API_BODY_MAX) {
+	req->body_size += size;
+	if (req->body_size > API_BODY_MAX) {
 		req->too_large = true;
 		bh_wbuf_done(&req->body);
-		return;
+	} else if (!req->answered) {
+		bh_wbuf_put(&req->body, data, size);
 	}
-	bh_wbuf_put(&req->body, data, size);
 }
 
 /* Over the limit by its own word: answered before it is sent. */
@@ -401,27 +284,46 @@ static bool announces_too_much(struct manager_request *req)
 	return s && bh_parse_u64(s, 0, UINT64_MAX, &v) == 0 && v > API_BODY_MAX;
 }
 
+static enum MHD_Result send_too_large(struct manager_request *req)
+{
+	bh_counter_add(&api_too_large, 1);
+	if (!req->answered) {
+		manager_reply_errorf(req, 413, "too_large", "a body may have %u bytes",
+				     API_BODY_MAX);
+	}
+	return send_answer(req);
+}
+
+/* Before anything is done for it. Nothing that follows on the connection is read. */
+static enum MHD_Result send_doubtful(struct manager_request *req, const char *doubt)
+{
+	bh_counter_add(&api_doubtful, 1);
+	req->checked = req->close = true;
+	manager_reply_errorf(req, 400, "bad_request", "%s", doubt);
+	return send_answer(req);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
 				  const char *method, const char *version, const char *data,
 				  size_t *size, void **state)
 {
 	struct daemon *d = cls;
 	struct manager_request *req = *state;
+	const char *doubt;
 
 	if (!req) {
 		*state = begin(d, connection, url, method);
 		req = *state;
+		doubt = manager_framing_doubt(connection, version);
+		if (doubt) {
+			return send_doubtful(req, doubt);
+		}
 		check(req);
-		if (!req->answered && announces_too_much(req)) {
-			req->too_large = true;
-		}
-		/* An answer before the body saves reading it. */
-		if (req->too_large && !req->answered) {
-			bh_counter_add(&api_too_large, 1);
-			manager_reply_errorf(req, 413, "too_large", "a body may have %u bytes",
-					     API_BODY_MAX);
-		}
-		return req->answered ? send_answer(req) : MHD_YES;
+		manager_patience_turn(connection, PHASE_BODY, 0);
+		req->too_large = announces_too_much(req);
+		/* An answer before the body ends the connection, often before the answer is read:
+		 * only where the body is too much to be read. */
+		return req->too_large ? send_too_large(req) : MHD_YES;
 	}
 	if (req->queued) {
 		*size = 0;
@@ -429,16 +331,18 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	}
 	if (*size) {
 		take_body(req, data, *size);
+		manager_patience_more(connection, *size);
 		*size = 0;
-		return MHD_YES;
+		return req->body_size > API_BODY_READ_MAX ? MHD_NO : MHD_YES;
 	}
-	if (req->too_large && !req->answered) {
-		bh_counter_add(&api_too_large, 1);
-		manager_reply_errorf(req, 413, "too_large", "a body may have %u bytes",
-				     API_BODY_MAX);
+	if (req->too_large) {
+		return send_too_large(req);
 	}
 	if (!req->answered && !req->suspended && !req->follower) {
-		req->route->fn(req);
+		manager_patience_turn(connection, PHASE_WORK, 0);
+		if (manager_record_begin(req)) {
+			req->route->fn(req);
+		}
 	}
 	if (req->answered && !req->follower) {
 		return send_answer(req);
@@ -455,21 +359,32 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 		return;
 	}
 	*state = NULL;
+	manager_patience_turn(connection, PHASE_ASK, 0);
 	if (req->follower) {
 		manager_follower_detach(req->follower);
 	}
 	if (req->wait) {
 		manager_wait_cancel(req->parts->dist, req->wait);
 	}
+	if (req->password_job) {
+		manager_passwords_cancel(manager_accounts_passwords(req->parts->accounts),
+					 req->password_job);
+	}
 	if (req->state_free) {
 		req->state_free(req->state);
 	}
+	manager_record_done(req);
 	DL_DELETE(req->api->requests, req);
 	bh_wbuf_done(&req->body);
+	manager_principal_done(&req->principal);
 	free(req->audit_detail);
+	free(req->error);
 	free(req->segment_text);
 	free(req->path);
 	free(req->out);
+	if (req->ready) {
+		MHD_destroy_response(req->ready);
+	}
 	free(req);
 }
 
@@ -497,11 +412,11 @@ static struct daemon *start_daemon(struct manager_api *api, int fd, char *cert, 
 		{MHD_OPTION_CONNECTION_TIMEOUT, CONNECTION_TIMEOUT_S, NULL},
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
 		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+		{MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
 		{MHD_OPTION_PER_IP_CONNECTION_LIMIT, tls ? CONNECTIONS_PER_IP : 0, NULL},
 		{tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, key},
-		{MHD_OPTION_HTTPS_PRIORITIES, 0,
-		 (void *)"NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
 		{MHD_OPTION_END, 0, NULL},
 	};
 
@@ -509,8 +424,10 @@ static struct daemon *start_daemon(struct manager_api *api, int fd, char *cert, 
 	d->local = !tls;
 	d->mhd = MHD_start_daemon(flags | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, d,
 				  MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_ARRAY,
-				  options, MHD_OPTION_END);
+				  MHD_OPTION_UNESCAPE_CALLBACK, manager_route_unescape, NULL,
+				  MHD_OPTION_NOTIFY_CONNECTION, manager_patience_notify,
+				  api->patience, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				  MHD_OPTION_ARRAY, options, MHD_OPTION_END);
 	if (!d->mhd) { /* it has closed fd in most cases: better left open in the others */
 		free(d);
 		bh_diag_set(diag, -EIO, "cannot start the HTTP server (%s)",
@@ -690,12 +607,15 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 		    struct manager_api **ret, struct bh_diag *diag)
 {
 	struct manager_api *api = bh_alloc(sizeof(*api));
-	int r = 0;
+	int r = manager_routes_check(diag);
 
 	api->parts = *parts;
 	api->auth = manager_auth_new(options->token_hash);
+	api->denied = manager_denied_new();
+	api->patience = manager_patience_new(options->patience_s);
+	api->console = manager_console_load(options->console_dir);
 	*ret = api;
-	if (*options->listen) {
+	if (r == 0 && *options->listen) {
 		r = listen_on_tcp(api, options, diag);
 	}
 	if (r >= 0 && options->unix_path) {
@@ -713,6 +633,7 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 void manager_api_beat(struct manager_api *api)
 {
 	manager_follower_beat(api);
+	manager_patience_look(api->patience, bh_time_mono_ns());
 	reap_retired(api);
 }
 
@@ -765,6 +686,9 @@ void manager_api_free(struct manager_api *api)
 		return;
 	}
 	manager_auth_free(api->auth);
+	manager_denied_free(api->denied);
+	manager_patience_free(api->patience);
+	manager_console_free(api->console);
 	free(api->unix_path);
 	free(api->cert_file);
 	free(api->key_file);

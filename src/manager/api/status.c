@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/status and /v1/hosts. */
-#include "manager/api/request.h"
+#include "manager/api/shown.h"
 
 #include "base/json.h"
 #include "base/time.h"
@@ -232,8 +232,42 @@ json_t *manager_api_status(const struct manager_parts *parts, size_t followers)
 			 "store", store_json(parts), "events", events);
 }
 
+/* Of what the caller sees: his VMs and policies, and no word about hosts. */
+static json_t *status_shown(struct manager_request *req)
+{
+	const struct bh_policy_set *set = manager_rulebook_set(req->parts->book);
+	struct manager_vm *vm, *tmp;
+	json_int_t vms = 0, nics = 0, open = 0, policies = 0;
+
+	HASH_ITER (hh, req->parts->inv->vms, vm, tmp) {
+		if (!manager_request_sees(req, vm->tenant->number)) {
+			continue;
+		}
+		vms++;
+		nics += (json_int_t)vm->report.nic_count;
+		for (size_t i = 0; i < vm->report.nic_count; i++) {
+			open += !vm->report.nics[i].is_protected &&
+				manager_report_running(&vm->report);
+		}
+	}
+	for (size_t i = 0; i < bh_policy_set_count(set); i++) {
+		const char *tenant = bh_policy_tenant(bh_policy_set_at(set, i));
+
+		policies += manager_request_holds(req, VERB_POLICY_READ,
+						  manager_request_tenant(req, tenant));
+	}
+	req->asked = true; /* also when there is nothing */
+	return json_pack("{s:s, s:o, s:{s:I, s:I, s:I, s:I}}", "version", BH_VERSION, "time",
+			 time_json(bh_time_wall_ns()), "counts", "vms", vms, "nics", nics,
+			 "nics_unprotected", open, "policies", policies);
+}
+
 static void get_status(struct manager_request *req)
 {
+	if (!manager_request_sees_hosts(req)) {
+		manager_reply(req, 200, status_shown(req));
+		return;
+	}
 	manager_reply(req, 200, manager_api_status(req->parts, manager_follower_count(req->api)));
 }
 
@@ -265,7 +299,9 @@ static void get_host(struct manager_request *req)
 	obj = manager_api_host(host);
 	list = json_array();
 	DL_FOREACH (host->vms, vm) {
-		json_array_append_new(list, manager_vm_json(req->parts->inv, vm));
+		if (manager_request_holds(req, VERB_VM_READ, vm->tenant->number)) {
+			json_array_append_new(list, manager_vm_json(req->parts->inv, vm));
+		}
 	}
 	json_object_set_new(obj, "vm_list", list);
 	manager_reply(req, 200, obj);
@@ -285,6 +321,8 @@ static void delete_host(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, MANAGER_PROVIDER, NULL,
+				json_pack("{s:O}", "labels", host->labels), NULL);
 	if (req->parts->migrate) {
 		manager_migrate_forget(req->parts->migrate, host);
 	}
@@ -326,6 +364,18 @@ static enum MHD_Result copy_argument(void *cls, enum MHD_ValueKind kind, const c
 	return MHD_YES;
 }
 
+/* Connections and rules are those of all tenants. False when it was answered. */
+static bool may_query(struct manager_request *req, const char *what)
+{
+	enum manager_verb verb = strcmp(what, "connections") == 0 ? VERB_FLOW_READ
+				 : strcmp(what, "rules") == 0	  ? VERB_POLICY_READ
+								  : VERB_HOST_READ;
+
+	return verb == VERB_HOST_READ ||
+	       (manager_request_may(req, verb, MANAGER_PROVIDER, req->segments[1]) &&
+		manager_request_may(req, verb, MANAGER_EACH_TENANT, req->segments[1]));
+}
+
 static void query_host(struct manager_request *req)
 {
 	static const char *const known[] = {"counters", "connections", "nics", "rules", "status"};
@@ -345,6 +395,9 @@ static void query_host(struct manager_request *req)
 				     "'what' must be counters, connections, nics, rules or status");
 		return;
 	}
+	if (!may_query(req, what)) {
+		return;
+	}
 	body = json_object();
 	MHD_get_connection_values(req->connection, MHD_GET_ARGUMENT_KIND, copy_argument, body);
 	manager_request_later(req);
@@ -352,10 +405,10 @@ static void query_host(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_status[] = {
-	{"GET", "status", get_status, 0, NULL},
-	{"GET", "hosts", list_hosts, 0, NULL, API_PAGE_QUERY},
-	{"GET", "hosts/*", get_host, 0, NULL},
-	{"DELETE", "hosts/*", delete_host, API_AUDIT, "host.delete"},
-	{"GET", "hosts/*/query", query_host, API_ANY_QUERY, NULL},
+	{"GET", "status", get_status, VERB_VM_READ, OBJECT_LIST, 0, NULL},
+	{"GET", "hosts", list_hosts, VERB_HOST_READ, OBJECT_SYSTEM, 0, NULL, API_PAGE_QUERY},
+	{"GET", "hosts/*", get_host, VERB_HOST_READ, OBJECT_HOST, 0, NULL},
+	{"DELETE", "hosts/*", delete_host, VERB_HOST_REMOVE, OBJECT_HOST, API_AUDIT, "host.delete"},
+	{"GET", "hosts/*/query", query_host, VERB_HOST_READ, OBJECT_HOST, API_ANY_QUERY, NULL},
 	{},
 };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /v1/vms. */
-#include "manager/api/request.h"
+#include "manager/api/shown.h"
 
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/change/quota.h"
 #include "manager/migrate/placement.h"
 
 #include <errno.h>
@@ -130,11 +131,13 @@ static void list_vms(struct manager_request *req)
 				     "'label' must be key=value or key, several with commas");
 		return;
 	}
-	if (manager_page_begin(req, &page) < 0) {
+	if ((host && !manager_request_may(req, VERB_HOST_READ, MANAGER_PROVIDER, host)) ||
+	    manager_page_begin(req, &page) < 0) {
 		return;
 	}
 	HASH_ITER (hh, inv->vms, vm, tmp) {
-		if ((tenant && strcmp(vm->tenant->name, tenant) != 0) ||
+		if (!manager_request_sees(req, vm->tenant->number) ||
+		    (tenant && strcmp(vm->tenant->name, tenant) != 0) ||
 		    (host && (!vm->host || strcmp(vm->host->name, host) != 0)) ||
 		    (label && !labels_match(vm->labels, label))) {
 			continue;
@@ -144,7 +147,7 @@ static void list_vms(struct manager_request *req)
 	qsort(found, count, sizeof(*found), by_name);
 	for (size_t i = 0; i < count; i++) {
 		if (manager_page_takes(&page)) {
-			json_array_append_new(page.items, manager_vm_json(inv, found[i]));
+			json_array_append_new(page.items, manager_vm_shown(req, found[i]));
 		}
 	}
 	manager_page_reply(req, &page, NULL);
@@ -157,8 +160,10 @@ static void get_vm(struct manager_request *req)
 	json_t *obj;
 
 	if (vm) {
-		obj = manager_vm_json(req->parts->inv, vm);
-		json_object_set_new(obj, "history", manager_vm_places(req->parts->inv, vm));
+		obj = manager_vm_shown(req, vm);
+		if (manager_request_sees_hosts(req)) {
+			json_object_set_new(obj, "history", manager_vm_places(req->parts->inv, vm));
+		}
 		manager_reply(req, 200, obj);
 	}
 }
@@ -187,6 +192,9 @@ static void delete_vm(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(
+		req, vm->tenant->number, NULL,
+		json_pack("{s:s, s:O}", "name", vm->report.name, "labels", vm->labels), NULL);
 	manager_vm_remove(req->parts->inv, vm);
 	manager_distribute_schedule(req->parts->dist);
 	manager_reply_nothing(req);
@@ -195,13 +203,21 @@ static void delete_vm(struct manager_request *req)
 /* Sets a member of the VM's api, or takes it away for null; false when it was answered. */
 static bool set_api(struct manager_request *req, struct manager_vm *vm, json_t *api)
 {
+	json_t *was = json_deep_copy(vm->api);
+	uint32_t tenant = vm->tenant->number;
 	struct bh_diag diag = {};
 	int r = manager_vm_set_api(req->parts->inv, vm, api, &diag);
 
 	if (r < 0) {
+		json_decref(was);
 		manager_reply_failed(req, r, &diag);
 		return false;
 	}
+	if (vm->tenant->number != tenant) { /* who gets it */
+		manager_request_changed(req, vm->tenant->number, NULL, NULL,
+					json_deep_copy(vm->api));
+	}
+	manager_request_changed(req, tenant, NULL, was, json_deep_copy(vm->api));
 	(void)!manager_distribute_flush(req->parts->dist, NULL);
 	return true;
 }
@@ -225,6 +241,25 @@ static int take_member(json_t *api, const char *key, const json_t *value, struct
 	return 0;
 }
 
+/* Another tenant: a right at both. Without protection is dangerous, with it is not. False when it
+ * was answered. */
+static bool may_patch(struct manager_request *req, const struct manager_vm *vm, const json_t *body)
+{
+	const json_t *tenant = json_object_get(body, "tenant");
+	const json_t *birth = json_object_get(body, "birth");
+	const char *to = json_is_string(tenant) ? json_string_value(tenant)
+						: bh_json_str_or(vm->api, "tenant", "");
+	bool closed = birth && strcmp(bh_json_str_or(body, "birth", ""), "closed") == 0;
+
+	if (tenant && (!manager_request_may(req, VERB_VM_ASSIGN, vm->tenant->number, vm->uuid) ||
+		       !manager_request_may(req, VERB_VM_ASSIGN, manager_request_tenant(req, to),
+					    vm->uuid))) {
+		return false;
+	}
+	return !birth || manager_request_may(req, closed ? VERB_VM_LABELS : VERB_VM_UNPROTECT,
+					     vm->tenant->number, vm->uuid);
+}
+
 static void patch_vm(struct manager_request *req)
 {
 	static const char *const known[] = {"tenant", "birth", NULL};
@@ -233,7 +268,7 @@ static void patch_vm(struct manager_request *req)
 	struct bh_diag diag = {};
 	json_t *api;
 
-	if (!body) {
+	if (!body || !may_patch(req, vm, body)) {
 		return;
 	}
 	api = json_deep_copy(vm->api);
@@ -244,7 +279,7 @@ static void patch_vm(struct manager_request *req)
 		return;
 	}
 	if (set_api(req, vm, api)) {
-		manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
+		manager_reply(req, 200, manager_vm_shown(req, vm));
 	}
 }
 
@@ -329,6 +364,13 @@ static void change_labels(struct manager_request *req, bool merge)
 				     BH_LABELS_MAX);
 		return;
 	}
+	if (json_object_size(all) > json_object_size(vm->labels) &&
+	    manager_quota_labels(req->parts->change, vm->tenant->name, json_object_size(all),
+				 &diag) != 0) {
+		json_decref(api);
+		manager_reply_error(req, 409, "quota", &diag);
+		return;
+	}
 	if (set_api(req, vm, api)) {
 		manager_placement_review(req->parts->inv);
 		answer_labels(req, vm, wait_ms);
@@ -402,7 +444,7 @@ static void put_addresses(struct manager_request *req)
 	}
 	bh_vec_done(&addrs);
 	if (set_api(req, vm, api)) {
-		manager_reply(req, 200, nic_json(find_nic(vm, mac)));
+		manager_reply(req, 200, manager_nic_shown(req, nic_json(find_nic(vm, mac))));
 	}
 }
 
@@ -417,6 +459,7 @@ static void put_quarantine(struct manager_request *req)
 	char reason[MANAGER_REASON_MAX + 1];
 	struct bh_diag diag = {};
 	bool changed = false;
+	json_t *was;
 	int r;
 
 	if (!body) {
@@ -426,35 +469,49 @@ static void put_quarantine(struct manager_request *req)
 		manager_reply_errorf(req, 400, "bad_request", "'on' must be true or false");
 		return;
 	}
+	if (!manager_request_may(req, json_is_true(on) ? VERB_VM_QUARANTINE : VERB_VM_RELEASE,
+				 vm->tenant->number, vm->uuid)) {
+		return;
+	}
 	if (manager_request_reason(body, reason, &diag) < 0) {
 		manager_reply_error(req, 400, "bad_request", &diag);
 		return;
 	}
 	manager_request_detail(req, "%s%s%s", json_is_true(on) ? "on" : "off", *reason ? ": " : "",
 			       reason);
+	was = manager_quarantine_json(manager_quarantine_of(req->parts->inv, vm->uuid));
 	r = json_is_true(on) ? manager_quarantine_begin(req->parts->inv, vm, req->who, reason,
 							&changed, &diag)
 			     : manager_quarantine_end(req->parts->inv, vm, req->who, reason,
 						      &changed, &diag);
 	if (r < 0) {
+		json_decref(was);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(
+		req, vm->tenant->number, NULL, was,
+		manager_quarantine_json(manager_quarantine_of(req->parts->inv, vm->uuid)));
 	if (changed) {
 		(void)!manager_distribute_flush(req->parts->dist, NULL); /* tried again by itself */
 	}
-	manager_reply(req, 200, manager_vm_json(req->parts->inv, vm));
+	manager_reply(req, 200, manager_vm_shown(req, vm));
 }
 
 const struct manager_route manager_routes_vms[] = {
-	{"GET", "vms", list_vms, 0, NULL, "tenant host label " API_PAGE_QUERY},
-	{"GET", "vms/*", get_vm, 0, NULL},
-	{"PATCH", "vms/*", patch_vm, API_AUDIT, "vm.change"},
-	{"DELETE", "vms/*", delete_vm, API_AUDIT, "vm.delete"},
-	{"GET", "vms/*/labels", get_labels, 0, NULL},
-	{"PUT", "vms/*/labels", put_labels, API_AUDIT, "vm.labels", "wait"},
-	{"PATCH", "vms/*/labels", patch_labels, API_AUDIT, "vm.labels", "wait"},
-	{"PUT", "vms/*/quarantine", put_quarantine, API_AUDIT, "vm.quarantine"},
-	{"PUT", "vms/*/nics/*/addresses", put_addresses, API_AUDIT, "vm.addresses"},
+	{"GET", "vms", list_vms, VERB_VM_READ, OBJECT_LIST, 0, NULL,
+	 "tenant host label " API_PAGE_QUERY},
+	{"GET", "vms/*", get_vm, VERB_VM_READ, OBJECT_VM, 0, NULL},
+	{"PATCH", "vms/*", patch_vm, VERB_VM_READ, OBJECT_VM, API_AUDIT, "vm.change"},
+	{"DELETE", "vms/*", delete_vm, VERB_VM_FORGET, OBJECT_VM, API_AUDIT, "vm.delete"},
+	{"GET", "vms/*/labels", get_labels, VERB_VM_READ, OBJECT_VM, 0, NULL},
+	{"PUT", "vms/*/labels", put_labels, VERB_VM_LABELS, OBJECT_VM, API_AUDIT, "vm.labels",
+	 "wait"},
+	{"PATCH", "vms/*/labels", patch_labels, VERB_VM_LABELS, OBJECT_VM, API_AUDIT, "vm.labels",
+	 "wait"},
+	{"PUT", "vms/*/quarantine", put_quarantine, VERB_VM_READ, OBJECT_VM, API_AUDIT,
+	 "vm.quarantine"},
+	{"PUT", "vms/*/nics/*/addresses", put_addresses, VERB_VM_ADDRESSES, OBJECT_VM, API_AUDIT,
+	 "vm.addresses"},
 	{},
 };

@@ -187,7 +187,7 @@ enum manager_table {
 struct manager_maintenance {
 	bool on;
 	char reason[MANAGER_REASON_MAX + 1]; /* "": none given */
-	char by[64];
+	char by[120];
 	uint64_t since_ns;
 };
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/store/db.h"
 
+#include "base/time.h"
 #include "base/util.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <uthash.h>
+
+#define STEPS_BETWEEN_LOOKS 5000 /* of SQLite's machine */
 
 struct stmt {
 	char *sql;
@@ -17,6 +20,8 @@ struct manager_db {
 	sqlite3 *handle;
 	char *path;
 	struct stmt *stmts; /* by text */
+	uint64_t until_ns;  /* 0: no end */
+	const atomic_bool *cancel;
 };
 
 static int fail(struct manager_db *db, int rc, struct bh_diag *diag)
@@ -33,6 +38,10 @@ static int fail(struct manager_db *db, int rc, struct bh_diag *diag)
 	case SQLITE_NOMEM:
 		err = -ENOMEM;
 		break;
+	case SQLITE_INTERRUPT:
+		return db->cancel && atomic_load(db->cancel)
+			       ? bh_diag_set(diag, -ECANCELED, "given up")
+			       : bh_diag_set(diag, -ETIME, "it takes too long");
 	case SQLITE_IOERR:
 		/* A full disk shows up here too, when the log could not be extended or synced. */
 		err = sqlite3_system_errno(db->handle) == ENOSPC ? -ENOSPC : -EIO;
@@ -287,6 +296,40 @@ int manager_db_open(const char *path, const char *const *migrations, size_t coun
 	}
 	*ret = db;
 	return 0;
+}
+
+int manager_db_open_reader(const char *path, struct manager_db **ret, struct bh_diag *diag)
+{
+	struct manager_db *db = bh_alloc(sizeof(*db));
+	int rc;
+
+	db->path = bh_strdup(path);
+	rc = sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+	if (rc != SQLITE_OK) {
+		int r = fail(db, rc, diag);
+
+		manager_db_close(db);
+		return r;
+	}
+	sqlite3_busy_timeout(db->handle, 5000);
+	*ret = db;
+	return 0;
+}
+
+static int over(void *arg)
+{
+	const struct manager_db *db = arg;
+
+	return (db->until_ns && bh_time_mono_ns() > db->until_ns) ||
+	       (db->cancel && atomic_load(db->cancel));
+}
+
+void manager_db_limit(struct manager_db *db, uint64_t until_ns, const atomic_bool *cancel)
+{
+	db->until_ns = until_ns;
+	db->cancel = cancel;
+	sqlite3_progress_handler(db->handle, until_ns || cancel ? STEPS_BETWEEN_LOOKS : 0, over,
+				 db);
 }
 
 void manager_db_close(struct manager_db *db)

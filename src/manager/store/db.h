@@ -11,6 +11,7 @@
 #include "base/diag.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,12 @@ struct manager_db;
  * -EPROTO. */
 [[nodiscard]] int manager_db_open(const char *path, const char *const *migrations, size_t count,
 				  struct manager_db **ret, struct bh_diag *diag);
+/* Opens what is there for reading only; for a worker thread with a connection of its own. */
+[[nodiscard]] int manager_db_open_reader(const char *path, struct manager_db **ret,
+					 struct bh_diag *diag);
+/* From here on a statement ends with -ETIME after until_ns (monotonic; 0: never), with -ECANCELED
+ * when *cancel (NULL: none) is true. */
+void manager_db_limit(struct manager_db *db, uint64_t until_ns, const atomic_bool *cancel);
 void manager_db_close(struct manager_db *db); /* NULL is fine */
 const char *manager_db_path(const struct manager_db *db);
 

@@ -73,6 +73,13 @@ int manager_store_policies(struct manager_db *db, uint32_t revision, manager_sto
 		"u", revision);
 }
 
+uint32_t manager_store_policy_touched(struct manager_db *db, const char *tenant, const char *name)
+{
+	return (uint32_t)manager_db_number(
+		db, 0, "SELECT max(revision) FROM policies WHERE tenant = ?1 AND name = ?2", "tt",
+		tenant, name);
+}
+
 int manager_store_add_policy(struct manager_db *db, const struct manager_store_policy *row,
 			     struct bh_diag *diag)
 {

@@ -191,6 +191,8 @@ typedef int manager_store_policy_fn(const struct manager_store_policy *row, void
 [[nodiscard]] int manager_store_policies(struct manager_db *db, uint32_t revision,
 					 manager_store_policy_fn *fn, void *arg,
 					 struct bh_diag *diag);
+/* The revision that touched a policy of that name last, also by removing it; 0 none. */
+uint32_t manager_store_policy_touched(struct manager_db *db, const char *tenant, const char *name);
 [[nodiscard]] int manager_store_add_policy(struct manager_db *db,
 					   const struct manager_store_policy *row,
 					   struct bh_diag *diag);

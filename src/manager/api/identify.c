@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who sends a request: root on the unix socket, the holder of the administrator's token, a user by
+ * session or by API token. A browser sends the cookie of a session with everything, whoever made it
+ * do so; so what changes something must also say the value that only a page of ours could read, and
+ * come from our own origin.
+ */
+#include "manager/api/auth.h"
+#include "manager/api/denied.h"
+#include "manager/api/login.h"
+
+#include "base/counter.h"
+#include "base/time.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <strings.h>
+
+BH_COUNTER(api_csrf, "requests refused because they did not come from our own pages");
+
+static void be_root(struct manager_request *req, const char *who)
+{
+	req->principal.via = MANAGER_VIA_ROOT;
+	req->principal.tenant = MANAGER_PROVIDER;
+	snprintf(req->principal.name, sizeof(req->principal.name), "root");
+	snprintf(req->who, sizeof(req->who), "%s", who);
+}
+
+static void describe_local(struct manager_request *req)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct ucred cred = {.uid = (uid_t)-1};
+	socklen_t size = sizeof(cred);
+
+	snprintf(req->from, sizeof(req->from), "unix");
+	if (info && getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) == 0) {
+		snprintf(req->from, sizeof(req->from), "unix:%u", cred.uid);
+		if (cred.uid == 0 || cred.uid == geteuid()) {
+			be_root(req, req->from);
+		}
+	}
+}
+
+void manager_request_peer(struct manager_request *req)
+{
+	const union MHD_ConnectionInfo *info;
+
+	if (req->local) {
+		describe_local(req);
+		return;
+	}
+	info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	if (info && info->client_addr->sa_family == AF_INET) {
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr,
+			  req->from, sizeof(req->from));
+	} else if (info && info->client_addr->sa_family == AF_INET6) {
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
+			  req->from, sizeof(req->from));
+	}
+}
+
+/* ---- sessions ---- */
+
+/* What no browser sent has no origin. */
+static bool same_origin(const struct manager_request *req)
+{
+	const char *origin =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Origin");
+	const char *host = MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Host");
+
+	return !origin ||
+	       (host && strncmp(origin, "https://", 8) == 0 && strcasecmp(origin + 8, host) == 0);
+}
+
+static void refuse_foreign(struct manager_request *req)
+{
+	bh_counter_add(&api_csrf, 1);
+	manager_reply_errorf(req, 403, "csrf",
+			     "X-Bulkhead-Csrf is missing or wrong (GET /v1/session says it), or "
+			     "the request is of another origin");
+}
+
+static bool is_ours(const struct manager_request *req, const char *secret)
+{
+	const char *said =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "X-Bulkhead-Csrf");
+	char csrf[MANAGER_CSRF_SIZE];
+
+	manager_session_csrf(secret, csrf);
+	return said && strlen(said) == sizeof(csrf) - 1 &&
+	       sodium_memcmp(said, csrf, sizeof(csrf) - 1) == 0 && same_origin(req);
+}
+
+static bool only_reads(const struct manager_request *req)
+{
+	return strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0;
+}
+
+static void unknown(struct manager_request *req, const char *words)
+{
+	manager_denied_nobody(req);
+	manager_reply_errorf(req, 401, "unauthorized", "%s", words);
+}
+
+static void be_user(struct manager_request *req, const char *secret)
+{
+	struct manager_accounts *a = req->parts->accounts;
+	struct manager_session *s = &req->session;
+	struct manager_user u;
+
+	if (!s->open || manager_user_get(a, NULL, s->user, &u) < 0 ||
+	    manager_user_principal(a, s->user, bh_time_wall_ns(), &req->principal) < 0) {
+		unknown(req, "no session, or it is over: log in");
+		return;
+	}
+	if (req->parts->requests) {
+		manager_grants_add(req->parts->requests, u.name, bh_time_wall_ns(),
+				   &req->principal);
+	}
+	req->principal.via = MANAGER_VIA_SESSION;
+	req->principal.session = s->id;
+	req->principal.factor_ns = s->factor_ns;
+	snprintf(req->principal.factor, sizeof(req->principal.factor), "%s", s->factor);
+	snprintf(req->who, sizeof(req->who), "user:%s", u.name);
+	if (u.must_change) {
+		bh_vec_done(&req->principal.holdings); /* first a password of his own */
+	}
+	if (!s->bearer && !only_reads(req) && !is_ours(req, secret)) {
+		refuse_foreign(req);
+	}
+}
+
+/* ---- tokens ---- */
+
+static void be_token(struct manager_request *req, const char *text)
+{
+	struct manager_accounts *a = req->parts->accounts;
+
+	if (manager_api_token_principal(a, text, bh_time_wall_ns(), &req->principal) < 0) {
+		unknown(req, "this token is not valid");
+		return;
+	}
+	snprintf(req->who, sizeof(req->who), "token:%s/%lld", req->principal.name,
+		 (long long)req->principal.token);
+}
+
+static void be_admin(struct manager_request *req, const char *header)
+{
+	struct manager_auth *auth = manager_api_auth(req->api);
+	uint64_t now = bh_time_mono_ns();
+
+	req->retry_after_s = manager_auth_wait(auth, req->from, now);
+	if (req->retry_after_s) {
+		manager_reply_errorf(req, 429, "too_many_requests",
+				     "too many wrong tokens from this address");
+	} else if (manager_auth_check(auth, header, req->from, now) &&
+		   manager_accounts_settings(req->parts->accounts)->admin_token) {
+		be_root(req, "token:admin");
+	} else {
+		unknown(req, header ? "this token is not valid" : "log in, or send a bearer token");
+	}
+}
+
+void manager_request_identify(struct manager_request *req)
+{
+	static const char token[] = "Bearer bhk_", session[] = "Bearer " MANAGER_BEARER_SESSION;
+	const char *header =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Authorization");
+	const char *cookie =
+		MHD_lookup_connection_value(req->connection, MHD_COOKIE_KIND, MANAGER_COOKIE);
+	const char *secret = NULL;
+
+	if (req->principal.via == MANAGER_VIA_ROOT) {
+		return; /* by SO_PEERCRED */
+	}
+	if (req->route && req->route->object == OBJECT_PUBLIC) {
+		snprintf(req->who, sizeof(req->who), "nobody");
+		if (!only_reads(req) && !same_origin(req)) {
+			refuse_foreign(req); /* nor is anybody logged in by another page */
+		}
+	} else if (header && strncmp(header, token, sizeof(token) - 1) == 0) {
+		be_token(req, header + strlen("Bearer "));
+	} else if (header ? strncmp(header, session, sizeof(session) - 1) == 0 : cookie != NULL) {
+		if (manager_request_session(req, &req->session, &secret) < 0) {
+			unknown(req, "no session, or it is over: log in");
+		} else {
+			be_user(req, secret);
+		}
+	} else {
+		be_admin(req, header);
+	}
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a request leaves in the audit log. A route with API_AUDIT has an entry `begun` before its
+ * handler runs and its end before the answer goes out; with API_AUDIT_AFTER only the end, limited
+ * when it failed (logins: anybody can make them fail); with API_AUDIT_READ an end that is limited
+ * and does not keep a reader from reading. Handlers say what they changed with
+ * manager_request_changed(); with several tenants each gets its own entry.
+ */
+#ifndef BH_MANAGER_API_RECORD_H
+#define BH_MANAGER_API_RECORD_H
+
+#include "manager/api/request.h"
+
+/* Before the handler. False: it was answered, the act is not to be done. */
+[[nodiscard]] bool manager_record_begin(struct manager_request *req);
+/* With the answer. error: what it says when it is one, may be NULL. */
+void manager_record_end(struct manager_request *req, unsigned int status, const char *error);
+/* What a commit changed, policy by policy: each in its tenant's chain, with its text before and
+ * after. changes: of struct manager_commit_result; was: the set before. */
+void manager_record_policies(struct manager_request *req, const json_t *changes,
+			     const struct bh_policy_set *was);
+/* The request is over; an act without an answer gets its end here. */
+void manager_record_done(struct manager_request *req);
+/* The caller may not. id: of what, may be NULL. */
+void manager_record_denied(struct manager_request *req, enum manager_verb verb, const char *id,
+			   const struct manager_judgement *j);
+
+#endif
