@@ -163,6 +163,105 @@ static void put_effect(const struct cli_output *out, const json_t *effect)
 	}
 }
 
+/* ---- recorded flows ---- */
+
+static void put_side(struct bh_wbuf *w, const json_t *side)
+{
+	const json_t *addresses = json_object_get(side, "addresses");
+
+	if (json_object_get(side, "labels")) {
+		BH_FREE char *text = selected_text(side);
+
+		bh_wbuf_str(w, text);
+		return;
+	}
+	bh_wbuf_str(w, bh_json_str_or(side, "entity", "?"));
+	if (json_array_size(addresses)) {
+		BH_FREE char *text = cli_json_text(addresses);
+
+		bh_wbuf_printf(w, " %s", text);
+	}
+}
+
+static void cell_talk(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	put_side(&w, json_object_get(row, "src"));
+	bh_wbuf_str(&w, " → ");
+	put_side(&w, json_object_get(row, "dst"));
+	cli_cell_printf(cell, "%s", bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+}
+
+static void cell_last(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	cli_cell_age(out, json_object_get(row, "last"), cell);
+}
+
+void cli_show_flows(struct cli *cli, const json_t *flows)
+{
+	static const struct cli_column columns[] = {
+		{.title = "RECORDED", .fn = cell_talk, .flags = CLI_COL_CUT},
+		{.title = "SERVICE", .key = "service"},
+		{.title = "FLOWS", .key = "flows", .flags = CLI_COL_RIGHT},
+		{.title = "LAST", .fn = cell_last, .flags = CLI_COL_RIGHT},
+		{.title = "VERDICT", .fn = cell_verdicts},
+		{.title = "BY", .key = "after.rule", .flags = CLI_COL_CUT},
+		{.title = "WAS BY", .key = "before.rule", .flags = CLI_COL_WIDE},
+	};
+	const struct cli_output *out = &cli->out;
+	const json_t *entries = json_object_get(flows, "entries");
+	uint64_t left_out = bh_json_u64_or(flows, "left_out", 0);
+
+	if (!json_is_object(flows)) {
+		return;
+	}
+	fputc('\n', out->file);
+	if (!entries) {
+		BH_FREE char *clean = cli_text_clean(bh_json_str_or(flows, "problem", ""));
+
+		fprintf(out->file, "Recorded flows can't be read: %s\n", clean);
+		return;
+	}
+	cli_show_list(out, columns, BH_ARRAY_SIZE(columns), entries, entries,
+		      "No recorded flow would get another verdict.");
+	if (left_out) {
+		fprintf(out->file, "... and %llu more.\n", (unsigned long long)left_out);
+	}
+	fprintf(out->file, "Of %llu recorded flows %llu would be refused, %llu let through.\n",
+		(unsigned long long)bh_json_u64_or(flows, "flows", 0),
+		(unsigned long long)bh_json_u64_or(flows, "would_deny", 0),
+		(unsigned long long)bh_json_u64_or(flows, "would_allow", 0));
+	if (json_is_false(json_object_get(flows, "complete"))) {
+		fprintf(out->file, "There were too many to look at all of them.\n");
+	}
+}
+
+void cli_show_draft_check(struct cli *cli, const json_t *check)
+{
+	static const struct cli_column warnings[] = {
+		{.title = "LINE", .key = "line", .flags = CLI_COL_RIGHT},
+		{.title = "WARNING", .key = "message"},
+	};
+	static const struct cli_column conflicts[] = {
+		{.title = "CHANGED MEANWHILE", .key = "policy"},
+		{.title = "IN REVISION", .key = "revision", .flags = CLI_COL_RIGHT},
+	};
+	const json_t *list = json_object_get(check, "warnings");
+	const json_t *moved = json_object_get(check, "conflicts");
+
+	if (cli->out.format == CLI_FORMAT_JSON) {
+		cli_show_json(&cli->out, check, false);
+		return;
+	}
+	put_changes(&cli->out, json_object_get(check, "changes"), true);
+	cli_show_list(&cli->out, warnings, BH_ARRAY_SIZE(warnings), list, list, "No warnings.");
+	cli_show_list(&cli->out, conflicts, BH_ARRAY_SIZE(conflicts), moved, moved,
+		      "Nobody changed the same meanwhile.");
+}
+
 static void put_end(struct bh_wbuf *w, const json_t *end)
 {
 	const char *vm = bh_json_str_or(end, "vm", "");
@@ -266,6 +365,7 @@ void cli_show_diff(struct cli *cli, const json_t *diff)
 	}
 	put_changes(&cli->out, json_object_get(diff, "changes"), true);
 	put_effect(&cli->out, json_object_get(diff, "effect"));
+	cli_show_flows(cli, json_object_get(diff, "flows"));
 	put_connections(&cli->out, json_object_get(diff, "connections"));
 	put_misplaced(&cli->out, json_object_get(diff, "misplaced"));
 	fputc('\n', cli->out.file);
@@ -318,6 +418,13 @@ int cli_show_applied(struct cli *cli, const json_t *applied, bool waited)
 			(unsigned long long)bh_json_u64_or(applied, "revision", 0));
 	}
 	put_changes(&cli->out, json_object_get(applied, "changes"), false);
+	if (json_object_get(applied, "confirm_until")) {
+		fprintf(cli->out.file,
+			"Goes back by itself at %s unless you say `bulkhead policy confirm "
+			"%llu`.\n",
+			bh_json_str_or(applied, "confirm_until", "?"),
+			(unsigned long long)bh_json_u64_or(applied, "revision", 0));
+	}
 	if (waited) {
 		cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), hosts, hosts,
 			      "No host is in scope.");

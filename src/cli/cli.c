@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/cli.h"
+#include "cli/session.h"
 
 #include "base/json.h"
 #include "base/time.h"
@@ -84,7 +85,8 @@ int cli_init(struct cli *cli, const struct cli_call *call)
 	if (timeout) {
 		cli->config.timeout_s = seconds;
 	}
-	r = cli_config_finish(&cli->config, &diag);
+	r = cli_session_load(&cli->config, &diag);
+	r = r ? r : cli_config_finish(&cli->config, &diag);
 	return r ? cli_fail_diag(cli, CLI_EXIT_LOCAL, &diag) : CLI_EXIT_OK;
 }
 
@@ -229,7 +231,7 @@ int cli_refused(const struct cli *cli, const struct cli_response *response)
 	const json_t *error;
 	int code = exit_of_status(response->status);
 
-	if (response->status == 401) {
+	if (response->status == 401 && cli->config.token_file) {
 		return cli_fail(
 			cli, code,
 			"the manager does not know this token; give --token-file FILE (its own is "
@@ -316,10 +318,11 @@ int cli_send(struct cli *cli, const char *method, const char *path, const json_t
 	return r;
 }
 
-/* The items of the pages behind the first one; body then looks like one page. */
+/* The items of the pages behind the first one; body then looks like one page. Lists that know their
+ * total are asked for by offset; those that go by a cursor (events, audit) are their commands'. */
 static int join_pages(struct cli *cli, const char *path, json_t *body)
 {
-	json_t *items = json_object_get(body, "items");
+	json_t *items = json_object_get(body, "total") ? json_object_get(body, "items") : NULL;
 
 	while (json_is_array(items) && json_object_get(body, "next")) {
 		unsigned long long offset = bh_json_u64_or(body, "next", 0);

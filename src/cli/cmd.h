@@ -12,20 +12,41 @@ extern const struct cli_command cli_host_commands[];
 extern const struct cli_command cli_host_token_commands[];
 extern const struct cli_command cli_vm_commands[];
 extern const struct cli_command cli_migration_commands[];
+extern const struct cli_command cli_snapshot_commands[];
+extern const struct cli_command cli_order_commands[];
 extern const struct cli_command cli_label_commands[];
 extern const struct cli_command cli_tenant_commands[];
 extern const struct cli_command cli_network_commands[];
 extern const struct cli_command cli_identity_commands[];
 extern const struct cli_command cli_policy_commands[];
+extern const struct cli_command cli_draft_commands[];
+extern const struct cli_command cli_monitor_commands[];
 extern const struct cli_command cli_flow_commands[];
 extern const struct cli_command cli_event_commands[];
+extern const struct cli_command cli_alert_commands[];
+extern const struct cli_command cli_channel_commands[];
+extern const struct cli_command cli_audit_commands[];
 extern const struct cli_command cli_debug_commands[];
+extern const struct cli_command cli_user_commands[];
+extern const struct cli_command cli_role_commands[];
+extern const struct cli_command cli_token_commands[];
+extern const struct cli_command cli_session_commands[];
+extern const struct cli_command cli_totp_commands[];
+extern const struct cli_command cli_request_commands[];
+extern const struct cli_command cli_settings_commands[];
 extern const struct cli_option cli_flow_options[];
 extern const struct cli_option cli_status_options[];
 extern const struct cli_option cli_enroll_options[];
 extern const struct cli_option cli_host_maintenance_options[];
 extern const struct cli_option cli_quarantine_options[];
+extern const struct cli_option cli_power_options[];
+extern const struct cli_option cli_destroy_options[];
 
+cli_run_fn cli_cmd_login;
+cli_run_fn cli_cmd_logout;
+cli_run_fn cli_cmd_whoami;
+cli_run_fn cli_cmd_stepup;
+cli_run_fn cli_cmd_passwd;
 cli_run_fn cli_cmd_flow;
 cli_run_fn cli_cmd_status;
 cli_run_fn cli_cmd_version;
@@ -35,11 +56,23 @@ cli_run_fn cli_cmd_host_label;
 cli_run_fn cli_cmd_host_maintenance;
 cli_run_fn cli_cmd_policy_check;
 cli_run_fn cli_cmd_policy_format;
+cli_run_fn cli_cmd_policy_commit;
+cli_run_fn cli_cmd_policy_unconfirmed;
+cli_run_fn cli_cmd_policy_confirm;
+cli_run_fn cli_cmd_policy_undo;
+cli_run_fn cli_cmd_policy_hits;
+cli_run_fn cli_cmd_policy_suggest;
 cli_run_fn cli_cmd_vm_tree;
 cli_run_fn cli_cmd_vm_quarantine;
 cli_run_fn cli_cmd_vm_release;
+cli_run_fn cli_cmd_vm_power;
+cli_run_fn cli_cmd_vm_destroy;
+cli_run_fn cli_cmd_vm_migrate;
 /* The cell of a VM: since when, why, by whom. */
 void cli_cell_quarantine(const struct cli_output *out, const json_t *vm, struct cli_cell *cell);
+
+/* The cell of a user: his roles, where, with number and end when the row has them. */
+void cli_cell_roles(const struct cli_output *out, const json_t *row, struct cli_cell *cell);
 
 /* ---- shared between commands ---- */
 /* "[tenant/]name" of a VM, policy, ... as the API wants it. */

@@ -56,7 +56,8 @@ static bool filters_here(const struct query *query)
 /* after: "" to leave it out. limit 0: none. Owned. */
 static char *query_path(const struct query *query, const char *after, uint64_t limit, bool since)
 {
-	static const char *const passed[] = {"vm", "host", "verdict", "type", "severity"};
+	static const char *const passed[] = {"vm",   "host",	 "tenant", "verdict",
+					     "type", "severity", "until"};
 	struct bh_wbuf path;
 	char *copy;
 
@@ -65,6 +66,7 @@ static char *query_path(const struct query *query, const char *after, uint64_t l
 	for (unsigned int i = 0; i < BH_ARRAY_SIZE(passed); i++) {
 		cli_query_add(&path, passed[i], cli_call_value(query->call, passed[i]));
 	}
+	cli_query_add(&path, "q", cli_call_value(query->call, "search"));
 	if (since) {
 		cli_query_add(&path, "since", cli_call_value(query->call, "since"));
 	}
@@ -123,6 +125,36 @@ static void note_last(struct query *query, const json_t *items)
 	}
 }
 
+/* The manager looks for a while at a time: what is older than it came to is asked for anew. */
+static int fetch_older(struct query *query, const char *path, uint64_t limit, json_t *body)
+{
+	json_t *items = json_object_get(body, "items");
+	uint64_t next = bh_json_u64_or(body, "next", 0);
+	bool complete = !json_is_false(json_object_get(body, "complete"));
+
+	while (!complete && next && json_array_size(items) < limit) {
+		char mark = strchr(path, '?') ? '&' : '?';
+		BH_FREE char *more =
+			bh_asprintf("%s%cbefore=%llu", path, mark, (unsigned long long)next);
+		BH_JSON json_t *page = NULL;
+		json_t *older;
+		int r = cli_get(query->cli, more, &page);
+
+		if (r) {
+			return r;
+		}
+		older = json_object_get(page, "items");
+		for (size_t i = json_array_size(older); i > 0 && json_array_size(items) < limit;
+		     i--) {
+			json_array_insert(items, 0, json_array_get(older, i - 1));
+		}
+		complete = !json_is_false(json_object_get(page, "complete")) ||
+			   bh_json_u64_or(page, "next", 0) >= next;
+		next = bh_json_u64_or(page, "next", 0);
+	}
+	return CLI_EXIT_OK;
+}
+
 static int fetch(struct query *query, json_t **ret_items)
 {
 	uint64_t limit = filters_here(query) ? LIMIT_MAX : query->limit;
@@ -130,6 +162,9 @@ static int fetch(struct query *query, json_t **ret_items)
 	BH_JSON json_t *body = NULL;
 	int r = cli_get(query->cli, path, &body);
 
+	if (!r) {
+		r = fetch_older(query, path, limit, body);
+	}
 	if (r) {
 		return r;
 	}
@@ -351,7 +386,10 @@ const struct cli_option cli_flow_options[] = {
 	 "flow.new|flow.refused|flow.closed|guard.*"},
 	{"port", 'p', "PORT", "tcp/3306, 3306, icmp", NULL},
 	{"address", 0, "ADDRESS", "either end has this address", NULL},
+	{"tenant", 0, "TENANT", "either end is of this tenant", CLI_WORDS_TENANT},
+	{"search", 's', "WORDS", "with these words; word*, \"a phrase\", member:word, -word", NULL},
 	{"since", 0, "TIME", "5m, 2h, 1d or an RFC 3339 time", NULL},
+	{"until", 0, "TIME", "likewise", NULL},
 	{"limit", 'n', "N", "the newest N (100)", NULL},
 	{},
 };
@@ -361,8 +399,11 @@ static const struct cli_option event_options[] = {
 	{"type", 0, "TYPE", "a type, or its beginning: vm., guard.*", NULL},
 	{"vm", 0, "VM", "about this VM", CLI_WORDS_VM},
 	{"host", 0, "HOST", "of this host", CLI_WORDS_HOST},
+	{"tenant", 0, "TENANT", "of this tenant", CLI_WORDS_TENANT},
 	{"severity", 0, "SEVERITY", "this one or graver", "info|notice|warning|critical"},
+	{"search", 's', "WORDS", "with these words; word*, \"a phrase\", member:word, -word", NULL},
 	{"since", 0, "TIME", "5m, 2h, 1d or an RFC 3339 time", NULL},
+	{"until", 0, "TIME", "likewise", NULL},
 	{"limit", 'n', "N", "the newest N (100)", NULL},
 	{},
 };

@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-#define FILES_MAX 1000
+#define FILES_MAX    1000
+#define CONFIRM_HELP "goes back by itself unless confirmed within this time, like 5m"
 
 /* ---- documents ---- */
 
@@ -41,9 +42,10 @@ static int refused_documents(const struct cli *cli, const struct cli_documents *
 	return cli_refused(cli, &mapped);
 }
 
-/* POSTs the files of a call; *ret_body is owned. */
+/* POSTs the files of a call; days: of recorded flows when the call says none, may be NULL.
+ * *ret_body is owned. */
 static int post_documents(struct cli *cli, const struct cli_call *call, const char *route,
-			  unsigned int wait_s, json_t **ret_body)
+			  unsigned int wait_s, const char *days, json_t **ret_body)
 {
 	struct cli_documents documents;
 	struct cli_request request = {.method = "POST", .content_type = "text/yaml"};
@@ -68,6 +70,8 @@ static int post_documents(struct cli *cli, const struct cli_call *call, const ch
 	cli_query_add(&path, "tenant", cli_call_value(call, "tenant"));
 	cli_query_add(&path, "prune", cli_call_flag(call, "prune") ? "true" : NULL);
 	cli_query_add(&path, "wait", wait);
+	cli_query_add(&path, "confirm", cli_call_value(call, "confirm"));
+	cli_query_add(&path, "days", cli_call_value_or(call, "days", days));
 	whole = bh_asprintf("/v1%s", bh_wbuf_cstr(&path));
 	bh_wbuf_done(&path);
 	request.path = whole;
@@ -86,10 +90,10 @@ static int post_documents(struct cli *cli, const struct cli_call *call, const ch
 	return r;
 }
 
-static int policy_diff(struct cli *cli, const struct cli_call *call)
+static int show_diff(struct cli *cli, const struct cli_call *call, const char *days)
 {
 	BH_JSON json_t *body = NULL;
-	int r = post_documents(cli, call, "/policies:diff", 0, &body);
+	int r = post_documents(cli, call, "/policies:diff", 0, days, &body);
 
 	if (r) {
 		return r;
@@ -98,6 +102,16 @@ static int policy_diff(struct cli *cli, const struct cli_call *call)
 	return cli_call_flag(call, "exit-code") && json_is_true(json_object_get(body, "changed"))
 		       ? CLI_EXIT_NO
 		       : CLI_EXIT_OK;
+}
+
+static int policy_diff(struct cli *cli, const struct cli_call *call)
+{
+	return show_diff(cli, call, NULL);
+}
+
+static int policy_what_if(struct cli *cli, const struct cli_call *call)
+{
+	return show_diff(cli, call, "7");
 }
 
 static int policy_apply(struct cli *cli, const struct cli_call *call)
@@ -112,7 +126,7 @@ static int policy_apply(struct cli *cli, const struct cli_call *call)
 	if (cli_call_flag(call, "dry-run")) {
 		return policy_diff(cli, call);
 	}
-	r = post_documents(cli, call, "/policies:apply", wait, &body);
+	r = post_documents(cli, call, "/policies:apply", wait, NULL, &body);
 	return r ? r : cli_show_applied(cli, body, wait > 0);
 }
 
@@ -233,6 +247,7 @@ static int change(struct cli *cli, const struct cli_call *call, struct cli_reque
 	}
 	bh_wbuf_init(&path, 0);
 	bh_wbuf_str(&path, request->path);
+	cli_query_add(&path, "confirm", cli_call_value(call, "confirm"));
 	if (wait) {
 		BH_FREE char *seconds = bh_asprintf("%u", wait);
 
@@ -400,6 +415,7 @@ static const struct cli_option diff_options[] = {
 	{"prune", 0, NULL, "as if policies of these tenants that are not in the files went away",
 	 NULL},
 	{"exit-code", 0, NULL, "exit with 1 when something would change", NULL},
+	{"days", 0, "N", "look at the flows recorded in so many days too", NULL},
 	{},
 };
 static const struct cli_option apply_options[] = {
@@ -407,10 +423,35 @@ static const struct cli_option apply_options[] = {
 	{"wait", 'w', "[=SECONDS]", "until every host in scope enforces it (30)", NULL},
 	{"dry-run", 'n', NULL, "show what would change, change nothing", NULL},
 	{"prune", 0, NULL, "policies of these tenants that are not in the files go away", NULL},
+	{"confirm", 0, "TIME", CONFIRM_HELP, NULL},
 	{},
 };
 static const struct cli_option change_options[] = {
 	{"wait", 'w', "[=SECONDS]", "until every host in scope enforces it (30)", NULL},
+	{"confirm", 0, "TIME", CONFIRM_HELP, NULL},
+	{},
+};
+static const struct cli_option undo_options[] = {
+	{"wait", 'w', "[=SECONDS]", "until every host in scope enforces it (30)", NULL},
+	{},
+};
+static const struct cli_option unconfirmed_options[] = {
+	{"all", 0, NULL, "those that were decided too", NULL},
+	{},
+};
+static const struct cli_option hits_options[] = {
+	{"tenant", 0, "TENANT", "only of this tenant", CLI_WORDS_TENANT},
+	{"policy", 0, "NAME", "only of policies of this name", NULL},
+	{"never", 0, NULL, "only rules that never decided", NULL},
+	{"idle", 0, "TIME", "only rules that decided nothing for so long, like 30d", NULL},
+	{},
+};
+static const struct cli_option suggest_options[] = {
+	{"tenant", 0, "TENANT", "whose VMs", CLI_WORDS_TENANT},
+	{"selector", 0, "LABELS", "which VMs, like app=web,zone=a", NULL},
+	{"days", 0, "N", "of recorded flows to look at (7)", NULL},
+	{"refused", 0, NULL, "allow what was refused, too", NULL},
+	{"draft", 0, NULL, "keep it as a draft", NULL},
 	{},
 };
 static const struct cli_option list_options[] = {
@@ -454,6 +495,14 @@ const struct cli_command cli_policy_commands[] = {
 	 .args_max = FILES_MAX,
 	 .options = diff_options,
 	 .run = policy_diff},
+	{.name = "what-if",
+	 .args = "FILE...",
+	 .summary = "`diff` with the flows recorded in the last 7 days",
+	 .words = CLI_WORDS_FILE,
+	 .args_min = 1,
+	 .args_max = FILES_MAX,
+	 .options = diff_options,
+	 .run = policy_what_if},
 	{.name = "apply",
 	 .args = "FILE...",
 	 .summary = "make files the policies of their names",
@@ -492,6 +541,44 @@ const struct cli_command cli_policy_commands[] = {
 	 .args_max = 1,
 	 .options = change_options,
 	 .run = policy_rollback},
+	{.name = "draft",
+	 .summary = "documents that are not in force yet",
+	 .children = cli_draft_commands},
+	{.name = "commit",
+	 .args = "DRAFT",
+	 .summary = "put a draft into force",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = change_options,
+	 .run = cli_cmd_policy_commit},
+	{.name = "unconfirmed",
+	 .summary = "commits that go back by themselves, and when",
+	 .options = unconfirmed_options,
+	 .run = cli_cmd_policy_unconfirmed},
+	{.name = "confirm",
+	 .args = "REVISION",
+	 .summary = "a commit that waits stays",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .run = cli_cmd_policy_confirm},
+	{.name = "undo",
+	 .args = "REVISION",
+	 .summary = "a commit that waits goes back now",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = undo_options,
+	 .run = cli_cmd_policy_undo},
+	{.name = "hits",
+	 .summary = "how often rules decided, and when last",
+	 .options = hits_options,
+	 .run = cli_cmd_policy_hits},
+	{.name = "suggest",
+	 .summary = "a policy that allows what such VMs really do",
+	 .options = suggest_options,
+	 .run = cli_cmd_policy_suggest},
+	{.name = "monitor",
+	 .summary = "what a version of a policy would do, while the old one enforces",
+	 .children = cli_monitor_commands},
 	{.name = "delete",
 	 .args = "[TENANT/]NAME",
 	 .summary = "a new revision without this policy",
