@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Texts in Chinese: alerts.
+import type {alerts as en} from '../en/alerts';
+
+export const alerts: Record<keyof typeof en, string> = {
+  'alert.title': '告警 {id}',
+  'alert.state': '状态',
+  'alert.state.open': '未处理',
+  'alert.state.acknowledged': '已确认',
+  'alert.state.closed': '已关闭',
+  'alert.state.any': '全部',
+  'alert.state.active': '未关闭',
+  'alert.what.acknowledge': '确认了告警',
+  'alert.what.acknowledged': '确认了告警',
+  'alert.what.comment': '备注',
+  'alert.what.assign': '指派',
+  'alert.what.close': '关闭',
+  'alert.what.reopen': '重新打开',
+  'alert.object': '对象',
+  'alert.count': '次数',
+  'alert.first': '首次',
+  'alert.last': '最近',
+  'alert.assignee': '负责人',
+  'alert.ack': '确认',
+  'alert.close': '关闭',
+  'alert.reopen': '重新打开',
+  'alert.comment': '备注',
+  'alert.comment.send': '添加备注',
+  'alert.events': '此类型的事件',
+  'alert.none': '没有告警',
+  'alert.none.hint': '高于警告级别的事件及告警规则指定的事件会显示在此。',
+  'alert.nobody': '无人',
+  'alert.assign-me': '指派给我',
+  'alert.mine': '我的',
+  'alert.search': '名称、类型、规则',
+};

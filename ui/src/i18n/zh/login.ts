@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Texts in Chinese: logging in, and proving it again.
+import type {login as en} from '../en/login';
+
+export const login: Record<keyof typeof en, string> = {
+  'login.title': '登录控制台',
+  'login.user': '用户名',
+  'login.password': '密码',
+  'login.submit': '登录',
+  'login.second': '还需要一项身份验证。',
+  'login.back': '重新开始',
+  'login.or': '或',
+  'login.oidc': '使用 {name} 登录',
+  'relogin.title': '会话已结束',
+  'relogin.text': '请以 {user} 重新登录,当前的工作会保留。',
+  'stepup.title': '确认身份',
+  'stepup.text': '此操作需要重新验证第二因素:{act}。',
+  'stepup.none': '您的账户没有第二因素。请在“我的账户”中添加后重试。',
+  'stepup.enrol': '设置第二因素',
+  'first.password': '请先设置自己的密码',
+  'first.password.text': '您的密码由他人设置。请改为只有您知道的密码,之后即可进入控制台。',
+  'first.factor': '请先设置第二因素',
+  'first.factor.text': '您的角色包含必须使用第二因素的权限。设置只需一分钟;未设置时这些操作会被拒绝。',
+  'first.later': '暂不设置',
+  'factor.totp': '验证码应用',
+  'factor.totp.label': '应用显示的六位数字',
+  'factor.webauthn': '安全密钥',
+  'factor.recovery': '恢复码',
+  'factor.recovery.label': '一个恢复码',
+  'factor.password': '密码',
+  'factor.password.label': '密码',
+  'factor.oidc': '单点登录',
+  'factor.none': '无',
+  'factor.touch': '使用安全密钥',
+  'factor.confirm': '确认',
+};

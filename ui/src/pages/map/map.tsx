@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who talks to whom: by tenant, by a label, by VM. The manager folds VMs into groups, so that ten thousand of them are a picture and not a
+// cloud; a click opens the group. What the map shows stands in the URL, and beside it the same as a table, for those who read better there.
+import {Button, Select, Segmented, Slider, Table} from 'antd';
+import {useCallback, useMemo} from 'react';
+import {useNavigate} from 'react-router-dom';
+
+import {part} from '../../api/client';
+import {CALM, useApi} from '../../api/queries';
+import type {Identity, Page, Tenant} from '../../api/types';
+import {useI18n} from '../../i18n/i18n';
+import {Data} from '../../parts/data';
+import {Nothing} from '../../parts/empty';
+import {useFilters} from '../../parts/filters';
+import {PageFrame} from '../../parts/page';
+import {Time} from '../../parts/show';
+import {useSession} from '../../session/session';
+import Picture from './picture';
+
+export interface MapNode {
+  id: string;
+  kind: 'tenant' | 'group' | 'vm' | 'entity';
+  name: string;
+  tenant?: string;
+  vms?: number;
+}
+
+export interface MapEdge {
+  from: string;
+  to: string;
+  allowed: number;
+  refused: number;
+  bytes: number;
+  last: string;
+  services: string[];
+}
+
+export interface MapData {
+  since: string;
+  until: string;
+  nodes: MapNode[];
+  edges: MapEdge[];
+  left_out: number;
+}
+
+type Names = 'view' | 'by' | 'tenant' | 'label' | 'verdict' | 'hours' | 'end';
+
+const HOUR_MS = 3600_000;
+const BACK_H = 168;
+
+function useWindow(hours: number, end: number): {since: string; until: string | undefined} {
+  const now = Math.ceil(Date.now() / HOUR_MS) * HOUR_MS;
+  return {
+    since: new Date(now - (end + hours) * HOUR_MS).toISOString(),
+    until: end ? new Date(now - end * HOUR_MS).toISOString() : undefined,
+  };
+}
+
+function EdgeTable({data}: {data: MapData}) {
+  const {t, number, bytes} = useI18n();
+  const name = useMemo(() => new Map(data.nodes.map((n) => [n.id, n.name])), [data]);
+  return (
+    <Table<MapEdge>
+      size="small"
+      rowKey={(e) => `${e.from} ${e.to}`}
+      dataSource={data.edges}
+      scroll={{x: 'max-content'}}
+      pagination={{defaultPageSize: 50, hideOnSinglePage: true}}
+      columns={[
+        {title: t('flow.from'), render: (_, e) => name.get(e.from) ?? e.from, sorter: (a, b) => a.from.localeCompare(b.from)},
+        {title: t('flow.to'), render: (_, e) => name.get(e.to) ?? e.to, sorter: (a, b) => a.to.localeCompare(b.to)},
+        {title: t('flow.service'), render: (_, e) => <span className="flow">{e.services.join(', ')}</span>},
+        {title: t('map.allowed'), dataIndex: 'allowed', align: 'right', className: 'num', render: number, sorter: (a, b) => a.allowed - b.allowed},
+        {
+          title: t('map.refused'),
+          dataIndex: 'refused',
+          align: 'right',
+          className: 'num',
+          sorter: (a, b) => a.refused - b.refused,
+          defaultSortOrder: 'descend',
+          render: (n: number) => <span className={n ? 'bad' : 'dim'}>{number(n)}</span>,
+        },
+        {title: t('flow.bytes'), dataIndex: 'bytes', align: 'right', className: 'num', render: bytes, sorter: (a, b) => a.bytes - b.bytes},
+        {title: t('preview.last'), render: (_, e) => <Time at={e.last} />},
+      ]}
+    />
+  );
+}
+
+export default function MapPage() {
+  const {t, relative, number} = useI18n();
+  const {may} = useSession();
+  const navigate = useNavigate();
+  const [filters, set] = useFilters<Names>('view', 'by', 'tenant', 'label', 'verdict', 'hours', 'end');
+  const hours = Number(filters.hours) || 24;
+  const end = Number(filters.end) || 0;
+  const by = filters.by ?? 'tenant';
+  const {since, until} = useWindow(hours, end);
+  const tenants = useApi<Page<Tenant>>('tenants', {limit: 10000}, {enabled: may('tenant.read')});
+  const identities = useApi<Page<Identity>>('identities', {limit: 10000}, {enabled: may('vm.read')});
+  const keys = useMemo(
+    () => [...new Set((identities.data?.items ?? []).flatMap((i) => Object.keys(i.labels)))].filter((k) => !k.startsWith('bulkhead/')).sort(),
+    [identities.data],
+  );
+  const query = useApi<MapData>(
+    'map',
+    {by: by === 'label' ? `label:${filters.label ?? keys[0] ?? 'role'}` : by, tenant: filters.tenant, verdict: filters.verdict, since, until},
+    {every: CALM, enabled: by !== 'label' || filters.label !== undefined || identities.data !== undefined},
+  );
+  const open = useCallback(
+    (node: MapNode) => {
+      if (node.kind === 'tenant') {
+        set({by: 'labels', tenant: node.name});
+      } else if (node.kind === 'group') {
+        set({by: 'vm', ...(node.tenant ? {tenant: node.tenant} : {})});
+      } else if (node.kind === 'vm') {
+        navigate(`/vms/${part(node.id.replace(/^vm:/, ''))}?tab=flows`);
+      }
+    },
+    [set, navigate],
+  );
+
+  return (
+    <PageFrame
+      title={t('nav.map')}
+      count={query.data?.nodes.length}
+      extra={
+        <Segmented
+          value={filters.view ?? 'map'}
+          onChange={(v) => set({view: v === 'map' ? undefined : v})}
+          options={[
+            {value: 'map', label: t('nav.map')},
+            {value: 'table', label: t('map.table')},
+          ]}
+        />
+      }
+    >
+      <div className="filters">
+        <Segmented
+          value={by}
+          onChange={(v) => set({by: v === 'tenant' ? undefined : v})}
+          options={[
+            {value: 'tenant', label: t('map.by.tenant')},
+            {value: 'labels', label: t('map.by.labels')},
+            {value: 'label', label: t('map.by.label')},
+            {value: 'vm', label: t('map.by.vm')},
+          ]}
+        />
+        {by === 'label' && (
+          <Select
+            showSearch
+            value={filters.label ?? keys[0]}
+            style={{width: 140}}
+            aria-label={t('map.by.label')}
+            onChange={(v: string) => set({label: v})}
+            options={keys.map((value) => ({value, label: value}))}
+          />
+        )}
+        <Select
+          allowClear
+          showSearch
+          value={filters.tenant}
+          placeholder={t('vm.tenant')}
+          style={{width: 150}}
+          onChange={(v: string | undefined) => set({tenant: v})}
+          options={(tenants.data?.items ?? []).map((x) => ({value: x.name, label: x.name}))}
+        />
+        <Segmented
+          value={filters.verdict ?? ''}
+          onChange={(v) => set({verdict: v || undefined})}
+          options={[
+            {value: '', label: t('flow.any')},
+            {value: 'allow', label: t('map.allowed')},
+            {value: 'deny', label: t('map.refused')},
+          ]}
+        />
+        <Select
+          value={hours}
+          style={{width: 130}}
+          aria-label={t('map.window')}
+          onChange={(v: number) => set({hours: v === 24 ? undefined : String(v)})}
+          options={[1, 6, 24, 72, 168].map((value) => ({value, label: t('map.hours', {n: value})}))}
+        />
+        <Button disabled={!filters.tenant && by === 'tenant'} onClick={() => set({by: undefined, tenant: undefined, label: undefined})}>
+          {t('map.whole')}
+        </Button>
+      </div>
+      <div className="map-time">
+        <span className="dim">{t('map.time')}</span>
+        <Slider
+          min={-BACK_H}
+          max={0}
+          value={-end}
+          onChange={(v: number) => set({end: v ? String(-v) : undefined})}
+          tooltip={{formatter: (v) => (v ? relative(Date.now() + v * HOUR_MS) : t('map.now'))}}
+          aria-label={t('map.time')}
+        />
+      </div>
+      <Data query={query}>
+        {(data) =>
+          data.edges.length ? (
+            filters.view === 'table' ? (
+              <section className="panel">
+                <EdgeTable data={data} />
+              </section>
+            ) : (
+              <section className="panel map">
+                <Picture data={data} onOpen={open} />
+                <div className="map-legend">
+                  <span className="good">
+                    <i />
+                    {t('map.allowed')}
+                  </span>
+                  <span className="warn">
+                    <i />
+                    {t('map.partly')}
+                  </span>
+                  <span className="bad">
+                    <i className="dashed" />
+                    {t('map.refused')}
+                  </span>
+                  {data.left_out > 0 && <span>{t('map.left-out', {n: number(data.left_out)})}</span>}
+                </div>
+              </section>
+            )
+          ) : (
+            <div className="panel">
+              <Nothing title={t('map.none')} hint={t('map.none.hint')} />
+            </div>
+          )
+        }
+      </Data>
+    </PageFrame>
+  );
+}

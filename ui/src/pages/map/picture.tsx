@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The picture of the map, drawn by G6 on a canvas.
+import {Graph, type EdgeData, type GraphData, type NodeData} from '@antv/g6';
+import {useEffect, useMemo, useRef} from 'react';
+
+import {useTheme} from '../../app/theme';
+import {useI18n} from '../../i18n/i18n';
+import type {MapData, MapEdge, MapNode} from './map';
+
+interface Colors {
+  text: string;
+  halo: string;
+  good: string;
+  partly: string;
+  bad: string;
+  tenant: string;
+  group: string;
+  vm: string;
+  entity: string;
+}
+
+const LIGHT: Colors = {text: '#1f2933', halo: '#ffffff', good: '#2f855a', partly: '#b7791f', bad: '#c53030', tenant: '#2b6cb0', group: '#3a7fc4', vm: '#5b7ea6', entity: '#8b96a3'};
+const DARK: Colors = {text: '#d7dde4', halo: '#161b22', good: '#4ca66c', partly: '#d9a441', bad: '#e2625d', tenant: '#4c8fd6', group: '#5b9bdd', vm: '#6f8fb3', entity: '#76818d'};
+
+/** Areas, not lengths, tell how many VMs a node stands for. */
+const sizeOf = (n: MapNode): number => (n.kind === 'entity' ? 26 : Math.min(84, 20 + 4 * Math.sqrt(n.vms ?? 1)));
+/** So many edges are too many for strong lines; for arrows; so many nodes for a name at each. */
+const BUSY = 80;
+const DENSE = 600;
+const NAMED = 90;
+
+const widthOf = (e: MapEdge): number => Math.min(6, 1 + Math.log10(1 + e.allowed + e.refused));
+
+function nodeData(n: MapNode, c: Colors, name: string, opens: boolean, named: boolean): NodeData {
+  return {
+    id: n.id,
+    style: {
+      size: sizeOf(n),
+      fill: c[n.kind],
+      fillOpacity: n.kind === 'entity' ? 0.5 : 0.85,
+      stroke: c.halo,
+      lineWidth: 1.5,
+      labelText: name.length > 40 ? `${name.slice(0, 39)}…` : name,
+      label: named,
+      labelFill: c.text,
+      labelBackground: true,
+      labelBackgroundFill: c.halo,
+      labelBackgroundOpacity: 0.8,
+      labelBackgroundRadius: 3,
+      labelPadding: [0, 3],
+      labelFontSize: 12,
+      labelPlacement: 'bottom',
+      cursor: n.kind === 'entity' || !opens ? 'default' : 'pointer',
+    },
+  };
+}
+
+function edgeData(e: MapEdge, c: Colors, density: number): EdgeData {
+  const refused = e.refused > 0 && e.allowed === 0;
+  return {
+    id: `${e.from}→${e.to}`,
+    source: e.from,
+    target: e.to,
+    style: {
+      stroke: refused ? c.bad : e.refused > 0 ? c.partly : c.good,
+      strokeOpacity: density > DENSE ? 0.25 : density > BUSY ? 0.45 : 0.7,
+      lineWidth: widthOf(e),
+      lineDash: refused ? [5, 4] : [],
+      endArrow: density <= DENSE,
+      endArrowSize: density > BUSY ? 5 : 7,
+      ...(e.from === e.to ? {} : {curveOffset: 18}),
+    },
+  };
+}
+
+function layoutOf(count: number): Record<string, unknown> {
+  return count > 600
+    ? {type: 'concentric', preventOverlap: true, nodeSize: 30}
+    : {type: 'd3-force', link: {distance: 170, strength: 0.25}, manyBody: {strength: -700}, collide: {radius: 60, strength: 0.9}, iterations: 200, animation: false};
+}
+
+export default function Picture({data, onOpen}: {data: MapData; onOpen?: (node: MapNode) => void}) {
+  const {td, tn} = useI18n();
+  const {dark} = useTheme();
+  const place = useRef<HTMLDivElement>(null);
+  const opens = onOpen !== undefined;
+  const open = useRef(onOpen);
+  open.current = onOpen;
+  // a fetch that brings what is shown already must not throw the picture about
+  const key = JSON.stringify([data.nodes, data.edges.map((e) => [e.from, e.to, widthOf(e), e.refused > 0])]);
+
+  const graphData = useMemo<GraphData>(() => {
+    const colors = dark ? DARK : LIGHT;
+    const name = (n: MapNode): string => (n.kind === 'entity' ? td(`entity.${n.name}`, n.name) : n.kind === 'vm' || n.vms === undefined ? n.name : `${n.name} · ${tn('map.vms', n.vms)}`);
+    const known = new Set(data.nodes.map((n) => n.id));
+    return {
+      nodes: data.nodes.map((n) => nodeData(n, colors, name(n), opens, n.kind === 'entity' || data.nodes.length <= NAMED)),
+      edges: data.edges.filter((e) => known.has(e.from) && known.has(e.to)).map((e) => edgeData(e, colors, data.edges.length)),
+    };
+    // key stands for data
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [key, dark, opens, td, tn]);
+
+  useEffect(() => {
+    if (!place.current) {
+      return undefined;
+    }
+    let ended = false;
+    const graph = new Graph({
+      container: place.current,
+      autoResize: true,
+      autoFit: {type: 'view', options: {when: 'overflow'}},
+      zoomRange: [0.05, 4],
+      padding: 40,
+      animation: false,
+      data: graphData,
+      node: {type: 'circle', state: {active: {label: true}}},
+      edge: {type: (d: EdgeData) => (d.source === d.target ? 'line' : 'quadratic')},
+      layout: layoutOf(graphData.nodes?.length ?? 0) as never,
+      behaviors: ['drag-canvas', 'zoom-canvas', 'drag-element', {type: 'hover-activate', degree: 1, inactiveState: 'inactive', animation: false}],
+    });
+    graph.on('node:click', (event: unknown) => {
+      const id = (event as {target: {id: string}}).target.id;
+      const node = data.nodes.find((n) => n.id === id);
+      if (node) {
+        open.current?.(node);
+      }
+    });
+    void graph.render().then(() => {
+      if (ended) {
+        graph.destroy();
+      } else {
+        place.current?.setAttribute('data-drawn', 'yes');
+      }
+    });
+    const shown = place.current;
+    return () => {
+      ended = true;
+      shown.removeAttribute('data-drawn');
+      if (graph.rendered) {
+        graph.destroy();
+      }
+    };
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [graphData]);
+
+  return <div className="map-canvas" ref={place} />;
+}

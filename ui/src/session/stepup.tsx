@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// An act that needs a fresh second factor waits until this dialog has got one.
+import {Button, Modal, Space, Typography} from 'antd';
+import {useNavigate} from 'react-router-dom';
+
+import {call} from '../api/client';
+import {fetchSession} from '../api/session';
+import type {Session} from '../api/types';
+import {useI18n} from '../i18n/i18n';
+import {Factor} from './factor';
+import type {AssertionOptions} from './webauthn';
+
+interface Props {
+  methods: string[];
+  /** Second factors that the account has. */
+  own: string[];
+  verb: string;
+  onEnd: (session: Session | null) => void;
+}
+
+export function StepUpDialog({methods, own, verb, onEnd}: Props) {
+  const {t, td} = useI18n();
+  const navigate = useNavigate();
+  const usable = methods.filter((m) => m === 'password' || own.includes(m));
+  return (
+    <Modal open title={t('stepup.title')} footer={null} width={400} onCancel={() => onEnd(null)} destroyOnHidden>
+      <Space direction="vertical" size="middle" className="fill">
+        <Typography.Text>{t('stepup.text', {act: td(`verb.${verb}`, verb || t('top.me'))})}</Typography.Text>
+        {usable.length ? (
+          <Factor
+            methods={usable}
+            begin={async () =>
+              (await call<{webauthn: AssertionOptions}>('POST', 'session/step-up', {body: {method: 'webauthn'}, quiet: true})).webauthn
+            }
+            send={async (answer) => {
+              await call('POST', 'session/step-up', {body: answer, quiet: true});
+              onEnd(await fetchSession());
+            }}
+          />
+        ) : (
+          <>
+            <Typography.Text type="warning">{t('stepup.none')}</Typography.Text>
+            <Button
+              type="primary"
+              block
+              onClick={() => {
+                onEnd(null);
+                navigate('/me');
+              }}
+            >
+              {t('stepup.enrol')}
+            </Button>
+          </>
+        )}
+      </Space>
+    </Modal>
+  );
+}
