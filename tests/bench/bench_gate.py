@@ -3,8 +3,12 @@
 """The gate against the raw scan and against Suricata's alerts: tests/bench/bench_gate.py BUILD [--rounds N]
 
 Both sides of each ratio from the same run: bench_scan (one Hyperscan database over every payload, SURICATA.md) and
-bulkhead-gated with all rules, alerts and records on, one worker. Loading of rules is left out of the rate and printed by
-itself, cold and from the cache. Then the alerts of mixed.pcap by signature beside those of Suricata 7.0.6.
+bulkhead-gated with all rules, alerts and records on, one worker, in turn; the shortest time of each counts. Loading of rules
+is left out of the rate and printed by itself, cold and from the cache. Then the alerts of mixed.pcap by signature beside those
+of Suricata 7.0.6.
+
+--mix HTTP.pcap (make_http.py) is mixed.pcap and as many bytes of HTTP.pcap behind it: HTTP is half of the bytes, as in the
+larger mix of SURICATA.md, on which Suricata reaches 0.35 of the raw scan. What the aim of 0.7 is about.
 """
 import argparse
 import collections
@@ -14,12 +18,13 @@ import os
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-AIM = 0.28
+AIM, AIM_HTTP = 0.28, 0.7
 
 
 def arguments():
@@ -27,10 +32,14 @@ def arguments():
     parser.add_argument("build")
     parser.add_argument("--shared", default=os.path.join(os.path.dirname(ROOT), "shared"))
     parser.add_argument("--capture", help="another pcap; its alerts are not compared")
+    parser.add_argument("--mix", metavar="HTTP.pcap", help="mixed.pcap and as many bytes of this one")
     parser.add_argument("--rules", help="another rule file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.mix and args.capture:
+        parser.error("--mix is of mixed.pcap")
+    return args
 
 
 def plain(path, folder):
@@ -41,6 +50,22 @@ def plain(path, folder):
     with gzip.open(path, "rb") as source, open(out, "wb") as to:
         shutil.copyfileobj(source, to)
     return out
+
+
+def append(source, out):
+    """Packets of one capture behind those of another, until they have as many bytes."""
+    size = os.path.getsize(out)
+    with open(source, "rb") as file, open(out, "r+b") as to:
+        if file.read(24)[:4] != to.read(24)[:4]:
+            sys.exit(f"{source} and mixed.pcap are not of one format")
+        to.seek(0, os.SEEK_END)
+        while to.tell() < 2 * size and len(head := file.read(16)) == 16:
+            to.write(head + file.read(struct.unpack("<I", head[8:12])[0]))
+
+
+def scanned(build, shared, capture):
+    argv = [f"{build}/tests/bench/bench_scan", f"{shared}/captures/fast-patterns.tsv", capture, "1"]
+    return json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
 
 
 def engine(program, capture, rules, folder, sets):
@@ -93,17 +118,22 @@ def main():
         cache = os.path.join(folder, "cache")
         os.mkdir(cache)
         sets = [f"detect.cache-dir={cache}", *args.set]
-        scan = json.loads(subprocess.run([f"{args.build}/tests/bench/bench_scan", f"{args.shared}/captures/fast-patterns.tsv",
-                                          capture, str(args.rounds)], capture_output=True, text=True, check=True).stdout)
-        runs = [engine(program, capture, rules, folder, sets) for _ in range(args.rounds)]
-        best = min(run[0] for run in runs)
-        print(f"raw scan: {scan['seconds']:.3f} s, {scan['gb_per_s']:.2f} GB/s ({scan['hyperscan'].strip()})")
+        if args.mix:
+            append(args.mix, capture)
+        runs, scans = [], []
+        for _ in range(args.rounds):
+            scans.append(scanned(args.build, args.shared, capture))
+            runs.append(engine(program, capture, rules, folder, sets))
+        best, scan = min(run[0] for run in runs), min(scans, key=lambda scan: scan["seconds"])
+        print(f"raw scan: {scan['seconds']:.3f} s (all: {' '.join('%.3f' % s['seconds'] for s in scans)}), "
+              f"{scan['gb_per_s']:.2f} GB/s ({scan['hyperscan'].strip()})")
         print(f"bulkhead-gated: {best:.3f} s (all: {' '.join(f'{run[0]:.3f}' for run in runs)}), "
               f"{runs[0][2] / best / 1000:.0f} kpps, {scan['wire_bytes'] * 8 / best / 1e9:.2f} Gbit/s")
-        print(f"ratio: {scan['seconds'] / best:.2f} of the raw scan; aim {AIM}, Suricata 0.14 on mixed.pcap")
+        aim = f"aim {AIM_HTTP}, Suricata 0.35" if args.mix or args.capture else f"aim {AIM}, Suricata 0.14"
+        print(f"ratio: {scan['seconds'] / best:.2f} of the raw scan; {aim}")
         print(f"rules: {runs[0][1]} ms cold, {min(run[1] for run in runs[1:]) if len(runs) > 1 else 0} ms again; "
               f"{runs[0][3]:.0f} MB resident at most")
-        if not args.capture:
+        if not args.capture and not args.mix:
             compare(alerts(folder), f"{args.shared}/captures/mixed.suricata-alerts.json")
 
 

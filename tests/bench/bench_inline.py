@@ -9,12 +9,10 @@ are loaded again under load. Offloads of the interfaces are as the kernel has th
 """
 import argparse
 import contextlib
-import json
 import os
 import re
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +20,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(f"{ROOT}/tests/gate")
+import control  # pylint: disable=wrong-import-position
 WAYS = {"bridge": "10.98.0", "gate": "10.99.0"}
 WAIT_S = 60
 SHARES = (0.8, 0.5)
@@ -113,14 +113,7 @@ class Lab:
         return gate
 
     def ask(self, op):
-        with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(WAIT_S)
-            try:
-                link.connect(f"{self.folder}/sock")
-            except OSError:
-                return None
-            link.sendall(json.dumps({"op": op}).encode() + b"\n")
-            return json.loads(link.makefile().readline())
+        return control.ask(f"{self.folder}/sock", op, WAIT_S)
 
     def capture(self):
         time.sleep(2.2)  # workers publish theirs once a second

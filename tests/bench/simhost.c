@@ -5,8 +5,10 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "base/util.h"
 #include "bus/client.h"
+#include "bus/events.h"
 #include "bus/pki.h"
 #include "bus/subject.h"
 #include "model/id.h"
@@ -23,8 +25,10 @@ struct simhost {
 	char session[40];
 	uint64_t n;
 	struct bh_bus *bus;
+	struct bh_producer *producer; /* NULL: it has told nothing yet */
 	struct bh_image *image;
 	struct bh_wbuf parts;
+	json_t *members; /* number of a VM -> what it says other than the simulated world does */
 	bool greeted;
 };
 
@@ -144,10 +148,24 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 	h->greeted = !err;
 }
 
+static void say_inventory(struct simhost *h)
+{
+	json_t *vms = json_array();
+
+	for (unsigned int i = 0; i < h->sim->o.vms; i++) {
+		json_t *vm = sim_vm(h->number, h->sim->o.vms, i, h->sim->o.tenants);
+		char key[16];
+
+		snprintf(key, sizeof(key), "%u", i);
+		json_object_update(vm, json_object_get(h->members, key));
+		json_array_append_new(vms, vm);
+	}
+	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
+}
+
 static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 {
 	struct simhost *h = arg;
-	json_t *vms;
 
 	if (err == -ECANCELED) {
 		return;
@@ -159,11 +177,7 @@ static void on_hello(int err, const struct bh_bus_msg *reply, void *arg)
 		}
 		return;
 	}
-	vms = json_array();
-	for (unsigned int i = 0; i < h->sim->o.vms; i++) {
-		json_array_append_new(vms, sim_vm(h->number, h->sim->o.vms, i, h->sim->o.tenants));
-	}
-	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
+	say_inventory(h);
 }
 
 static void say_hello(struct simhost *h)
@@ -348,6 +362,7 @@ int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 			 (unsigned long long)uv_hrtime());
 		bh_subject_req(h->name, h->subject);
 		h->image = bh_image_new();
+		h->members = json_object();
 		bh_wbuf_init(&h->parts, 0);
 		dir = bh_asprintf("%s/%s", options->dir, h->name);
 		done = bh_asprintf("%s/bus.url", dir);
@@ -374,12 +389,77 @@ int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 void simhosts_free(struct simhosts *sim)
 {
 	for (unsigned int i = 0; i < sim->o.count; i++) {
+		bh_producer_free(sim->hosts[i].producer);
 		bh_bus_free(sim->hosts[i].bus);
 		bh_image_free(sim->hosts[i].image);
+		json_decref(sim->hosts[i].members);
 		bh_wbuf_done(&sim->hosts[i].parts);
 	}
 	free(sim->hosts);
 	free(sim);
+}
+
+/* ---- what it tells ---- */
+
+static int make_producer(struct simhost *h, struct bh_diag *diag)
+{
+	BH_FREE char *dir = bh_asprintf("%s/%s/spool", h->sim->o.dir, h->name);
+	struct bh_producer_options options = {.spool = {.dir = dir, .producer = h->name}};
+
+	return bh_producer_new(h->sim->o.loop, h->bus, &options, &h->producer, diag);
+}
+
+static struct simhost *host_of(struct simhosts *sim, unsigned int host)
+{
+	return host < sim->o.first || host - sim->o.first >= sim->o.count
+		       ? NULL
+		       : &sim->hosts[host - sim->o.first];
+}
+
+int simhosts_change_vm(struct simhosts *sim, unsigned int host, unsigned int vm,
+		       const json_t *members, struct bh_diag *diag)
+{
+	struct simhost *h = host_of(sim, host);
+	char key[16];
+
+	if (!h || vm >= sim->o.vms) {
+		return bh_diag_set(diag, -ENOENT, "no VM %u of a simulated host %u", vm, host);
+	}
+	snprintf(key, sizeof(key), "%u", vm);
+	json_object_set_new(h->members, key, json_deep_copy(members));
+	if (h->greeted) {
+		say_inventory(h);
+	}
+	return 0;
+}
+
+int simhosts_tell(struct simhosts *sim, unsigned int host, const json_t *members,
+		  struct bh_diag *diag)
+{
+	struct simhost *h = host_of(sim, host);
+	uint64_t ago_s = bh_json_u64_or(members, "ago_s", 0);
+	enum bh_severity severity;
+	json_t *event;
+	int r = 0;
+
+	if (!h) {
+		return bh_diag_set(diag, -ENOENT, "no simulated host %u", host);
+	}
+	if (!bh_event_type_valid(bh_json_str_or(members, "type", "")) ||
+	    bh_severity_parse(bh_json_str_or(members, "severity", "info"), &severity) < 0) {
+		return bh_diag_set(diag, -EINVAL, "an event has a type and a severity");
+	}
+	if (!h->producer) {
+		r = make_producer(h, diag);
+	}
+	if (r == 0) {
+		event = bh_event_new(bh_json_str_or(members, "type", ""), severity,
+				     bh_time_wall_ns() - ago_s * BH_NS_PER_S);
+		json_object_update_missing(event, (json_t *)members);
+		json_object_del(event, "ago_s");
+		bh_producer_put(h->producer, event);
+	}
+	return r;
 }
 
 json_t *simhosts_stats(const struct simhosts *sim)

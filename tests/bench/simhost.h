@@ -29,6 +29,15 @@ struct simhosts_options {
 [[nodiscard]] int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 			       struct bh_diag *diag);
 void simhosts_free(struct simhosts *sim);
+/* Host `host` (a number from first on) tells an event; members: what it says beyond what every
+ * event does, with "type", "severity" and "ago_s" (0 when absent). -ENOENT: no such host; -EINVAL.
+ */
+[[nodiscard]] int simhosts_tell(struct simhosts *sim, unsigned int host, const json_t *members,
+				struct bh_diag *diag);
+/* VM `vm` of that host says these members instead of those of the simulated world (simworld.h): its
+ * inventory is told anew. -ENOENT. */
+[[nodiscard]] int simhosts_change_vm(struct simhosts *sim, unsigned int host, unsigned int vm,
+				     const json_t *members, struct bh_diag *diag);
 /* {"hosts", "connected", "greeted", "applied", "failed", "records"} */
 json_t *simhosts_stats(const struct simhosts *sim);
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Simulated hosts as a program, for tests and for trying things out: `simhosts API-SOCKET DIR
- * [FIRST [COUNT [VMS [TENANTS [ROWS]]]]]`. Runs until standard input ends; a line on it is answered
- * with a line of JSON. */
+ * [FIRST [COUNT [VMS [TENANTS [ROWS]]]]]`. Runs until standard input ends. A line on it is answered
+ * with a line of JSON that says how the hosts are; but a line `{"host": 0, "event": {...}}` makes
+ * that host tell an event, and `{"host": 0, "vm": 3, "is": {"name": "x"}}` changes one of its VMs
+ * (simhost.h), both without an answer. */
 #include "simhost.h"
 
+#include "base/buf.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/util.h"
 
@@ -15,24 +19,58 @@ struct program {
 	uv_loop_t *loop;
 	struct simhosts *sim;
 	uv_poll_t input;
+	struct bh_wbuf lines; /* what was read and not looked at yet */
 };
+
+static void tell(struct program *p, const json_t *line)
+{
+	unsigned int host = (unsigned int)bh_json_u64_or(line, "host", 0);
+	const json_t *is = json_object_get(line, "is");
+	struct bh_diag diag = {};
+	int r;
+
+	r = is ? simhosts_change_vm(p->sim, host, (unsigned int)bh_json_u64_or(line, "vm", 0), is,
+				    &diag)
+	       : simhosts_tell(p->sim, host, json_object_get(line, "event"), &diag);
+	if (r < 0) {
+		fprintf(stderr, "simhosts: %s\n", diag.text);
+	}
+}
+
+static void on_line(struct program *p, const char *text)
+{
+	BH_JSON json_t *line = *text == '{' ? json_loads(text, 0, NULL) : NULL;
+	BH_JSON json_t *stats = NULL;
+
+	if (line) {
+		tell(p, line);
+		return;
+	}
+	stats = simhosts_stats(p->sim);
+	json_dumpf(stats, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+}
 
 static void on_input(uv_poll_t *poll, int status, int events)
 {
 	struct program *p = poll->data;
-	char line[256];
-	ssize_t size = read(0, line, sizeof(line));
-	json_t *stats;
+	char data[65536], *end;
+	ssize_t size = read(0, data, sizeof(data));
+	size_t used;
 
 	if (size <= 0) {
 		uv_stop(p->loop);
 		return;
 	}
-	stats = simhosts_stats(p->sim);
-	json_dumpf(stats, stdout, JSON_COMPACT);
-	json_decref(stats);
-	putchar('\n');
-	fflush(stdout);
+	bh_wbuf_put(&p->lines, data, (size_t)size);
+	while ((end = memchr(p->lines.data, '\n', p->lines.size))) {
+		*end = '\0';
+		used = (size_t)(end - (char *)p->lines.data) + 1;
+		on_line(p, (char *)p->lines.data);
+		memmove(p->lines.data, p->lines.data + used, p->lines.size - used);
+		p->lines.size -= used;
+	}
 }
 
 static unsigned int number(int argc, char **argv, int at, unsigned int dflt)
@@ -72,7 +110,9 @@ int main(int argc, char **argv)
 	uv_poll_init(p.loop, &p.input, 0);
 	p.input.data = &p;
 	uv_poll_start(&p.input, UV_READABLE, on_input);
+	bh_wbuf_init(&p.lines, 1u << 20);
 	uv_run(p.loop, UV_RUN_DEFAULT);
 	simhosts_free(p.sim);
+	bh_wbuf_done(&p.lines);
 	return 0;
 }
