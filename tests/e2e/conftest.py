@@ -57,6 +57,10 @@ GUESTS = [("web", 1, 11, "shop", "web"), ("db", 2, 12, "shop", "db"), ("web2", 2
           ("evil", 1, 66, "rival", "web")]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="every hostile string at every place of the API (minutes)")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes minutes")
 

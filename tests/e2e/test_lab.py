@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab and the demo leave nothing behind, also when they die half-way."""
 import glob
+import http.client
+import json
 import os
+import re
 import signal
+import ssl
 import subprocess
 import time
 
@@ -33,6 +37,27 @@ def test_a_lab_killed_half_way_can_be_removed(after):
     util.run(f"{ROOT}/tests/lab/lab", "down", name)  # and again: nothing to do is no error
 
 
+def the_console_lets_in(said):
+    """Who can log in, as the demo tells a person; or why nobody can."""
+    url = re.search(r"The web console: https://([\d.]+):(\d+)/", said)
+    if not url:
+        assert "The web console is not there: " in said
+        return
+    people = re.findall(r"user (\S+) +password (\S+)", said)
+    assert len(people) == 2
+    for name, password in people:
+        connection = http.client.HTTPSConnection(url[1], int(url[2]), timeout=60,
+                                                 context=ssl._create_unverified_context())  # pylint: disable=protected-access
+        connection.request("GET", "/")
+        page = connection.getresponse()
+        assert page.status == 200 and b"<div id=\"root\">" in page.read()
+        connection.request("POST", "/v1/login", json.dumps({"user": name, "password": password}),
+                           {"Content-Type": "application/json"})
+        session = json.loads(connection.getresponse().read())["session"]
+        assert not session.get("must_change") and session["verbs"]
+        connection.close()
+
+
 def test_the_demo_shows_what_the_policy_says_and_leaves_no_trace():
     name = f"demo{os.getpid()}"
     env = {**os.environ, "BULKHEAD_DEMO": name}
@@ -41,6 +66,7 @@ def test_the_demo_shows_what_the_policy_says_and_leaves_no_trace():
         print(done.stdout, done.stderr)
         assert done.returncode == 0 and "everything went as the policy says" in done.stdout
         assert "Three things to try" in done.stdout
+        the_console_lets_in(done.stdout)
         assert "web's connection to db: the same one" in done.stdout and "moved" in done.stdout
         explained = util.run(f"{ROOT}/demo", "bulkhead", "policy", "explain", "--from", "attacker", "--to", "db",
                              "--port", "tcp/3306", env=env, check=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """demo [start]       build everything, show what the policy allows and refuses, leave it running
 demo stop          remove every trace (the cache of the guest kernel in /var/cache/bulkhead-lab stays)
-demo status        what runs
+demo status        what runs, and how to log in to the web console
 demo sh NODE [CMD] a shell in a guest (web, web2, db, admin, attacker) or on a machine (h1, h2, mgr, sw)
 demo bulkhead ...  the command line on the management machine, e.g. demo bulkhead flow
 """
@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
-from labkit import image, manager, migrate, util  # noqa: E402
+from labkit import console, image, manager, migrate, util  # noqa: E402
 from labkit.agent import Agent  # noqa: E402
 from labkit.lab import Lab  # noqa: E402
 
@@ -67,7 +67,7 @@ def build():
         raise util.LabError("the build failed:\n" + "".join(lines[-40:]))
 
 
-def start_world():
+def start_world(has_console):
     step("guest kernel and initrd")
     kvm = image.probe_kvm()
     image.initrd()
@@ -76,6 +76,7 @@ def start_world():
     if lab.nat_missing:
         step(f"  without libvirt's NAT network: {lab.nat_missing}")
     step("bulkheadd with its nats-server; both hosts enrol")
+    lab.manager.configure(console_dir=console.DIST if has_console else "")
     lab.manager.start_all()
     step(f"policy {os.path.relpath(POLICY, util.ROOT)}")
     lab.manager.sh(f"cd {util.ROOT} && {manager.program('bulkhead')} policy apply "
@@ -235,16 +236,41 @@ def start():
         step("a demo is there already; it is replaced")
         Lab(NAME).down()
     step("build")
-    build()
-    lab = start_world()
+    pages = console.Build()
+    try:
+        build()
+        return show(pages)
+    finally:
+        pages.end()
+
+
+def open_console(lab, pages):
+    """The address and who can log in, in words."""
+    if pages.going_on():
+        step("the web console is still being built")
+    late = pages.process is not None
+    if not pages.ready():
+        return f"The web console is not there: {pages.missing}"
+    if late:
+        lab.manager.configure(console_dir=console.DIST)
+        lab.manager.daemon.stop()
+        lab.manager.start_manager()
+    return console.words(console.open_for(lab.manager))
+
+
+def show(pages):
+    lab = start_world(pages.process is None and not pages.missing)
     wrong = traffic(lab) + migration(lab)
     if wrong:
         print(f"demo: {wrong} lines with ! are not as the policy says. It stays up for a look; ./demo stop ends it.\n"
               f"{lab.manager.logs()}")
         return 1
+    entry = open_console(lab, pages)
     step("done: everything went as the policy says, and it keeps running")
     demo = "sudo ./demo" if "SUDO_USER" in os.environ else "./demo"
     print(f"""
+{entry}
+
 Three things to try:
   {demo} bulkhead status
       every host holds what is intended
@@ -266,6 +292,9 @@ def status():
     for host in lab.hosts:
         print(host.virsh("list", check=False).stdout.rstrip())
     print(lab.manager.cli("status", check=False).stdout)
+    told = console.told_by(lab)
+    if told:
+        print(console.words(told))
     return 0
 
 

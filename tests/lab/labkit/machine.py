@@ -22,8 +22,8 @@ from . import image, util
 PACKAGES = ["systemd-sysv", "dbus", "udev", "libvirt-daemon-system", "libvirt-daemon-driver-lxc", "libvirt-clients",
             "iproute2", "kmod", "procps", "busybox", "nats-server", "libbpf1", "libcap-ng0", "libcurl4", "libjansson4",
             "libmicrohttpd12", "libmnl0", "libnats3.4", "libsodium23", "libsqlite3-0", "libssl3", "libuv1", "libxml2",
-            "libyaml-0-2", "libbrotli1", "libmagic1", "libnghttp2-14", "libpcre2-8-0", "libpsl5",
-            "libvectorscan5", "iputils-ping"]
+            "libyaml-0-2", "libbrotli1", "libfido2-1", "libjose0", "libmagic1", "libnghttp2-14", "libpcre2-8-0", "libpsl5",
+            "libqrencode4", "libisal2", "libvectorscan5", "libzstd1", "iputils-ping"]
 MODULES = ["bridge", "veth", "tun", "fuse", "sch_ingress", "cls_bpf", "virtio_console", "virtio_pci", "virtio_blk"]
 # What libvirt's iptables rules for its networks need.
 NETFILTER = ["ip_tables", "iptable_filter", "iptable_nat", "iptable_mangle", "nft_compat", "nf_tables", "xt_conntrack",

@@ -159,7 +159,7 @@ class Manager(Node):
     # ---- hosts ------------------------------------------------------------------------------------
     def install_host(self, host, **settings):
         """What `meson install` does on a real host: configuration and hooks."""
-        have = {"uplinks": ["dl*"], "libvirt_uris": ["qemu:///system", "lxc:///system"], **settings}
+        have = {"uplinks": ["dl*"], "migrate_uri": "qemu+tcp://%h.lab/system", "libvirt_uris": ["qemu:///system", "lxc:///system"], **settings}
         util.write(f"{host.dir}/etc-bulkhead/hostd.yaml", "".join(f"{k}: {json.dumps(v)}\n" for k, v in have.items()))
         for driver in ("qemu", "lxc"):
             link = f"{host.dir}/etc-libvirt/hooks/{driver}.d/10-bulkhead"
