@@ -3,7 +3,7 @@
 
   --fast         leave out what takes minutes: the second compiler (with AddressSanitizer and UBSan: corpora of hostile
                  input and attacks on the gate) and the tests with hosts and guests
-  --suite NAME   only this: a suite of meson (unit, fuzz, bpf, ...), or clang, lint, e2e; may be repeated
+  --suite NAME   only this: a suite of meson (unit, fuzz, bpf, ...), or clang, lint, e2e, ui; may be repeated
   --e2e ARGS     more arguments for pytest, e.g. --e2e "-k spoof"
 
 Prints what was skipped and why; the last line is `N passed, N failed, N skipped`.
@@ -27,7 +27,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD, BUILD_CHECKED = f"{ROOT}/build", f"{ROOT}/build-checked"  # by gcc; by clang with ASan and UBSan
 SANITIZERS = ("-Db_sanitize=address,undefined", "-Db_lundef=false")
 LABS = os.environ.get("BULKHEAD_LAB_DIR", "/var/tmp/bulkhead-lab")
-OWN_SUITES = {"clang", "lint", "e2e"}
+OWN_SUITES = {"clang", "lint", "e2e", "ui"}
 NEEDS_ROOT = {"bpf", "system", "e2e"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START = time.monotonic()
@@ -200,6 +200,62 @@ def e2e(tally, is_root, more, fast):
         tally.fail("e2e", f"pytest ended with {code} and no report")
 
 
+def node_is_new_enough():
+    found = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    version = re.match(r"v(\d+)\.(\d+)", found.stdout)
+    return version is not None and tuple(map(int, version.groups())) >= (18, 19)
+
+
+def ui_files(tally):
+    """The console's files and its components' tests. False: `tally` says why there are none."""
+    say("ui: packages")
+    if run("tools/install-deps", "--console") or not shutil.which("npm"):
+        tally.skip("ui", "nodejs, npm or chromium can't be installed")
+        return False
+    if not node_is_new_enough():
+        tally.skip("ui", "node is older than 18.19, Debian 12's")
+        return False
+    say("ui: build")
+    npm = ("npm", "--prefix", "ui", "--no-fund", "--no-audit", "--loglevel", "error")
+    modules = f"{ROOT}/ui/node_modules/.package-lock.json"
+    if not os.path.exists(modules) or os.path.getmtime(modules) < os.path.getmtime(f"{ROOT}/ui/package-lock.json"):
+        if run(*npm, "--fetch-retries", "1", "--fetch-timeout", "20000", "ci"):
+            if run(*npm, "--fetch-retries", "0", "--fetch-timeout", "20000", "ping"):
+                tally.skip("ui", "the npm registry can't be reached")
+            else:
+                tally.fail("ui", "npm ci: see above")
+            return False
+    for what in ("build", "check"):
+        if run(*npm, "run", what, env={"NO_COLOR": "1"}):
+            tally.fail(f"ui {what}", "see above")
+            return False
+        tally.passed += 1
+    return True
+
+
+def ui(tally):
+    """The web console in a browser, against the manager of this build."""
+    if not ui_files(tally):
+        return
+    say("ui: in the browser")
+    files = sorted(glob.glob(f"{ROOT}/tests/ui/*.test.mjs"))
+    try:
+        found = subprocess.run(["node", "--test", "--test-reporter=tap", *files], cwd=ROOT, text=True, check=False,
+                               timeout=1200, stdout=subprocess.PIPE, env={**os.environ, "BULKHEAD_BUILD": BUILD})
+    except subprocess.TimeoutExpired:
+        tally.fail("ui: node --test", "not through after 20 minutes")
+        return
+    passed = re.search(r"^# pass (\d+)$", found.stdout, re.M)
+    tally.passed += int(passed.group(1)) if passed else 0
+    for name, why in re.findall(r"^ *ok \d+ - (.*?) # SKIP ?(.*)$", found.stdout, re.M):
+        tally.skip(f"ui: {name}", why)
+    bad = re.findall(r"^ {4,}not ok \d+ - (.*)$", found.stdout, re.M)  # those of no indentation are whole files
+    for name in bad or ([f"node --test ended with {found.returncode}"] if found.returncode or not passed else []):
+        tally.fail(f"ui: {name}")
+    if found.returncode:
+        print(found.stdout[-20000:])
+
+
 def finish(tally):
     print()
     for name, why in tally.skips:
@@ -238,7 +294,7 @@ def parts(tally, args):
     suites = [s for s in args.suite if s not in OWN_SUITES]
 
     def wanted(part):
-        return part in args.suite if args.suite else not (args.fast and part in ("clang", "e2e"))
+        return part in args.suite if args.suite else not (args.fast and part in ("clang", "e2e", "ui"))
 
     built = build(tally, BUILD, "gcc")
     if os.path.exists(f"{BUILD}/build.ninja") and (suites or not args.suite):
@@ -253,9 +309,14 @@ def parts(tally, args):
             e2e(tally, is_root, args.e2e, args.fast)
         else:
             tally.skip("e2e", "the build failed")
+    if wanted("ui"):
+        if built:
+            ui(tally)
+        else:
+            tally.skip("ui", "the build failed")
     if args.fast and not args.suite:
-        tally.skip("clang", "--fast")
-        tally.skip("e2e", "--fast")
+        for part in ("clang", "e2e", "ui"):
+            tally.skip(part, "--fast")
 
 
 def interrupt(*_):
