@@ -32,6 +32,7 @@ extern const struct cli_command cli_role_commands[];
 extern const struct cli_command cli_token_commands[];
 extern const struct cli_command cli_session_commands[];
 extern const struct cli_command cli_totp_commands[];
+extern const struct cli_command cli_key_commands[];
 extern const struct cli_command cli_request_commands[];
 extern const struct cli_command cli_settings_commands[];
 extern const struct cli_option cli_flow_options[];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bulkhead login, logout, whoami, stepup, passwd, totp. */
+/* bulkhead login, logout, whoami, stepup, passwd, totp, key. */
 #include "cli/cmd.h"
 #include "cli/session.h"
 
@@ -242,5 +242,58 @@ const struct cli_command cli_totp_commands[] = {
 	{.name = "enroll", .summary = "put a secret into an authenticator app", .run = totp_enroll},
 	{.name = "recovery", .summary = "make other recovery codes", .run = totp_recovery},
 	{.name = "remove", .summary = "forget the authenticator", .run = totp_remove},
+	{},
+};
+
+/* ---- security keys: made in a browser, kept here too ---- */
+
+static int key_list(struct cli *cli, const struct cli_call *call)
+{
+	static const struct cli_column columns[] = {
+		{.title = "ID", .key = "id", .flags = CLI_COL_RIGHT},
+		{.title = "NAME", .key = "name"},
+		{.title = "USED", .key = "used"},
+		{.title = "CREATED", .key = "created"},
+	};
+	BH_JSON json_t *body = NULL;
+	int r = cli_get(cli, "/me/factors", &body);
+	const json_t *keys = json_object_get(body, "webauthn");
+
+	if (!r) {
+		cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), keys, keys,
+			      "No security keys. They are added in the console.");
+	}
+	return r;
+}
+
+static int key_name(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/me/webauthn/", call->args[0], "");
+	BH_JSON json_t *body = json_pack("{s:s}", "name", call->args[1]);
+
+	return cli_send(cli, "PATCH", path, body, NULL);
+}
+
+static int key_remove(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/me/webauthn/", call->args[0], "");
+
+	return cli_send(cli, "DELETE", path, NULL, NULL);
+}
+
+const struct cli_command cli_key_commands[] = {
+	{.name = "list", .summary = "yours, and when they were used", .run = key_list},
+	{.name = "name",
+	 .args = "ID NAME",
+	 .args_min = 2,
+	 .args_max = 2,
+	 .summary = "call one something else",
+	 .run = key_name},
+	{.name = "remove",
+	 .args = "ID",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .summary = "let nobody in with it any more",
+	 .run = key_remove},
 	{},
 };

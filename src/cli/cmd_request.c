@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bulkhead request, settings: asking for rights and saying yes or no; how accounts are kept. */
+/* bulkhead request: asking for rights and saying yes or no. */
 #include "cli/cmd.h"
 
 #include "base/json.h"
@@ -169,67 +169,5 @@ const struct cli_command cli_request_commands[] = {
 	 ID,
 	 .summary = "withdraw it, or end a grant before its time",
 	 .run = request_end},
-	{},
-};
-
-/* ---- settings ---- */
-
-static int settings_show(struct cli *cli, const struct cli_call *call)
-{
-	static const struct cli_column settings[] = {
-		{.title = "fresh_s", .key = "fresh_s"},
-		{.title = "idle_s", .key = "idle_s"},
-		{.title = "absolute_s", .key = "absolute_s"},
-		{.title = "bind_address", .key = "bind_address"},
-		{.title = "admin_token", .key = "admin_token"},
-		{.title = "key_verify", .key = "key_verify"},
-		{.title = "console_url", .key = "console_url"},
-	};
-	BH_JSON json_t *body = NULL;
-	int r = cli_get(cli, "/settings/accounts", &body);
-
-	if (!r) {
-		cli_show_record(&cli->out, settings, BH_ARRAY_SIZE(settings), body);
-	}
-	return r;
-}
-
-/* "NAME=VALUE": numbers and yes/no are what they look like. */
-static int settings_set(struct cli *cli, const struct cli_call *call)
-{
-	BH_JSON json_t *body = json_object();
-	uint64_t number;
-
-	for (unsigned int i = 0; i < call->arg_count; i++) {
-		const char *value = strchr(call->args[i], '=');
-		BH_FREE char *name = NULL;
-		json_t *json;
-
-		if (!value || value == call->args[i]) {
-			return cli_fail(cli, CLI_EXIT_USAGE, "'%s' is no NAME=VALUE",
-					call->args[i]);
-		}
-		name = bh_asprintf("%.*s", (int)(value - call->args[i]), call->args[i]);
-		value++;
-		if (strcmp(value, "true") == 0 || strcmp(value, "false") == 0) {
-			json = json_boolean(*value == 't');
-		} else if (bh_parse_u64(value, 0, INT64_MAX, &number) == 0) {
-			json = json_integer((json_int_t)number);
-		} else {
-			json = json_string(value);
-		}
-		json_object_set_new(body, name, json);
-	}
-	return cli_send(cli, "PATCH", "/settings/accounts", body, NULL);
-}
-
-const struct cli_command cli_settings_commands[] = {
-	{.name = "show", .summary = "how accounts and sessions are kept", .run = settings_show},
-	{.name = "set",
-	 .args = "NAME=VALUE ...",
-	 .args_min = 1,
-	 .args_max = 16,
-	 .summary = "change some of these",
-	 .run = settings_set},
 	{},
 };

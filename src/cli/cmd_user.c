@@ -200,6 +200,42 @@ static int user_revoke(struct cli *cli, const struct cli_call *call)
 	return cli_send(cli, "DELETE", path, NULL, NULL);
 }
 
+/* ---- who he is at the provider of OpenID Connect ---- */
+
+static int user_links(struct cli *cli, const struct cli_call *call)
+{
+	static const struct cli_column columns[] = {
+		{.title = "ISSUER", .key = "issuer"},
+		{.title = "SUBJECT", .key = "subject"},
+	};
+	BH_FREE char *path = cli_path("/users/", call->args[0], "/oidc");
+	BH_JSON json_t *body = NULL;
+	int r = cli_get(cli, path, &body);
+
+	if (!r) {
+		cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns),
+			      json_object_get(body, "items"), body,
+			      "He logs in here only. `bulkhead user link USER SUBJECT` says who he "
+			      "is at the provider.");
+	}
+	return r;
+}
+
+static int user_link(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/users/", call->args[0], "/oidc");
+	BH_JSON json_t *body = json_pack("{s:s}", "subject", call->args[1]);
+
+	return cli_send(cli, "PUT", path, body, NULL);
+}
+
+static int user_unlink(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/users/", call->args[0], "/oidc");
+
+	return cli_send(cli, "DELETE", path, NULL, NULL);
+}
+
 static const struct cli_option create_options[] = {
 	{"role", 0, "ROLE", "a role that he gets at once", NULL},
 	{"tenant", 0, "TENANT", "whom he belongs to (provider)", CLI_WORDS_TENANT},
@@ -243,7 +279,7 @@ const struct cli_command cli_user_commands[] = {
 	{.name = "enable", USER, .summary = "let him in again", .run = user_enable},
 	{.name = "reset-totp",
 	 USER,
-	 .summary = "forget his authenticator",
+	 .summary = "forget his authenticator and security keys",
 	 .run = user_totp_remove},
 	{.name = "remove", USER, .summary = "forget him", .run = user_remove},
 	{.name = "grant",
@@ -259,6 +295,17 @@ const struct cli_command cli_user_commands[] = {
 	 .args_max = 2,
 	 .summary = "take a role (its number is in `user show`)",
 	 .run = user_revoke},
+	{.name = "links", USER, .summary = "who he is at the provider", .run = user_links},
+	{.name = "link",
+	 .args = "USER SUBJECT",
+	 .args_min = 2,
+	 .args_max = 2,
+	 .summary = "whoever the provider says is SUBJECT logs in as him",
+	 .run = user_link},
+	{.name = "unlink",
+	 USER,
+	 .summary = "he logs in here only, and his sessions end",
+	 .run = user_unlink},
 	{},
 };
 

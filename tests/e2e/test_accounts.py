@@ -530,6 +530,13 @@ def test_requests_and_settings_on_the_command_line(m, tmp_path):
     for bad in (("idle_s",), ("=1",), ()):
         assert cli(m, "settings", "set", *bad, **root).returncode == 2, bad
     assert cli(m, "settings", "set", "nonsense=1", **root).returncode == 5
+    # Rights that need a second person: all of them at once, none when none is named.
+    set_to = cli(m, "settings", "approvals", "set", "vm.destroy", "host.remove", "--json", **root)
+    assert sorted(json.loads(set_to.stdout)["verbs"]) == ["host.remove", "vm.destroy"], set_to.stderr
+    assert "vm.destroy" in cli(m, "settings", "approvals", "show", **root).stdout
+    assert cli(m, "settings", "approvals", "set", "no.right", **root).returncode == 5
+    assert cli(m, "settings", "approvals", "set", **root).returncode == 0
+    assert json.loads(cli(m, "settings", "approvals", "show", "--json", **root).stdout) == {"verbs": []}
 
 
 def unasked(tag):

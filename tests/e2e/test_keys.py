@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Security keys (WebAuthn) against a real bulkheadd over HTTPS, with a key in software."""
+import json
+import os
+
 import pytest
 
 from authenticator import EDDSA, ES256, RS256, SecurityKey, b64, unb64
-from test_accounts import Person, make, running, unasked
+from test_accounts import CLI, Person, cli, make, running, unasked
 from test_api import pytestmark  # noqa: F401
 
 ORIGIN = "https://console.example:7443"
@@ -192,6 +195,26 @@ def test_lost(m):
     person, _ = person_with_key(m)
     assert m.request("DELETE", f"users/{person.name}/totp").status == 204
     assert "session" in Person(m).post("login", {"user": person.name, "password": person.password}).json
+
+
+@pytest.mark.skipif(not os.path.exists(CLI), reason=f"needs {CLI}")
+def test_command_line(m, tmp_path):
+    home = str(tmp_path)
+    person = make(m, f"keyed{next(NAMES)}", "provider-admin", at="*")
+    answer = add(person, SecurityKey(ORIGIN))
+    there = ("--server", f"https://127.0.0.1:{m.port}", "--ca", f"{m.dir}/state/pki/ca.crt")
+    done = cli(m, "login", person.name, *there, stdin=f"{person.password}\n{answer.json['recovery'][0]}\n", home=home)
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(cli(m, "key", "list", "--json", home=home).stdout)
+    assert [k["name"] for k in listed] == ["mine"]
+    number = str(listed[0]["id"])
+    assert cli(m, "key", "name", number, "the red one", home=home).returncode == 0
+    assert "the red one" in cli(m, "key", "list", home=home).stdout
+    assert cli(m, "key", "name", "999999", "x", home=home).returncode == 6
+    assert cli(m, "key", "remove", number, home=home).returncode == 0
+    assert cli(m, "key", "remove", number, home=home).returncode == 6
+    assert "No security keys" in cli(m, "key", "list", home=home).stdout
+    assert cli(m, "key", "list", home=home, BULKHEAD_SERVER=f"{m.dir}/run/api.sock").returncode == 5  # root has none
 
 
 def test_console_url():

@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 
-from test_accounts import Person, make, running, unasked
+from test_accounts import CLI, Person, cli, make, running, unasked
 from test_api import ROOT, free_port, pytestmark  # noqa: F401
 
 HERE = f"{ROOT}/tests/e2e/oidc"
@@ -195,6 +195,44 @@ def test_settings(m, there):
     rule = {"value": "ops", "role": "tenant-operator", "at": "shop"}
     assert admin.request("PUT", "settings/oidc", settings(there, rules=[rule])).status == 403
     assert admin.request("PUT", "settings/oidc", settings(there, rules=[{**rule, "role": "tenant-admin"}])).status == 200
+
+
+@pytest.mark.skipif(not os.path.exists(CLI), reason=f"needs {CLI}")
+def test_command_line(m, there, tmp_path):
+    root = {"BULKHEAD_SERVER": f"{m.dir}/run/api.sock", "home": str(tmp_path)}
+
+    def oidc(*argv, **more):
+        return cli(m, "settings", "oidc", *argv, "--json", **root, **more)
+    set_up(m, there)
+    (tmp_path / "secret").write_text("a secret of the client\n", encoding="utf-8")
+    (tmp_path / "ca.pem").write_text(there.ca, encoding="utf-8")
+    done = oidc("set", "enabled=true", "name=The House", f"issuer={there.issuer}", "client_id=bulkhead", "amr=mfa,hwk",
+                "create=false", "scopes=openid profile", "--secret-file", f"{tmp_path}/secret", "--ca-file", f"{tmp_path}/ca.pem")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["amr"] == ["mfa", "hwk"] and shown["client_secret_set"] and shown["ca"] == there.ca
+    # What is not said stays, the secret too; another one comes by standard input, never by the command line.
+    assert json.loads(oidc("set", "name=Another").stdout)["issuer"] == there.issuer
+    assert oidc("set", "--secret-file", "-", stdin="a secret of the client\n").returncode == 0
+    refused = oidc("set", "client_secret=x")
+    assert refused.returncode == 2 and "--secret-file" in refused.stderr
+    assert oidc("set", "name").returncode == 2 and oidc("set", "nonsense=1").returncode == 5
+    assert oidc("set", "--secret-file", "/nonexistent").returncode == 8
+    assert oidc("rule-add", "ops", "tenant-viewer", "--at", "shop").returncode == 0
+    assert oidc("rule-add", "ops", "nonsense", "--at", "shop").returncode == 5
+    rules = json.loads(oidc("show").stdout)["rules"]
+    assert [(r["value"], r["role"], r["at"]) for r in rules] == [("ops", "tenant-viewer", "shop")]
+    assert "ops: tenant-viewer at shop" in cli(m, "settings", "oidc", "show", **root).stdout
+    assert oidc("rule-remove", "ops").returncode == 0 and oidc("rule-remove", "ops").returncode == 6
+    # Who somebody is there.
+    make(m, "by-shell", "auditor", at="*")
+    assert cli(m, "user", "link", "by-shell", "sub of shell", **root).returncode == 0
+    assert "sub of shell" in cli(m, "user", "links", "by-shell", **root).stdout
+    there.be(login="sub of shell")
+    b = Browser(m)
+    assert b.through(there).status == 200 and session(b).json["user"] == "by-shell"
+    assert cli(m, "user", "unlink", "by-shell", **root).returncode == 0
+    assert session(b).status == 401 and "here only" in cli(m, "user", "links", "by-shell", **root).stdout
 
 
 def test_who_is_not_known_is_let_in_by_nobody(m, there):
