@@ -489,6 +489,29 @@ static void cell_since(const struct cli_output *out, const json_t *row, struct c
 	cli_cell_age(out, json_object_get(row, "since"), cell);
 }
 
+/* What the manager found last; "-" before its first look. */
+static void cell_found(const json_t *row, const char *key, struct cli_cell *cell)
+{
+	const json_t *found = json_object_get(row, "found");
+
+	if (json_is_object(found)) {
+		cli_cell_printf(cell, "%llu", (unsigned long long)bh_json_u64_or(found, key, 0));
+	} else {
+		cli_cell_printf(cell, "-");
+	}
+}
+
+static void cell_refuses(const struct cli_output *out, const json_t *row, struct cli_cell *cell)
+{
+	cell_found(row, "would_deny", cell);
+}
+
+static void cell_lets_through(const struct cli_output *out, const json_t *row,
+			      struct cli_cell *cell)
+{
+	cell_found(row, "would_allow", cell);
+}
+
 static int monitor_list(struct cli *cli, const struct cli_call *call)
 {
 	static const struct cli_column columns[] = {
@@ -497,6 +520,8 @@ static int monitor_list(struct cli *cli, const struct cli_call *call)
 		{.title = "BY", .key = "author"},
 		{.title = "SINCE", .fn = cell_since, .flags = CLI_COL_RIGHT},
 		{.title = "GOES AWAY", .key = "removes"},
+		{.title = "WOULD REFUSE", .fn = cell_refuses, .flags = CLI_COL_RIGHT},
+		{.title = "WOULD ALLOW", .fn = cell_lets_through, .flags = CLI_COL_RIGHT},
 	};
 	BH_JSON json_t *body = NULL;
 	int r = cli_get(cli, "/monitors", &body);

@@ -319,7 +319,8 @@ static int build_change(struct program *p, struct bh_diag *diag)
 						 .book = parts->book,
 						 .dist = parts->dist,
 						 .link = parts->link,
-						 .talks_path = talks};
+						 .talks_path = talks,
+						 .loop = parts->loop};
 	int r = manager_change_new(&options, bh_time_wall_ns(), bh_time_mono_ns(), &parts->change,
 				   diag);
 
@@ -506,6 +507,7 @@ static void tear_down(struct program *p)
 		manager_events_detach(parts->events);
 	}
 	manager_orders_close(parts->orders);
+	manager_change_stop(parts->change);
 	/* What waits for hosts is answered as cancelled. */
 	bh_bus_free(parts->bus);
 	manager_api_close(p->api);

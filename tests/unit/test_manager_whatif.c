@@ -9,8 +9,10 @@
 #include "base/time.h"
 #include "manager/change/change.h"
 #include "manager/change/hits.h"
+#include "manager/change/monitor.h"
 #include "manager/change/suggest.h"
 #include "manager/change/whatif.h"
+#include "manager/store/changes.h"
 #include "model/id.h"
 
 #include <setjmp.h>
@@ -61,7 +63,7 @@ static void open_parts(struct world *w)
 {
 	struct manager_distribute_options options = {
 		.carrier = {.ping = nothing_to_carry, .up = never_up}};
-	struct manager_change_options change = {.talks_path = TALKS};
+	struct manager_change_options change = {.talks_path = TALKS, .loop = uv_default_loop()};
 	struct bh_diag diag = {};
 
 	memset(w, 0, sizeof(*w));
@@ -191,7 +193,9 @@ static void written(struct world *w)
 {
 	struct bh_diag diag = {};
 
-	assert_int_equal(manager_talks_flush(w->talks, 1, HOUR, true, &diag), 0);
+	assert_int_equal(manager_talks_flush(w->talks, manager_talks_position(w->talks) + 1, HOUR,
+					     true, &diag),
+			 0);
 }
 
 static struct manager_world *copies(struct world *w, const char *after)
@@ -525,6 +529,172 @@ static void hits_are_counted_over_restarts(void **state)
 	end(&w);
 }
 
+/* ---- policies under watch ---- */
+
+static void watch(struct world *w, const char *text, uint64_t since_ns)
+{
+	struct manager_store_monitor row = {.tenant = "shop",
+					    .name = "db",
+					    .author = "ann",
+					    .since_ns = since_ns,
+					    .text = text,
+					    .report = ""};
+
+	assert_int_equal(manager_store_put_monitor(w->db, &row, NULL), 0);
+}
+
+/* The next look, at that second, until it is done. */
+static void look_at(struct world *w, uint64_t second)
+{
+	manager_change_tick(w->change, 0, second * BH_NS_PER_S);
+	while (w->change->jobs) {
+		uv_run(uv_default_loop(), UV_RUN_ONCE);
+	}
+}
+
+static int take_report(const struct manager_store_monitor *row, void *arg)
+{
+	manager_monitor_report_read(row->report, arg);
+	return 0;
+}
+
+static struct manager_monitor_report report_of(struct world *w)
+{
+	struct manager_monitor_report report = {};
+
+	assert_int_equal(manager_store_monitors(w->db, take_report, &report, NULL), 0);
+	return report;
+}
+
+static void begin_noted(struct world *w, json_t *notes)
+{
+	begin(w);
+	commit(w, OPEN);
+	w->inv->notice = manager_world_note;
+	w->inv->notice_arg = notes;
+}
+
+static void watched_policies_tell(void **state)
+{
+	struct world w;
+	BH_JSON json_t *notes = json_array();
+	BH_JSON json_t *note = NULL;
+	struct manager_monitor_report report;
+
+	begin_noted(&w, notes);
+	seen(&w, "1", "3", 3306, 5);
+	seen(&w, "4", "3", 3306, 7);
+	seen(&w, "4", "3", 22, 2);
+	written(&w);
+	watch(&w, WEB_ONLY, HOUR * BH_NS_PER_S);
+	assert_int_equal(report_of(&w).found_ns, 0);
+	look_at(&w, 1000);
+	note = manager_world_take_note(notes, "policy.monitor");
+	assert_non_null(note);
+	assert_string_equal(bh_json_str_or(note, "severity", ""), "notice");
+	assert_string_equal(bh_json_str_or(note, "tenant", ""), "shop");
+	assert_string_equal(bh_json_str_or(note, "policy", ""), "db");
+	assert_string_equal(bh_json_str_or(note, "author", ""), "ann");
+	assert_int_equal(number(note, "deny"), 9);
+	assert_int_equal(number(note, "allow"), 0);
+	assert_true(json_is_true(json_object_get(note, "complete")));
+	assert_int_equal(json_array_size(json_object_get(note, "examples")), 2);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(note, "examples"), 0)),
+			    "refused: shop role=client -> shop role=db tcp/3306, 7 flows");
+	report = report_of(&w);
+	assert_int_equal(report.deny, 9);
+	assert_int_equal(report.told_deny, 9);
+	assert_true(report.found_ns && report.told_ns == report.found_ns);
+	end(&w);
+}
+
+/* The same is not told again; what is new is, but not before its time, and by a manager that was
+ * started anew neither. */
+static void watched_policies_do_not_flood(void **state)
+{
+	struct world w;
+	BH_JSON json_t *notes = json_array();
+	struct manager_monitor_report report;
+
+	begin_noted(&w, notes);
+	seen(&w, "4", "3", 3306, 7);
+	written(&w);
+	watch(&w, WEB_ONLY, HOUR * BH_NS_PER_S);
+	look_at(&w, 1000);
+	json_decref(manager_world_take_note(notes, "policy.monitor"));
+	seen(&w, "4", "3", 3306, 1);
+	written(&w);
+	look_at(&w, 1001); /* nothing else is watched: this round is over */
+	look_at(&w, 1059); /* not yet */
+	assert_int_equal(report_of(&w).deny, 7);
+	look_at(&w, 1061);
+	report = report_of(&w);
+	assert_int_equal(report.deny, 8);
+	assert_int_equal(report.told_deny, 7);
+	assert_null(manager_world_take_note(notes, "policy.monitor"));
+
+	manager_talks_close(bh_steal(&w.talks));
+	close_parts(&w);
+	open_parts(&w);
+	w.inv->notice = manager_world_note;
+	w.inv->notice_arg = notes;
+	look_at(&w, 1);
+	assert_null(manager_world_take_note(notes, "policy.monitor"));
+	assert_int_equal(report_of(&w).told_deny, 7);
+
+	assert_false(manager_monitor_report_due(
+		&report, report.told_ns + MANAGER_MONITOR_TELL_S * BH_NS_PER_S - 1));
+	assert_true(manager_monitor_report_due(&report, report.told_ns + MANAGER_MONITOR_TELL_S *
+										 BH_NS_PER_S));
+	/* A clock that was set back by years silences nobody for years. */
+	assert_false(manager_monitor_report_due(&report, BH_NS_PER_S));
+	assert_true(
+		manager_monitor_report_due(&report, (1 + MANAGER_MONITOR_TELL_S) * BH_NS_PER_S));
+	end(&w);
+}
+
+/* One that ends, or begins anew, while it is looked at is not told of; one that can't be read keeps
+ * nobody else from being looked at. */
+static void watches_end(void **state)
+{
+	struct world w;
+	BH_JSON json_t *notes = json_array();
+	BH_JSON json_t *note = NULL;
+	struct manager_store_monitor broken = {.tenant = "shop",
+					       .name = "a",
+					       .author = "ann",
+					       .since_ns = 1,
+					       .text = "kind: [",
+					       .report = ""};
+
+	begin_noted(&w, notes);
+	seen(&w, "4", "3", 3306, 7);
+	written(&w);
+	watch(&w, WEB_ONLY, HOUR * BH_NS_PER_S);
+	manager_change_tick(w.change, 0, 1000 * BH_NS_PER_S);
+	assert_int_equal(w.change->jobs, 1);
+	watch(&w, "", HOUR * BH_NS_PER_S + 1);
+	look_at(&w, 1000);
+	assert_null(manager_world_take_note(notes, "policy.monitor"));
+	assert_int_equal(report_of(&w).found_ns, 0);
+
+	assert_int_equal(manager_store_put_monitor(w.db, &broken, NULL), 0);
+	for (uint64_t s = 2000; s < 2003; s++) {
+		look_at(&w, s * 100);
+	}
+	assert_true(report_of(&w).found_ns); /* of db, the last one; its removal changes nothing */
+	assert_null(manager_world_take_note(notes, "policy.monitor"));
+
+	commit(&w, WEB_ONLY);
+	for (uint64_t s = 3000; s < 3003; s++) {
+		look_at(&w, s * 100);
+	}
+	note = manager_world_take_note(notes, "policy.monitor");
+	assert_int_equal(number(note, "allow"), 7);
+	assert_true(json_is_true(json_object_get(note, "removes")));
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -535,6 +705,9 @@ int main(void)
 		cmocka_unit_test(flows_become_a_policy),
 		cmocka_unit_test(refused_flows_are_suggested_when_asked_for),
 		cmocka_unit_test(hits_are_counted_over_restarts),
+		cmocka_unit_test(watched_policies_tell),
+		cmocka_unit_test(watched_policies_do_not_flood),
+		cmocka_unit_test(watches_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

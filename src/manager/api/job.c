@@ -69,19 +69,6 @@ bool manager_job_busy(struct manager_request *req)
 	return true;
 }
 
-struct manager_world *manager_job_world(const struct manager_request *req,
-					const struct bh_policy_set *after)
-{
-	const struct manager_parts *parts = req->parts;
-	struct manager_world_options options = {.dist = parts->dist,
-						.before = manager_rulebook_set(parts->book),
-						.after = after,
-						.db_path = manager_db_path(parts->db),
-						.talks_path = parts->change->o.talks_path};
-
-	return manager_world_new(&options);
-}
-
 void manager_job_start(struct manager_request *req, const struct manager_job_how *how)
 {
 	struct job *job = bh_alloc(sizeof(*job));

@@ -28,8 +28,5 @@ struct manager_job_how {
 bool manager_job_busy(struct manager_request *req);
 /* Runs it, and answers. */
 void manager_job_start(struct manager_request *req, const struct manager_job_how *how);
-/* Copies of what is in force, and of `after` (may be NULL). */
-struct manager_world *manager_job_world(const struct manager_request *req,
-					const struct bh_policy_set *after);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/change/monitor.h"
 #include "manager/change/quota.h"
 #include "manager/change/suggest.h"
 #include "manager/change/whatif.h"
@@ -121,27 +122,6 @@ static void tell_watch(struct manager_request *req, json_t *json, void *arg)
 	manager_reply(req, 200, body);
 }
 
-/* The policies in force with the watched version in its place; NULL when it was answered. Owned. */
-static struct bh_policy_set *with(struct manager_request *req, const struct watched *w)
-{
-	struct bh_policy_set *set = bh_policy_set_copy(manager_rulebook_set(req->parts->book));
-	struct bh_policy_set *one = NULL;
-	struct bh_diag diag = {};
-
-	if (!*w->text) {
-		bh_policy_set_drop(set, w->tenant, w->name);
-		return set;
-	}
-	if (bh_policy_parse(w->text, strlen(w->text), NULL, &one, &diag) < 0) {
-		manager_reply_error(req, 500, "internal", &diag);
-		bh_policy_set_free(set);
-		return NULL;
-	}
-	bh_policy_set_put(set, bh_policy_set_at(one, 0));
-	bh_policy_set_free(one);
-	return set;
-}
-
 static void get_monitor(struct manager_request *req)
 {
 	struct manager_job_how how = {
@@ -149,12 +129,15 @@ static void get_monitor(struct manager_request *req)
 	struct watched *w = the_watched(req);
 	struct bh_policy_set *set;
 	struct watching *watching;
+	struct bh_diag diag = {};
 
-	if (!w) {
+	if (!w || manager_job_busy(req)) {
+		watched_free(w);
 		return;
 	}
-	set = manager_job_busy(req) ? NULL : with(req, w);
+	set = manager_monitor_set(req->parts->change, w->tenant, w->name, w->text, &diag);
 	if (!set) {
+		manager_reply_error(req, 500, "internal", &diag);
 		watched_free(w);
 		return;
 	}
@@ -164,7 +147,7 @@ static void get_monitor(struct manager_request *req)
 		(struct manager_whatif_options){.since_ns = w->since_ns, .limit_ms = API_JOB_MS};
 	manager_request_scope(req, VERB_FLOW_READ, &watching->flows.scope);
 	manager_request_scope(req, VERB_POLICY_READ, &watching->flows.policies);
-	how.world = manager_job_world(req, set);
+	how.world = manager_change_world(req->parts->change, set);
 	how.arg = watching;
 	bh_policy_set_free(set);
 	manager_job_start(req, &how);
@@ -267,8 +250,25 @@ static void delete_monitor(struct manager_request *req)
 
 struct listing {
 	struct manager_request *req;
+	struct manager_scope flows; /* whose flows the caller may see */
 	struct manager_page page;
 };
+
+/* What the manager's own looks found last; null before the first, or when the caller may not see
+ * flows. */
+static json_t *found_json(const struct listing *l, const struct manager_store_monitor *row)
+{
+	const struct manager_tenant *t = manager_tenant_find(l->req->parts->inv, row->tenant);
+	struct manager_monitor_report r;
+
+	manager_monitor_report_read(row->report, &r);
+	if (!r.found_ns || !t || !manager_scope_has(&l->flows, t->number)) {
+		return json_null();
+	}
+	return json_pack("{s:I, s:I, s:b, s:o}", "would_deny", (json_int_t)r.deny, "would_allow",
+			 (json_int_t)r.allow, "complete", r.complete, "time",
+			 time_json(r.found_ns));
+}
 
 static int add_monitor(const struct manager_store_monitor *row, void *arg)
 {
@@ -276,9 +276,11 @@ static int add_monitor(const struct manager_store_monitor *row, void *arg)
 
 	if (manager_seen_tenant(l->req, row->tenant) && manager_page_takes(&l->page)) {
 		json_array_append_new(l->page.items,
-				      json_pack("{s:s, s:s, s:s, s:o, s:b}", "tenant", row->tenant,
-						"policy", row->name, "author", row->author, "since",
-						time_json(row->since_ns), "removes", !*row->text));
+				      json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "tenant",
+						row->tenant, "policy", row->name, "author",
+						row->author, "since", time_json(row->since_ns),
+						"removes", !*row->text, "found",
+						found_json(l, row)));
 	}
 	return 0;
 }
@@ -291,6 +293,7 @@ static void list_monitors(struct manager_request *req)
 	if (manager_page_begin(req, &l.page) < 0) {
 		return;
 	}
+	manager_request_scope(req, VERB_FLOW_READ, &l.flows);
 	if (manager_store_monitors(req->parts->db, add_monitor, &l, &diag) < 0) {
 		json_decref(l.page.items);
 		manager_reply_error(req, 500, "internal", &diag);
@@ -398,7 +401,7 @@ static void suggest(struct manager_request *req)
 		return;
 	}
 	how.arg = s;
-	how.world = manager_job_world(req, NULL);
+	how.world = manager_change_world(req->parts->change, NULL);
 	manager_job_start(req, &how);
 }
 

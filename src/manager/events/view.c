@@ -27,7 +27,7 @@ static const struct {
 	{"policy.committed", "tenant revision author summary changes confirm_until"},
 	{"policy.confirmed", "tenant revision author summary"},
 	{"policy.unconfirmed-rolled-back", "tenant revision author summary"},
-	{"policy.monitor", "tenant name policy count would allow deny"},
+	{"policy.monitor", "tenant policy author since removes deny allow complete examples"},
 	{"access.", "tenant user from verb object rule way count"},
 	{"request.", "tenant user verb object kind reason state hours by id"},
 	{"quota.", "tenant what limit used"},

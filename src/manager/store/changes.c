@@ -246,6 +246,8 @@ int manager_store_drop_seen(struct manager_db *db, const char *host, struct bh_d
 
 /* ---- policies under watch ---- */
 
+#define MONITOR_COLUMNS "tenant, name, author, since, text, report"
+
 static int monitor_row(sqlite3_stmt *row, void *arg)
 {
 	struct arg *a = arg;
@@ -268,9 +270,30 @@ int manager_store_monitors(struct manager_db *db, manager_store_monitor_fn *fn, 
 	struct arg a = {.fn = fn, .arg = arg};
 
 	return manager_db_each(db, (struct manager_db_each){monitor_row, &a}, diag,
-			       "SELECT tenant, name, author, since, text, report FROM monitors"
-			       " ORDER BY tenant, name",
+			       "SELECT " MONITOR_COLUMNS " FROM monitors ORDER BY tenant, name",
 			       "");
+}
+
+int manager_store_next_monitor(struct manager_db *db, const char *tenant, const char *name,
+			       manager_store_monitor_fn *fn, void *arg, struct bh_diag *diag)
+{
+	struct arg a = {.fn = fn, .arg = arg};
+
+	return manager_db_each(db, (struct manager_db_each){monitor_row, &a}, diag,
+			       "SELECT " MONITOR_COLUMNS " FROM monitors"
+			       " WHERE (tenant, name) > (?1, ?2) ORDER BY tenant, name LIMIT 1",
+			       "tt", tenant, name);
+}
+
+int manager_store_report_monitor(struct manager_db *db, const struct manager_store_monitor *row,
+				 struct bh_diag *diag)
+{
+	int r = manager_db_run(db, diag,
+			       "UPDATE monitors SET report = ?4"
+			       " WHERE tenant = ?1 AND name = ?2 AND since = ?3",
+			       "ttit", row->tenant, row->name, (int64_t)row->since_ns, row->report);
+
+	return r == 0 && manager_db_changes(db) != 1 ? -ENOENT : r;
 }
 
 int manager_store_put_monitor(struct manager_db *db, const struct manager_store_monitor *row,

@@ -105,6 +105,14 @@ typedef int manager_store_monitor_fn(const struct manager_store_monitor *row, vo
 [[nodiscard]] int manager_store_put_monitor(struct manager_db *db,
 					    const struct manager_store_monitor *row,
 					    struct bh_diag *diag);
+/* The first one behind this, by tenant and name; what fn returns, 0 when there is none. */
+[[nodiscard]] int manager_store_next_monitor(struct manager_db *db, const char *tenant,
+					     const char *name, manager_store_monitor_fn *fn,
+					     void *arg, struct bh_diag *diag);
+/* Another report; -ENOENT when that watch (tenant, name, since) is over. */
+[[nodiscard]] int manager_store_report_monitor(struct manager_db *db,
+					       const struct manager_store_monitor *row,
+					       struct bh_diag *diag);
 [[nodiscard]] int manager_store_drop_monitor(struct manager_db *db, const char *tenant,
 					     const char *name, struct bh_diag *diag);
 

@@ -25,6 +25,8 @@ interface Watched {
   since: string;
   /** What would be without the policy is watched. */
   removes: boolean;
+  /** What the manager's own looks found last. */
+  found?: {would_deny: number; would_allow: number} | null;
 }
 
 interface WatchedWhole extends Watched {
@@ -45,6 +47,15 @@ function Verdicts({flows}: {flows: Preview['flows']}) {
       <Flows flows={flows} />
     </>
   );
+}
+
+function Found({found}: {found: Watched['found']}) {
+  const {t, tn} = useI18n();
+  if (!found) {
+    return <>–</>;
+  }
+  const words = [found.would_deny > 0 && tn('preview.sum.deny', found.would_deny), found.would_allow > 0 && tn('preview.sum.allow', found.would_allow)].filter(Boolean);
+  return <>{words.join(' · ') || t('watch.same')}</>;
 }
 
 function WatchedDetail({policy, onClose}: {policy: string; onClose: () => void}) {
@@ -139,6 +150,7 @@ export default function WatchedPolicies() {
                   {title: t('watch.what'), render: (_, w) => <Tag bordered={false} color={w.removes ? 'warning' : 'processing'}>{w.removes ? t('watch.removes') : t('watch.version')}</Tag>},
                   {title: t('history.author'), dataIndex: 'author'},
                   {title: t('watch.since'), render: (_, w) => <Time at={w.since} />},
+                  {title: t('watch.would'), render: (_, w) => <Found found={w.found} />},
                 ]}
               />
             ) : (
