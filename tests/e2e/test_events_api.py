@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events taken out as one stream, and streams that many read: a real bulkheadd with a store of some thousand events."""
+import contextlib
 import csv
+import http.client
 import io
 import json
 import os
+import socket
 import sqlite3
+import threading
 
 import pytest
 
@@ -81,6 +85,64 @@ def counters(m):
     """Numbers of /metrics by name."""
     lines = m.get("metrics").data.decode().splitlines()
     return {line.split(" ")[0]: float(line.split(" ")[1]) for line in lines if line and not line.startswith("#")}
+
+
+BEHIND = 10000  # events that a reader of a stream may be behind (docs/events.md)
+
+
+class Collector(threading.Thread):
+    """A reader that keeps up: the ids that came, in their order."""
+
+    def __init__(self, m, query):
+        super().__init__(daemon=True)
+        self.stream, self.ids = Stream(m, query), []
+
+    def run(self):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            while True:
+                self.ids.append(int(self.stream.next()["id"]))
+
+
+def read_to_end(s):
+    """What was on its way to a reader that was cut off."""
+    data = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := s.recv(65536):
+            data += piece
+    return data
+
+
+def test_a_reader_that_does_not_read_is_cut_off():
+    """It is counted, takes no place any more, and nobody else misses an event or waits."""
+    with running() as m, socket.socket(socket.AF_UNIX) as slow:
+        sim = m.simulate(0, 1, 2, 1)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(f"{m.dir}/run/api.sock")
+        slow.settimeout(60)
+        slow.sendall(b"GET /v1/events?type=flow.refused HTTP/1.1\r\nHost: m\r\nAccept: text/event-stream\r\n\r\n")
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        good = Collector(m, "?type=flow.refused")
+        good.start()
+        m.wait(lambda: m.get("status").json["events"]["followers"] == 2, 30, "both readers")
+        flow = json.dumps({"host": 0, "event": {"type": "flow.refused", "severity": "info", "action": "deny",
+                                                "reason": "x" * 400}})
+        sent = 0
+        while not counters(m)["bulkhead_api_followers_dropped_total"]:
+            assert sent < 5 * BEHIND, "it is not cut off"
+            for _ in range(1000):
+                sim.stdin.write(flow + "\n")
+            sim.stdin.flush()
+            sent += 1000
+            m.wait(lambda wanted=sent: len(good.ids) >= wanted, 120, "the reader that keeps up")
+        assert sent >= BEHIND
+        m.wait(lambda: m.get("status").json["events"]["followers"] == 1, 60, "the slow reader's end")
+        took = read_to_end(slow).count(b"\nid: ")
+        assert took < sent  # the rest of its stream never comes
+        assert len(good.ids) == sent == len(set(good.ids)) and good.ids == sorted(good.ids)
+        assert counters(m)["bulkhead_api_followers_dropped_total"] == 1
+        again = Stream(m, "?type=flow.refused", {"Last-Event-ID": str(good.ids[took - 1] if took else good.ids[0] - 1)})
+        assert int(again.next()["id"]) == good.ids[took]  # it goes on where it was
+        again.close()
 
 
 def test_many_readers_share_what_is_new(m):

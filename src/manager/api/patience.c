@@ -93,6 +93,22 @@ void manager_patience_more(struct MHD_Connection *connection, size_t bytes)
 	}
 }
 
+/* libmicrohttpd sees the end of it, and closes it. */
+static void cut(struct client *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
+	c->phase = PHASE_WORK;
+}
+
+void manager_patience_end(struct MHD_Connection *connection)
+{
+	struct client *c = client_of(connection);
+
+	if (c) {
+		cut(c);
+	}
+}
+
 void manager_patience_look(struct manager_patience *p, uint64_t mono_ns)
 {
 	struct client *c;
@@ -103,9 +119,7 @@ void manager_patience_look(struct manager_patience *p, uint64_t mono_ns)
 		if (c->phase == PHASE_WORK || mono_ns < c->since_ns + limit_s * BH_NS_PER_S) {
 			continue;
 		}
-		/* libmicrohttpd sees the end of it, and closes it. */
-		shutdown(c->fd, SHUT_RDWR);
+		cut(c);
 		bh_counter_add(&api_slow, 1);
-		c->phase = PHASE_WORK;
 	}
 }

@@ -35,6 +35,8 @@ void manager_patience_turn(struct MHD_Connection *connection, enum manager_phase
 			   size_t bytes);
 /* So many more of a body have come. */
 void manager_patience_more(struct MHD_Connection *connection, size_t bytes);
+/* Cuts it off now, whatever it is at. */
+void manager_patience_end(struct MHD_Connection *connection);
 /* Cuts off whoever takes too long. */
 void manager_patience_look(struct manager_patience *patience, uint64_t mono_ns);
 

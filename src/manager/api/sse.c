@@ -11,6 +11,7 @@
  *
  * An export is a follower that has an end, reads from the disk only, and has a text of its own.
  */
+#include "manager/api/patience.h"
 #include "manager/api/record.h"
 
 #include "base/counter.h"
@@ -302,6 +303,10 @@ static void wake(struct manager_follower *f)
 	if (f->caught_up && last > f->filter.after + BEHIND_MAX && !f->ended) {
 		bh_counter_add(&api_followers_dropped, 1);
 		f->ended = true;
+		if (!f->suspended) {
+			/* It has bytes to take and may never take them. */
+			manager_patience_end(f->connection);
+		}
 	}
 	if (!f->suspended || f->search) {
 		return;
