@@ -9,7 +9,7 @@
 #include <errno.h>
 
 #define CONNECT_TIMEOUT_S 10L
-#define STREAM_SILENCE_S  30L
+#define STREAM_SILENCE_S  30
 
 struct cli_client {
 	CURL *curl;
@@ -28,6 +28,7 @@ struct transfer {
 	struct bh_wbuf body;
 	cli_chunk_fn *fn; /* NULL: collect */
 	void *arg;
+	unsigned int silence_s;
 	bool stopped;
 };
 
@@ -233,7 +234,7 @@ static void prepare(struct cli_client *client, const struct cli_request *request
 	}
 	if (t->fn) {
 		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, STREAM_SILENCE_S);
+		curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)t->silence_s);
 	} else {
 		curl_easy_setopt(curl, CURLOPT_TIMEOUT,
 				 (long)(client->timeout_s + request->extra_s));
@@ -325,7 +326,9 @@ int cli_client_stream(struct cli_client *client, const struct cli_stream *stream
 		.path = stream->path,
 		.accept = "text/event-stream",
 	};
-	struct transfer t = {.fn = stream->fn, .arg = stream->arg};
+	struct transfer t = {.fn = stream->fn,
+			     .arg = stream->arg,
+			     .silence_s = stream->silence_s ? stream->silence_s : STREAM_SILENCE_S};
 
 	return perform(client, &request, stream->last_id, &t, ret, diag);
 }

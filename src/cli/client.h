@@ -61,10 +61,10 @@ struct cli_stream {
 	const char *last_id; /* may be NULL */
 	cli_chunk_fn *fn;
 	void *arg;
+	unsigned int silence_s; /* after which it counts as broken; 0: 30 */
 };
 /* GET as text/event-stream. Calls fn for what arrives with status 200; another status's body is in
- * *ret. Returns as cli_client_send when the stream ends; -ECANCELED when fn ended it. A stream that
- * is silent for 30 s counts as broken. */
+ * *ret. Returns as cli_client_send when the stream ends; -ECANCELED when fn ended it. */
 [[nodiscard]] int cli_client_stream(struct cli_client *client, const struct cli_stream *stream,
 				    struct cli_response *ret, struct bh_diag *diag);
 

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/util.h"
+#include "cli/download.h"
 #include "cli/text.h"
 #include "model/audit_verify.h"
 
@@ -149,33 +150,6 @@ static int audit_list(struct cli *cli, const struct cli_call *call)
 
 /* ---- export ---- */
 
-struct sink {
-	int fd;
-	int err;
-	uint64_t size;
-};
-
-static int on_chunk(const char *data, size_t size, void *arg)
-{
-	struct sink *sink = arg;
-
-	while (size) {
-		ssize_t n = write(sink->fd, data, size);
-
-		if (n < 0 && errno == EINTR) {
-			continue;
-		}
-		if (n < 0) {
-			sink->err = errno;
-			return -1;
-		}
-		data += n;
-		size -= (size_t)n;
-		sink->size += (uint64_t)n;
-	}
-	return 0;
-}
-
 static char *export_path(const struct cli_call *call)
 {
 	static const char *const passed[] = {"tenant", "since", "until"};
@@ -183,7 +157,7 @@ static char *export_path(const struct cli_call *call)
 	char *copy;
 
 	bh_wbuf_init(&path, 0);
-	bh_wbuf_str(&path, "/v1/audit:export");
+	bh_wbuf_str(&path, "/audit:export");
 	for (unsigned int i = 0; i < BH_ARRAY_SIZE(passed); i++) {
 		cli_query_add(&path, passed[i], cli_call_value(call, passed[i]));
 	}
@@ -192,50 +166,12 @@ static char *export_path(const struct cli_call *call)
 	return copy;
 }
 
-static int stream_export(struct cli *cli, const struct cli_call *call, struct sink *sink)
-{
-	BH_FREE char *path = export_path(call);
-	struct cli_stream stream = {.path = path, .fn = on_chunk, .arg = sink};
-	struct cli_client *client = cli_client_of(cli);
-	struct cli_response response = {};
-	struct bh_diag diag = {};
-	int r;
-
-	if (!client) {
-		return CLI_EXIT_USAGE;
-	}
-	r = cli_client_stream(client, &stream, &response, &diag);
-	if (r == -ECANCELED) {
-		r = cli_fail(cli, CLI_EXIT_LOCAL, "cannot write: %s", strerror(sink->err));
-	} else if (r) {
-		r = cli_fail_diag(cli, CLI_EXIT_UNREACHABLE, &diag);
-	} else if (response.status != 200) {
-		r = cli_refused(cli, &response);
-	}
-	cli_response_done(&response);
-	return r;
-}
-
 static int audit_export(struct cli *cli, const struct cli_call *call)
 {
-	const char *file = cli_call_value(call, "file");
-	struct sink sink = {.fd = STDOUT_FILENO};
-	int r;
+	BH_FREE char *path = export_path(call);
+	struct cli_download what = {.path = path, .file = cli_call_value(call, "file")};
 
-	if (file) {
-		sink.fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (sink.fd < 0) {
-			return cli_fail(cli, CLI_EXIT_LOCAL, "%s: %s", file, strerror(errno));
-		}
-	}
-	r = stream_export(cli, call, &sink);
-	if (file && (fsync(sink.fd) < 0 || close(sink.fd) < 0) && r == CLI_EXIT_OK) {
-		r = cli_fail(cli, CLI_EXIT_LOCAL, "%s: %s", file, strerror(errno));
-	}
-	if (file && r != CLI_EXIT_OK && !sink.size) {
-		unlink(file); /* it would only stand in the way of the next try */
-	}
-	return r;
+	return cli_download(cli, &what);
 }
 
 /* ---- verify ---- */

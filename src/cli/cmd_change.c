@@ -7,8 +7,10 @@
 #include "base/util.h"
 #include "cli/changes.h"
 #include "cli/documents.h"
+#include "cli/text.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define FILES_MAX 1000
 
@@ -198,12 +200,29 @@ static int draft_edit(struct cli *cli, const struct cli_call *call)
 	return r ? r : show_or_say(cli, answer, "Saved.");
 }
 
+/* Somebody else's text, which a terminal must not obey. In a file it stays as it is. */
+static void put_clean(const struct cli *cli, const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		BH_FREE char *line = strndup(text, len);
+		BH_FREE char *clean = cli_text_clean(line ? line : "");
+
+		fprintf(cli->out.file, "%s\n", clean);
+		text += len + (text[len] == '\n');
+	}
+}
+
 static int draft_show(struct cli *cli, const struct cli_call *call)
 {
 	BH_FREE char *path = cli_path("/drafts/", call->args[0], "");
 	BH_JSON json_t *body = NULL;
 	int r = cli_get(cli, path, &body);
 
+	if (!r && cli->out.format != CLI_FORMAT_JSON && isatty(fileno(cli->out.file))) {
+		put_clean(cli, bh_json_str_or(body, "documents", ""));
+		return CLI_EXIT_OK;
+	}
 	return r ? r : show_or_say(cli, body, bh_json_str_or(body, "documents", ""));
 }
 
