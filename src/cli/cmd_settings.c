@@ -152,7 +152,9 @@ static int show_oidc(struct cli *cli, const json_t *body)
 		{.title = "rules", .fn = cell_rules},
 		{.title = "amr", .key = "amr"},
 		{.title = "acr", .key = "acr"},
+		{.title = "logout", .key = "logout"},
 		{.title = "redirect_uri", .key = "redirect_uri"},
+		{.title = "post_logout_redirect_uri", .key = "post_logout_redirect_uri"},
 	};
 
 	cli_show_record(&cli->out, columns, BH_ARRAY_SIZE(columns), body);
@@ -220,7 +222,8 @@ static int oidc_take(const struct cli *cli, const char *text, json_t *body)
 	}
 	if (strcmp(name, "amr") == 0 || strcmp(name, "acr") == 0) {
 		json_object_set_new(body, name, list_json(value));
-	} else if (strcmp(name, "enabled") == 0 || strcmp(name, "create") == 0) {
+	} else if (strcmp(name, "enabled") == 0 || strcmp(name, "create") == 0 ||
+		   strcmp(name, "logout") == 0) {
 		json_object_set_new(body, name, value_json(value));
 	} else {
 		json_object_set_new(body, name, json_string(value));

@@ -13,6 +13,10 @@
  * memory. Free with curl_easy_cleanup(). Blocks when it is performed: workers only. */
 CURL *manager_https_new(const char *url, const char *ca, long connect_ms, long whole_ms);
 
+/* As curl_easy_perform(), but ends with CURLE_ABORTED_BY_CALLBACK as soon as stop_fd (an eventfd,
+ * say) can be read, also in the middle of looking a name up. */
+CURLcode manager_https_perform(CURL *curl, int stop_fd);
+
 /* PEM text for an option that takes a blob; copied. */
 void manager_https_blob(CURL *curl, CURLoption option, const char *pem);
 

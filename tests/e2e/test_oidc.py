@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logging in by OpenID Connect against a real provider (npm oidc-provider) over HTTPS, honest and lying."""
+import contextlib
 import hashlib
 import html
 import http.client
@@ -10,6 +11,7 @@ import shutil
 import ssl
 import subprocess
 import tempfile
+import threading
 import urllib.parse
 
 import pytest
@@ -66,26 +68,45 @@ class Provider:
     def be(self, **state):
         self.process.stdin.write(json.dumps({"lie": "", "amr": [], "groups": [], **state}) + "\n")
         self.process.stdin.flush()
-        assert json.loads(self.process.stdout.readline())
+        told = json.loads(self.process.stdout.readline())
+        assert told
+        return told
 
-    def visit(self, url):
-        """The browser at the provider, until it is sent back to the console: where to."""
-        context, cookies = ssl.create_default_context(cadata=self.ca), {}
+    def ask(self, url, cookies, form=None):
+        context = ssl.create_default_context(cadata=self.ca)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=60)
+        headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())}
+        if form:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection.request("POST" if form else "GET", url.removeprefix(self.issuer), form and urllib.parse.urlencode(form), headers)
+        answer = connection.getresponse()
+        body = answer.read().decode()
+        for name, value in answer.getheaders():
+            if name.lower() == "set-cookie":
+                key, _, value = value.split(";")[0].partition("=")
+                cookies[key] = value
+        connection.close()
+        return answer, body
+
+    def visit(self, url, cookies=None):
+        """The browser at the provider, until it is sent back to the console: where to. cookies: those that it has there."""
+        cookies = {} if cookies is None else cookies
         for _ in range(8):
             if url.startswith(CONSOLE):
                 return url
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=30)
-            connection.request("GET", url.removeprefix(self.issuer), headers={"Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())})
-            answer = connection.getresponse()
-            body = answer.read()
-            for name, value in answer.getheaders():
-                if name.lower() == "set-cookie":
-                    key, _, value = value.split(";")[0].partition("=")
-                    cookies[key] = value
-            connection.close()
+            answer, body = self.ask(url, cookies)
             assert answer.status in (302, 303), body
             url = answer.getheader("Location")
         raise AssertionError("no end of redirects")
+
+    def leave(self, url, cookies):
+        """The browser at the provider's logout, whose question it answers with yes: where to."""
+        answer, body = self.ask(url, cookies)
+        assert answer.status == 200, body
+        target = re.search(r'action="([^"]*)"', body)[1]
+        answer, body = self.ask(target, cookies, {"xsrf": re.search(r'name="xsrf" value="([^"]*)"', body)[1], "logout": "yes"})
+        assert answer.status in (302, 303), body
+        return answer.getheader("Location")
 
     def close(self):
         self.process.stdin.close()
@@ -142,15 +163,16 @@ class Browser(Person):
         self.oidc = self.oidc.split(";")[0]
         return link_in(answer)
 
-    def raw(self, path, cookie=None):
+    def raw(self, path, cookie=None, method="GET", body=None, headers=None):
         context = ssl.create_default_context(cafile=f"{self.m.dir}/state/pki/ca.crt")
         connection = http.client.HTTPSConnection("127.0.0.1", self.m.port, context=context, timeout=60, source_address=(self.address, 0))
-        connection.request("GET", f"/v1/{path}", headers={"User-Agent": self.agent, **({"Cookie": cookie} if cookie else {})})
+        connection.request(method, f"/v1/{path}", body,
+                           {"User-Agent": self.agent, **({"Cookie": cookie} if cookie else {}), **(headers or {})})
         response = connection.getresponse()
         answer = type("Answer", (), {"status": response.status, "headers": response.headers, "data": response.read()})
         connection.close()
         from test_api import SEEN
-        SEEN.add({"login/oidc": "beginOidc"}.get(path, "finishOidc"))
+        SEEN.add({"login/oidc": "beginOidc", "session/step-up": "stepUp"}.get(path, "finishOidc"))
         return answer
 
     def come_back(self, url, cookie=None):
@@ -161,8 +183,18 @@ class Browser(Person):
             assert self.cookie.startswith("__Host-bulkhead=")
         return answer
 
-    def through(self, there):
-        return self.come_back(there.visit(self.begin()))
+    def through(self, there, cookies=None):
+        return self.come_back(there.visit(self.begin(), cookies))
+
+    def step_there(self):
+        """Where a step-up by the provider leads; the cookie of that is apart from the session's. None: it is refused."""
+        answer = self.raw("session/step-up", self.cookie, "POST", json.dumps({"method": "oidc"}),
+                          {"Content-Type": "application/json", "X-Bulkhead-Csrf": self.csrf})
+        assert answer.status in (200, 409), answer.data
+        if answer.status == 409:
+            return None
+        self.oidc = answer.headers["Set-Cookie"].split(";")[0]
+        return json.loads(answer.data)["oidc"]["url"]
 
 
 def session(browser):
@@ -354,6 +386,145 @@ def test_state_code_and_browser(m, there):
         parts = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(there.visit(b.begin())).query))
         answer = b.come_back(f"{CONSOLE}/v1/login/oidc/callback?{urllib.parse.urlencode({**parts, **change})}")
         assert answer.status == 401 and b"<script>" not in answer.data, change
+
+
+def parameters(url):
+    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+
+
+def stepping(m, there, name, **more):
+    """Somebody who came from the provider, whose factor counts but was not shown just now."""
+    set_up(m, there, amr=["mfa"], acr=["urn:example:gold"], **more)
+    make(m, name, "provider-admin", at="*")
+    assert m.request("PUT", f"users/{name}/oidc", {"subject": f"sub-{name}"}).status == 204
+    there.be(login=f"sub-{name}", amr=["mfa"], lie="stale")
+    b = Browser(m)
+    assert b.through(there).status == 200
+    assert session(b).json["second_factor"]["age_s"] >= 3600
+    return b
+
+
+def dangerous(browser, name):
+    return browser.post("users", {"name": name, "password": "some first password"})
+
+
+def test_step_up(m, there):
+    b = stepping(m, there, "stepper")
+    # A factor that the provider saw an hour ago is none for what is dangerous; it can be shown anew there.
+    refused = dangerous(b, "too-early")
+    assert refused.status == 403 and refused.json["error"]["code"] == "step_up" and "oidc" in refused.json["error"]["methods"]
+    url = b.step_there()
+    assert parameters(url) | {"prompt": "login", "max_age": "0", "acr_values": "urn:example:gold"} == parameters(url)
+    before = b.cookie
+    there.be(login="sub-stepper", amr=["mfa"])
+    assert b.come_back(there.visit(url)).status == 200 and b.cookie != before
+    assert session(b).json["second_factor"]["age_s"] < 300 and dangerous(b, "stepped").status == 201
+    stolen = Browser(m)
+    stolen.cookie = before  # the secret of before is worth nothing
+    assert stolen.get("session").status == 401
+    steps = [e for e in m.get("audit?act=login.oidc").json["items"] if "step-up as a second factor" in json.dumps(e)]
+    assert steps and steps[0]["user"] == "stepper"
+
+
+@pytest.mark.parametrize("lie,status,words", [
+    ("stale", 401, "did not ask anew"), ("no-auth-time", 401, "does not say when"), ("own-key", 401, "signature does not fit"),
+    ("somebody", 403, "somebody else"), ("password", 200, "no second factor")])
+def test_a_step_up_that_is_none(m, there, lie, status, words):
+    b = stepping(m, there, f"fooled-{lie}")
+    url = b.step_there()
+    there.be(login="sub-of-nobody" if lie == "somebody" else f"sub-fooled-{lie}", amr=[] if lie == "password" else ["mfa"],
+             lie=lie if lie in ("stale", "no-auth-time", "own-key") else "")
+    back = b.raw(there.visit(url).removeprefix(f"{CONSOLE}/v1/"), b.oidc)
+    assert back.status == status and words in back.data.decode(), back.data
+    if status == 200:  # it counts as the password
+        b.cookie = back.headers["Set-Cookie"].split(";")[0]
+        session(b)
+        assert b.post("me/totp").status == 200
+    else:
+        assert not back.headers["Set-Cookie"]
+    assert dangerous(b, "not-now").status == 403
+
+
+def test_a_step_up_is_of_its_session(m, there):
+    b = stepping(m, there, "leaver")
+    url = b.step_there()
+    there.be(login="sub-leaver", amr=["mfa"])
+    back = there.visit(url)
+    assert b.post("logout").status == 204
+    answer = b.raw(back.removeprefix(f"{CONSOLE}/v1/"), b.oidc)
+    assert answer.status == 401 and b"has ended" in answer.data
+    # Who is linked with nobody there, or is a program, has other ways.
+    local = Browser(m, "local", make(m, "local", "auditor", at="*").password)
+    local.login()
+    assert local.step_there() is None
+    bearer = m.request("POST", "login", {"user": "local", "password": local.password, "bearer": True}, https=True)
+    token = {"Authorization": f"Bearer {bearer.json['token']}"}
+    assert m.request("POST", "session/step-up", {"method": "oidc"}, https=True, headers=token).status == 409
+
+
+def test_logout_there_too(m, there):
+    set_up(m, there, logout=True)
+    make(m, "quitter", "auditor", at="*")
+    assert m.request("PUT", "users/quitter/oidc", {"subject": "sub-quitter"}).status == 204
+    shown = m.get("settings/oidc").json
+    assert shown["logout"] and shown["post_logout_redirect_uri"] == f"{CONSOLE}/"
+    there.be(login="sub-quitter")
+    b, cookies = Browser(m), {}
+    assert b.through(there, cookies).status == 200 and session(b).status == 200
+    kept = dict(cookies)
+    there.be(login="sub-somebody-else")  # who would be asked, were it not for the session there
+    assert Browser(m).through(there, cookies).status == 200
+    # The token that names whom to log out is not to be read in the database.
+    with open(f"{m.dir}/state/bulkhead.db", "rb") as db, open(f"{m.dir}/state/bulkhead.db-wal", "rb") as wal:
+        text = db.read() + wal.read()
+    answer = b.post("logout")
+    assert answer.status == 200, answer.data
+    url = answer.json["url"]
+    asked = parameters(url)
+    assert url.startswith(there.issuer) and asked["client_id"] == "bulkhead" and asked["post_logout_redirect_uri"] == f"{CONSOLE}/"
+    assert asked["id_token_hint"].count(".") == 2 and asked["id_token_hint"].encode() not in text
+    b.cookie = b.cookie or "__Host-bulkhead=x"
+    assert session(b).status == 401
+    assert there.leave(url, cookies) == f"{CONSOLE}/"
+    # Nobody is logged in there any more: the next one is asked who he is.
+    assert Browser(m).through(there, kept).status == 403
+    # A session with a password has nothing there; nor has one where the settings don't want it.
+    local = Browser(m, "local2", make(m, "local2", "auditor", at="*").password)
+    local.login()
+    assert local.post("logout").status == 204
+    there.be(login="sub-quitter")
+    b = Browser(m)
+    assert b.through(there).status == 200 and session(b).status == 200
+    set_up(m, there, logout=False)
+    assert b.post("logout").status == 204
+    # The provider is away: ours is over all the same, and that is said.
+    set_up(m, there, logout=True)
+    b = Browser(m)
+    assert b.through(there).status == 200 and session(b).status == 200
+    assert m.request("PUT", "settings/oidc", settings(there, logout=True, issuer=f"https://127.0.0.1:{free_port()}")).status == 200
+    answer = b.post("logout")
+    assert answer.status == 200 and answer.json["url"] is None and "the provider" in answer.json["message"]
+    set_up(m, there)
+
+
+def test_an_end_amid_a_login(there):
+    """The manager ends while a provider says nothing."""
+    with running() as own:
+        assert own.request("PATCH", "settings/accounts", {"console_url": CONSOLE}).status == 200
+        set_up(own, there)
+        there.be(login="x", lie="silent")
+        b = Browser(own)
+        back = there.visit(b.begin())
+
+        def wait():
+            with contextlib.suppress(OSError, http.client.HTTPException):  # the manager is gone
+                b.come_back(back)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        own.wait(lambda: there.be(login="x", lie="silent")["silent"], 60, "the provider was asked")
+        own.process.terminate()
+        assert own.process.wait(120) == 0
+        waiting.join(60)
 
 
 def test_keys_that_change(m, there):

@@ -32,11 +32,15 @@ static struct manager_auth_rules rules_now(const struct manager_request *req)
 static json_t *methods_json(struct manager_request *req)
 {
 	struct manager_user u;
+	json_t *list = manager_user_get(req->parts->accounts, NULL, req->principal.user, &u) == 0 &&
+				       manager_factor_has(&u)
+			       ? manager_factors_json(&u)
+			       : json_pack("[s, s]", "totp", "recovery");
 
-	return manager_user_get(req->parts->accounts, NULL, req->principal.user, &u) == 0 &&
-			       manager_factor_has(&u)
-		       ? manager_factors_json(&u)
-		       : json_pack("[s, s]", "totp", "recovery");
+	if (manager_request_steps_by_oidc(req, true)) {
+		json_array_append_new(list, json_string("oidc"));
+	}
+	return list;
 }
 
 static json_t *error_json(struct manager_request *req, const char *code, enum manager_verb verb,

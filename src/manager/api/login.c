@@ -282,6 +282,8 @@ static void step_up(struct manager_request *req)
 	}
 	if (strcmp(bh_json_str_or(body, "method", ""), "password") == 0) {
 		step_by_password(req, &u, body);
+	} else if (strcmp(bh_json_str_or(body, "method", ""), "oidc") == 0) {
+		manager_request_step_by_oidc(req);
 	} else if (prove(req, &req->session, &u, body)) {
 		answer_proved(req, &req->session, req->session.factor);
 	}
@@ -306,14 +308,17 @@ static void get_session(struct manager_request *req)
 static void logout(struct manager_request *req)
 {
 	struct bh_diag diag = {};
+	char *token;
 	int r;
 
 	if (req->principal.via != MANAGER_VIA_SESSION) {
 		manager_reply_errorf(req, 409, "conflict", "this is no session");
 		return;
 	}
+	token = manager_request_leaves(req);
 	r = manager_store_drop_session(req->parts->db, req->session.id, &diag);
 	if (r < 0 && r != -ENOENT) {
+		free(token);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
@@ -321,7 +326,11 @@ static void logout(struct manager_request *req)
 		snprintf(req->set_cookie, sizeof(req->set_cookie),
 			 MANAGER_COOKIE "=; Secure; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
 	}
-	manager_reply_nothing(req);
+	if (token) {
+		manager_request_leave(req, token);
+	} else {
+		manager_reply_nothing(req);
+	}
 }
 
 const struct manager_route manager_routes_login[] = {

@@ -39,6 +39,17 @@ json_t *manager_recovery_json(char codes[MANAGER_RECOVERY_COUNT][MANAGER_RECOVER
 /* The second factors that the user can show, by name; owned. */
 json_t *manager_factors_json(const struct manager_user *u);
 
+/* ---- the provider of OpenID Connect (oidc.c) ---- */
+/* Can this session be shown anew there; also in a way that may count as a second factor? */
+bool manager_request_steps_by_oidc(struct manager_request *req, bool as_factor);
+/* Answers with the way there, now or later. */
+void manager_request_step_by_oidc(struct manager_request *req);
+/* The token with which this session is to log out there too; owned, NULL: it is not. Before the
+ * session goes. */
+char *manager_request_leaves(struct manager_request *req);
+/* Answers, now or later, with where to go for that. Takes the token over. */
+void manager_request_leave(struct manager_request *req, char *token);
+
 /* ---- security keys (webauthn.c) ---- */
 /* Those of a user, for people; owned. */
 json_t *manager_keys_json(struct manager_request *req, int64_t user);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Logging in by OpenID Connect (auth/oidc.h): what the login page may offer, the way to the
- * provider and back. The browser comes back from another site, so it is answered with a page of our
- * own that leads on to the console: what that asks for is of our own site again, and gets the
- * session's cookie.
+ * Logging in by OpenID Connect (auth/oidc.h), stepping up and logging out by it: what the login
+ * page may offer, the way to the provider and back. The browser comes back from another site, so it
+ * is answered with a page of our own that leads on to the console: what that asks for is of our own
+ * site again, and gets the session's cookie. For the same reason a step-up knows its session by
+ * what was kept when it began, not by the cookie.
  */
 #include "manager/api/login.h"
 #include "manager/auth/oidc.h"
@@ -61,9 +62,16 @@ static void reply_page(struct manager_request *req, unsigned int status, const c
 	bh_wbuf_done(&w);
 }
 
+/* Browsers on their way come by GET and get pages, the console's scripts by POST. */
 static void refuse(struct manager_request *req, unsigned int status, const char *words)
 {
 	bh_counter_add(&auth_oidc_refused, 1);
+	if (strcmp(req->method, "POST") == 0) {
+		manager_reply_errorf(req, status,
+				     status == 429 ? "too_many_requests" : "unavailable", "%s",
+				     words);
+		return;
+	}
 	free(req->error);
 	req->error = bh_strdup(words); /* for the record */
 	reply_page(req, status, words, NULL);
@@ -71,12 +79,17 @@ static void refuse(struct manager_request *req, unsigned int status, const char 
 
 /* ---- work for a worker ---- */
 
+enum purpose { THERE, BACK, OUT };
+
 struct job {
 	uv_work_t work;
 	struct manager_request *req; /* NULL: nobody waits any more */
 	struct manager_oidc *oidc;
 	struct manager_oidc_talk talk;
-	char *url; /* of a beginning: to which the provider's own is put in front */
+	enum purpose purpose;
+	char *query;	       /* of THERE and OUT: what comes behind the provider's URL */
+	int64_t session, user; /* of a step-up on its way BACK; 0 */
+	uint64_t begun_s;
 	int r;
 	struct bh_diag diag;
 };
@@ -94,12 +107,36 @@ static void work(uv_work_t *w)
 {
 	struct job *job = w->data;
 
-	job->r = job->talk.code ? manager_oidc_redeem(&job->talk, &job->diag)
-				: manager_oidc_discover(&job->talk, &job->diag);
+	job->r = job->purpose == BACK ? manager_oidc_redeem(&job->talk, &job->diag)
+				      : manager_oidc_discover(&job->talk, &job->diag);
 }
 
 static void begun(struct manager_request *req, const struct job *job);
 static void redeemed(struct manager_request *req, const struct job *job);
+static void stepped_up(struct manager_request *req, const struct job *job);
+static void left(struct manager_request *req, const struct job *job);
+
+static void answer(struct manager_request *req, const struct job *job)
+{
+	if (job->purpose == OUT) {
+		left(req, job);
+	} else if (job->r < 0) {
+		refuse(req, job->r == -EACCES ? 401 : 502, job->diag.text);
+	} else if (job->purpose == THERE) {
+		begun(req, job);
+	} else if (job->session) {
+		stepped_up(req, job);
+	} else {
+		redeemed(req, job);
+	}
+}
+
+static void job_free(struct job *job)
+{
+	manager_oidc_talk_done(&job->talk);
+	free(job->query);
+	free(job);
+}
 
 static void worked(uv_work_t *w, int status)
 {
@@ -110,39 +147,40 @@ static void worked(uv_work_t *w, int status)
 	manager_oidc_worked(job->oidc);
 	if (req) {
 		req->state = NULL;
-		if (job->r < 0) {
-			refuse(req, job->r == -EACCES ? 401 : 502, job->diag.text);
-		} else if (job->talk.code) {
-			redeemed(req, job);
-		} else {
-			begun(req, job);
-		}
+		answer(req, job);
 	}
-	manager_oidc_talk_done(&job->talk);
-	free(job->url);
-	free(job);
+	job_free(job);
 }
 
-/* talk is taken over; url too, NULL for a way back. */
-static void start(struct manager_request *req, struct manager_oidc_talk *talk, char *url)
+/* With what is known of the provider. */
+static struct job *job_new(struct manager_request *req, enum purpose purpose)
 {
-	struct manager_oidc *oidc = manager_accounts_oidc(req->parts->accounts);
-	struct job *job;
+	struct job *job = bh_alloc(sizeof(*job));
 
-	if (!manager_oidc_works(oidc, JOBS_MAX)) {
-		bh_counter_add(&auth_oidc_busy, 1);
-		manager_oidc_talk_done(talk);
-		free(url);
-		req->retry_after_s = 2;
-		reply_page(req, 503, "Too many people are logging in just now.", NULL);
-		return;
-	}
-	job = bh_alloc(sizeof(*job));
 	job->work.data = job;
 	job->req = req;
-	job->oidc = oidc;
-	job->talk = *talk;
-	job->url = url;
+	job->oidc = manager_accounts_oidc(req->parts->accounts);
+	job->purpose = purpose;
+	manager_oidc_talk_init(job->oidc, bh_time_mono_ns(), &job->talk);
+	return job;
+}
+
+/* Takes the job over. */
+static void start(struct manager_request *req, struct job *job)
+{
+	if (!manager_oidc_works(job->oidc, JOBS_MAX)) {
+		bh_counter_add(&auth_oidc_busy, 1);
+		job->r =
+			bh_diag_set(&job->diag, -EBUSY, "Too many people are logging in just now.");
+		if (job->purpose == OUT) {
+			left(req, job);
+		} else {
+			req->retry_after_s = 2;
+			refuse(req, 503, job->diag.text);
+		}
+		job_free(job);
+		return;
+	}
 	req->state = job;
 	req->state_free = forget;
 	manager_request_later(req);
@@ -167,30 +205,63 @@ static char *way_back(const struct manager_request *req)
 			   manager_accounts_settings(req->parts->accounts)->origin);
 }
 
-static void begun(struct manager_request *req, const struct job *job)
+/* Owned. */
+static char *whole_url(const char *endpoint, const struct job *job)
 {
-	const char *endpoint = bh_json_str_or(job->talk.provider, "authorization_endpoint", "");
-	BH_FREE char *url =
-		bh_asprintf("%s%c%s", endpoint, strchr(endpoint, '?') ? '&' : '?', job->url + 1);
-
-	reply_page(req, 200, "On the way to log in ...", url);
+	return bh_asprintf("%s%c%s", endpoint, strchr(endpoint, '?') ? '&' : '?', job->query + 1);
 }
 
-static void begin(struct manager_request *req)
+static void begun(struct manager_request *req, const struct job *job)
+{
+	BH_FREE char *url =
+		whole_url(bh_json_str_or(job->talk.provider, "authorization_endpoint", ""), job);
+
+	if (strcmp(req->method, "POST") == 0) {
+		manager_reply(req, 200, json_pack("{s:{s:s}}", "oidc", "url", url));
+	} else {
+		reply_page(req, 200, "On the way to log in ...", url);
+	}
+}
+
+/* How somebody is to be asked: anew for a step-up, else not longer ago than a session of ours
+ * lasts. max_age makes the provider say when that was. */
+static void add_freshness(struct manager_request *req, const json_t *settings, bool anew,
+			  struct bh_wbuf *w)
+{
+	uint64_t age_s = anew ? 0 : manager_accounts_settings(req->parts->accounts)->absolute_s;
+	const json_t *acr = json_object_get(settings, "acr"), *value;
+	BH_FREE char *age = bh_asprintf("%llu", (unsigned long long)age_s);
+	struct bh_wbuf values;
+	size_t i;
+
+	add_parameter(w, "max_age", age);
+	if (!anew) {
+		return;
+	}
+	add_parameter(w, "prompt", "login");
+	bh_wbuf_init(&values, 0);
+	json_array_foreach (acr, i, value) {
+		bh_wbuf_printf(&values, "%s%s", i ? " " : "", json_string_value(value));
+	}
+	if (values.size) {
+		add_parameter(w, "acr_values", bh_wbuf_cstr(&values));
+	}
+	bh_wbuf_done(&values);
+}
+
+/* The way to the provider, of a login or of a step-up. */
+static void lead(struct manager_request *req, int64_t session, int64_t user)
 {
 	struct manager_oidc *oidc = manager_accounts_oidc(req->parts->accounts);
 	const json_t *settings = manager_oidc_settings(oidc);
+	struct manager_oidc_asker asker = {req->from, session, user};
 	char state[MANAGER_SECRET_TEXT_SIZE], challenge[MANAGER_SECRET_TEXT_SIZE];
 	BH_FREE char *redirect = way_back(req);
 	struct manager_oidc_pending pending;
-	struct manager_oidc_talk talk;
 	struct bh_wbuf w;
+	struct job *job;
 
-	if (!manager_oidc_on(oidc)) {
-		refuse(req, 404, "Logging in elsewhere is not set up.");
-		return;
-	}
-	if (manager_oidc_begin(oidc, req->from, bh_time_mono_ns(), state, &pending) < 0) {
+	if (manager_oidc_begin(oidc, &asker, bh_time_mono_ns(), state, &pending) < 0) {
 		req->retry_after_s = 60;
 		refuse(req, 429, "Too many logins of this address are under way.");
 		return;
@@ -205,13 +276,24 @@ static void begin(struct manager_request *req)
 	add_parameter(&w, "nonce", pending.nonce);
 	add_parameter(&w, "code_challenge", challenge);
 	add_parameter(&w, "code_challenge_method", "S256");
+	add_freshness(req, settings, session != 0, &w);
 	snprintf(req->set_cookie, sizeof(req->set_cookie),
 		 COOKIE "=%s; Secure; HttpOnly; SameSite=Lax; Path=/; Max-Age=%d", pending.cookie,
 		 OIDC_PENDING_S);
-	manager_oidc_talk_init(oidc, bh_time_mono_ns(), &talk);
-	start(req, &talk, bh_strdup(bh_wbuf_cstr(&w)));
+	job = job_new(req, THERE);
+	job->query = bh_strdup(bh_wbuf_cstr(&w));
+	start(req, job);
 	bh_wbuf_done(&w);
 	sodium_memzero(&pending, sizeof(pending));
+}
+
+static void begin(struct manager_request *req)
+{
+	if (!manager_oidc_on(manager_accounts_oidc(req->parts->accounts))) {
+		refuse(req, 404, "Logging in elsewhere is not set up.");
+		return;
+	}
+	lead(req, 0, 0);
 }
 
 /* ---- and back ---- */
@@ -224,7 +306,7 @@ static void come_back(struct manager_request *req)
 	const char *issuer = manager_request_query(req, "iss");
 	const char *cookie = MHD_lookup_connection_value(req->connection, MHD_COOKIE_KIND, COOKIE);
 	struct manager_oidc_pending pending;
-	struct manager_oidc_talk talk;
+	struct job *job;
 
 	if (!manager_oidc_on(oidc) || !state || !cookie ||
 	    manager_oidc_take(oidc, state, cookie, bh_time_mono_ns(), &pending) < 0) {
@@ -240,13 +322,16 @@ static void come_back(struct manager_request *req)
 		refuse(req, 401, "The answer is of another provider.");
 		return;
 	}
-	manager_oidc_talk_init(oidc, bh_time_mono_ns(), &talk);
-	talk.code = bh_strdup(code);
-	talk.nonce = bh_strdup(pending.nonce);
-	talk.verifier = bh_strdup(pending.verifier);
-	talk.redirect = way_back(req);
+	job = job_new(req, BACK);
+	job->talk.code = bh_strdup(code);
+	job->talk.nonce = bh_strdup(pending.nonce);
+	job->talk.verifier = bh_strdup(pending.verifier);
+	job->talk.redirect = way_back(req);
+	job->session = pending.session;
+	job->user = pending.user;
+	job->begun_s = pending.begun_s;
 	sodium_memzero(&pending, sizeof(pending));
-	start(req, &talk, NULL);
+	start(req, job);
 }
 
 /* ---- who it is ---- */
@@ -375,6 +460,18 @@ static int find_user(struct manager_request *req, const json_t *settings, const 
 				       : r;
 }
 
+/* When somebody was asked. What does not say counts as longer ago than anything lasts. */
+static uint64_t asked_ns(struct manager_request *req, const json_t *claims, uint64_t now)
+{
+	const struct manager_account_settings *s = manager_accounts_settings(req->parts->accounts);
+	uint64_t asked_s = manager_oidc_asked(claims);
+
+	if (!asked_s || asked_s > UINT32_MAX) {
+		return now - (s->absolute_s + s->fresh_s) * BH_NS_PER_S;
+	}
+	return asked_s * BH_NS_PER_S < now ? asked_s * BH_NS_PER_S : now;
+}
+
 static void redeemed(struct manager_request *req, const struct job *job)
 {
 	const json_t *settings = job->talk.settings, *claims = job->talk.claims;
@@ -395,10 +492,11 @@ static void redeemed(struct manager_request *req, const struct job *job)
 	s.user = u.id;
 	s.open = factor || !manager_factor_has(&u);
 	if (factor) {
-		s.factor_ns = now;
+		s.factor_ns = asked_ns(req, claims, now);
 		snprintf(s.factor, sizeof(s.factor), "oidc");
 	}
 	r = manager_session_begin(req->parts->accounts, &s, &agent, secret, &diag);
+	r = r < 0 ? r : manager_oidc_keep_token(job->oidc, s.id, job->talk.token, &diag);
 	if (r == 0 && s.open) {
 		u.login_ns = now;
 		r = manager_user_put(req->parts->accounts, &u, &diag);
@@ -411,6 +509,122 @@ static void redeemed(struct manager_request *req, const struct job *job)
 	manager_request_give(req, secret, false, NULL);
 	reply_page(req, 200, "Logged in.", "/");
 	sodium_memzero(secret, sizeof(secret));
+}
+
+/* ---- stepping up ---- */
+
+static int is_issuer(const char *issuer, const char *subject, void *arg)
+{
+	return strcmp(issuer, arg) == 0;
+}
+
+bool manager_request_steps_by_oidc(struct manager_request *req, bool as_factor)
+{
+	const struct manager_oidc *oidc = manager_accounts_oidc(req->parts->accounts);
+	const json_t *settings = manager_oidc_settings(oidc);
+
+	/* A cookie can be given to a browser that comes back, a program's secret to nobody. */
+	return req->principal.via == MANAGER_VIA_SESSION && !req->session.bearer &&
+	       manager_oidc_on(oidc) && (!as_factor || manager_oidc_may_count(settings)) &&
+	       manager_store_links(req->parts->db, req->principal.user, is_issuer,
+				   (char *)bh_json_str_or(settings, "issuer", "")) == 1;
+}
+
+void manager_request_step_by_oidc(struct manager_request *req)
+{
+	if (manager_request_steps_by_oidc(req, false)) {
+		lead(req, req->session.id, req->principal.user);
+	} else {
+		manager_reply_errorf(req, 409, "conflict",
+				     "this session can't be shown anew at a provider: it is no "
+				     "browser's, or its user is linked with none");
+	}
+}
+
+static void stepped_up(struct manager_request *req, const struct job *job)
+{
+	const json_t *claims = job->talk.claims;
+	struct manager_agent agent = manager_request_agent(req);
+	struct manager_accounts *a = req->parts->accounts;
+	bool factor = manager_oidc_factor(job->talk.settings, claims);
+	uint64_t now = bh_time_wall_ns();
+	char secret[MANAGER_SECRET_TEXT_SIZE];
+	struct bh_diag diag = {};
+	struct manager_session s;
+	struct manager_user u;
+
+	if (manager_oidc_fresh(claims, job->begun_s, &diag) < 0) {
+		refuse(req, 401, diag.text);
+		return;
+	}
+	if (manager_store_linked(req->parts->db, bh_json_str_or(claims, "iss", ""),
+				 bh_json_str_or(claims, "sub", "")) != job->user) {
+		refuse(req, 403, "The provider asked somebody else.");
+		return;
+	}
+	if (manager_user_get(a, NULL, job->user, &u) < 0 || u.disabled ||
+	    manager_session_find_id(a, job->session, job->user, &agent, now, &s) < 0) {
+		refuse(req, 401, "The session has ended meanwhile: log in anew.");
+		return;
+	}
+	snprintf(req->who, sizeof(req->who), "user:%s", u.name);
+	manager_request_detail(req, "step-up as a %s", factor ? "second factor" : "password");
+	if (manager_session_prove(a, &s, factor ? "oidc" : "", asked_ns(req, claims, now), secret,
+				  &diag) < 0) {
+		refuse(req, 500, diag.text);
+		return;
+	}
+	manager_request_give(req, secret, false, NULL);
+	reply_page(req, 200,
+		   factor ? "Done."
+			  : "Done, as your password: the provider asked for no second factor.",
+		   factor ? "/" : NULL);
+	sodium_memzero(secret, sizeof(secret));
+}
+
+/* ---- logging out ---- */
+
+/* Ours is over in any case. */
+static void left(struct manager_request *req, const struct job *job)
+{
+	const char *endpoint = job->r < 0 ? NULL : manager_oidc_end_session(job->talk.provider);
+	BH_FREE char *url = endpoint ? whole_url(endpoint, job) : NULL;
+
+	manager_reply(req, 200,
+		      json_pack("{s:s?, s:s?}", "url", url, "message",
+				url	     ? NULL
+				: job->r < 0 ? job->diag.text
+					     : "The provider does not say where to log out."));
+}
+
+char *manager_request_leaves(struct manager_request *req)
+{
+	struct manager_oidc *oidc = manager_accounts_oidc(req->parts->accounts);
+	bool wanted = json_is_true(json_object_get(manager_oidc_settings(oidc), "logout"));
+
+	return wanted && manager_oidc_on(oidc) ? manager_oidc_kept_token(oidc, req->session.id)
+					       : NULL;
+}
+
+void manager_request_leave(struct manager_request *req, char *token)
+{
+	struct manager_accounts *a = req->parts->accounts;
+	const json_t *settings = manager_oidc_settings(manager_accounts_oidc(a));
+	BH_FREE char *back = bh_asprintf("%s/", manager_accounts_settings(a)->origin);
+	struct job *job = job_new(req, OUT);
+	struct bh_wbuf w;
+
+	bh_wbuf_init(&w, 0);
+	add_parameter(&w, "client_id", bh_json_str_or(settings, "client_id", ""));
+	add_parameter(&w, "post_logout_redirect_uri", back);
+	if (*token) {
+		add_parameter(&w, "id_token_hint", token);
+	}
+	job->query = bh_strdup(bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+	sodium_memzero(token, strlen(token));
+	free(token);
+	start(req, job);
 }
 
 /* ---- what the login page may offer ---- */

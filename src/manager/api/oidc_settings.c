@@ -20,10 +20,12 @@ static json_t *shown(struct manager_request *req)
 		     {"claim", "groups"}};
 	static const char *const lists[] = {"amr", "acr", "rules"};
 	const json_t *s = manager_oidc_settings(manager_accounts_oidc(req->parts->accounts));
-	json_t *obj =
-		json_pack("{s:b, s:b, s:b}", "enabled", json_is_true(json_object_get(s, "enabled")),
-			  "create", json_is_true(json_object_get(s, "create")), "client_secret_set",
-			  *bh_json_str_or(s, "client_secret", "") != '\0');
+	const char *origin = manager_accounts_settings(req->parts->accounts)->origin;
+	json_t *obj = json_pack("{s:b, s:b, s:b, s:b}", "enabled",
+				json_is_true(json_object_get(s, "enabled")), "create",
+				json_is_true(json_object_get(s, "create")), "logout",
+				json_is_true(json_object_get(s, "logout")), "client_secret_set",
+				*bh_json_str_or(s, "client_secret", "") != '\0');
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(texts); i++) {
 		json_object_set_new(obj, texts[i].key,
@@ -34,9 +36,8 @@ static json_t *shown(struct manager_request *req)
 
 		json_object_set_new(obj, lists[i], list ? json_deep_copy(list) : json_array());
 	}
-	json_object_set_new(obj, "redirect_uri",
-			    json_sprintf("%s/v1/login/oidc/callback",
-					 manager_accounts_settings(req->parts->accounts)->origin));
+	json_object_set_new(obj, "redirect_uri", json_sprintf("%s/v1/login/oidc/callback", origin));
+	json_object_set_new(obj, "post_logout_redirect_uri", json_sprintf("%s/", origin));
 	return obj;
 }
 
@@ -69,9 +70,10 @@ static bool same(const json_t *a, const json_t *b, const char *key)
 
 static void put_settings(struct manager_request *req)
 {
-	static const char *const known[] = {
-		"enabled", "name",   "issuer", "client_id", "client_secret", "scopes", "ca",
-		"tenant",  "create", "claim",  "rules",	    "amr",	     "acr",    NULL};
+	static const char *const known[] = {"enabled",	     "name",   "issuer", "client_id",
+					    "client_secret", "scopes", "ca",	 "tenant",
+					    "create",	     "claim",  "rules",	 "amr",
+					    "acr",	     "logout", NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
 	struct manager_accounts *a = req->parts->accounts;
 	struct manager_oidc *oidc = manager_accounts_oidc(a);

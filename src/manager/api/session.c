@@ -229,14 +229,18 @@ bool manager_request_proved(struct manager_request *req, const struct manager_us
 {
 	bool factor = manager_factor_has(u);
 	uint64_t shown = factor ? req->session.factor_ns : req->session.proved_ns;
+	json_t *methods;
 
 	if (shown && bh_time_wall_ns() - shown <= PROVED_NS) {
 		return true;
 	}
+	methods = factor ? manager_factors_json(u) : json_pack("[s]", "password");
+	if (manager_request_steps_by_oidc(req, factor)) {
+		json_array_append_new(methods, json_string("oidc"));
+	}
 	manager_reply(req, 403,
 		      json_pack("{s:{s:s, s:s, s:o, s:s}}", "error", "code", "step_up", "message",
-				"not allowed: show who you are once more", "methods",
-				factor ? manager_factors_json(u) : json_pack("[s]", "password"),
+				"not allowed: show who you are once more", "methods", methods,
 				"way", "POST /v1/session/step-up"));
 	return false;
 }

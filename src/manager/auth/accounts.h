@@ -128,8 +128,8 @@ struct manager_agent {	   /* who is at the other end */
 	const char *words; /* User-Agent; may be NULL */
 	const char *address;
 };
-[[nodiscard]] int manager_session_begin(struct manager_accounts *a,
-					const struct manager_session *session,
+/* Fills the id. */
+[[nodiscard]] int manager_session_begin(struct manager_accounts *a, struct manager_session *session,
 					const struct manager_agent *agent,
 					char ret_secret[MANAGER_SECRET_TEXT_SIZE],
 					struct bh_diag *diag);
@@ -137,9 +137,14 @@ struct manager_agent {	   /* who is at the other end */
 [[nodiscard]] int manager_session_find(struct manager_accounts *a, const char *secret, bool bearer,
 				       const struct manager_agent *agent, uint64_t now_ns,
 				       struct manager_session *ret);
-/* Something was proved: factor "" for the password. The secret is another one from here on. */
+/* An open one of a user by its number, for who does not bring its secret; as above. */
+[[nodiscard]] int manager_session_find_id(struct manager_accounts *a, int64_t id, int64_t user,
+					  const struct manager_agent *agent, uint64_t now_ns,
+					  struct manager_session *ret);
+/* Something was proved at shown_ns: factor "" for the password. The secret is another one from here
+ * on. */
 [[nodiscard]] int manager_session_prove(struct manager_accounts *a, struct manager_session *s,
-					const char *factor, uint64_t now_ns,
+					const char *factor, uint64_t shown_ns,
 					char ret_secret[MANAGER_SECRET_TEXT_SIZE],
 					struct bh_diag *diag);
 /* What mutating requests by cookie have to say; only who can read answers knows it. */

@@ -276,6 +276,36 @@ bool manager_oidc_factor(const json_t *settings, const json_t *claims)
 	return false;
 }
 
+bool manager_oidc_may_count(const json_t *settings)
+{
+	return json_array_size(json_object_get(settings, "amr")) ||
+	       json_array_size(json_object_get(settings, "acr"));
+}
+
+const char *manager_oidc_end_session(const json_t *provider)
+{
+	const char *url = bh_json_str_or(provider, "end_session_endpoint", "");
+
+	return is_url(url) ? url : NULL;
+}
+
+uint64_t manager_oidc_asked(const json_t *claims)
+{
+	return bh_json_u64_or(claims, "auth_time", 0);
+}
+
+int manager_oidc_fresh(const json_t *claims, uint64_t since_s, struct bh_diag *diag)
+{
+	uint64_t asked_s = manager_oidc_asked(claims);
+
+	if (!asked_s) {
+		return refuse(diag, "the provider does not say when it asked (auth_time)");
+	}
+	return asked_s > UINT32_MAX || asked_s + OIDC_SKEW_S < since_s
+		       ? refuse(diag, "the provider did not ask anew")
+		       : 0;
+}
+
 static int check_times(const json_t *claims, uint64_t now_s, struct bh_diag *diag)
 {
 	uint64_t exp = bh_json_u64_or(claims, "exp", 0), iat = bh_json_u64_or(claims, "iat", 0);

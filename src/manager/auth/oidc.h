@@ -13,6 +13,12 @@
  *   OIDC_REFRESH_S. Signatures are checked by libjose; everything that comes from the provider is
  *   bounded. Users are told apart by issuer and subject alone, never by a name or an address.
  *
+ *   A step-up is one more such way, of a session that is open, with prompt=login and max_age=0: the
+ *   token has to say that somebody was asked after it began (auth_time), and be of the subject that
+ *   the session's user is linked with. It counts as a second factor when amr or acr say so, else as
+ *   a password. A login asks for auth_time too: with a session at the provider nobody was asked
+ *   just now, and the factor is as old as it says.
+ *
  * Checks are pure; oidc_fetch.c runs in workers; the rest is the loop's.
  */
 #ifndef BH_MANAGER_AUTH_OIDC_H
@@ -26,6 +32,7 @@
 #define OIDC_SUBJECT_MAX     255
 #define OIDC_CODE_MAX	     2048
 #define OIDC_URL_MAX	     1024
+#define OIDC_HINT_MAX	     4096 /* of an ID token that goes into a URL */
 #define OIDC_PENDING_MAX     1024 /* logins under way; the oldest goes */
 #define OIDC_PENDING_ADDRESS 16	  /* of these, of one address */
 #define OIDC_PENDING_S	     600
@@ -59,6 +66,14 @@ struct manager_oidc_said {
 bool manager_oidc_has(const json_t *claims, const char *claim, const char *value);
 /* Does what the provider asked for count as a second factor, by the settings' amr and acr? */
 bool manager_oidc_factor(const json_t *settings, const json_t *claims);
+/* Has the settings' amr or acr anything that could count? */
+bool manager_oidc_may_count(const json_t *settings);
+/* Where people log out at the provider; NULL: it does not say. Borrowed. */
+const char *manager_oidc_end_session(const json_t *provider);
+/* When somebody was asked at the provider, in seconds; 0: it does not say. */
+uint64_t manager_oidc_asked(const json_t *claims);
+/* Was that for a step-up that began at since_s? -EACCES with words. */
+[[nodiscard]] int manager_oidc_fresh(const json_t *claims, uint64_t since_s, struct bh_diag *diag);
 /* The S256 challenge of a verifier, base64url. */
 void manager_oidc_challenge(const char *verifier, char ret[MANAGER_SECRET_TEXT_SIZE]);
 
@@ -67,10 +82,12 @@ struct manager_oidc_talk {
 	json_t *settings;	 /* owned, as all of these */
 	json_t *provider, *keys; /* what is known; NULL: nothing yet. Filled */
 	char *redirect, *code, *verifier, *nonce;
+	int stop_fd; /* readable: the manager ends. Not owned */
 	bool may_refresh;
 	bool fetched;	/* keys, in this talk */
 	bool refreshed; /* because one was not known */
-	json_t *claims; /* the outcome */
+	json_t *claims; /* the outcome, and the token that says them */
+	char *token;
 };
 void manager_oidc_talk_done(struct manager_oidc_talk *t);
 /* What it says about itself, when that is not known. -EIO, -EACCES with words. */
@@ -82,10 +99,17 @@ void manager_oidc_talk_done(struct manager_oidc_talk *t);
 struct manager_oidc_pending {
 	char nonce[MANAGER_SECRET_TEXT_SIZE], verifier[MANAGER_SECRET_TEXT_SIZE];
 	char cookie[MANAGER_SECRET_TEXT_SIZE];
+	int64_t session, user; /* of a step-up; 0: of a login */
+	uint64_t begun_s;
+};
+struct manager_oidc_asker {
+	const char *address;
+	int64_t session, user; /* of a step-up; 0 */
 };
 struct manager_oidc;
 struct manager_oidc *manager_oidc_new(struct manager_accounts *a);
-void manager_oidc_free(struct manager_oidc *o); /* NULL is fine */
+/* NULL is fine. Ends what is under way; the last worker's end frees it. */
+void manager_oidc_free(struct manager_oidc *o);
 /* NULL when it was never set; borrowed. */
 const json_t *manager_oidc_settings(const struct manager_oidc *o);
 /* Checked by the caller; sealed in the database. What was known of the provider is forgotten. */
@@ -94,8 +118,8 @@ const json_t *manager_oidc_settings(const struct manager_oidc *o);
 /* Is it switched on, and does the console have a URL to come back to? */
 bool manager_oidc_on(const struct manager_oidc *o);
 /* A new login. -EDQUOT: too many of this address. ret_state: what names it. */
-[[nodiscard]] int manager_oidc_begin(struct manager_oidc *o, const char *address, uint64_t mono_ns,
-				     char ret_state[MANAGER_SECRET_TEXT_SIZE],
+[[nodiscard]] int manager_oidc_begin(struct manager_oidc *o, const struct manager_oidc_asker *asker,
+				     uint64_t mono_ns, char ret_state[MANAGER_SECRET_TEXT_SIZE],
 				     struct manager_oidc_pending *ret);
 /* It, which is gone then. -ENOENT: unknown, too old, or of another browser. */
 [[nodiscard]] int manager_oidc_take(struct manager_oidc *o, const char *state, const char *cookie,
@@ -103,6 +127,12 @@ bool manager_oidc_on(const struct manager_oidc *o);
 /* One more in a worker? At most max; false: too many. And one less. */
 bool manager_oidc_works(struct manager_oidc *o, unsigned int max);
 void manager_oidc_worked(struct manager_oidc *o);
+/* The ID token of a session, sealed in the database as long as that is, for logging out at the
+ * provider. Nothing is kept when the settings don't want that, or it is too long for a URL. */
+[[nodiscard]] int manager_oidc_keep_token(struct manager_oidc *o, int64_t session,
+					  const char *token, struct bh_diag *diag);
+/* Owned; NULL: none. */
+char *manager_oidc_kept_token(struct manager_oidc *o, int64_t session);
 /* Copies of settings and of what is known, for a worker; and what it learned. */
 void manager_oidc_talk_init(const struct manager_oidc *o, uint64_t mono_ns,
 			    struct manager_oidc_talk *ret);

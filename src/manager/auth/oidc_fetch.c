@@ -13,7 +13,7 @@
 
 void manager_oidc_talk_done(struct manager_oidc_talk *t)
 {
-	char *const secrets[] = {t->code, t->verifier, t->nonce};
+	char *const secrets[] = {t->code, t->verifier, t->nonce, t->token};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(secrets); i++) {
 		if (secrets[i]) {
@@ -64,7 +64,7 @@ static int fetch(const struct manager_oidc_talk *t, const char *url, const char 
 		curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
 		curl_easy_setopt(curl, CURLOPT_USERPWD, basic);
 	}
-	code = curl_easy_perform(curl);
+	code = manager_https_perform(curl, t->stop_fd);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_cleanup(curl);
 	if (code != CURLE_OK) {
@@ -175,15 +175,14 @@ int manager_oidc_redeem(struct manager_oidc_talk *t, struct bh_diag *diag)
 {
 	struct manager_oidc_said said = {.nonce = t->nonce,
 					 .now_s = bh_time_wall_ns() / BH_NS_PER_S};
-	BH_FREE char *token = NULL;
 	int r = manager_oidc_discover(t, diag);
 
 	r = r < 0 || t->keys ? r : fetch_keys(t, diag);
-	r = r < 0 ? r : redeem(t, &token, diag);
+	r = r < 0 ? r : redeem(t, &t->token, diag);
 	if (r < 0) {
 		return r;
 	}
-	said.token = token;
+	said.token = t->token;
 	r = manager_oidc_token(t->settings, t->keys, &said, &t->claims, diag);
 	if (r == MANAGER_OIDC_NO_KEY && t->may_refresh && !t->fetched) {
 		t->refreshed = true; /* also when it fails */

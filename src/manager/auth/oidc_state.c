@@ -8,6 +8,8 @@
 #include "base/time.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uthash.h>
 
 #define SETTINGS_NAME "oidc"
@@ -29,6 +31,8 @@ struct manager_oidc {
 	uint64_t refreshed_ns; /* when a key was not known */
 	struct pending *all;   /* the oldest first */
 	unsigned int jobs;
+	int stop_fd; /* readable when the manager ends */
+	bool closing;
 };
 
 /* ---- settings: sealed, since they have the client's secret ---- */
@@ -47,30 +51,40 @@ static char *seal(const struct manager_accounts *a, const char *text)
 	return hex;
 }
 
-static json_t *unseal(const struct manager_accounts *a, const char *hex)
+/* Owned; NULL. */
+static char *unseal(const struct manager_accounts *a, const char *hex)
 {
 	size_t max = strlen(hex) / 2, size = 0;
 	size_t head = crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES;
 	BH_FREE uint8_t *box = bh_alloc(max + 1);
-	BH_FREE char *text = bh_alloc(max + 1);
+	char *text = bh_alloc(max + 1);
 
 	if (sodium_hex2bin(box, max, hex, strlen(hex), NULL, &size, NULL) != 0 || size < head ||
 	    crypto_secretbox_open_easy((unsigned char *)text, box + crypto_secretbox_NONCEBYTES,
 				       size - crypto_secretbox_NONCEBYTES, box,
 				       manager_accounts_key(a)) != 0) {
-		bh_log(BH_LOG_ERROR, "auth", "settings of OpenID Connect can't be unsealed");
+		bh_log(BH_LOG_ERROR, "auth", "what OpenID Connect keeps can't be unsealed");
+		free(text);
 		return NULL;
 	}
-	return json_loads(text, 0, NULL);
+	return text;
 }
 
 struct manager_oidc *manager_oidc_new(struct manager_accounts *a)
 {
 	struct manager_oidc *o = bh_alloc(sizeof(*o));
 	BH_FREE char *hex = manager_store_setting(manager_accounts_db(a), SETTINGS_NAME);
+	BH_FREE char *text = hex ? unseal(a, hex) : NULL;
 
 	o->a = a;
-	o->settings = hex ? unseal(a, hex) : NULL;
+	o->settings = text ? json_loads(text, 0, NULL) : NULL;
+	if (text) {
+		sodium_memzero(text, strlen(text));
+	}
+	o->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (o->stop_fd < 0) {
+		abort(); /* out of descriptors before anything was opened */
+	}
 	return o;
 }
 
@@ -79,6 +93,15 @@ static void drop(struct manager_oidc *o, struct pending *p)
 	HASH_DEL(o->all, p);
 	sodium_memzero(p, sizeof(*p));
 	free(p);
+}
+
+static void destroy(struct manager_oidc *o)
+{
+	json_decref(o->settings);
+	json_decref(o->provider);
+	json_decref(o->keys);
+	close(o->stop_fd);
+	free(o);
 }
 
 void manager_oidc_free(struct manager_oidc *o)
@@ -91,10 +114,13 @@ void manager_oidc_free(struct manager_oidc *o)
 	HASH_ITER (hh, o->all, p, tmp) {
 		drop(o, p);
 	}
-	json_decref(o->settings);
-	json_decref(o->provider);
-	json_decref(o->keys);
-	free(o);
+	o->closing = true;
+	o->a = NULL;
+	if (o->jobs) {
+		(void)!eventfd_write(o->stop_fd, 1); /* workers end, the last one frees */
+	} else {
+		destroy(o);
+	}
 }
 
 const json_t *manager_oidc_settings(const struct manager_oidc *o)
@@ -137,8 +163,9 @@ bool manager_oidc_on(const struct manager_oidc *o)
 
 /* ---- logins under way ---- */
 
-int manager_oidc_begin(struct manager_oidc *o, const char *address, uint64_t mono_ns,
-		       char ret_state[MANAGER_SECRET_TEXT_SIZE], struct manager_oidc_pending *ret)
+int manager_oidc_begin(struct manager_oidc *o, const struct manager_oidc_asker *asker,
+		       uint64_t mono_ns, char ret_state[MANAGER_SECRET_TEXT_SIZE],
+		       struct manager_oidc_pending *ret)
 {
 	uint8_t hash[MANAGER_SECRET_HASH_SIZE];
 	struct pending *p, *tmp;
@@ -148,7 +175,7 @@ int manager_oidc_begin(struct manager_oidc *o, const char *address, uint64_t mon
 		if (mono_ns >= p->until_ns) {
 			drop(o, p);
 		} else {
-			count += strcmp(p->address, address) == 0;
+			count += strcmp(p->address, asker->address) == 0;
 		}
 	}
 	if (count >= OIDC_PENDING_ADDRESS) {
@@ -163,7 +190,10 @@ int manager_oidc_begin(struct manager_oidc *o, const char *address, uint64_t mon
 	manager_secret_make(p->what.nonce, hash);
 	manager_secret_make(p->what.verifier, hash);
 	manager_secret_make(p->what.cookie, hash);
-	snprintf(p->address, sizeof(p->address), "%s", address);
+	p->what.session = asker->session;
+	p->what.user = asker->user;
+	p->what.begun_s = bh_time_wall_ns() / BH_NS_PER_S;
+	snprintf(p->address, sizeof(p->address), "%s", asker->address);
 	p->until_ns = mono_ns + OIDC_PENDING_S * BH_NS_PER_S;
 	HASH_ADD_STR(o->all, state, p);
 	memcpy(ret_state, p->state, sizeof(p->state));
@@ -188,6 +218,27 @@ int manager_oidc_take(struct manager_oidc *o, const char *state, const char *coo
 	return good ? 0 : -ENOENT;
 }
 
+/* ---- tokens of sessions ---- */
+
+int manager_oidc_keep_token(struct manager_oidc *o, int64_t session, const char *token,
+			    struct bh_diag *diag)
+{
+	BH_FREE char *hex = NULL;
+
+	if (!json_is_true(json_object_get(o->settings, "logout"))) {
+		return 0;
+	}
+	hex = seal(o->a, strlen(token) <= OIDC_HINT_MAX ? token : "");
+	return manager_store_keep_token(manager_accounts_db(o->a), session, hex, diag);
+}
+
+char *manager_oidc_kept_token(struct manager_oidc *o, int64_t session)
+{
+	BH_FREE char *hex = manager_store_kept_token(manager_accounts_db(o->a), session);
+
+	return hex ? unseal(o->a, hex) : NULL;
+}
+
 /* ---- for workers ---- */
 
 bool manager_oidc_works(struct manager_oidc *o, unsigned int max)
@@ -202,6 +253,9 @@ bool manager_oidc_works(struct manager_oidc *o, unsigned int max)
 void manager_oidc_worked(struct manager_oidc *o)
 {
 	o->jobs--;
+	if (o->closing && !o->jobs) {
+		destroy(o);
+	}
 }
 
 void manager_oidc_talk_init(const struct manager_oidc *o, uint64_t mono_ns,
@@ -210,6 +264,7 @@ void manager_oidc_talk_init(const struct manager_oidc *o, uint64_t mono_ns,
 	bool good = o->provider && mono_ns - o->known_ns < OIDC_CACHE_S * BH_NS_PER_S;
 
 	*ret = (struct manager_oidc_talk){
+		.stop_fd = o->stop_fd,
 		.settings = json_deep_copy(o->settings),
 		.provider = good ? json_deep_copy(o->provider) : NULL,
 		.keys = good && o->keys ? json_deep_copy(o->keys) : NULL,
@@ -220,7 +275,7 @@ void manager_oidc_talk_init(const struct manager_oidc *o, uint64_t mono_ns,
 
 void manager_oidc_learn(struct manager_oidc *o, const struct manager_oidc_talk *t, uint64_t mono_ns)
 {
-	if (!json_equal(t->settings, o->settings) || !t->provider) {
+	if (o->closing || !json_equal(t->settings, o->settings) || !t->provider) {
 		return; /* it asked another one */
 	}
 	if (!o->provider || mono_ns - o->known_ns >= OIDC_CACHE_S * BH_NS_PER_S) {

@@ -85,7 +85,7 @@ static struct manager_store_session row_of(const struct manager_session *s)
 					      .factor = s->factor};
 }
 
-int manager_session_begin(struct manager_accounts *a, const struct manager_session *session,
+int manager_session_begin(struct manager_accounts *a, struct manager_session *session,
 			  const struct manager_agent *agent,
 			  char ret_secret[MANAGER_SECRET_TEXT_SIZE], struct bh_diag *diag)
 {
@@ -93,7 +93,6 @@ int manager_session_begin(struct manager_accounts *a, const struct manager_sessi
 	struct manager_store_session row = row_of(session);
 	uint8_t hash[MANAGER_SECRET_HASH_SIZE], agent_hash[MANAGER_SECRET_HASH_SIZE];
 	char words[200];
-	int64_t id;
 	int r = make_room(db, session->user, session->open, diag);
 
 	if (r < 0) {
@@ -111,13 +110,14 @@ int manager_session_begin(struct manager_accounts *a, const struct manager_sessi
 	row.agent_words = words;
 	row.address = agent->address;
 	bh_counter_add(&auth_sessions, 1);
-	return manager_store_add_session(db, &row, &id, diag);
+	return manager_store_add_session(db, &row, &session->id, diag);
 }
 
 struct look {
 	struct manager_session *to;
 	const struct manager_agent *agent;
 	bool bind_address, stolen;
+	int64_t id; /* of the one that is looked for among others */
 };
 
 static int keep_session(const struct manager_store_session *row, void *arg)
@@ -148,6 +148,13 @@ static bool over(const struct manager_account_settings *settings, const struct m
 	       now_ns - s->created_ns > settings->absolute_s * BH_NS_PER_S;
 }
 
+static int drop_stolen(struct manager_db *db, int64_t id)
+{
+	bh_counter_add(&auth_sessions_stolen, 1);
+	(void)!manager_store_drop_session(db, id, NULL);
+	return -EACCES;
+}
+
 int manager_session_find(struct manager_accounts *a, const char *secret, bool bearer,
 			 const struct manager_agent *agent, uint64_t now_ns,
 			 struct manager_session *ret)
@@ -171,9 +178,7 @@ int manager_session_find(struct manager_accounts *a, const char *secret, bool be
 		return -ENOENT;
 	}
 	if (look.stolen) {
-		bh_counter_add(&auth_sessions_stolen, 1);
-		(void)!manager_store_drop_session(db, ret->id, NULL);
-		return -EACCES;
+		return drop_stolen(db, ret->id);
 	}
 	if (now_ns - ret->used_ns > TOUCH_NS) {
 		ret->used_ns = now_ns;
@@ -183,8 +188,34 @@ int manager_session_find(struct manager_accounts *a, const char *secret, bool be
 	return 0;
 }
 
+static int keep_session_of(const struct manager_store_session *row, void *arg)
+{
+	const struct look *look = arg;
+
+	return row->id == look->id ? keep_session(row, arg) : 0;
+}
+
+int manager_session_find_id(struct manager_accounts *a, int64_t id, int64_t user,
+			    const struct manager_agent *agent, uint64_t now_ns,
+			    struct manager_session *ret)
+{
+	const struct manager_account_settings *settings = manager_accounts_settings(a);
+	struct manager_db *db = manager_accounts_db(a);
+	struct look look = {
+		.to = ret, .agent = agent, .bind_address = settings->bind_address, .id = id};
+
+	memset(ret, 0, sizeof(*ret));
+	if (manager_store_sessions(db, user, true, keep_session_of, &look, NULL) < 0) {
+		return -EIO;
+	}
+	if (!ret->id || over(settings, ret, now_ns)) {
+		return -ENOENT;
+	}
+	return look.stolen ? drop_stolen(db, ret->id) : 0;
+}
+
 int manager_session_prove(struct manager_accounts *a, struct manager_session *s, const char *factor,
-			  uint64_t now_ns, char ret_secret[MANAGER_SECRET_TEXT_SIZE],
+			  uint64_t shown_ns, char ret_secret[MANAGER_SECRET_TEXT_SIZE],
 			  struct bh_diag *diag)
 {
 	struct manager_store_session row;
@@ -195,9 +226,10 @@ int manager_session_prove(struct manager_accounts *a, struct manager_session *s,
 	}
 	manager_secret_make(ret_secret, s->hash);
 	s->open = true;
-	s->used_ns = s->proved_ns = now_ns;
+	s->proved_ns = shown_ns;
+	s->used_ns = s->used_ns > shown_ns ? s->used_ns : shown_ns;
 	if (*factor) {
-		s->factor_ns = now_ns;
+		s->factor_ns = shown_ns;
 		snprintf(s->factor, sizeof(s->factor), "%s", factor);
 	}
 	row = row_of(s);

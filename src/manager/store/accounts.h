@@ -171,6 +171,10 @@ int64_t manager_store_linked(struct manager_db *db, const char *issuer,
 typedef int manager_store_link_fn(const char *issuer, const char *subject, void *arg);
 [[nodiscard]] int manager_store_links(struct manager_db *db, int64_t user,
 				      manager_store_link_fn *fn, void *arg);
+/* What is kept of the provider's token of a session, as long as the session. */
+[[nodiscard]] int manager_store_keep_token(struct manager_db *db, int64_t session,
+					   const char *sealed, struct bh_diag *diag);
+char *manager_store_kept_token(struct manager_db *db, int64_t session); /* owned; NULL: none */
 /* Roles that were given by this one. */
 [[nodiscard]] int manager_store_drop_givens_by(struct manager_db *db, int64_t user, const char *by,
 					       struct bh_diag *diag);

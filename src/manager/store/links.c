@@ -2,6 +2,8 @@
 /* Which user a provider's subject is (accounts.h). */
 #include "manager/store/accounts.h"
 
+#include "base/util.h"
+
 #include <errno.h>
 
 int64_t manager_store_linked(struct manager_db *db, const char *issuer, const char *subject)
@@ -47,6 +49,31 @@ int manager_store_links(struct manager_db *db, int64_t user, manager_store_link_
 			       "SELECT issuer, subject FROM oidc_links WHERE user = ?1"
 			       " ORDER BY issuer, subject",
 			       "i", user);
+}
+
+int manager_store_keep_token(struct manager_db *db, int64_t session, const char *sealed,
+			     struct bh_diag *diag)
+{
+	return manager_db_run(db, diag,
+			      "INSERT INTO session_tokens VALUES (?1, ?2)"
+			      " ON CONFLICT (session) DO UPDATE SET sealed = ?2",
+			      "it", session, sealed);
+}
+
+static int keep_text(sqlite3_stmt *row, void *arg)
+{
+	*(char **)arg = bh_strdup(manager_db_text(row, 0));
+	return 1;
+}
+
+char *manager_store_kept_token(struct manager_db *db, int64_t session)
+{
+	char *text = NULL;
+
+	(void)!manager_db_each(db, (struct manager_db_each){keep_text, &text}, NULL,
+			       "SELECT sealed FROM session_tokens WHERE session = ?1", "i",
+			       session);
+	return text;
 }
 
 int manager_store_drop_givens_by(struct manager_db *db, int64_t user, const char *by,

@@ -103,6 +103,8 @@ static const char *const migrations[] = {
 	"CREATE TABLE oidc_links (issuer TEXT NOT NULL, subject TEXT NOT NULL,"
 	" user INTEGER NOT NULL, PRIMARY KEY (issuer, subject)) WITHOUT ROWID;"
 	"CREATE INDEX oidc_links_by_user ON oidc_links (user);",
+	("CREATE TABLE session_tokens (session INTEGER PRIMARY KEY"
+	 " REFERENCES sessions (id) ON DELETE CASCADE, sealed TEXT NOT NULL);"),
 };
 
 int manager_store_open(const char *path, struct manager_db **ret, struct bh_diag *diag)

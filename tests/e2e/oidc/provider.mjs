@@ -20,7 +20,7 @@ const {default: Provider} = await load('oidc-provider');
 const jose = await load('jose');
 
 const issuer = `https://127.0.0.1:${port}`;
-const state = {login: 'alice', amr: [], lie: '', groups: [], keys: 0, tokens: 0};
+const state = {login: 'alice', amr: [], lie: '', groups: [], keys: 0, tokens: 0, silent: 0};
 const makeKey = async (kid, alg) => {
   const {privateKey} = await jose.generateKeyPair(alg, {extractable: true});
   return {...(await jose.exportJWK(privateKey)), kid, alg, use: 'sig'};
@@ -60,6 +60,9 @@ const lies = {
   'unknown-key': (c) => signed(c, keys[0], 'unknown'),
   critical: async (c) =>
     new jose.SignJWT(c).setProtectedHeader({alg: 'RS256', kid: keys[0].kid, crit: ['b64'], b64: true}).sign(await jose.importJWK(keys[0], 'RS256')),
+  // Nobody was asked just now, or it is not said.
+  stale: (c) => signed({...c, auth_time: c.auth_time - 3600}, keys[0]),
+  'no-auth-time': ({auth_time, ...c}) => signed(c, keys[0]),
   garbage: () => 'a.b.c',
   empty: () => '',
   rotated: async (c) => {
@@ -69,7 +72,7 @@ const lies = {
 };
 
 const provider = new Provider(issuer, {
-  clients: [{client_id: 'bulkhead', client_secret: 'a secret of the client', redirect_uris: [redirect], grant_types: ['authorization_code'], response_types: ['code']}],
+  clients: [{client_id: 'bulkhead', client_secret: 'a secret of the client', redirect_uris: [redirect], post_logout_redirect_uris: [`${new URL(redirect).origin}/`], grant_types: ['authorization_code'], response_types: ['code']}],
   jwks: {keys},
   pkce: {methods: ['S256'], required: () => true},
   conformIdTokenClaims: false,
@@ -96,6 +99,11 @@ provider.use(async (ctx, next) => {
   }
   if (ctx.path === '/jwks') {
     ctx.body = {keys: keys.map(({d, p, q, dp, dq, qi, ...rest}) => rest)};
+    return;
+  }
+  if (ctx.path === '/token' && state.lie === 'silent') {
+    state.silent++;
+    ctx.respond = false; // and nothing comes
     return;
   }
   if (ctx.path === '/token' && state.lie === 'huge') {

@@ -71,8 +71,9 @@ export function SessionProvider({children}: {children: ReactNode}) {
   }, [user]);
 
   const logout = useCallback(async () => {
+    let there: string | null | undefined;
     try {
-      await call('POST', 'logout', {quiet: true});
+      there = (await call<{url: string | null} | undefined>('POST', 'logout', {quiet: true}))?.url;
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 401)) {
         throw error;
@@ -81,6 +82,9 @@ export function SessionProvider({children}: {children: ReactNode}) {
     queries.clear();
     setCsrf('');
     setState({at: 'out'});
+    if (there) {
+      location.assign(there);
+    }
   }, [queries]);
 
   const value = useMemo<Mine | null>(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An act that needs a fresh second factor waits until this dialog has got one.
-import {Button, Modal, Space, Typography} from 'antd';
+import {App, Button, Modal, Space, Typography} from 'antd';
 import {useNavigate} from 'react-router-dom';
 
 import {call} from '../api/client';
@@ -21,11 +21,24 @@ interface Props {
 export function StepUpDialog({methods, own, verb, onEnd}: Props) {
   const {t, td} = useI18n();
   const navigate = useNavigate();
+  const {message} = App.useApp();
   const usable = methods.filter((m) => m === 'password' || own.includes(m));
   return (
     <Modal open title={t('stepup.title')} footer={null} width={400} onCancel={() => onEnd(null)} destroyOnHidden>
       <Space direction="vertical" size="middle" className="fill">
         <Typography.Text>{t('stepup.text', {act: td(`verb.${verb}`, verb || t('top.me'))})}</Typography.Text>
+        {methods.includes('oidc') && (
+          <Button
+            block
+            onClick={() =>
+              void call<{oidc: {url: string}}>('POST', 'session/step-up', {body: {method: 'oidc'}, quiet: true})
+                .then(({oidc}) => location.assign(oidc.url))
+                .catch((e: unknown) => message.error(e instanceof Error ? e.message : String(e)))
+            }
+          >
+            {t('stepup.oidc')}
+          </Button>
+        )}
         {usable.length ? (
           <Factor
             methods={usable}
@@ -37,7 +50,7 @@ export function StepUpDialog({methods, own, verb, onEnd}: Props) {
               onEnd(await fetchSession());
             }}
           />
-        ) : (
+        ) : methods.includes('oidc') ? null : (
           <>
             <Typography.Text type="warning">{t('stepup.none')}</Typography.Text>
             <Button

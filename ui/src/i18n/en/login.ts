@@ -13,6 +13,7 @@ export const login = {
   'relogin.text': 'Log in again as {user}. What you were doing is kept.',
   'stepup.title': 'Is it you?',
   'stepup.text': 'This needs a fresh second factor: {act}.',
+  'stepup.oidc': 'Show it at the provider; come back and try again',
   'stepup.none': 'Your account has no second factor. Add one under My account, then try again.',
   'stepup.enrol': 'Set up a second factor',
   'first.password': 'First a password of your own',

@@ -99,6 +99,8 @@ export const settings = {
   'oidc.scopes': 'Scopes',
   'oidc.ca': 'Certificate authority of the provider',
   'oidc.ca.hint': 'PEM; empty: those that the system trusts.',
+  'oidc.logout': 'Who logs out here is led to the provider to log out there too',
+  'oidc.logout.hint': 'The provider has to know {url} as the place to come back to.',
   'oidc.create': 'Make an account at the first login, for whom a rule fits',
   'oidc.tenant': 'Tenant of new accounts',
   'oidc.claim': 'Claim that the rules look at',

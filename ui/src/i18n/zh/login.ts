@@ -15,6 +15,7 @@ export const login: Record<keyof typeof en, string> = {
   'relogin.text': '请以 {user} 重新登录,当前的工作会保留。',
   'stepup.title': '确认身份',
   'stepup.text': '此操作需要重新验证第二因素:{act}。',
+  'stepup.oidc': '到提供方验证，返回后重试',
   'stepup.none': '您的账户没有第二因素。请在“我的账户”中添加后重试。',
   'stepup.enrol': '设置第二因素',
   'first.password': '请先设置自己的密码',

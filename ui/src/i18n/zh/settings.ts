@@ -101,6 +101,8 @@ export const settings: Record<keyof typeof en, string> = {
   'oidc.scopes': '范围(scopes)',
   'oidc.ca': '提供方的证书颁发机构',
   'oidc.ca.hint': 'PEM 格式;留空则使用系统信任的机构。',
+  'oidc.logout': '在此退出时，引导用户同时在提供方退出',
+  'oidc.logout.hint': '需在提供方登记退出后的返回地址 {url}。',
   'oidc.create': '首次登录时为符合规则者创建账户',
   'oidc.tenant': '新账户所属租户',
   'oidc.claim': '规则所依据的声明(claim)',

@@ -21,6 +21,8 @@ interface Settings {
   ca: string;
   tenant: string;
   create: boolean;
+  /** Who logs out here is led there to log out too. */
+  logout: boolean;
   claim: string;
   amr: string[];
   acr: string[];
@@ -28,7 +30,7 @@ interface Settings {
   rules: {value: string; role: string; at: string}[];
 }
 
-type Told = Settings & {client_secret_set: boolean; redirect_uri: string};
+type Told = Settings & {client_secret_set: boolean; redirect_uri: string; post_logout_redirect_uri: string};
 type Fields = Settings & {client_secret?: string};
 
 const TEXTS = ['name', 'issuer', 'client_id'] as const;
@@ -86,7 +88,7 @@ export function OidcSettings() {
     }, t('settings.saved'));
   return (
     <Data query={query}>
-      {({client_secret_set, redirect_uri, ...s}) => (
+      {({client_secret_set, redirect_uri, post_logout_redirect_uri, ...s}) => (
         <Form<Fields> key={JSON.stringify(s)} layout="vertical" disabled={!writes} initialValues={s} onFinish={save} className="wide-form">
           <Form.Item name="enabled" valuePropName="checked" label={t('oidc.enabled')}>
             <Switch />
@@ -106,6 +108,9 @@ export function OidcSettings() {
               </Typography.Text>
             </Form.Item>
           )}
+          <Form.Item name="logout" valuePropName="checked" label={t('oidc.logout')} extra={t('oidc.logout.hint', {url: post_logout_redirect_uri})}>
+            <Switch />
+          </Form.Item>
           <Form.Item name="scopes" label={t('oidc.scopes')}>
             <Input maxLength={1024} spellCheck={false} className="mono" />
           </Form.Item>
