@@ -32,6 +32,7 @@ SANITIZERS = ("-Db_sanitize=address,undefined", "-Db_lundef=false")
 LABS = os.environ.get("BULKHEAD_LAB_DIR", "/var/tmp/bulkhead-lab")
 OWN_SUITES = {"clang", "lint", "e2e", "ui"}
 NEEDS_ROOT = {"bpf", "system", "e2e"}
+LABS_AT_ONCE = "2"  # one world each, a file of tests goes to whichever is free; most of their time is waiting
 FEW, LATE = 3, 4200  # files (or tests of meson) that are run again, more of them is no accident; not after so many seconds
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 START = time.monotonic()
@@ -233,15 +234,20 @@ def e2e(tally, is_root, more, fast):
     def once(part, only):
         if os.path.exists(report):
             os.unlink(report)
+        whole = not more and not only
         argv = ["/usr/bin/python3", "-u", "-m", "pytest", "-v", "-rs", "-p", "no:cacheprovider", "--tb=short", "--durations=15",
-                f"--junitxml={report}", *(["-m", "not slow"] if fast else []), *shlex.split(more), *(only or ["tests/e2e"])]
+                f"--junitxml={report}", *(("-n", LABS_AT_ONCE, "--dist", "loadfile") if whole else ()),
+                *(["-m", "not slow"] if fast else []), *shlex.split(more), *(only or ["tests/e2e"])]
         code = run(*argv, timeout=3900, ending=signal.SIGINT, env={"BULKHEAD_BUILD": BUILD, "PYTHONDONTWRITEBYTECODE": "1"})
         if os.path.exists(report):
             return add_pytest_results(part, report)
         if code != 5:
             part.fail("e2e", f"pytest ended with {code} and no report")
         return None
-    twice(tally, once)
+    try:
+        twice(tally, once)
+    finally:
+        sweep()
 
 
 def node_is_new_enough():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared by the tests with hosts and guests: one world per run, policies put back after each test.
+"""Shared by the tests with hosts and guests: one world per process, policies put back after each test.
 
 world    a lab with two hosts, manager and hostds in sync, and the guests web (h1), db and web2 (h2) of tenant
          shop, evil (h1) of tenant rival, all on br0 with IPv4 and IPv6, with servers on their usual ports
@@ -104,7 +104,7 @@ def world():
         lab.manager.wait_in_sync()
         yield lab
     finally:
-        logs = f"{bulkhead.build_dir()}/e2e-logs"
+        logs = f"{bulkhead.build_dir()}/e2e-logs{os.environ.get('PYTEST_XDIST_WORKER', '')}"
         shutil.rmtree(logs, ignore_errors=True)
         lab.manager.save_logs(logs)
         lab.down()

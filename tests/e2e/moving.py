@@ -191,7 +191,8 @@ class Crossing:
             for sniffer in self.sniffers:
                 assert not sniffer.frames, f"{len(sniffer.frames)} refused packets delivered on {sniffer.node.name}"
             assert sum(s.seen for s in self.sniffers) > 50, "the watchers saw no traffic at all"
-            assert not self.wrongly_refused()
+            refused = self.wrongly_refused()
+            assert not refused, refused
 
 
 class Yard:

@@ -22,6 +22,7 @@ import time
 import jsonschema
 import pytest
 import yaml
+from labkit import util
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BULKHEAD_BUILD", f"{ROOT}/build")
@@ -178,7 +179,7 @@ class Manager:
         self.hosts.remove(p)
 
     def wait(self, wanted, seconds=15, what="it"):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * util.PATIENCE
         while True:
             try:
                 got = wanted()
@@ -187,7 +188,7 @@ class Manager:
             except (OSError, http.client.HTTPException):
                 if self.process.poll() is not None:
                     raise AssertionError(self.tail()) from None
-            assert time.monotonic() < end, f"waited {seconds} s for {what}\n{self.tail()}"
+            assert time.monotonic() < end, f"waited {seconds * util.PATIENCE} s for {what}\n{self.tail()}"
             time.sleep(0.02)
 
     def tail(self):

@@ -121,9 +121,9 @@ def test_webhook(own, pki):
     make_events(own, 50)
     own.wait(lambda: all_there(own, hook), 40, "all events")
     assert not hook.bad
+    own.wait(lambda: own.get("channels/hook").json["queued"] == 0, 10, "the queue to be empty")
     shown = own.get("channels/hook").json
     assert shown["retries"] >= 3 and shown["gave_up"] == 0 and shown["delivered"] >= 50
-    own.wait(lambda: own.get("channels/hook").json["queued"] == 0, 10, "the queue to be empty")
     hook.close()
     make_events(own, 1)
     own.wait(lambda: own.get("channels/hook").json["state"] == "failing", 10, "the failure to be told")

@@ -81,7 +81,7 @@ def lost_events(world, since):
             holes += [f"{producer}/{n}" for n in range(first, max(seen)) if n not in seen and n not in gaps]
             holes += [f"{producer}/{n} (gap)" for n in gaps if n > first]
         return holes
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 20 * util.PATIENCE
     holes = missing()
     while holes and time.monotonic() < deadline:
         time.sleep(0.5)

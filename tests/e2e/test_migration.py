@@ -100,7 +100,7 @@ def test_two_nics(yard, temporary):
                                          labels={"role": "web"}, address="10.79.0.52/24"))
     flows = [(web, "n1", "10.78.0.51"), (web2, "n1b", "10.78.0.51"), (peer, "n2", "10.79.0.51")]
     for guest, name, address in flows:
-        guest.flow(name, address, 3306, timeout_ms=10000)
+        guest.flow(name, address, 3306, timeout_ms=30000)
     move = yard.migrate(guest=two)
     last = yard.moved(move)
     assert last["connections"] >= 3
@@ -209,7 +209,7 @@ def test_addresses_learned_by_dhcp_travel(yard, temporary):
     util.wait_until("the lease at the manager", lambda: "10.78.0.152" in yard.vm(leased)["nics"][0]["addresses"], 15)
     world.manager.wait_in_sync()
     leased.serve(3306)
-    web.flow("leased", "10.78.0.152", 3306, timeout_ms=10000)
+    web.flow("leased", "10.78.0.152", 3306, timeout_ms=30000)
     yard.moved(yard.migrate(guest=leased))
     assert not web.answers("leased")["done"]
     web.stop("leased")

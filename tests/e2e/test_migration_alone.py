@@ -108,7 +108,7 @@ def test_two_in_a_row_and_hostd_restarts(yard, temporary):
     allowed(yard)
     since = manager.last_event()
     web = world.guests["web"]
-    web.flow("second", second.address, 3306, timeout_ms=10000)
+    web.flow("second", second.address, 3306, timeout_ms=30000)
     with Crossing(yard, swarm=0) as crossing:
         manager.daemon.kill()
         move = yard.migrate()

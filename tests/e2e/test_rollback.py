@@ -90,7 +90,7 @@ def silent(guest, peer):
     """Nothing passes in either direction."""
     assert guest.tcp(peer.address, 3306, send="x\n", timeout_ms=700) == "timeout"
     assert peer.tcp(guest.address, 3306, send="x\n", timeout_ms=700) == "timeout"
-    assert not guest.ping(peer.address)
+    assert not guest.ping(peer.address, timeout_ms=1000)
 
 
 def talks(guest, peer):

@@ -62,8 +62,8 @@ def test_a_vm_moves_along_the_tunnel(tunnel):
     watched = [Sniffer(host, "vnet*", mark, outgoing=True) for host in tunnel.hosts]
     with watched[0], watched[1]:
         for name, proto, port in (("tcp", "tcp", 3306), ("udp", "udp", 53), ("icmp", "icmp", 0)):
-            web.flow(name, db.address, port, proto=proto, timeout_ms=10000 if proto == "tcp" else 300)
-        web.flow("tcp6", db.address6, 3306, timeout_ms=10000)
+            web.flow(name, db.address, port, proto=proto, timeout_ms=30000 if proto == "tcp" else 300)
+        web.flow("tcp6", db.address6, 3306, timeout_ms=30000)
         evil.call("flood", name="flood", frames=frames, count=1 << 30, interval_us=4000)
         for target in (tunnel.host(1), tunnel.host(2)):
             migrate(db, target, mib_per_s=32)

@@ -149,7 +149,7 @@ static json_t *outcome_json(enum outcome outcome, uint64_t start_us, const char 
 /* {"op":"tcp", "dst", "port", "send":"text", "timeout_ms"}: the reply says how the attempt ended */
 static json_t *op_tcp(const json_t *req, struct job_stats *stats)
 {
-	int timeout_ms = int_of(req, "timeout_ms", 2000), fd;
+	int timeout_ms = int_of(req, "timeout_ms", 12000), fd;
 	const char *text = str_of(req, "send", NULL);
 	uint64_t start = now_us();
 	char got[2048] = "";
@@ -221,7 +221,7 @@ static json_t *op_udp(const json_t *req, struct job_stats *stats)
 	}
 	memset(buf, '.', sizeof(buf));
 	memcpy(buf, text, strlen(text) < size ? strlen(text) : size);
-	outcome = udp_exchange(fd, buf, size, int_of(req, "timeout_ms", 2000), got, sizeof(got));
+	outcome = udp_exchange(fd, buf, size, int_of(req, "timeout_ms", 8000), got, sizeof(got));
 	close(fd);
 	got[512] = '\0';
 	return outcome_json(outcome, start, got);
@@ -296,7 +296,7 @@ static json_t *op_ping(const json_t *req, struct job_stats *stats)
 	}
 	fd = open_ping(&to);
 	for (int i = 0; i < count; i++) {
-		last = ping_once(fd, &to, (uint16_t)(i + 1), int_of(req, "timeout_ms", 1000));
+		last = ping_once(fd, &to, (uint16_t)(i + 1), int_of(req, "timeout_ms", 4000));
 		stats->sent++;
 		stats->received += last == CONNECTED;
 		if (i + 1 < count) {

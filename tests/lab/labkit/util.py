@@ -7,6 +7,7 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 LAB_DIR = os.environ.get("BULKHEAD_LAB_DIR", "/var/tmp/bulkhead-lab")
 CACHE_DIR = os.environ.get("BULKHEAD_LAB_CACHE", "/var/cache/bulkhead-lab")
+PATIENCE = 3  # times what a wait asks for: it ends with what it waits for, and a busy machine is no failure
 
 
 class LabError(Exception):
@@ -26,13 +27,14 @@ def run(*argv, check=True, timeout=120, **kw):
 
 def wait_until(what, predicate, timeout=30.0, every=0.05):
     """Poll until predicate() is true and return its value; LabError names `what` otherwise."""
-    deadline = time.monotonic() + timeout
+    start = time.monotonic()
     while True:
         value = predicate()
         if value:
             return value
-        if time.monotonic() > deadline:
-            raise LabError(f"waited {timeout:.0f} s in vain for {what}")
+        waited = time.monotonic() - start
+        if waited > timeout * PATIENCE:
+            raise LabError(f"waited {waited:.0f} s in vain for {what}")
         time.sleep(every)
 
 
