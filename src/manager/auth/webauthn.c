@@ -11,9 +11,13 @@
 #include <fido/rs256.h>
 #include <sodium.h>
 
-#define FLAG_PRESENT  0x01
-#define FLAG_VERIFIED 0x04
-#define AUTHDATA_MIN  37 /* hash of the relying party, flags, counter */
+#define FLAG_PRESENT	0x01
+#define FLAG_VERIFIED	0x04
+#define FLAG_KEY	0x40 /* a new key follows */
+#define FLAG_EXTENSIONS 0x80
+#define AUTHDATA_MIN	37 /* hash of the relying party, flags, counter */
+#define AUTHDATA_FLAGS	32 /* where they are */
+#define AUTHDATA_AAGUID 16
 
 static int refuse(struct bh_diag *diag, const char *words)
 {
@@ -119,18 +123,26 @@ static int cbor_head(struct cbor *c, enum cbor_major *ret_major, uint64_t *ret)
 	return 0;
 }
 
+static int cbor_pass(struct cbor *c, uint64_t size)
+{
+	if (size > c->left.size) {
+		return -EBADMSG;
+	}
+	c->left.data += size;
+	c->left.size -= size;
+	return 0;
+}
+
 static int cbor_string(struct cbor *c, enum cbor_major wanted, struct manager_webauthn_bytes *ret)
 {
 	enum cbor_major major;
 	uint64_t size;
 
-	if (cbor_head(c, &major, &size) < 0 || major != wanted || size > c->left.size) {
+	if (cbor_head(c, &major, &size) < 0 || major != wanted) {
 		return -EBADMSG;
 	}
 	*ret = (struct manager_webauthn_bytes){c->left.data, (size_t)size};
-	c->left.data += size;
-	c->left.size -= size;
-	return 0;
+	return cbor_pass(c, size);
 }
 
 static int cbor_skip(struct cbor *c, unsigned int depth)
@@ -146,12 +158,7 @@ static int cbor_skip(struct cbor *c, unsigned int depth)
 	switch (major) {
 	case CBOR_BYTES:
 	case CBOR_TEXT:
-		if (n > c->left.size) {
-			return -EBADMSG;
-		}
-		c->left.data += n;
-		c->left.size -= n;
-		return 0;
+		return cbor_pass(c, n);
 	case CBOR_ARRAY:
 	case CBOR_MAP:
 		if (n > WEBAUTHN_ATTESTATION_MANY) {
@@ -207,6 +214,34 @@ static int read_attestation(struct manager_webauthn_bytes bytes, struct attestat
 		}
 	}
 	return r == 0 && c.left.size == 0 ? 0 : -EBADMSG;
+}
+
+/* Authenticator data (WebAuthn level 2, 6.1), of a new key or of an answer. libcbor allocates what
+ * the head of an array claims before it looks for the items: so what libfido2 gives it is held
+ * against the bytes that are there. */
+static int check_data(struct manager_webauthn_bytes data, bool is_new)
+{
+	struct cbor c = {.left = data};
+	size_t id_size;
+	uint8_t flags;
+
+	if (cbor_pass(&c, AUTHDATA_MIN) < 0) {
+		return -EBADMSG;
+	}
+	flags = data.data[AUTHDATA_FLAGS];
+	if (!(flags & FLAG_KEY) == is_new) {
+		return -EBADMSG;
+	}
+	if (is_new) {
+		if (cbor_pass(&c, AUTHDATA_AAGUID + 2) < 0) {
+			return -EBADMSG;
+		}
+		id_size = (size_t)c.left.data[-2] << 8 | c.left.data[-1];
+		if (cbor_pass(&c, id_size) < 0 || cbor_skip(&c, 1) < 0) {
+			return -EBADMSG;
+		}
+	}
+	return flags & FLAG_EXTENSIONS ? cbor_skip(&c, 1) : 0;
 }
 
 /* ---- a new key ---- */
@@ -269,7 +304,7 @@ int manager_webauthn_create(const struct manager_webauthn_wanted *wanted,
 	if (r < 0) {
 		return r;
 	}
-	if (read_attestation(attestation, &att) < 0 || att.data.size < AUTHDATA_MIN) {
+	if (read_attestation(attestation, &att) < 0 || check_data(att.data, true) < 0) {
 		return refuse(diag, "this is no attestation");
 	}
 	cred = read_credential(&att, &ret->alg);
@@ -340,7 +375,7 @@ int manager_webauthn_check(const struct manager_webauthn_wanted *wanted,
 	if (r < 0) {
 		return r;
 	}
-	if (answer->data.size < AUTHDATA_MIN || answer->data.size > WEBAUTHN_DATA_MAX ||
+	if (answer->data.size > WEBAUTHN_DATA_MAX || check_data(answer->data, false) < 0 ||
 	    !answer->signature.size || answer->signature.size > WEBAUTHN_SIGNATURE_MAX) {
 		return refuse(diag, "this is no answer of a key");
 	}
