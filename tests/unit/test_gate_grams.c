@@ -181,7 +181,7 @@ static uint32_t first_of(const struct gate_literal *l, const uint8_t *data, uint
 
 /* Long runs of one, two, three and four bytes between others: each literal is told of, and where it
  * ends first, as if each place had been looked at. */
-static void repetitions(void **state)
+static void find_repeated(uint32_t count)
 {
 	static uint8_t bytes[LITERALS][GATE_GRAM_LONGEST];
 	static struct gate_literal literals[LITERALS];
@@ -190,16 +190,16 @@ static void repetitions(void **state)
 	struct gate_grams *grams;
 
 	make_literals(literals, bytes, &seed);
-	for (uint32_t i = 0; i < LITERALS / 2; i++) {
+	for (uint32_t i = 0; i < count / 2; i++) {
 		for (uint32_t k = 0, period = i % 4 + 1; k < literals[i].size; k++) {
 			bytes[i][k] = k < period ? bytes[i][k] : bytes[i][k - period];
 		}
 	}
-	grams = gate_grams_new(literals, LITERALS, crowded);
+	grams = gate_grams_new(literals, count, crowded);
 	for (uint32_t i = 0; i < BUFFERS; i++) {
 		uint8_t data[2000];
 		uint32_t first[LITERALS], begin = (uint32_t)rand_r(&seed) % 300;
-		const struct gate_literal *l = &literals[i % LITERALS];
+		const struct gate_literal *l = &literals[i % count];
 		struct gate_gram_want want = {.grams = grams, .fn = on_first, .arg = first};
 
 		memset(first, 0xff, sizeof(first));
@@ -209,13 +209,19 @@ static void repetitions(void **state)
 		}
 		gate_grams_search_long(NULL, &want, 1, data, sizeof(data));
 		gate_grams_search_short(&want, data, sizeof(data));
-		for (uint32_t k = 0; k < LITERALS; k++) {
+		for (uint32_t k = 0; k < count; k++) {
 			uint32_t right = first_of(&literals[k], data, sizeof(data));
 
 			assert_true(crowded[k] || first[k] == right);
 		}
 	}
 	gate_grams_free(grams);
+}
+
+static void repetitions(void **state)
+{
+	find_repeated(LITERALS);
+	find_repeated(LITERALS / 2); /* with few short ones */
 }
 
 /* What vectors find is what plain C finds, for every count of positions. */
@@ -243,6 +249,51 @@ static void kernels_agree(void **state)
 			assert_int_equal(kernels[k](&bitmap, data, count, fast), n);
 			assert_memory_equal(fast, plain, n * sizeof(*fast));
 		}
+	}
+}
+
+/* All that plain C finds, vectors find; by half bytes they may find more. */
+static void assert_found(gate_gram_few_kernel *kernel, const struct gate_gram_few *few,
+			 const uint8_t *data, uint32_t count)
+{
+	static uint32_t plain[GATE_GRAM_HITS], fast[GATE_GRAM_HITS];
+	uint32_t n = gate_gram_few_plain(few, data, count, plain);
+	uint32_t m = kernel(few, data, count, fast), k = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		for (; k < m && fast[k] < plain[i]; k++) {
+		}
+		assert_true(k < m && fast[k] == plain[i]);
+	}
+}
+
+static void few_are_found(void **state)
+{
+	static uint32_t plain[GATE_GRAM_HITS];
+	struct gate_gram_four grams[GATE_GRAM_FEW];
+	struct gate_gram_few few;
+	unsigned int seed = 5;
+
+	for (uint32_t i = 0; i < GATE_GRAM_FEW; i++) {
+		grams[i] = (struct gate_gram_four){
+			.bytes = gate_gram_fold((uint32_t)rand_r(&seed) * 5), .wide = i % 2};
+	}
+	for (uint32_t count = 1; count <= GATE_GRAM_BLOCK; count += count < 200 ? 1 : 53) {
+		BH_FREE uint8_t *data = bh_alloc(count + 3);
+		uint32_t have = count % GATE_GRAM_FEW + 1, at = count / 2, k = 0;
+		const struct gate_gram_four *gram = &grams[count % have];
+
+		for (uint32_t i = 0; i < count + 3; i++) {
+			data[i] = (uint8_t)rand_r(&seed);
+		}
+		memcpy(data + at, &gram->bytes, gram->wide ? 4 : 3);
+		gate_gram_few_make(&few, grams, have);
+		for (uint32_t n = gate_gram_few_plain(&few, data, count, plain); plain[k] != at;
+		     k++) {
+			assert_true(k + 1 < n);
+		}
+		assert_found(gate_gram_few_choose(), &few, data, count);
+		assert_found(gate_gram_few_second(), &few, data, count);
 	}
 }
 
@@ -288,8 +339,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_is_there), cmocka_unit_test(repetitions),
-		cmocka_unit_test(kernels_agree),       cmocka_unit_test(crowds_are_told),
-		cmocka_unit_test(nothing_to_look_for),
+		cmocka_unit_test(kernels_agree),       cmocka_unit_test(few_are_found),
+		cmocka_unit_test(crowds_are_told),     cmocka_unit_test(nothing_to_look_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

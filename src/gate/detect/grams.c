@@ -62,6 +62,8 @@ struct gate_grams {
 	gate_gram_kernel *kernel;
 	struct bitmap longs, shorts;
 	struct table tables[KINDS];
+	struct gate_gram_few *few; /* of the short ones; NULL: they are too many */
+	gate_gram_few_kernel *few_kernel;
 	struct text *texts;
 	uint8_t *pool;
 	size_t bytes;
@@ -273,6 +275,25 @@ static void search_lane(const struct search *s, uint32_t first, bool is_short)
 	}
 }
 
+/* Every position that four bytes stand at. */
+static void search_few(const struct search *s)
+{
+	const struct gate_grams *grams = s->wants->grams;
+	uint32_t hits[GATE_GRAM_HITS], count = s->size >= 4 ? s->size - 3 : 0;
+	struct repeat repeat = {};
+
+	for (uint32_t begin = 0; begin < count; begin += GATE_GRAM_BLOCK) {
+		uint32_t n = count - begin < GATE_GRAM_BLOCK ? count - begin : GATE_GRAM_BLOCK;
+
+		n = grams->few_kernel(grams->few, s->data + begin, n, hits);
+		for (uint32_t i = 0; i < n; i++) {
+			if (!is_told(s, &repeat, begin + hits[i])) {
+				look_short(s, begin + hits[i]);
+			}
+		}
+	}
+}
+
 void gate_grams_search_long(const struct gate_gram_union *both, const struct gate_gram_want *wants,
 			    uint32_t count, const uint8_t *data, uint32_t size)
 {
@@ -292,11 +313,15 @@ void gate_grams_search_short(const struct gate_gram_want *want, const uint8_t *d
 			   .wants = want,
 			   .count = 1};
 
-	if (!s.bitmap->words || size < GATE_GRAM_SHORTEST) {
+	if (!want->grams->tables[SHORT].count || size < GATE_GRAM_SHORTEST) {
 		return;
 	}
-	for (uint32_t first = 0; first < STEP; first++) {
-		search_lane(&s, first, true);
+	if (want->grams->few) {
+		search_few(&s);
+	} else {
+		for (uint32_t first = 0; first < STEP; first++) {
+			search_lane(&s, first, true);
+		}
 	}
 	look_short(&s, size - GATE_GRAM_SHORTEST);
 }
@@ -590,6 +615,29 @@ static size_t make_bitmap(struct bitmap *bitmap, uint32_t grams)
 	return size;
 }
 
+static size_t make_few(struct gate_grams *grams, const struct gate_literal *literals)
+{
+	const struct table *t = &grams->tables[SHORT];
+	struct gate_gram_four fours[GATE_GRAM_FEW];
+
+	if (!t->count) {
+		return 0;
+	}
+	for (uint32_t i = 0; i < t->count; i++) {
+		const struct entry *e = &t->entries[i];
+		bool wide = e->delta + 4u <= e->size;
+
+		fours[i] = (struct gate_gram_four){.bytes = e->gram, .wide = wide};
+		if (wide) {
+			fours[i].bytes = gate_gram_load(literals[e->literal].bytes + e->delta);
+		}
+	}
+	grams->few = bh_alloc(sizeof(*grams->few));
+	grams->few_kernel = gate_gram_few_choose();
+	gate_gram_few_make(grams->few, fours, t->count);
+	return sizeof(*grams->few);
+}
+
 static uint32_t count_long(const struct gate_grams *grams)
 {
 	return grams->tables[WIDE].count + grams->tables[MIDDLE].count;
@@ -608,8 +656,12 @@ struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t 
 	}
 	grams->bytes += make_bitmap(&grams->longs, count_long(grams));
 	add_bits(&grams->longs, grams, WIDE, MIDDLE);
-	grams->bytes += make_bitmap(&grams->shorts, grams->tables[SHORT].count);
-	add_bits(&grams->shorts, grams, SHORT, SHORT);
+	if (grams->tables[SHORT].count <= GATE_GRAM_FEW) {
+		grams->bytes += make_few(grams, literals);
+	} else {
+		grams->bytes += make_bitmap(&grams->shorts, grams->tables[SHORT].count);
+		add_bits(&grams->shorts, grams, SHORT, SHORT);
+	}
 	return grams;
 }
 
@@ -624,6 +676,7 @@ void gate_grams_free(struct gate_grams *grams)
 	}
 	free(grams->longs.words);
 	free(grams->shorts.words);
+	free(grams->few);
 	free(grams->texts);
 	free(grams->pool);
 	free(grams);
@@ -632,6 +685,11 @@ void gate_grams_free(struct gate_grams *grams)
 size_t gate_grams_bytes(const struct gate_grams *grams)
 {
 	return grams->bytes;
+}
+
+bool gate_grams_are_few(const struct gate_grams *grams)
+{
+	return grams->few && grams->few_kernel != gate_gram_few_plain;
 }
 
 struct gate_gram_union *gate_gram_union_new(const struct gate_grams *const *grams, uint32_t count)

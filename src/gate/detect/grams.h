@@ -9,7 +9,8 @@
  *   bit is set a table says which literals it may be part of. The four grams of a literal are
  *   taken where they are least common, in traffic and among the other literals; in the table, those
  *   of 11 bytes and more stand by the eight bytes from there. Short literals (3 to 6 bytes) have
- *   one 3-byte gram, which is looked for at every position.
+ *   one 3-byte gram, which is looked for at every position: GATE_GRAM_FEW of them and fewer by
+ *   vectors that hold all of them (gramtable.h).
  *   Several sets of literals are searched for in the time of one, when the bitmap is of all
  *   (gate_gram_union).
  *   What a gram finds is compared as a whole, so what is reported is there.
@@ -32,6 +33,7 @@
 #define GATE_GRAM_LONG	   7  /* what is shorter is a short literal */
 #define GATE_GRAM_LONGEST  64 /* bytes of a literal */
 #define GATE_GRAM_CROWD	   16 /* literals that share a gram */
+#define GATE_GRAM_FEW	   48 /* short literals that need no bitmap */
 
 struct gate_grams;
 struct gate_literal {
@@ -44,6 +46,8 @@ struct gate_grams *gate_grams_new(const struct gate_literal *literals, uint32_t 
 				  bool *ret_crowded);
 void gate_grams_free(struct gate_grams *grams);
 size_t gate_grams_bytes(const struct gate_grams *grams);
+/* The short ones are few, and searched for by vectors: fast in large buffers too. */
+bool gate_grams_are_few(const struct gate_grams *grams);
 
 /* For several at once, which must outlive it. */
 struct gate_gram_union;

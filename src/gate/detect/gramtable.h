@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first step of a search by grams: which positions of a buffer have a gram whose bit is set.
- * In plain C, and with the processor's vectors where it has them. Internal to grams.
+ * The first step of a search by grams: which positions of a buffer may have one. In plain C, and
+ * with the processor's vectors where it has them. Internal to grams.
+ * Of many grams each has its bit in a bitmap, which costs a load for each position. Few grams are
+ * spread over eight classes, and a table that fits into vector registers says for each byte of a
+ * gram which classes may have it there: no loads, so each position of a buffer can be looked at.
  */
 #ifndef BH_GATE_DETECT_GRAMTABLE_H
 #define BH_GATE_DETECT_GRAMTABLE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -31,6 +35,29 @@ gate_gram_kernel *gate_gram_kernel_choose(void);
 /* What it would be if the processor lacked that: for tests. */
 gate_gram_kernel *gate_gram_kernel_second(void);
 gate_gram_kernel gate_gram_kernel_plain;
+
+#define GATE_GRAM_FEW_BYTES 4
+
+/* Of the bytes of a gram: the bits of the classes that have the byte there. Bytes that differ in
+ * the highest bit only are one. */
+struct gate_gram_few {
+	uint8_t classes[GATE_GRAM_FEW_BYTES][128];
+	uint8_t low[GATE_GRAM_FEW_BYTES][16], high[GATE_GRAM_FEW_BYTES][16]; /* by half bytes */
+};
+/* A gram of three bytes and, when it is not wide, of any that stands behind them; folded. */
+struct gate_gram_four {
+	uint32_t bytes;
+	bool wide;
+};
+void gate_gram_few_make(struct gate_gram_few *few, const struct gate_gram_four *grams,
+			uint32_t count);
+/* Looks at data, data + 1, .. (`count` of them, at most GATE_GRAM_BLOCK; three bytes more must be
+ * there); the rest as gate_gram_kernel. */
+typedef uint32_t gate_gram_few_kernel(const struct gate_gram_few *few, const uint8_t *data,
+				      uint32_t count, uint32_t ret_hits[GATE_GRAM_HITS]);
+gate_gram_few_kernel *gate_gram_few_choose(void);
+gate_gram_few_kernel *gate_gram_few_second(void);
+gate_gram_few_kernel gate_gram_few_plain;
 
 /* Letters in lower case; some other bytes change too, always in the same way. */
 static inline uint32_t gate_gram_fold(uint32_t four)

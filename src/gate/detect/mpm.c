@@ -159,7 +159,8 @@ static void key_of(const struct gate_mpm_literal *literals, uint32_t count, bool
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	hs_platform_info_t platform;
-	const uint8_t format[] = {GATE_GRAM_LONG, GATE_GRAM_CROWD}; /* which the database has */
+	const uint8_t format[] = {GATE_GRAM_LONG, GATE_GRAM_CROWD,
+				  GATE_GRAM_FEW}; /* which the database has */
 
 	memset(&platform, 0, sizeof(platform));
 	hs_populate_platform(&platform);
@@ -337,7 +338,7 @@ static void compile(struct job *job, const bool *wanted)
 static bool make_grams(struct job *job, bool *ret_wanted)
 {
 	BH_FREE struct gate_literal *literals = bh_alloc_array(job->count, sizeof(*literals));
-	bool any = false;
+	bool any = false, shorts;
 
 	for (uint32_t i = 0; i < job->count; i++) {
 		literals[i] = (struct gate_literal){.bytes = job->literals[i].bytes,
@@ -349,9 +350,9 @@ static bool make_grams(struct job *job, bool *ret_wanted)
 	for (uint32_t i = 0; i < job->count; i++) {
 		job->hs->db_always = job->hs->db_always || ret_wanted[i];
 	}
+	shorts = (job->large || job->hs->db_always) && !gate_grams_are_few(job->hs->grams);
 	for (uint32_t i = 0; i < job->count; i++) {
-		ret_wanted[i] = ret_wanted[i] || ((job->large || job->hs->db_always) &&
-						  literals[i].size < GATE_GRAM_LONG);
+		ret_wanted[i] = ret_wanted[i] || (shorts && literals[i].size < GATE_GRAM_LONG);
 		any = any || ret_wanted[i];
 	}
 	return any;

@@ -6,8 +6,8 @@
  *   A gate_mpm maps patterns to rules. What searches (gate_hs) is made of the sorted distinct
  *   patterns only, so groups and rule sets that look for the same bytes share one, found by the
  *   SHA-256 of the patterns and of Hyperscan's version and platform. It is a table of grams
- *   (grams.h), which is made in no time and is the fastest for long literals and for small
- *   buffers; where buffers may be large, the short literals, of which there are few, have a
+ *   (grams.h), which is made in no time and is the fastest for long literals, for few short ones
+ *   and for small buffers; where buffers may be large, short literals that are more have a
  *   Hyperscan block database beside it, which also takes long ones that share their grams with
  *   too many others. Databases are compiled by several threads after all groups
  *   are known, and kept in a folder: a file holds the hash and a checksum, and a file that does
@@ -27,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GATE_MPM_LARGE 512 /* from here on Hyperscan looks for the short ones */
+#define GATE_MPM_LARGE 512 /* from here on Hyperscan looks for short ones that are not few */
 
 struct gate_hs;
 struct gate_hs_registry;
@@ -40,7 +40,7 @@ struct gate_mpm_pattern {
 };
 struct gate_mpm {
 	const struct gate_grams *grams;
-	const hs_database_t *db; /* NULL: grams find the short ones in all buffers */
+	const hs_database_t *db; /* NULL: grams find all, in all buffers */
 	bool db_always;		 /* in small buffers too: it has crowded ones */
 	const struct gate_mpm_pattern *patterns;
 	const uint32_t *sigs;

@@ -72,18 +72,12 @@ static int on_match(unsigned int id, unsigned long long begin, unsigned long lon
 	return 0;
 }
 
-/* Short literals: by Hyperscan where it is worth it. */
-static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
+static void scan_hs(struct scan *scan, const uint8_t *data, uint32_t size)
 {
 	const hs_database_t *db = scan->mpm->db;
 	hs_scratch_t *scratch = scan->d->scratch;
-	const struct gate_gram_want want = {.grams = scan->mpm->grams, .fn = on_gram, .arg = scan};
 	struct scan rest;
 
-	if (!db || (size < GATE_MPM_LARGE && !scan->mpm->db_always)) {
-		gate_grams_search_short(&want, data, size);
-		return;
-	}
 	(void)hs_scan(db, (const char *)data, size, 0, scratch, on_match, scan);
 	if (scan->again) {
 		rest = *scan;
@@ -92,6 +86,21 @@ static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
 		rest.from = 0;
 		(void)hs_scan(db, (const char *)data + scan->from, size - scan->from, 0, scratch,
 			      on_match, &rest);
+	}
+}
+
+/* Short literals and crowded ones: by Hyperscan where it is worth it. */
+static void scan_short(struct scan *scan, const uint8_t *data, uint32_t size)
+{
+	const struct gate_mpm *mpm = scan->mpm;
+	const struct gate_gram_want want = {.grams = mpm->grams, .fn = on_gram, .arg = scan};
+	bool hs = mpm->db && (size >= GATE_MPM_LARGE || mpm->db_always);
+
+	if (hs) {
+		scan_hs(scan, data, size);
+	}
+	if (!hs || gate_grams_are_few(mpm->grams)) {
+		gate_grams_search_short(&want, data, size);
 	}
 }
 
