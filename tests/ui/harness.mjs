@@ -90,7 +90,7 @@ const bodyOf = (body) => {
   return {data, headers: data === undefined ? {} : {'Content-Type': type, 'Content-Length': Buffer.byteLength(data)}};
 };
 
-function must({status, body}, what) {
+export function must({status, body}, what) {
   if (status >= 300) {
     throw new Error(`${what}: ${status} ${JSON.stringify(body)}`);
   }
