@@ -419,7 +419,7 @@ int cli_show_applied(struct cli *cli, const json_t *applied, bool waited)
 	}
 	put_changes(&cli->out, json_object_get(applied, "changes"), false);
 	if (json_object_get(applied, "confirm_until")) {
-		fprintf(cli->out.file,
+		cli_say(cli->out.file,
 			"Goes back by itself at %s unless you say `bulkhead policy confirm "
 			"%llu`.\n",
 			bh_json_str_or(applied, "confirm_until", "?"),

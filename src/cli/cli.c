@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 
 #define HASH_SHOWN 12
+#define LIST_MAX   2000000 /* things; a list that goes on is none */
 
 static int set_format(struct cli *cli, const struct cli_call *call)
 {
@@ -108,9 +109,9 @@ static void report(const struct cli *cli, const json_t *error)
 	fflush(cli->out.file ? cli->out.file : stdout);
 	if (cli->out.format == CLI_FORMAT_JSON) {
 		BH_JSON json_t *whole = json_pack("{s:O}", "error", error);
+		struct cli_output out = {.file = stderr};
 
-		json_dumpf(whole, stderr, JSON_COMPACT);
-		fputc('\n', stderr);
+		cli_show_json(&out, whole, true);
 		return;
 	}
 	fprintf(stderr, "bulkhead: ");
@@ -336,6 +337,10 @@ static int join_pages(struct cli *cli, const char *path, json_t *body)
 			return r;
 		}
 		json_array_extend(items, json_object_get(page, "items"));
+		if (json_array_size(items) > LIST_MAX ||
+		    !json_array_size(json_object_get(page, "items"))) {
+			return cli_fail(cli, CLI_EXIT_SERVER, "the manager's list has no end");
+		}
 		next = json_object_get(page, "next");
 		if (bh_json_u64_or(page, "next", 0) > offset) {
 			json_object_set(body, "next", next);

@@ -241,17 +241,18 @@ static void show(struct cli *cli, const char *file, const struct bh_audit_report
 		return;
 	}
 	if (wrong) {
-		printf("%s: NOT GOOD (%s)\n%s\n%llu entries before that were looked at.\n", file,
-		       bh_audit_wrong_name((enum bh_audit_wrong)wrong), diag->text,
-		       (unsigned long long)r->count);
+		cli_say(stdout, "%s: NOT GOOD (%s)\n%s\n%llu entries before that were looked at.\n",
+			file, bh_audit_wrong_name((enum bh_audit_wrong)wrong), diag->text,
+			(unsigned long long)r->count);
 		return;
 	}
-	printf("%s: good. %llu entries %s (%llu to %llu)%s%s%s%s, %llu checkpoints, signed with "
-	       "key %s.\n",
-	       file, (unsigned long long)r->count, whose ? whose : "of everything",
-	       (unsigned long long)r->from, (unsigned long long)r->to, r->count ? ", " : "",
-	       r->begun, r->count ? " to " : "", r->ended, (unsigned long long)r->checkpoints,
-	       r->signer);
+	cli_say(stdout,
+		"%s: good. %llu entries %s (%llu to %llu)%s%s%s%s, %llu checkpoints, signed with "
+		"key %s.\n",
+		file, (unsigned long long)r->count, whose ? whose : "of everything",
+		(unsigned long long)r->from, (unsigned long long)r->to, r->count ? ", " : "",
+		r->begun, r->count ? " to " : "", r->ended, (unsigned long long)r->checkpoints,
+		r->signer);
 	if (!r->trusted) {
 		printf("The key is the one that the file names: compare it with `bulkhead audit "
 		       "key`, or give it with --key.\n");
@@ -325,7 +326,7 @@ static int audit_key(struct cli *cli, const struct cli_call *call)
 	if (cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, body, false);
 	} else {
-		printf("%s", bh_json_str_or(body, "pem", ""));
+		cli_say(stdout, "%s", bh_json_str_or(body, "pem", ""));
 	}
 	return CLI_EXIT_OK;
 }

@@ -79,7 +79,7 @@ static int show_or_say(struct cli *cli, const json_t *body, const char *words)
 	if (cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, body, false);
 	} else {
-		fprintf(cli->out.file, "%s\n", words);
+		cli_say(cli->out.file, "%s\n", words);
 	}
 	return CLI_EXIT_OK;
 }

@@ -237,7 +237,7 @@ static void say_what_next(const struct enrolment *e, const json_t *body)
 		cli_show_json(out, result, false);
 		return;
 	}
-	fprintf(out->file, "%s is a host of %s now.\n", e->name, e->url);
+	cli_say(out->file, "%s is a host of %s now.\n", e->name, e->url);
 	if (!hook) {
 		fprintf(out->file,
 			"The libvirt hook is missing: VMs would start before they are protected.\n"

@@ -334,7 +334,7 @@ static int follow(struct query *query)
 			wait_ms = RETRY_FIRST_MS;
 		}
 		if (!told) {
-			fprintf(stderr, "bulkhead: %s; trying again\n", diag.text);
+			cli_say(stderr, "bulkhead: %s; trying again\n", diag.text);
 			told = true;
 		}
 		nap(wait_ms);
@@ -468,8 +468,8 @@ const struct cli_command cli_event_commands[] = {
 	{.name = "export",
 	 .summary = "all events that match, oldest first, as lines of JSON or a table",
 	 .details =
-		 "Needs a fresh second factor, and is in the audit log. What breaks off is said to be\n"
-		 "not complete, and the exit status is not 0.",
+		 "Needs a fresh second factor, and is in the audit log. What breaks off is said\n"
+		 "to be not complete, and the exit status is not 0.",
 	 .options = export_options,
 	 .run = event_export},
 	{},

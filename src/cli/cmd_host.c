@@ -61,9 +61,10 @@ static int host_remove(struct cli *cli, const struct cli_call *call)
 	int r = cli_send(cli, "DELETE", path, NULL, NULL);
 
 	if (!r && cli->out.format != CLI_FORMAT_JSON) {
-		printf("%s is forgotten and can no longer join the bus. What its kernel enforces "
-		       "stays until bulkhead-hostd is taken off that machine.\n",
-		       call->args[0]);
+		cli_say(stdout,
+			"%s is forgotten and can no longer join the bus. What its kernel enforces "
+			"stays until bulkhead-hostd is taken off that machine.\n",
+			call->args[0]);
 	}
 	return r;
 }
@@ -94,8 +95,8 @@ static int token_create(struct cli *cli, const struct cli_call *call)
 		cli_show_json(&cli->out, body, false);
 		return CLI_EXIT_OK;
 	}
-	printf("%s\n", bh_json_str_or(body, "token", ""));
-	fprintf(stderr,
+	cli_say(stdout, "%s\n", bh_json_str_or(body, "token", ""));
+	cli_say(stderr,
 		"Good for one host until %s. On that host, as root:\n"
 		"  bulkhead host enroll --manager https://THIS-MACHINE:7443 --token TOKEN%s%s\n",
 		bh_json_str_or(body, "expires_at", "?"), name ? " --name " : "", name ? name : "");

@@ -85,11 +85,12 @@ int cli_cmd_host_maintenance(struct cli *cli, const struct cli_call *call)
 		return r;
 	}
 	if (on) {
-		printf("%s takes no VM that is new to it, by start or by migration. Its own VMs "
-		       "run on.\n",
-		       call->args[0]);
+		cli_say(stdout,
+			"%s takes no VM that is new to it, by start or by migration. Its own VMs "
+			"run on.\n",
+			call->args[0]);
 	} else {
-		printf("%s takes VMs again.\n", call->args[0]);
+		cli_say(stdout, "%s takes VMs again.\n", call->args[0]);
 	}
 	return CLI_EXIT_OK;
 }

@@ -88,7 +88,7 @@ static int greet(struct cli *cli, const char *password)
 		r = new_password(cli, password);
 	}
 	if (!r && cli->out.format != CLI_FORMAT_JSON) {
-		printf("Logged in as %s.\n", bh_json_str_or(session, "user", "?"));
+		cli_say(stdout, "Logged in as %s.\n", bh_json_str_or(session, "user", "?"));
 	}
 	return r;
 }
@@ -175,7 +175,7 @@ static void print_codes(const json_t *answer)
 
 	fprintf(stderr, "Codes for when it is lost, each good once. They are not shown again:\n");
 	json_array_foreach (json_object_get(answer, "recovery"), i, code) {
-		printf("%s\n", json_string_value(code));
+		cli_say(stdout, "%s\n", json_is_string(code) ? json_string_value(code) : "?");
 	}
 }
 
@@ -202,7 +202,7 @@ static int totp_enroll(struct cli *cli, const struct cli_call *call)
 		return r;
 	}
 	print_qr(bh_json_str_or(begun, "uri", ""));
-	fprintf(stderr, "Put this into your authenticator:\n  %s\nor as text:\n  %s\n",
+	cli_say(stderr, "Put this into your authenticator:\n  %s\nor as text:\n  %s\n",
 		bh_json_str_or(begun, "uri", ""), bh_json_str_or(begun, "secret", ""));
 	code = cli_secret_ask("First code");
 	if (!code) {

@@ -200,7 +200,7 @@ int cli_cmd_version(struct cli *cli, const struct cli_call *call)
 	if (cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, shown, false);
 	} else {
-		printf("manager   %s\n", bh_json_str_or(body, "version", "?"));
+		cli_say(stdout, "manager   %s\n", bh_json_str_or(body, "version", "?"));
 	}
 	return CLI_EXIT_OK;
 }

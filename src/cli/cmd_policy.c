@@ -227,7 +227,7 @@ static int policy_show(struct cli *cli, const struct cli_call *call)
 	request.path = path;
 	r = cli_exchange(cli, &request, &response);
 	if (!r) {
-		fputs(response.data, cli->out.file);
+		cli_say(cli->out.file, "%s", response.data);
 	}
 	cli_response_done(&response);
 	return r;
@@ -362,7 +362,7 @@ static int policy_revisions(struct cli *cli, const struct cli_call *call)
 	if (!r && cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, body, false);
 	} else if (!r) {
-		fputs(bh_json_str_or(body, "text", ""), cli->out.file);
+		cli_say(cli->out.file, "%s", bh_json_str_or(body, "text", ""));
 	}
 	return r;
 }

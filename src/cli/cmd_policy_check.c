@@ -214,7 +214,7 @@ int cli_cmd_policy_format(struct cli *cli, const struct cli_call *call)
 		r = CLI_EXIT_NO;
 	} else if (!r) {
 		bh_policy_set_print(check.all, &text);
-		fputs(bh_wbuf_cstr(&text), cli->out.file);
+		cli_say(cli->out.file, "%s", bh_wbuf_cstr(&text));
 	}
 	bh_wbuf_done(&text);
 	check_done(&check);

@@ -46,7 +46,7 @@ static int sure(const struct cli *cli, const struct cli_call *call, const char *
 	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
 		return cli_fail(cli, CLI_EXIT_USAGE, "%s Say so with --yes", question);
 	}
-	fprintf(stderr, "%s [y/N] ", question);
+	cli_say(stderr, "%s [y/N] ", question);
 	if (!fgets(line, sizeof(line), stdin) || (*line != 'y' && *line != 'Y')) {
 		return cli_fail(cli, CLI_EXIT_NO, "nothing was done");
 	}
@@ -58,23 +58,24 @@ static void tell(const json_t *order)
 	const char *state = bh_json_str_or(order, "state", "?");
 	const json_t *percent = json_object_get(order, "percent");
 
-	printf("%s of %s: ", bh_json_str_or(order, "act", "?"),
-	       bh_json_str_or(order, "vm_name", "?"));
+	cli_say(stdout, "%s of %s: ", bh_json_str_or(order, "act", "?"),
+		bh_json_str_or(order, "vm_name", "?"));
 	if (strcmp(state, "running") == 0) {
 		printf("under way");
 		if (json_is_integer(percent)) {
 			printf(", %d %%", (int)json_integer_value(percent));
 		}
-		printf("; see `bulkhead order show %s`\n", bh_json_str_or(order, "id", "?"));
+		cli_say(stdout, "; see `bulkhead order show %s`\n",
+			bh_json_str_or(order, "id", "?"));
 		return;
 	}
-	printf("%s%s%s%s%s\n", state,
-	       strcmp(state, "done") == 0 && !json_is_true(json_object_get(order, "changed"))
-		       ? ", nothing was to do"
-		       : "",
-	       *bh_json_str_or(order, "vm_state", "") ? "; it is " : "",
-	       bh_json_str_or(order, "vm_state", ""),
-	       *bh_json_str_or(order, "error", "") ? " (see --json)" : "");
+	cli_say(stdout, "%s%s%s%s%s\n", state,
+		strcmp(state, "done") == 0 && !json_is_true(json_object_get(order, "changed"))
+			? ", nothing was to do"
+			: "",
+		*bh_json_str_or(order, "vm_state", "") ? "; it is " : "",
+		bh_json_str_or(order, "vm_state", ""),
+		*bh_json_str_or(order, "error", "") ? " (see --json)" : "");
 }
 
 /* A word of ours, so that a request that libcurl sends again does nothing twice. */

@@ -42,8 +42,8 @@ static int put(struct cli *cli, const struct cli_call *call, bool on)
 	int r = cli_put_switch(cli, call, path, on, &body);
 
 	if (!r && cli->out.format != CLI_FORMAT_JSON) {
-		printf("%s is %sin quarantine.\n", bh_json_str_or(body, "name", vm),
-		       on ? "" : "not ");
+		cli_say(stdout, "%s is %sin quarantine.\n", bh_json_str_or(body, "name", vm),
+			on ? "" : "not ");
 	}
 	return r;
 }

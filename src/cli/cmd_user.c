@@ -77,7 +77,7 @@ static int show_user(struct cli *cli, const json_t *body)
 	}
 	cli_show_record(&cli->out, user_columns, BH_ARRAY_SIZE(user_columns), body);
 	if (*password) {
-		printf("Password, good for one login: %s\n", password);
+		cli_say(stdout, "Password, good for one login: %s\n", password);
 	}
 	return CLI_EXIT_OK;
 }
@@ -442,8 +442,8 @@ static int token_create(struct cli *cli, const struct cli_call *call)
 	if (!r && cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, answer, false);
 	} else if (!r) {
-		printf("%s\n", bh_json_str_or(answer, "token", ""));
-		fprintf(stderr, "Good until %s. It is not shown again.\n",
+		cli_say(stdout, "%s\n", bh_json_str_or(answer, "token", ""));
+		cli_say(stderr, "Good until %s. It is not shown again.\n",
 			bh_json_str_or(answer, "expires", "?"));
 	}
 	return r;

@@ -228,8 +228,8 @@ static int patch_vm(struct cli *cli, const char *vm, const char *member, const c
 	if (!r && cli->out.format == CLI_FORMAT_JSON) {
 		cli_show_json(&cli->out, body, false);
 	} else if (!r) {
-		printf("%s: %s is %s\n", bh_json_str_or(body, "name", vm), member,
-		       bh_json_str_or(body, member, "?"));
+		cli_say(stdout, "%s: %s is %s\n", bh_json_str_or(body, "name", vm), member,
+			bh_json_str_or(body, member, "?"));
 	}
 	return r;
 }

@@ -106,6 +106,11 @@ int cli_download(struct cli *cli, const struct cli_download *what)
 	struct sink sink = {.what = what, .fd = STDOUT_FILENO, .terminal = isatty(STDERR_FILENO)};
 	int r;
 
+	/* It goes on byte by byte, so that it can be verified: nothing for a terminal's eyes. */
+	if (!what->file && isatty(STDOUT_FILENO)) {
+		return cli_fail(cli, CLI_EXIT_USAGE,
+				"this is for a file or a program: give --file FILE, or a pipe");
+	}
 	if (what->file) {
 		sink.fd = open(what->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (sink.fd < 0) {

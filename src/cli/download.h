@@ -9,10 +9,11 @@
 #include "cli/cli.h"
 
 struct cli_download {
-	const char *path;    /* below /v1, with query */
-	const char *file;    /* NULL: standard output */
-	const char *lines;   /* what a line of it is, "events": how many came is said on standard
-			      error, while it goes on too when that is a terminal. NULL: nothing is */
+	const char *path; /* below /v1, with query */
+	const char *file; /* NULL: standard output */
+	/* What a line of it is, "events": how many came is said on standard error, while it goes
+	 * on too when that is a terminal. NULL: nothing is. */
+	const char *lines;
 	uint64_t head_lines; /* of them, those that are none */
 };
 /* An enum cli_exit; failures have been reported. */

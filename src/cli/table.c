@@ -176,7 +176,7 @@ static void write_table(const struct cli_output *out, const struct cli_column *c
 	size_t *widths = bh_alloc_array(count, sizeof(*widths));
 
 	for (size_t c = 0; c < count; c++) {
-		cli_cell_printf(&cells[c], "%s", shown[c]->title);
+		cells[c].text = cli_text_clean(shown[c]->title);
 		cells[c].colour = CLI_COLOUR_BOLD;
 	}
 	for (size_t r = 0; r < row_count; r++) {
@@ -229,15 +229,19 @@ void cli_show_list(const struct cli_output *out, const struct cli_column *column
 void cli_show_record(const struct cli_output *out, const struct cli_column *columns,
 		     unsigned int count, const json_t *row)
 {
+	char **titles = NULL; /* some are members of an answer */
 	size_t width = 0;
 
 	if (out->format == CLI_FORMAT_JSON) {
 		cli_show_json(out, row, false);
 		return;
 	}
+	titles = bh_alloc_array(count, sizeof(*titles));
 	for (unsigned int i = 0; i < count; i++) {
-		size_t n = cli_text_width(columns[i].title);
+		size_t n;
 
+		titles[i] = cli_text_clean(columns[i].title);
+		n = cli_text_width(titles[i]);
 		width = n > width ? n : width;
 	}
 	for (unsigned int i = 0; i < count; i++) {
@@ -245,20 +249,37 @@ void cli_show_record(const struct cli_output *out, const struct cli_column *colu
 
 		make_cell(out, &columns[i], row, &cell);
 		fprintf(out->file, "%s%s%s%*s%s%s%s\n", cli_colour_begin(out, CLI_COLOUR_BOLD),
-			columns[i].title, cli_colour_end(out, CLI_COLOUR_BOLD),
-			(int)(width - cli_text_width(columns[i].title)) + GAP, "",
+			titles[i], cli_colour_end(out, CLI_COLOUR_BOLD),
+			(int)(width - cli_text_width(titles[i])) + GAP, "",
 			cli_colour_begin(out, cell.colour), cell.text,
 			cli_colour_end(out, cell.colour));
 		free(cell.text);
+		free(titles[i]);
 	}
+	free(titles);
 }
 
 void cli_show_json(const struct cli_output *out, const json_t *json, bool compact)
 {
 	size_t flags = JSON_ENCODE_ANY | (compact ? JSON_COMPACT : JSON_INDENT(2));
+	BH_FREE char *text = json_dumps(json, flags);
+	BH_FREE char *clean = text ? cli_text_clean_json(text) : NULL;
 
-	if (json_dumpf(json, out->file, flags)) {
-		return; /* a broken pipe shows at fflush() in main */
+	/* A broken pipe shows at fflush() in main. */
+	fprintf(out->file, "%s\n", clean ? clean : "null");
+}
+
+void cli_say(FILE *file, const char *fmt, ...)
+{
+	BH_FREE char *text = NULL;
+	BH_FREE char *clean = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0) {
+		abort();
 	}
-	fputc('\n', out->file);
+	va_end(ap);
+	clean = cli_text_clean_lines(text);
+	fputs(clean, file);
 }

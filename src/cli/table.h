@@ -3,7 +3,7 @@
  * One display routine, many writers. A command says once which columns its rows have and how a cell
  * is made from a JSON row of the API; the writer makes a table for people, a list of "key: value"
  * for one object, or the JSON as the API gave it. Cells are cleaned (cli_text_clean) here, nowhere
- * else.
+ * else, JSON too, and what is said in words goes through cli_say().
  */
 #ifndef BH_CLI_TABLE_H
 #define BH_CLI_TABLE_H
@@ -67,6 +67,9 @@ void cli_show_record(const struct cli_output *out, const struct cli_column *colu
 		     unsigned int count, const json_t *row);
 /* JSON alone; one line when compact (streams). */
 void cli_show_json(const struct cli_output *out, const json_t *json, bool compact);
+
+/* Words for people. What is in them may be foreign: it is made harmless, lines stay lines. */
+void cli_say(FILE *file, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Escape sequences, or "" when colours are off. */
 const char *cli_colour_begin(const struct cli_output *out, enum cli_colour colour);

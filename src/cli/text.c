@@ -78,7 +78,8 @@ static bool is_harmful(uint32_t code)
 	       code == 0xfeff || code == 0x061c;
 }
 
-char *cli_text_clean(const char *s)
+/* What stays of control characters: those of `keep`. */
+static char *clean(const char *s, const char *keep)
 {
 	struct bh_wbuf w;
 	char *copy;
@@ -90,14 +91,47 @@ char *cli_text_clean(const char *s)
 
 		if (!code) {
 			bh_wbuf_printf(&w, "\\x%02x", (unsigned char)*s);
-		} else if (is_harmful(code) && code < 0x100) {
-			bh_wbuf_printf(&w, "\\x%02x", code);
-		} else if (is_harmful(code)) {
-			bh_wbuf_printf(&w, "\\u{%x}", code);
-		} else {
+		} else if (!is_harmful(code) || (code < 0x80 && strchr(keep, (int)code))) {
 			bh_wbuf_put(&w, s, size);
+		} else if (code < 0x100) {
+			bh_wbuf_printf(&w, "\\x%02x", code);
+		} else {
+			bh_wbuf_printf(&w, "\\u{%x}", code);
 		}
 		s += size;
+	}
+	copy = bh_strdup(bh_wbuf_cstr(&w));
+	bh_wbuf_done(&w);
+	return copy;
+}
+
+char *cli_text_clean(const char *s)
+{
+	return clean(s, "");
+}
+
+char *cli_text_clean_lines(const char *s)
+{
+	return clean(s, "\n\t");
+}
+
+char *cli_text_clean_json(const char *json)
+{
+	struct bh_wbuf w;
+	char *copy;
+
+	bh_wbuf_init(&w, 0);
+	while (*json) {
+		uint32_t code;
+		size_t size = next_char(json, &code);
+
+		/* Below 0x20 there is only what stands between values. */
+		if (code >= 0x20 && is_harmful(code)) {
+			bh_wbuf_printf(&w, "\\u%04x", code);
+		} else {
+			bh_wbuf_put(&w, json, size);
+		}
+		json += size;
 	}
 	copy = bh_strdup(bh_wbuf_cstr(&w));
 	bh_wbuf_done(&w);

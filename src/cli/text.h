@@ -20,6 +20,11 @@ size_t cli_text_width(const char *s);
  * \u{NNNN}. Owned by the caller. */
 char *cli_text_clean(const char *s);
 
+/* The same of a text of several lines: they stay, and so do tabs. Owned by the caller. */
+char *cli_text_clean_lines(const char *s);
+/* JSON in which such characters stand as \uNNNN, which means the same. Owned by the caller. */
+char *cli_text_clean_json(const char *json);
+
 /* A copy of at most `width` columns that ends in "…" when something was cut. Owned by the caller.
  */
 char *cli_text_cut(const char *s, size_t width);

@@ -53,6 +53,16 @@ static void test_clean(void **state)
 	check_clean("a\u2028b\ufeff", "a\\u{2028}b\\u{feff}");
 }
 
+static void test_clean_lines_and_json(void **state)
+{
+	BH_FREE char *lines = cli_text_clean_lines("a\n\tb\r\033[2J\u202e\n");
+	BH_FREE char *json = cli_text_clean_json("{\n\t\"a\": \"\xc2\x9b"
+						 "31m\u202e\x7f✓\"\n}");
+
+	assert_string_equal(lines, "a\n\tb\\x0d\\x1b[2J\\u{202e}\n");
+	assert_string_equal(json, "{\n\t\"a\": \"\\u009b31m\\u202e\\u007f✓\"\n}");
+}
+
 /* No truncation of a valid text leaves a raw byte that is no UTF-8, nor reads behind its end. */
 static void test_clean_truncated(void **state)
 {
@@ -151,9 +161,13 @@ static void test_bytes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_width),		cmocka_unit_test(test_clean),
-		cmocka_unit_test(test_clean_truncated), cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_times),		cmocka_unit_test(test_since),
+		cmocka_unit_test(test_width),
+		cmocka_unit_test(test_clean),
+		cmocka_unit_test(test_clean_lines_and_json),
+		cmocka_unit_test(test_clean_truncated),
+		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_since),
 		cmocka_unit_test(test_bytes),
 	};
 
