@@ -15,7 +15,8 @@ int bh_json_load(const char *data, size_t size, size_t limit, json_t **ret_json,
 		return bh_diag_set(diag, -EMSGSIZE, "JSON of %zu bytes is over the limit of %zu",
 				   size, limit);
 	}
-	json = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &err);
+	/* An empty buffer has no address, which jansson takes for a mistake of the caller. */
+	json = json_loadb(size ? data : "", size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &err);
 	if (!json) {
 		return bh_diag_at(diag, -EBADMSG, NULL, err.line > 0 ? (unsigned int)err.line : 0,
 				  err.column > 0 ? (unsigned int)err.column : 0,
