@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "simhost.h"
+#include "simorders.h"
 #include "simworld.h"
 
 #include "base/buf.h"
@@ -17,6 +18,8 @@
 #include <curl/curl.h>
 #include <errno.h>
 
+#define LATE_MS 250 /* until an order that goes on is answered */
+
 struct simhost {
 	struct simhosts *sim;
 	unsigned int number;
@@ -28,7 +31,9 @@ struct simhost {
 	struct bh_producer *producer; /* NULL: it has told nothing yet */
 	struct bh_image *image;
 	struct bh_wbuf parts;
-	json_t *members; /* number of a VM -> what it says other than the simulated world does */
+	json_t *members; /* number of a VM -> what it says other than the simulated world does;
+			  * null: it is gone */
+	struct simorders *orders;
 	bool greeted;
 };
 
@@ -158,6 +163,10 @@ static void say_inventory(struct simhost *h)
 
 		snprintf(key, sizeof(key), "%u", i);
 		json_object_update(vm, json_object_get(h->members, key));
+		if (json_is_null(json_object_get(h->members, key))) {
+			json_decref(vm);
+			continue;
+		}
 		json_array_append_new(vms, vm);
 	}
 	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
@@ -291,6 +300,72 @@ static json_t *connections(const struct simhost *h)
 	return json_pack("{s:o, s:b}", "connections", list, "cut", 0);
 }
 
+struct late {
+	uv_timer_t timer;
+	struct bh_bus_request *req;
+	json_t *body;
+};
+
+static void on_late_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+	struct late *late = timer->data;
+
+	bh_bus_reply(late->req, late->body);
+	uv_close((uv_handle_t *)timer, on_late_closed);
+}
+
+/* An order that goes on is asked about again at once: a host lets that wait. */
+static void reply_late(struct simhost *h, struct bh_bus_request *req, json_t *body)
+{
+	struct late *late = bh_alloc(sizeof(*late));
+
+	late->req = req;
+	late->body = body;
+	late->timer.data = late;
+	uv_timer_init(h->sim->o.loop, &late->timer);
+	uv_timer_start(&late->timer, on_late, LATE_MS, 0);
+}
+
+static void on_order(struct simhost *h, struct bh_bus_request *req, const json_t *msg)
+{
+	json_t *body = simorders_answer(h->orders, msg);
+
+	if (!body) {
+		bh_bus_reply_error(req, "unknown", "this simulated host knows of no such order");
+	} else if (strcmp(bh_json_str_or(body, "state", ""), "running") == 0) {
+		reply_late(h, req, body);
+	} else {
+		bh_bus_reply(req, body);
+	}
+}
+
+/* Of a simulated VM the UUID ends with its number in the whole world (simworld.c). */
+static void on_vm_changed(const char *uuid, const json_t *members, void *arg)
+{
+	struct simhost *h = arg;
+	unsigned long id = strlen(uuid) > 12 ? strtoul(uuid + strlen(uuid) - 12, NULL, 16) : 0;
+	char key[16];
+	json_t *known;
+
+	snprintf(key, sizeof(key), "%lu", id - (unsigned long)h->number * h->sim->o.vms);
+	known = json_object_get(h->members, key);
+	if (!members) {
+		json_object_set_new(h->members, key, json_null());
+	} else if (json_is_object(known)) {
+		json_object_update(known, (json_t *)members);
+	} else {
+		json_object_set_new(h->members, key, json_deep_copy(members));
+	}
+	if (h->greeted) {
+		say_inventory(h);
+	}
+}
+
 static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
 {
 	struct simhost *h = arg;
@@ -300,6 +375,8 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		on_apply(h, req, msg);
 	} else if (strcmp(type, "ping") == 0) {
 		reply_hash(h, req, 0);
+	} else if (strncmp(type, "order", 5) == 0) {
+		on_order(h, req, msg->json);
 	} else if (strcmp(type, "query") == 0 &&
 		   strcmp(bh_json_str_or(msg->json, "what", ""), "connections") == 0) {
 		bh_bus_reply(req, connections(h));
@@ -363,6 +440,7 @@ int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 		bh_subject_req(h->name, h->subject);
 		h->image = bh_image_new();
 		h->members = json_object();
+		h->orders = simorders_new(on_vm_changed, h);
 		bh_wbuf_init(&h->parts, 0);
 		dir = bh_asprintf("%s/%s", options->dir, h->name);
 		done = bh_asprintf("%s/bus.url", dir);
@@ -393,6 +471,7 @@ void simhosts_free(struct simhosts *sim)
 		bh_bus_free(sim->hosts[i].bus);
 		bh_image_free(sim->hosts[i].image);
 		json_decref(sim->hosts[i].members);
+		simorders_free(sim->hosts[i].orders);
 		bh_wbuf_done(&sim->hosts[i].parts);
 	}
 	free(sim->hosts);
@@ -430,6 +509,18 @@ int simhosts_change_vm(struct simhosts *sim, unsigned int host, unsigned int vm,
 	if (h->greeted) {
 		say_inventory(h);
 	}
+	return 0;
+}
+
+int simhosts_behave(struct simhosts *sim, unsigned int host, const json_t *how,
+		    struct bh_diag *diag)
+{
+	struct simhost *h = host_of(sim, host);
+
+	if (!h) {
+		return bh_diag_set(diag, -ENOENT, "no simulated host %u", host);
+	}
+	simorders_behave(h->orders, how);
 	return 0;
 }
 

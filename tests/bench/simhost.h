@@ -2,8 +2,9 @@
 /*
  * Simulated hosts: each joins the manager over its API with keys of its own, connects to the real
  * bus, says hello and its inventory, and really decodes and applies what it is sent
- * (bh_delta_apply) and answers with the hash of what it then holds. There is no kernel behind it.
- * Many share one loop.
+ * (bh_delta_apply) and answers with the hash of what it then holds. There is no kernel and
+ * no libvirt behind it: power and snapshots are what orders made of them (simorders.h). Many share
+ * one loop.
  */
 #ifndef BH_TESTS_SIMHOST_H
 #define BH_TESTS_SIMHOST_H
@@ -38,6 +39,9 @@ void simhosts_free(struct simhosts *sim);
  * inventory is told anew. -ENOENT. */
 [[nodiscard]] int simhosts_change_vm(struct simhosts *sim, unsigned int host, unsigned int vm,
 				     const json_t *members, struct bh_diag *diag);
+/* What orders of the manager come to on that host from now on (simorders.h). -ENOENT. */
+[[nodiscard]] int simhosts_behave(struct simhosts *sim, unsigned int host, const json_t *how,
+				  struct bh_diag *diag);
 /* {"hosts", "connected", "greeted", "applied", "failed", "records"} */
 json_t *simhosts_stats(const struct simhosts *sim);
 

@@ -3,7 +3,7 @@
  * [FIRST [COUNT [VMS [TENANTS [ROWS]]]]]`. Runs until standard input ends. A line on it is answered
  * with a line of JSON that says how the hosts are; but a line `{"host": 0, "event": {...}}` makes
  * that host tell an event, and `{"host": 0, "vm": 3, "is": {"name": "x"}}` changes one of its VMs
- * (simhost.h), both without an answer. */
+ * and `{"host": 0, "orders": {}}` says what orders come to (simhost.h), all without an answer. */
 #include "simhost.h"
 
 #include "base/buf.h"
@@ -26,12 +26,18 @@ static void tell(struct program *p, const json_t *line)
 {
 	unsigned int host = (unsigned int)bh_json_u64_or(line, "host", 0);
 	const json_t *is = json_object_get(line, "is");
+	const json_t *orders = json_object_get(line, "orders");
 	struct bh_diag diag = {};
 	int r;
 
-	r = is ? simhosts_change_vm(p->sim, host, (unsigned int)bh_json_u64_or(line, "vm", 0), is,
-				    &diag)
-	       : simhosts_tell(p->sim, host, json_object_get(line, "event"), &diag);
+	if (is) {
+		r = simhosts_change_vm(p->sim, host, (unsigned int)bh_json_u64_or(line, "vm", 0),
+				       is, &diag);
+	} else if (orders) {
+		r = simhosts_behave(p->sim, host, orders, &diag);
+	} else {
+		r = simhosts_tell(p->sim, host, json_object_get(line, "event"), &diag);
+	}
 	if (r < 0) {
 		fprintf(stderr, "simhosts: %s\n", diag.text);
 	}
