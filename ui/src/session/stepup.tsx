@@ -7,6 +7,7 @@ import {call} from '../api/client';
 import {fetchSession} from '../api/session';
 import type {Session} from '../api/types';
 import {useI18n} from '../i18n/i18n';
+import {ABOVE} from './above';
 import {Factor} from './factor';
 import type {AssertionOptions} from './webauthn';
 
@@ -24,7 +25,7 @@ export function StepUpDialog({methods, own, verb, onEnd}: Props) {
   const {message} = App.useApp();
   const usable = methods.filter((m) => m === 'password' || own.includes(m));
   return (
-    <Modal open title={t('stepup.title')} footer={null} width={400} onCancel={() => onEnd(null)} destroyOnHidden>
+    <Modal open zIndex={ABOVE} title={t('stepup.title')} footer={null} width={400} onCancel={() => onEnd(null)} destroyOnHidden>
       <Space direction="vertical" size="middle" className="fill">
         <Typography.Text>{t('stepup.text', {act: td(`verb.${verb}`, verb || t('top.me'))})}</Typography.Text>
         {methods.includes('oidc') && (

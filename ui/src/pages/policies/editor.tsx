@@ -142,9 +142,9 @@ function useWriting(source: Source): Writing {
   const refresh = useRefresh();
   const [document, setDocument] = useState<Document>({text: source.text, title: source.title, tenant: source.tenant, removes: source.removes});
   const [draft, setDraft] = useState(source.draft);
-  const [saved, setSaved] = useState({text: source.kept ? '' : source.text, removes: source.draft ? source.removes : []});
+  const [saved, setSaved] = useState({text: source.kept ? '' : source.text, title: source.title, removes: source.draft ? source.removes : []});
   const change = useCallback((part: Partial<Document>) => setDocument((d) => ({...d, ...part})), []);
-  const dirty = document.text !== saved.text || document.removes.join() !== saved.removes.join();
+  const dirty = document.text !== saved.text || document.title !== saved.title || document.removes.join() !== saved.removes.join();
   const save = useCallback(async (): Promise<Draft | null> => {
     const {text, title, tenant, removes} = document;
     let next: Draft | null = null;
@@ -153,7 +153,7 @@ function useWriting(source: Source): Writing {
         ? await put<Draft>(`drafts/${draft.id}`, {version: draft.version, title, documents: text, removes})
         : await post<Draft>('drafts', {tenant, title, documents: text, removes});
       setDraft(next);
-      setSaved({text, removes});
+      setSaved({text, title, removes});
       await refresh('drafts');
       void message.success(t('draft.saved'));
     });

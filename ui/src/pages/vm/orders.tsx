@@ -32,6 +32,8 @@ export interface Order {
 
 const QUICK = 1000;
 const FRESH_MS = 120_000;
+/** Orders that can be given up, by which right. */
+const CANCEL: Record<string, string> = {migrate: 'vm.migrate', snapshot: 'vm.snapshot', shutdown: 'vm.power'};
 const COLOR: Record<string, string> = {running: 'processing', done: 'success', failed: 'error', unknown: 'warning'};
 
 function useOrders(vm: Vm, every: number) {
@@ -73,8 +75,8 @@ export function OrderBanner({vm}: {vm: Vm}) {
           message={t('order.going', {what: words(o, td), who: o.by ?? ''})}
           description={typeof o.percent === 'number' ? <Progress percent={o.percent} size="small" status="active" /> : undefined}
           action={
-            o.act === 'migrate' &&
-            may('vm.migrate', vm.tenant) && (
+            CANCEL[o.act] &&
+            may(CANCEL[o.act] ?? '', vm.tenant) && (
               <Button size="small" loading={busy} onClick={() => void run(() => post(`orders/${part(String(o.id))}:cancel`, {}).then(() => refresh('orders')))}>
                 {t('action.cancel')}
               </Button>
