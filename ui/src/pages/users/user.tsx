@@ -13,6 +13,7 @@ import {PageFrame} from '../../parts/page';
 import {Time} from '../../parts/show';
 import {useSession} from '../../session/session';
 import {SessionTable} from '../me/sessions';
+import {Links} from './links';
 import type {GivenRole, Role, User} from './users';
 
 function Roles({user}: {user: User}) {
@@ -151,6 +152,7 @@ export default function UserPage() {
               />
             </section>
             <Roles user={u} />
+            {may('user.read') && <Links user={u.name} />}
             <section className="panel">
               <div className="panel-head">{t('me.sessions')}</div>
               <SessionTable user={u.name} />
