@@ -19,7 +19,7 @@ export const missing = () =>
         ? `no console in ${DIST}: npm --prefix ui run build`
         : '';
 
-function watch(page, origin) {
+function watch(page, own) {
   page.faults = [];
   page.on('pageerror', (e) => page.faults.push(`error: ${e.message}`));
   page.on('dialog', (d) => {
@@ -33,7 +33,7 @@ function watch(page, origin) {
     }
   });
   page.on('request', (r) => {
-    if (!r.url().startsWith(`${origin}/`) && !/^(data|blob):/.test(r.url())) {
+    if (!own.some((origin) => r.url().startsWith(`${origin}/`)) && !/^(data|blob):/.test(r.url())) {
       page.faults.push(`a request to ${r.url()}`);
     }
   });
@@ -43,6 +43,8 @@ function watch(page, origin) {
 const fileOf = (name) => name.replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-|-$/g, '').slice(0, 80) || 'first';
 
 export class Browser {
+  others = []; // origins beside the manager's that a page may go to
+
   async start(manager) {
     const {chromium} = createRequire(`${ROOT}/ui/package.json`)('playwright-core');
     this.origin = `https://127.0.0.1:${manager.port}`;
@@ -74,15 +76,15 @@ export class Browser {
       );
     });
     const page = await context.newPage();
-    watch(page, this.origin);
+    watch(page, [this.origin, ...this.others]);
     return page;
   }
 
   /** A walk; when it fails and BULKHEAD_UI_PICTURES names a folder, what every window showed is there. */
   watched(name, work) {
-    return async () => {
+    return async (t) => {
       try {
-        await work();
+        await work(t);
       } catch (e) {
         const folder = process.env.BULKHEAD_UI_PICTURES;
         const pages = folder ? this.browser.contexts().flatMap((c) => c.pages()) : [];
@@ -127,3 +129,21 @@ export async function calm(page) {
 }
 
 export const noFaults = (page, where = '') => assert.deepEqual(page.faults, [], where);
+
+/** Nothing is in the way of looking at that page. fresh: it is loaded from nothing, else gone to as a link does. */
+export async function look(page, path, fresh = false) {
+  page.faults.length = 0;
+  if (fresh || !page.url().startsWith('https:')) {
+    await page.goto(path);
+  } else {
+    await page.evaluate((to) => {
+      history.pushState(null, '', to);
+      dispatchEvent(new PopStateEvent('popstate', {state: null}));
+    }, path);
+  }
+  await calm(page);
+  noFaults(page, path);
+  assert.deepEqual(await page.locator('.failure').allInnerTexts(), [], path);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 1, `${path} is ${wide} px wider than the window`);
+}

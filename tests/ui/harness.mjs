@@ -39,7 +39,7 @@ export async function until(what, wanted, seconds = PATIENCE) {
   }
 }
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((resolve) => {
     const server = createServer();
     server.listen(0, '127.0.0.1', () => {
@@ -179,7 +179,7 @@ export class Manager {
   async simulate(hosts, vms, tenants) {
     mkdirSync(`${this.dir}/sim`, {recursive: true});
     const argv = [`${this.dir}/run/api.sock`, `${this.dir}/sim`, 0, hosts, vms, tenants].map(String);
-    this.sim = spawn(`${BUILD}/tests/bench/simhosts`, argv, {stdio: ['pipe', 'ignore', 'inherit']});
+    this.sim = spawn(`${BUILD}/tests/bench/simhosts`, argv, {stdio: ['pipe', 'pipe', 'inherit']});
     this.simEnded = new Promise((resolve) => this.sim.on('exit', resolve));
     await until('hosts in step', async () => {
       const {body} = await this.api('GET', 'status');
@@ -191,6 +191,20 @@ export class Manager {
   /** A line to the simulated hosts (tests/bench/simhosts_main.c). */
   tell(line) {
     this.sim.stdin.write(`${JSON.stringify(line)}\n`);
+  }
+
+  /** Until they have read what they were told: a line that is no order is answered. */
+  heard() {
+    return new Promise((resolve) => {
+      this.sim.stdout.once('data', resolve);
+      this.sim.stdin.write('?\n');
+    });
+  }
+
+  /** What orders of the manager come to on that host (tests/bench/simorders.h). */
+  async behave(host, orders) {
+    this.tell({host, orders});
+    await this.heard();
   }
 
   event(host, event) {

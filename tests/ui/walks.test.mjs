@@ -5,15 +5,8 @@ import {after, before, describe, it} from 'node:test';
 
 import {Browser, calm, enter, login, missing, noFaults, prove} from './browser.mjs';
 import {App, FIRST, Manager, PASSWORD, until} from './harness.mjs';
+import {commit, OFFICER, write} from './stage.mjs';
 import {little, policyOf} from './world.mjs';
-
-const OFFICER = [
-  {role: 'provider-admin', at: '*'},
-  {role: 'security-officer', at: '*'},
-  {role: 'auditor', at: '*'},
-  {role: 'tenant-admin', at: 't0'},
-  {role: 'tenant-admin', at: 't1'},
-];
 
 describe('walks', {skip: missing() || false}, () => {
   let manager;
@@ -36,19 +29,6 @@ describe('walks', {skip: missing() || false}, () => {
   });
 
   const walk = (name, work) => it(name, () => browser.watched(name, work)());
-
-  /** The whole text of the editor, anew, as somebody pastes it. */
-  async function write(page, text) {
-    const editor = page.locator('.cm-content');
-    await editor.click();
-    await page.keyboard.press('Control+a');
-    await editor.evaluate((e, pasted) => {
-      const clipboardData = new DataTransfer();
-      clipboardData.setData('text/plain', pasted);
-      e.dispatchEvent(new ClipboardEvent('paste', {clipboardData, bubbles: true, cancelable: true}));
-    }, text);
-    await page.locator('.editor-status .good').waitFor();
-  }
 
   let undone; // what t0/web said before the commit that nobody confirms
 
@@ -139,9 +119,7 @@ describe('walks', {skip: missing() || false}, () => {
 
     await ben.goto('/policies/edit?policy=t1/web');
     await ben.locator('.editor-status .good').waitFor(); // what he had typed is still there
-    await ben.getByRole('combobox', {name: 'Confirmation'}).click({force: true});
-    await ben.getByTitle('at once for good').click();
-    await ben.getByRole('button', {name: 'Commit', exact: true}).click();
+    await commit(ben);
     await until('the commit', async () => (await textOf('t1/web')) !== before);
     await manager.must('PUT', 'settings/approvals', {verbs: []});
     const record = await manager.must('GET', 'audit?limit=200');
