@@ -65,7 +65,7 @@ export function Links({user}: {user: string}) {
       {writes && (
         <Form form={form} layout="inline" className="panel-pad" onFinish={(v: {subject: string}) => void change(() => put(path, {subject: v.subject.trim()}), t('user.linked'))}>
           <Form.Item name="subject" rules={[{required: true, whitespace: true, message: t('form.required')}]}>
-            <Input className="mono" placeholder={t('user.subject')} aria-label={t('user.subject')} maxLength={LONGEST} spellCheck={false} autoComplete="off" />
+            <Input className="mono" style={{width: 280}} placeholder={t('user.subject')} aria-label={t('user.subject')} maxLength={LONGEST} spellCheck={false} autoComplete="off" />
           </Form.Item>
           <Button htmlType="submit" loading={busy}>
             {t('user.link')}
