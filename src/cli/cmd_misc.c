@@ -117,6 +117,60 @@ static int tenant_remove(struct cli *cli, const struct cli_call *call)
 	return cli_send(cli, "DELETE", path, NULL, NULL);
 }
 
+static const char *const quotas[] = {"policies", "rules", "labels", "events"};
+
+static int show_quota(const struct cli *cli, const json_t *body)
+{
+	static const struct cli_column columns[] = {
+		{.title = "WHAT", .key = "what"},
+		{.title = "LIMIT", .key = "limit", .flags = CLI_COL_RIGHT},
+		{.title = "USED", .key = "used", .flags = CLI_COL_RIGHT},
+		{.title = "DEFAULT", .key = "default", .flags = CLI_COL_RIGHT},
+	};
+	BH_JSON json_t *rows = json_array();
+	const char *what;
+	json_t *quota;
+
+	json_object_foreach ((json_t *)body, what, quota) {
+		json_t *row = json_copy(quota);
+
+		json_object_set_new(row, "what", json_string(what));
+		json_array_append_new(rows, row);
+	}
+	cli_show_list(&cli->out, columns, BH_ARRAY_SIZE(columns), rows, body, "No quotas.");
+	return CLI_EXIT_OK;
+}
+
+/* Shows what a tenant may have; with options, after having changed that. */
+static int tenant_quota(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/tenants/", call->args[0], "/quota");
+	BH_JSON json_t *request = json_object();
+	BH_JSON json_t *body = NULL;
+	int r;
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(quotas); i++) {
+		const char *text = cli_call_value(call, quotas[i]);
+		uint64_t limit = 0;
+
+		if (text && strcmp(text, "default") != 0 &&
+		    bh_parse_u64(text, 0, INT64_MAX, &limit) < 0) {
+			return cli_fail(cli, CLI_EXIT_USAGE,
+					"--%s is a number or \"default\", not \"%s\"", quotas[i],
+					text);
+		}
+		if (text) {
+			json_object_set_new(request, quotas[i],
+					    strcmp(text, "default") == 0
+						    ? json_null()
+						    : json_integer((json_int_t)limit));
+		}
+	}
+	r = json_object_size(request) ? cli_send(cli, "PUT", path, request, &body)
+				      : cli_get(cli, path, &body);
+	return r ? r : show_quota(cli, body);
+}
+
 static int network_list(struct cli *cli, const struct cli_call *call)
 {
 	static const struct cli_column columns[] = {
@@ -150,6 +204,14 @@ static int identity_list(struct cli *cli, const struct cli_call *call)
 						   "No identities: there are no VMs yet."});
 }
 
+static const struct cli_option quota_options[] = {
+	{"policies", 0, "N", "policies; \"default\" gives the default back, here and below", NULL},
+	{"rules", 0, "N", "rules in them", NULL},
+	{"labels", 0, "N", "labels of a VM", NULL},
+	{"events", 0, "N", "events about flows that are kept of an hour; more are counted", NULL},
+	{},
+};
+
 const struct cli_command cli_tenant_commands[] = {
 	{.name = "list", .summary = "tenants with their VMs and policies", .run = tenant_list},
 	{.name = "create",
@@ -165,6 +227,14 @@ const struct cli_command cli_tenant_commands[] = {
 	 .args_min = 1,
 	 .args_max = 1,
 	 .run = tenant_remove},
+	{.name = "quota",
+	 .args = "NAME",
+	 .summary = "how much a tenant may have, and has; options change it",
+	 .words = CLI_WORDS_TENANT,
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = quota_options,
+	 .run = tenant_quota},
 	{},
 };
 

@@ -4,6 +4,7 @@
 #include "manager/api/api.h"
 #include "manager/audit/audit.h"
 #include "manager/auth/accounts.h"
+#include "manager/change/quota.h"
 #include "manager/config.h"
 #include "manager/control.h"
 #include "manager/migrate/placement.h"
@@ -130,6 +131,8 @@ static int build_state(struct program *p, struct bh_diag *diag)
 		manager_inventory_set_policies(parts->inv, manager_rulebook_set(parts->book));
 		options.inv = parts->inv;
 		options.book = parts->book;
+		options.quota = manager_quota_events;
+		options.quota_arg = parts->inv;
 		r = manager_events_new(&options, &parts->events, diag);
 	}
 	if (r == 0) {

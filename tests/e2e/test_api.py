@@ -858,6 +858,8 @@ def test_quotas(m):
     assert quota["policies"]["used"] == 0 and quota["policies"]["limit"] == quota["policies"]["default"]
     assert m.request("PUT", "tenants/small/quota", {"policies": 1, "rules": 3}).json["rules"]["limit"] == 3
     assert m.request("PUT", "tenants/small/quota", {"policies": -1}).status == 400
+    assert m.request("PUT", "tenants/small/quota", {"events": 100}).json["events"]["limit"] == 100
+    assert m.request("PUT", "tenants/small/quota", {"events": None}).json["events"]["limit"] == quota["events"]["default"]
     assert m.request("PUT", "tenants/small/quota", {"cats": 1}).status == 400
     text = POLICY.replace("tenant: t0", "tenant: small")
     assert m.apply(text).status == 200

@@ -33,6 +33,12 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
+/* Of any tenant. */
+static uint64_t quota_of(uint32_t tenant, void *arg)
+{
+	return 2;
+}
+
 static int set_up(void **state)
 {
 	struct world *w = bh_alloc(sizeof(*w));
@@ -48,6 +54,7 @@ static int set_up(void **state)
 	options.path = path;
 	options.inv = w->inv;
 	options.book = w->book;
+	options.quota = quota_of;
 	*state = w;
 	return manager_events_new(&options, &w->ev, NULL);
 }
@@ -174,6 +181,69 @@ static void test_own(void **state)
 	assert_string_equal(last(w, "severity"), "warning");
 }
 
+static size_t send_flow(struct world *w, uint64_t seq, const char *type, const char *more)
+{
+	BH_FREE char *members =
+		bh_asprintf(",\"action\":\"deny\",\"dir\":\"egress\",\"vm\":"
+			    "\"00000000-0000-4000-8000-000000000001\",\"dport\":%llu%s",
+			    (unsigned long long)seq, more);
+
+	return send_one(w, seq, type, members);
+}
+
+static int add_up(const struct manager_talk *talk, void *arg)
+{
+	*(uint64_t *)arg += talk->count;
+	return 0;
+}
+
+/* Flows beyond the quota are counted, and told once; guards and what is nobody's are kept; talks
+ * have all of them. */
+static void test_quota(void **state)
+{
+	struct world *w = *state;
+	struct manager_host *host = manager_host_add(w->inv, "h1", 1);
+	BH_JSON json_t *vms = json_pack("[o]", manager_world_vm(1, "running", "web"));
+	struct manager_events_options options = {
+		.loop = &w->loop, .keep = 1000, .inv = w->inv, .book = w->book, .quota = quota_of};
+	BH_FREE char *events = bh_strdup(manager_events_path(w->ev));
+	BH_FREE char *path = bh_strdup(manager_events_talks_path(w->ev));
+	struct manager_talks_query talks = {.scope.all = true};
+	const json_t *told;
+	json_t *rejected;
+	uint64_t count = 0;
+
+	assert_int_equal(manager_inventory_report(w->inv, host, vms, 1, &rejected, NULL), 0);
+	json_decref(rejected);
+	assert_int_equal(send_flow(w, 1, "flow.refused", ""), 1);
+	assert_int_equal(send_flow(w, 2, "flow.new", ""), 2);
+	assert_int_equal(send_flow(w, 3, "flow.refused", ""), 3);
+	told = json_array_get(w->page, 2);
+	assert_string_equal(last(w, "type"), "quota.events");
+	assert_string_equal(last(w, "tenant"), "shop");
+	assert_string_equal(last(w, "severity"), "warning");
+	assert_string_equal(last(w, "reason"), "quota");
+	assert_int_equal(bh_json_u64_or(told, "left_out", 0), 1);
+	assert_int_equal(bh_json_u64_or(told, "limit", 0), 2);
+	for (uint64_t seq = 4; seq < 13; seq++) { /* told in a minute */
+		assert_int_equal(send_flow(w, seq, "flow.refused", ""), 3);
+	}
+	assert_int_equal(send_flow(w, 12, "flow.refused", ""), 3); /* it was counted already */
+	assert_int_equal(send_flow(w, 13, "guard.spoof-mac", ""), 4);
+	assert_int_equal(send_one(w, 14, "flow.refused", ",\"action\":\"deny\""), 5);
+	talks.path = path;
+	manager_events_free(bh_steal(&w->ev)); /* writes talks */
+	assert_int_equal(manager_talks_each(&talks, add_up, &count, NULL), 0);
+	assert_int_equal(count, 13);
+	/* The next manager tells the rest. */
+	options.path = events;
+	assert_int_equal(manager_events_new(&options, &w->ev, NULL), 0);
+	manager_events_poke(w->ev);
+	read_page(w);
+	assert_int_equal(json_array_size(w->page), 6);
+	assert_int_equal(bh_json_u64_or(json_array_get(w->page, 5), "left_out", 0), 9);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -181,6 +251,7 @@ int main(void)
 		T(test_lies),
 		T(test_numbers),
 		T(test_own),
+		T(test_quota),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,7 +30,7 @@ static json_t *quota_json(const struct manager_request *req, const char *tenant)
 				  (json_int_t)manager_quota_of(req->parts->change, tenant, what),
 				  "default", (json_int_t)manager_quota_default(what));
 
-		if (what != MANAGER_QUOTA_LABELS) {
+		if (manager_quota_counts(what)) {
 			json_object_set_new(
 				one, "used",
 				json_integer((json_int_t)manager_quota_used(set, tenant, what)));
@@ -71,7 +71,7 @@ static int put_one(struct manager_request *req, const char *tenant, const json_t
 
 static void put_quota(struct manager_request *req)
 {
-	static const char *const known[] = {"policies", "rules", "labels", NULL};
+	static const char *const known[] = {"policies", "rules", "labels", "events", NULL};
 	const struct manager_tenant *t = the_tenant(req);
 	BH_JSON json_t *body = t ? manager_request_json(req, known, false) : NULL;
 	struct bh_diag diag = {};

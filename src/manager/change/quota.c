@@ -15,11 +15,17 @@ static const struct {
 	[MANAGER_QUOTA_POLICIES] = {"policies", 2000},
 	[MANAGER_QUOTA_RULES] = {"rules", 200000},
 	[MANAGER_QUOTA_LABELS] = {"labels", BH_LABELS_MAX},
+	[MANAGER_QUOTA_EVENTS] = {"events", 250000}, /* a quarter of what is kept by default */
 };
 
 const char *manager_quota_name(enum manager_quota what)
 {
 	return quotas[what].name;
+}
+
+bool manager_quota_counts(enum manager_quota what)
+{
+	return what == MANAGER_QUOTA_POLICIES || what == MANAGER_QUOTA_RULES;
 }
 
 uint64_t manager_quota_default(enum manager_quota what)
@@ -105,4 +111,13 @@ int manager_quota_labels(const struct manager_change *change, const char *tenant
 	return bh_diag_set(diag, MANAGER_COMMIT_QUOTA,
 			   "a VM of tenant %s may have %llu labels, not %zu", tenant,
 			   (unsigned long long)limit, count);
+}
+
+uint64_t manager_quota_events(uint32_t tenant, void *arg)
+{
+	struct manager_inventory *inv = arg;
+	const struct manager_tenant *t = manager_tenant_at(inv, tenant);
+
+	return manager_store_quota(inv->db, t ? t->name : "", quotas[MANAGER_QUOTA_EVENTS].name,
+				   quotas[MANAGER_QUOTA_EVENTS].dflt);
 }

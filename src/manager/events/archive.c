@@ -36,6 +36,10 @@ static const char *const migrations[] = {
 	"CREATE TABLE units (id INTEGER PRIMARY KEY, last INTEGER NOT NULL,"
 	" bits INTEGER NOT NULL, bytes INTEGER NOT NULL);"
 	"CREATE TABLE terms (id INTEGER PRIMARY KEY, data BLOB NOT NULL);",
+	/* ration.h: who paid, who is at the other end. */
+	"CREATE TABLE left_out (payer INTEGER NOT NULL, other INTEGER NOT NULL,"
+	" count INTEGER NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (payer, other))"
+	" WITHOUT ROWID;",
 };
 
 struct manager_archive {

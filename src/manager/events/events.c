@@ -61,6 +61,8 @@ struct manager_events {
 	struct manager_own *kept; /* the same, should we be killed */
 	uint64_t work_last;	  /* the last own one that is with the worker or stored */
 	struct rows work;	  /* with the worker */
+	BH_VEC(struct manager_talk) left_out; /* of work, what is not kept; all but their sums */
+	struct manager_ration *ration;	      /* NULL: everything is kept */
 	bool work_is_own;
 	struct bh_consumer *consumer;	      /* whose batch is in work; NULL for own ones */
 	const struct bh_event_batch *waiting; /* a batch that came while the worker was busy */
@@ -83,6 +85,11 @@ static void rows_clear(struct rows *rows)
 		free(row->body);
 	}
 	rows->count = 0;
+}
+
+static void stamp_talk(struct manager_event_row *row)
+{
+	row->talk.first_s = row->talk.last_s = (uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
 }
 
 /* host: who sent it; NULL: the manager. */
@@ -162,6 +169,27 @@ static void take_gap(struct manager_events *ev, const char *producer, uint64_t f
 	push_json(ev, &ev->work, gap, producer);
 }
 
+/* Is the last row of the batch beyond its tenant's quota? It goes, but for what talks need. */
+static void hold_to_quota(struct manager_events *ev)
+{
+	struct manager_event_row *row = &ev->work.items[ev->work.count - 1];
+	struct manager_ration_flow flow = {.src = row->src_tenant,
+					   .dst = row->dst_tenant,
+					   .wall_ns = (uint64_t)row->wall_ns,
+					   .mono_ns = bh_time_mono_ns()};
+
+	if (!ev->ration || strncmp(row->type, "flow.", 5) != 0 ||
+	    manager_ration_take(ev->ration, &flow)) {
+		return;
+	}
+	if (row->is_talk) {
+		stamp_talk(row);
+		*bh_vec_push(&ev->left_out) = row->talk;
+	}
+	free(row->body);
+	ev->work.count--;
+}
+
 static void take_event(struct manager_events *ev, struct producer *p, const struct bh_event *event)
 {
 	uint64_t from = 0, to = 0;
@@ -179,6 +207,7 @@ static void take_event(struct manager_events *ev, struct producer *p, const stru
 		ev->missing_staged += event->gap_count;
 	}
 	push(ev, &ev->work, &event->j, p->name)->wall_ns = (int64_t)event->wall_ns;
+	hold_to_quota(ev);
 }
 
 /* ---- the worker: only this touches the writer while busy ---- */
@@ -226,6 +255,9 @@ static int write_rows(struct manager_events *ev)
 				   "INSERT OR REPLACE INTO totals VALUES ('own', ?1)", "i",
 				   (int64_t)ev->work_last);
 	}
+	if (r == 0 && ev->ration) {
+		r = manager_ration_write(ev->ration, manager_archive_db(ev->archive), &ev->diag);
+	}
 	if (r == 0) {
 		r = manager_archive_end(ev->archive, bh_time_wall_ns(), &ev->diag);
 	}
@@ -253,9 +285,11 @@ static void fold(struct manager_events *ev)
 	for (size_t i = 0; i < ev->work.count && !ev->talks_broken && r == 0; i++) {
 		struct manager_event_row *row = &ev->work.items[i];
 
-		row->talk.first_s = row->talk.last_s =
-			(uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
+		stamp_talk(row);
 		r = row->is_talk ? manager_talks_add(ev->talks, &row->talk, now_s, &diag) : 0;
+	}
+	for (size_t i = 0; i < ev->left_out.count && !ev->talks_broken && r == 0; i++) {
+		r = manager_talks_add(ev->talks, &ev->left_out.items[i], now_s, &diag);
 	}
 	if (r < 0) {
 		talks_failed(ev, &diag);
@@ -294,6 +328,9 @@ static void settle(struct manager_events *ev, bool ok)
 		ev->missing = ok ? ev->missing_staged : ev->missing;
 		ev->missing_staged = ev->missing;
 	}
+	if (ev->ration && (!ev->work_is_own || ev->work.count)) {
+		manager_ration_settle(ev->ration, ok);
+	}
 }
 
 static void keep_tail(struct manager_events *ev)
@@ -322,6 +359,7 @@ static void done(uv_work_t *job, int status)
 	ev->busy = false;
 	ev->consumer = NULL;
 	settle(ev, ok);
+	ev->left_out.count = 0;
 	if (ok) {
 		bh_counter_add(&events_stored, ev->work.count);
 		*ev->problem = '\0';
@@ -386,10 +424,27 @@ static void start_batch(struct manager_events *ev)
 	queue(ev);
 }
 
+/* Not kept in a file until it is stored, as other own events are: the store has the count. */
+static void tell_left_out(const struct manager_ration_left *left, void *arg)
+{
+	struct manager_events *ev = arg;
+	const struct manager_tenant *tenant = manager_tenant_at(ev->o.inv, left->tenant);
+	json_t *event = manager_ration_event(left, tenant ? tenant->name : NULL);
+	BH_FREE char *text = NULL;
+
+	bh_event_stamp(event, "manager", ev->epoch, ++ev->seq);
+	text = json_dumps(event, JSON_COMPACT);
+	json_decref(event);
+	push_text(ev, &ev->own, text, NULL);
+}
+
 static void start(struct manager_events *ev)
 {
 	if (ev->busy) {
 		return;
+	}
+	if (ev->ration) {
+		manager_ration_tell(ev->ration, bh_time_mono_ns(), tell_left_out, ev);
 	}
 	if (ev->own.count) {
 		struct rows swap = ev->work;
@@ -598,55 +653,6 @@ static int load_producer(sqlite3_stmt *row, void *arg)
 	return 0;
 }
 
-struct folding {
-	struct manager_events *ev;
-	uint64_t now_s;
-	struct bh_diag *diag;
-};
-
-static int fold_again(uint64_t id, const struct manager_row *row, const char *json, void *arg)
-{
-	struct folding *f = arg;
-	struct manager_talk talk;
-	struct bh_jtext event;
-
-	if (!manager_type_is_flow(row->type) ||
-	    bh_jtext_parse(row->body, row->body_size, &event, NULL) ||
-	    !manager_talk_of(row->type, &event, &talk)) {
-		return 0;
-	}
-	talk.src_tenant = row->src_tenant;
-	talk.dst_tenant = row->dst_tenant;
-	talk.first_s = talk.last_s = (uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
-	return manager_talks_add(f->ev->talks, &talk, f->now_s, f->diag);
-}
-
-/* Events that were written and are not in the talks that were: a kill came between. */
-static int catch_up(struct manager_events *ev, struct bh_diag *diag)
-{
-	struct manager_event_filter all = {
-		.scope.all = true, .flow_scope.all = true, .flows = true, .has_after = true};
-	struct folding f = {ev, bh_time_wall_ns() / BH_NS_PER_S, diag};
-	struct manager_reader *reader = NULL;
-	struct manager_listed listed;
-	int r;
-
-	all.after = manager_talks_position(ev->talks);
-	if (all.after == ev->stats.last_id) {
-		return 0;
-	}
-	if (!all.after || all.after > ev->stats.last_id) {
-		/* Talks begin here: what was there before them is not counted. */
-		return manager_talks_flush(ev->talks, ev->stats.last_id, f.now_s, true, diag);
-	}
-	r = manager_reader_open(ev->path, &reader, diag);
-	if (r == 0) {
-		r = manager_reader_list(reader, &all, fold_again, &f, &listed, diag);
-	}
-	manager_reader_close(reader);
-	return r < 0 ? r : manager_talks_flush(ev->talks, ev->stats.last_id, f.now_s, true, diag);
-}
-
 static int open_files(struct manager_events *ev, struct bh_diag *diag)
 {
 	struct manager_archive_options archive = {.path = ev->path,
@@ -661,7 +667,7 @@ static int open_files(struct manager_events *ev, struct bh_diag *diag)
 		r = manager_talks_open(&talks, &ev->talks, diag);
 	}
 	if (r == 0) {
-		r = catch_up(ev, diag);
+		r = manager_talks_catch_up(ev->talks, ev->path, ev->stats.last_id, diag);
 	}
 	if (r == 0) {
 		r = manager_db_each(manager_archive_db(ev->archive),
@@ -669,6 +675,9 @@ static int open_files(struct manager_events *ev, struct bh_diag *diag)
 				    "SELECT producer, epoch, last FROM producers"
 				    " ORDER BY producer, position DESC",
 				    "");
+	}
+	if (r == 0 && ev->ration) {
+		r = manager_ration_load(ev->ration, manager_archive_db(ev->archive), diag);
 	}
 	return r;
 }
@@ -706,6 +715,7 @@ int manager_events_new(const struct manager_events_options *options, struct mana
 	bh_uuid_format(epoch, ev->epoch);
 	ev->names = manager_names_new(options->inv, options->book);
 	ev->searches = manager_searches_new(options->loop, ev->path);
+	ev->ration = options->quota ? manager_ration_new(options->quota, options->quota_arg) : NULL;
 	r = open_files(ev, diag);
 	if (r == 0) {
 		r = open_kept(ev, diag);
@@ -749,6 +759,8 @@ void manager_events_free(struct manager_events *ev)
 	rows_clear(&ev->work);
 	bh_vec_done(&ev->own);
 	bh_vec_done(&ev->work);
+	bh_vec_done(&ev->left_out);
+	manager_ration_free(ev->ration);
 	manager_tail_done(&ev->tail);
 	HASH_ITER (hh, ev->producers, p, p_tmp) {
 		HASH_DEL(ev->producers, p);

@@ -8,10 +8,11 @@
  *   tenants of its ends, and is written together with the numbers in one transaction by a worker
  *   thread with a connection of its own (archive.h); the batch is acknowledged to the bus after
  *   that. If it can't be written the batch comes again: nothing is lost, pressure goes back to the
- *   producers. The manager's own events go the same way without the bus. What is written goes into
- *   talks (talks.h), alerts (alerts.h) and the tail: the newest ones in memory, for followers that
- *   keep up. Everything else is read by searches, which are worker threads with connections of
- *   their own and an end in time; the loop never reads the database.
+ *   producers. Flow events of a tenant beyond its quota are counted and told of instead of kept
+ *   (ration.h); talks have them all the same. The manager's own events go the same way without the
+ *   bus. What is written goes into talks (talks.h), alerts (alerts.h) and the tail: the newest ones
+ *   in memory, for followers that keep up. Everything else is read by searches, which are worker
+ *   threads with connections of their own and an end in time; the loop never reads the database.
  *
  * Loop thread only, but for the worker inside.
  */
@@ -21,6 +22,7 @@
 #include "base/buf.h"
 #include "bus/events.h"
 #include "manager/events/archive.h"
+#include "manager/events/ration.h"
 #include "manager/events/talks.h"
 #include "manager/inventory/inventory.h"
 #include "manager/rulebook/rulebook.h"
@@ -37,6 +39,8 @@ struct manager_events_options {
 	uint64_t talks_days;		/* 0: 30 */
 	struct manager_inventory *inv;
 	struct manager_rulebook *book;
+	manager_ration_fn *quota; /* of flow events; NULL: nobody has one */
+	void *quota_arg;
 };
 [[nodiscard]] int manager_events_new(const struct manager_events_options *options,
 				     struct manager_events **ret, struct bh_diag *diag);
@@ -136,6 +140,11 @@ void manager_names_add(struct manager_names *names, const struct bh_jtext *event
 		       struct manager_event_row *row, uint64_t mono_ns);
 /* What a flow event says, but for tenants and times. False: it is no talk. */
 bool manager_talk_of(const char *type, const struct bh_jtext *event, struct manager_talk *ret);
+
+/* At the start, events that were written and are not in the talks that were: a kill came between.
+ * path: of events.db. */
+[[nodiscard]] int manager_talks_catch_up(struct manager_talks *talks, const char *path,
+					 uint64_t last_id, struct bh_diag *diag);
 
 /* search.c */
 struct manager_searches;

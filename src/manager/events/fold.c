@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A flow event as a talk. */
+/* Flow events as talks. */
 #include "manager/events/events.h"
 
+#include "base/time.h"
 #include "policy/policy.h"
 
 static uint32_t number(const struct bh_jtext *event, const char *key, uint32_t max)
@@ -91,4 +92,53 @@ bool manager_talk_of(const char *type, const struct bh_jtext *event, struct mana
 		ret->bytes = sum_of(event, "bytes");
 	}
 	return true;
+}
+
+struct folding {
+	struct manager_talks *talks;
+	uint64_t now_s;
+	struct bh_diag *diag;
+};
+
+static int fold_again(uint64_t id, const struct manager_row *row, const char *json, void *arg)
+{
+	struct folding *f = arg;
+	struct manager_talk talk;
+	struct bh_jtext event;
+
+	if (!manager_type_is_flow(row->type) ||
+	    bh_jtext_parse(row->body, row->body_size, &event, NULL) ||
+	    !manager_talk_of(row->type, &event, &talk)) {
+		return 0;
+	}
+	talk.src_tenant = row->src_tenant;
+	talk.dst_tenant = row->dst_tenant;
+	talk.first_s = talk.last_s = (uint32_t)((uint64_t)row->wall_ns / BH_NS_PER_S);
+	return manager_talks_add(f->talks, &talk, f->now_s, f->diag);
+}
+
+int manager_talks_catch_up(struct manager_talks *talks, const char *path, uint64_t last_id,
+			   struct bh_diag *diag)
+{
+	struct manager_event_filter all = {
+		.scope.all = true, .flow_scope.all = true, .flows = true, .has_after = true};
+	struct folding f = {talks, bh_time_wall_ns() / BH_NS_PER_S, diag};
+	struct manager_reader *reader = NULL;
+	struct manager_listed listed;
+	int r;
+
+	all.after = manager_talks_position(talks);
+	if (all.after == last_id) {
+		return 0;
+	}
+	if (!all.after || all.after > last_id) {
+		/* Talks begin here: what was there before them is not counted. */
+		return manager_talks_flush(talks, last_id, f.now_s, true, diag);
+	}
+	r = manager_reader_open(path, &reader, diag);
+	if (r == 0) {
+		r = manager_reader_list(reader, &all, fold_again, &f, &listed, diag);
+	}
+	manager_reader_close(reader);
+	return r < 0 ? r : manager_talks_flush(talks, last_id, f.now_s, true, diag);
 }

@@ -51,6 +51,7 @@ struct manager_talks {
 	size_t hour_count;
 	size_t rows_in_mem;
 	uint64_t position;
+	bool added; /* since the last flush */
 	uint64_t flushed_s;
 	uint64_t rows; /* in the file */
 	uint8_t key[crypto_shorthash_KEYBYTES];
@@ -296,6 +297,7 @@ int manager_talks_add(struct manager_talks *t, const struct manager_talk *record
 		return -EIO;
 	}
 	bh_counter_add(&talks_records, 1);
+	t->added = true;
 	slot = find_slot(t, h, &row);
 	if (!*slot) {
 		make_room(t, h, &row);
@@ -399,7 +401,7 @@ int manager_talks_flush(struct manager_talks *t, uint64_t position, uint64_t now
 	uint64_t rows = t->rows;
 	int r;
 
-	if (position == t->position ||
+	if ((position == t->position && !t->added) ||
 	    (!now && now_s >= t->flushed_s && now_s < t->flushed_s + MANAGER_TALKS_FLUSH_S)) {
 		return 0;
 	}
@@ -421,6 +423,7 @@ int manager_talks_flush(struct manager_talks *t, uint64_t position, uint64_t now
 	}
 	if (r == 0) {
 		t->position = position;
+		t->added = false;
 		t->rows = rows;
 		t->flushed_s = now_s;
 		settle(t, now_s);

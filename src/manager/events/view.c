@@ -30,7 +30,7 @@ static const struct {
 	{"policy.monitor", "tenant policy author since removes deny allow complete examples"},
 	{"access.", "tenant user from verb object rule way count"},
 	{"request.", "tenant user verb object kind reason state hours by id"},
-	{"quota.", "tenant what limit used"},
+	{"quota.", "tenant what limit left_out since reason"},
 };
 
 static bool has_word(const char *list, const struct bh_jtext *event,

@@ -60,7 +60,7 @@ export const settings = {
   'quota.policies': 'Policies',
   'quota.rules': 'Rules',
   'quota.labels': 'Labels of a VM',
-  'quota.events': 'Events kept',
+  'quota.events': 'Flow events kept of an hour',
   'quota.used': '{used} of {limit}',
   'quota.default': '{n} by default',
   'unit.minutes': 'minutes',

@@ -62,7 +62,7 @@ export const settings: Record<keyof typeof en, string> = {
   'quota.policies': '策略数',
   'quota.rules': '规则数',
   'quota.labels': '每台虚拟机的标签数',
-  'quota.events': '保留的事件数',
+  'quota.events': '每小时保留的流事件数',
   'quota.used': '已用 {used},上限 {limit}',
   'quota.default': '默认 {n}',
   'unit.minutes': '分钟',

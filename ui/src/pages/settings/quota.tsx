@@ -17,7 +17,7 @@ interface One {
 type Quota = Record<string, One>;
 type Fields = Record<string, number | null>;
 
-const MOST = 10_000_000;
+const MOST = 1_000_000_000;
 
 export function QuotaDialog({tenant, onClose}: {tenant: string; onClose: () => void}) {
   const {t, td, number} = useI18n();
