@@ -94,6 +94,9 @@ static json_t *reasons_of(const struct manager_parts *parts)
 	if (parts->dist && parts->dist->save_retry_ns) {
 		reason(list, "store", "the database can't be written");
 	}
+	if (parts->alerts && *manager_alerts_problem(parts->alerts)) {
+		reason(list, "alerts", "%s", manager_alerts_problem(parts->alerts));
+	}
 	look_at_disk(parts, list);
 	look_at_hosts(parts, list);
 	look_at_channels(parts, list);

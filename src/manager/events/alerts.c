@@ -41,6 +41,7 @@ struct manager_alerts {
 	size_t rule_count;
 	int severity; /* without a rule */
 	bool dirty;
+	char problem[BH_DIAG_TEXT_SIZE]; /* why they could not be saved; "": they could */
 };
 
 static const char *const state_names[] = {"open", "acknowledged", "closed"};
@@ -374,9 +375,12 @@ static void on_row(uint64_t id, const struct manager_event_row *event, void *arg
 
 static int save(struct manager_alerts *all, struct bh_diag *diag)
 {
+	struct bh_diag why = {};
 	struct manager_alert *a;
-	int r = manager_db_begin(all->db, diag);
+	int r;
 
+	diag = diag ? diag : &why;
+	r = manager_db_begin(all->db, diag);
 	DL_FOREACH (all->list, a) {
 		if (r == 0 && a->dirty) {
 			r = save_one(all, a, diag);
@@ -394,8 +398,10 @@ static int save(struct manager_alerts *all, struct bh_diag *diag)
 	}
 	if (r < 0) {
 		bh_counter_add(&alerts_save_failed, 1);
+		memcpy(all->problem, diag->text, sizeof(all->problem));
 		return r;
 	}
+	*all->problem = '\0';
 	DL_FOREACH (all->list, a) {
 		a->dirty = false;
 	}
@@ -413,6 +419,11 @@ void manager_alerts_tick(struct manager_alerts *all)
 	if ((all->dirty || all->position > all->saved_position + 100000) && save(all, &diag) < 0) {
 		bh_log_limited(BH_LOG_ERROR, "alerts", 3, "%s", diag.text);
 	}
+}
+
+const char *manager_alerts_problem(const struct manager_alerts *all)
+{
+	return all->problem;
 }
 
 /* ---- people ---- */

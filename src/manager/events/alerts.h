@@ -56,6 +56,8 @@ struct manager_alerts;
 void manager_alerts_close(struct manager_alerts *alerts); /* NULL is fine */
 /* Once a second: writes counts. */
 void manager_alerts_tick(struct manager_alerts *alerts);
+/* They could not be written the last time: why; "" all is well. */
+const char *manager_alerts_problem(const struct manager_alerts *alerts);
 
 /* Newest first; next with ->next. */
 struct manager_alert *manager_alerts_first(struct manager_alerts *alerts);

@@ -139,6 +139,21 @@ static int see_gap(struct channel_run *run, uint64_t *cursor, struct bh_diag *di
 	return 0;
 }
 
+/* Behind a batch that was sent. When the cursor can't be kept (a full disk) only that is tried
+ * again: the receiver has the batch, and gets nothing more until it is, so that a kill repeats no
+ * more than one. */
+static int keep_sent(struct channel_run *run, struct bh_diag *diag)
+{
+	int r = 0;
+
+	if (run->unkept.there) {
+		r = move_on(run, run->unkept.cursor, run->unkept.delivered, run->unkept.gave_up,
+			    diag);
+		run->unkept.there = r < 0;
+	}
+	return r;
+}
+
 /* One batch. 1: there may be more; 0 all is sent; < 0. */
 static int step(struct channel_run *run, struct bh_diag *diag)
 {
@@ -151,6 +166,9 @@ static int step(struct channel_run *run, struct bh_diag *diag)
 	struct manager_listed listed = {};
 	int r = open_files(run, diag);
 
+	if (r == 0) {
+		r = keep_sent(run, diag);
+	}
 	if (r < 0) {
 		return r;
 	}
@@ -174,11 +192,13 @@ static int step(struct channel_run *run, struct bh_diag *diag)
 	}
 	run->refusals = 0;
 	if (listed.scanned > filter.after) {
-		int moved = move_on(run, listed.scanned, r == MANAGER_SENT ? run->batch_count : 0,
-				    r == MANAGER_SENT ? 0 : run->batch_count, diag);
-
-		if (moved < 0) {
-			return moved;
+		run->unkept.there = true;
+		run->unkept.cursor = listed.scanned;
+		run->unkept.delivered = r == MANAGER_SENT ? run->batch_count : 0;
+		run->unkept.gave_up = r == MANAGER_SENT ? 0 : run->batch_count;
+		r = keep_sent(run, diag);
+		if (r < 0) {
+			return r;
 		}
 	}
 	return listed.complete ? 0 : 1;

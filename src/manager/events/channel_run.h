@@ -39,6 +39,10 @@ struct channel_run {
 	struct bh_wbuf batch, text;
 	uint64_t batch_first, batch_last;
 	uint32_t batch_count;
+	struct {
+		bool there;
+		uint64_t cursor, delivered, gave_up;
+	} unkept; /* a batch was sent, and the cursor behind it could not be kept */
 	unsigned int retry_ms, refusals;
 	struct channel_run *prev, *next; /* of those that were told to stop */
 };
