@@ -113,7 +113,8 @@ def read_to_end(s):
 
 
 def test_a_reader_that_does_not_read_is_cut_off():
-    """It is counted, takes no place any more, and nobody else misses an event or waits."""
+    """It is counted, takes no place any more, and nobody else misses an event or waits. (That it is so far behind, or on
+    a slow machine that it took nothing for 30 s.)"""
     with running() as m, socket.socket(socket.AF_UNIX) as slow:
         sim = m.simulate(0, 1, 2, 1)
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -134,7 +135,6 @@ def test_a_reader_that_does_not_read_is_cut_off():
             sim.stdin.flush()
             sent += 1000
             m.wait(lambda wanted=sent: len(good.ids) >= wanted, 120, "the reader that keeps up")
-        assert sent >= BEHIND
         m.wait(lambda: m.get("status").json["events"]["followers"] == 1, 60, "the slow reader's end")
         took = read_to_end(slow).count(b"\nid: ")
         assert took < sent  # the rest of its stream never comes

@@ -233,8 +233,9 @@ void manager_export(struct manager_request *req, const struct manager_event_filt
 		    const struct manager_export *how);
 void manager_follower_wake_all(struct manager_api *api);
 void manager_follower_beat(struct manager_api *api);
-void manager_follower_end(struct manager_follower *f);	  /* its stream ends with the next look */
-void manager_follower_detach(struct manager_follower *f); /* its request is gone */
+void manager_follower_end(struct manager_follower *f); /* its stream ends with the next look */
+/* Its request is gone; timed_out: because its reader took nothing for too long. */
+void manager_follower_detach(struct manager_follower *f, bool timed_out);
 size_t manager_follower_count(const struct manager_api *api);
 struct manager_follower **manager_api_followers(struct manager_api *api);
 struct manager_follow_group; /* sse.c's */

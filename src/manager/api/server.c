@@ -361,7 +361,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 	*state = NULL;
 	manager_patience_turn(connection, PHASE_ASK, 0);
 	if (req->follower) {
-		manager_follower_detach(req->follower);
+		manager_follower_detach(req->follower,
+					why == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED);
 	}
 	if (req->wait) {
 		manager_wait_cancel(req->parts->dist, req->wait);

@@ -351,8 +351,15 @@ void manager_follower_end(struct manager_follower *f)
 	resume(f);
 }
 
-void manager_follower_detach(struct manager_follower *f)
+void manager_follower_detach(struct manager_follower *f, bool timed_out)
 {
+	if (timed_out && !f->ended) { /* it took nothing of what there was */
+		if (f->format) {
+			fail(f);
+		} else {
+			bh_counter_add(&api_followers_dropped, 1);
+		}
+	}
 	f->req = NULL;
 	f->ended = true;
 	f->suspended = false;
