@@ -34,7 +34,7 @@ async function paint(browser, like) {
   return ms;
 }
 
-/** From the click of somebody who has the console open, or the address bar of somebody who has not. */
+/** From the address bar of somebody who has been here before: the console's files are in the cache, nothing else is. */
 async function opened(page, path, shown) {
   await page.goto('/me');
   await calm(page);
