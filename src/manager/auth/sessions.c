@@ -230,6 +230,8 @@ int manager_session_prove(struct manager_accounts *a, struct manager_session *s,
 	s->used_ns = s->used_ns > shown_ns ? s->used_ns : shown_ns;
 	if (*factor) {
 		s->factor_ns = shown_ns;
+	}
+	if (*factor && factor != s->factor) { /* callers may have put it there already */
 		snprintf(s->factor, sizeof(s->factor), "%s", factor);
 	}
 	row = row_of(s);
