@@ -322,6 +322,7 @@ static int build_change(struct program *p, struct bh_diag *diag)
 						 .book = parts->book,
 						 .dist = parts->dist,
 						 .link = parts->link,
+						 .audit = parts->audit,
 						 .talks_path = talks,
 						 .loop = parts->loop};
 	int r = manager_change_new(&options, bh_time_wall_ns(), bh_time_mono_ns(), &parts->change,

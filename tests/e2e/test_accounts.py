@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from test_api import BUILD, SPEC, Answer, Manager, check_answer, pytestmark  # noqa: F401
+from test_api import BUILD, SPEC, Answer, Manager, audited, check_answer, pytestmark  # noqa: F401
 
 CLI = f"{BUILD}/src/cli/bulkhead"
 SEEN = set()
@@ -290,6 +290,45 @@ def test_sessions_are_listed_and_ended(m):
     again = Person(m, p.name, p.password).login()
     assert p.post("me/password", {"old": p.password, "new": "a third word of mine"}).status == 204
     assert again.get("session").status == 401 and p.get("session").status == 200
+
+
+def test_sessions_tokens_and_factors_are_audited(m):
+    """What was before and after, for whoever reads the log: sessions, tokens, factors, settings. No secret among it."""
+    p = make(m, "logged", "provider-admin", at="*", enroll=True)
+    token = p.post("me/tokens", {"name": "ci", "verbs": ["host.read"], "days": 2}).json
+    assert p.request("DELETE", f"me/tokens/{token['id']}").status == 204
+    assert p.request("DELETE", f"me/tokens/{token['id']}").status == 404
+    assert p.request("PATCH", "me", {"display": "Logged"}).status == 204
+    other = Person(m, p.name, p.password)
+    other.secret, other.step = p.secret, p.step
+    other.login()
+    session = next(s["id"] for s in p.get("sessions").json["items"] if not s["current"])
+    assert p.request("DELETE", f"sessions/{session}").status == 204
+    assert p.post("logout").status == 204
+    log = [e for e in reversed(audited(m)) if e.get("user") == "logged" and e["result"] == "done"]
+
+    def of(act):
+        return [e for e in log if e["act"] == act]
+    made, gone = of("me.token-create")[0], of("me.token-delete")[0]
+    assert made["object"] == gone["object"] == f"token/{token['id']}" and "before" not in made and "after" not in gone
+    assert made["after"] == gone["before"] and made["after"]["verbs"] == ["host.read"] and made["after"]["name"] == "ci"
+    begun, ended = of("login.second")[0], of("session.revoke")[0]
+    assert begun["object"] == ended["object"] == f"session/{session}" and "after" not in ended
+    assert begun["after"] == ended["before"] and begun["after"]["user"] == "logged"
+    assert begun["after"]["address"] == other.address and begun["after"]["factor"] == "totp"
+    assert of("login")[0]["after"]["factor"] == ""  # before he had one
+    assert of("logout")[0]["before"]["address"] == p.address and "after" not in of("logout")[0]
+    enrolled, words = of("me.totp")[0], of("me.change")[0]
+    assert enrolled["before"]["totp"] is False and enrolled["after"]["totp"] is True and enrolled["object"] == "user/logged"
+    assert words["after"]["display"] == "Logged" and words["before"]["display"] == ""
+    for seconds in (900, 1800):
+        assert m.request("PATCH", "settings/accounts", {"idle_s": seconds}).status == 200
+    back, there = audited(m, "&object=settings/accounts")[:2]
+    assert there["before"]["idle_s"] == 1800 and there["after"] == back["before"] and back["after"] == there["before"]
+    data = m.get("audit:export").data.decode()
+    for secret in (token["token"], token["token"].split("_")[2], p.secret, p.cookie.split("=")[1], other.cookie.split("=")[1],
+                   p.password, *p.recovery):
+        assert secret == "" or secret not in data
 
 
 def test_a_restart_drops_no_session():

@@ -755,6 +755,17 @@ def test_unconfirmed_rolls_back_by_itself(own):
     assert told[0]["tenant"] == "t0" and told[0]["revision"] == applied["revision"]
     committed = own.get("events?type=policy.committed").json["items"]
     assert [e["revision"] for e in committed] == [1, 2, 3] and committed[1]["confirm_s"] == 3
+    check_undo_entry(own, applied["revision"])
+
+
+def check_undo_entry(manager, revision):
+    """The audit log says that it was, by nobody's hand, and what was before and after."""
+    entries = [e for e in manager.get("audit?act=policy.undo").json["items"] if e["name"] == "t0"]
+    done, begun = entries  # once, however often the manager was started
+    assert begun["state"] == "begun" and begun["object"] == f"revision/{revision}" and begun["request"] == done["request"]
+    assert done["user"] == "bulkheadd" and done["via"] == "system" and done["result"] == "done"
+    assert done["object"] == "policy/t0/db" and "tcp/3307" in done["before"] and "tcp/3306" in done["after"]
+    assert f"revision {revision} " in done["reason"]
 
 
 def test_unconfirmed_rolls_back_after_a_kill(own):
@@ -775,6 +786,7 @@ def test_unconfirmed_rolls_back_after_a_kill(own):
     assert own.get(f"commits/{waiting}").json["state"] == "rolled-back"
     assert "tcp/3306" in own.get("policies/t0/db").json["text"]
     own.wait(lambda: own.get("hosts/sim0").json["installed"] == before, 20, "the host to have it")
+    check_undo_entry(own, waiting)
 
 
 def test_drafts(m):
@@ -1041,6 +1053,45 @@ def test_audit_of_policies(m):
     m.request("DELETE", "policies/t0/audited")
     gone = audited(m, "&tenant=t0&object=policy/t0/audited")[0]
     assert "after" not in gone and "tcp/3307" in gone["before"] and gone["act"] == "policy.delete"
+
+
+def test_audit_of_drafts_watches_quotas_and_settings(m):
+    """Not only what was done, but also what it was before; and never a secret."""
+    def states(obj, query=""):
+        return [(e.get("before"), e.get("after")) for e in reversed(audited(m, f"&object={obj}{query}")) if e["result"] == "done"]
+    made = m.post("drafts", {"tenant": "t0", "title": "audited", "documents": "kind: Polizei"}).json
+    path, obj = f"drafts/{made['id']}", f"draft/{made['id']}"
+    assert m.request("PUT", path, {"version": made["version"], "note": "why"}).status == 200
+    assert m.post(f"{path}:rebase").status == 200 and m.request("DELETE", path).status == 204
+    new, written, rebased, gone = states(obj, "&tenant=t0")
+    assert new[0] is None and new[1]["documents"] == "kind: Polizei" and written[0] == new[1]
+    assert written[1]["note"] == "why" and rebased[0] == written[1] and gone == (rebased[1], None)
+    watch = "policies/t0/seen/monitor"
+    assert m.request("PUT", watch, POLICY.replace("name: db", "name: seen"), headers={"Content-Type": "text/yaml"}).status == 204
+    assert m.request("DELETE", watch).status == 204
+    begun, ended = states("policy/t0/seen")
+    assert begun[0] is None and "tcp/3306" in begun[1]["watched"]["text"] and ended == (begun[1], None)
+    assert m.request("PUT", "tenants/t1/quota", {"rules": 7}).status == 200
+    assert m.request("PUT", "tenants/t1/quota", {"rules": None}).status == 200
+    less, back = states("tenant/t1", "&act=tenant.quota")
+    assert less[1]["rules"] == 7 and less[0] == back[1] and back[0] == less[1]
+    hook = {"kind": "webhook", "url": "https://127.0.0.1:9/", "enabled": False, "secret": "nobody-reads-this-1"}
+    assert m.request("PUT", "channels/audited", hook).status == 201
+    assert m.request("PUT", "channels/audited", {**hook, "format": "cef", "secret": "nobody-reads-this-2"}).status == 200
+    assert m.request("DELETE", "channels/audited").status == 204
+    added, changed_to, removed = states("channel/audited")
+    assert added[0] is None and added[1]["signed"] and changed_to == (added[1], {**added[1], "format": "cef"})
+    assert removed == (changed_to[1], None)
+    rules = m.get("settings/alerts").json
+    for severity in ("critical", rules["severity"]):
+        assert m.request("PUT", "settings/alerts", {**rules, "severity": severity}).status == 200
+    there, and_back = states("settings/alerts")[-2:]
+    assert there[0] == rules and there[1]["severity"] == "critical" and and_back == (there[1], rules)
+    waiting = m.apply(POLICY.replace("name: db", "name: sure"), "?confirm=5m").json["revision"]
+    assert m.post(f"commits/{waiting}:confirm").status == 204
+    assert states("policy/t0/sure")[-1] == ({"revision": waiting, "state": "waiting"}, {"revision": waiting, "state": "confirmed"})
+    assert m.request("DELETE", "policies/t0/sure").status == 200
+    assert b"nobody-reads-this" not in m.get("audit:export").data
 
 
 def test_audit_filters(m):
@@ -1369,6 +1420,10 @@ def test_alerts(m):
         assert answer.status == 200, answer.data
     shown = m.get(path).json
     assert shown["state"] == "open" and shown["assignee"] == "alice" and len(shown["history"]) == 5
+    acts = [e for e in reversed(audited(m, f"&object=alert/{alert['id']}")) if e["result"] == "done"]
+    assert [e["before"]["state"] for e in acts] == ["open"] + ["acknowledged"] * 3 + ["closed"]
+    assert all(e["after"] == f["before"] for e, f in zip(acts, acts[1:])) and acts[-1]["after"]["state"] == "open"
+    assert acts[2]["act"] == "alert.comment" and acts[2]["after"]["text"] == "hm" and acts[1]["after"]["assignee"] == "alice"
     assert m.post(f"{path}:comment", {}).status == 400
     assert m.get("alerts/999999").status == 404 and m.get("alerts/x").status == 404
     assert alert["id"] not in [a["id"] for a in m.get(f"{query}&state=closed").json["items"]]

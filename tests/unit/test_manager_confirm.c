@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/audit/audit.h"
 #include "manager/change/change.h"
 #include "manager/change/confirm.h"
 
@@ -41,7 +42,8 @@ static bool never_up(void *arg)
 }
 
 /* As the manager's main(): at these times. */
-static void begin(struct world *w, const char *path, uint64_t wall_ns)
+static void begin_with(struct world *w, const char *path, uint64_t wall_ns,
+		       struct manager_audit *audit)
 {
 	struct manager_distribute_options options = {
 		.carrier = {.ping = nothing_to_carry, .up = never_up}};
@@ -59,11 +61,17 @@ static void begin(struct world *w, const char *path, uint64_t wall_ns)
 	assert_int_equal(manager_distribute_flush(w->dist, &diag), 0);
 	change.db = w->db;
 	change.dist = w->dist;
+	change.audit = audit;
 	if (manager_change_new(&change, wall_ns, bh_time_mono_ns(), &w->change, &diag) < 0) {
 		fail_msg("%s", diag.text);
 	}
 	w->request = (struct manager_commit_request){
 		.db = w->db, .inv = w->inv, .book = w->book, .dist = w->dist, .change = w->change};
+}
+
+static void begin(struct world *w, const char *path, uint64_t wall_ns)
+{
+	begin_with(w, path, wall_ns, NULL);
 }
 
 /* Without a word to the store: what a kill leaves. */
@@ -317,6 +325,80 @@ static void a_failure_is_tried_again(void **state)
 	end(&w);
 }
 
+static void take_entry(uint64_t seq, const char *id, const char *line, void *arg)
+{
+	json_array_append_new(arg, json_loads(line, 0, NULL));
+}
+
+/* The log as a tenant reads it, newest first; 0: all of it. Owned. */
+static json_t *log_of(struct manager_audit *audit, uint32_t tenant)
+{
+	struct manager_audit_filter filter = {.scope = {.all = !tenant, .count = 1}, .limit = 100};
+	char next[MANAGER_AUDIT_ID_SIZE];
+	json_t *list = json_array();
+	struct bh_diag diag = {};
+
+	filter.scope.tenants[0] = tenant;
+	if (manager_audit_list(audit, &filter, take_entry, list, next, &diag) < 0) {
+		fail_msg("%s", diag.text);
+	}
+	return list;
+}
+
+static const char *member(const json_t *list, size_t i, const char *key)
+{
+	return bh_json_str_or(json_array_get(list, i), key, "");
+}
+
+/* Nobody's act is on record too: each tenant reads of its own policies what they were and are. */
+static void what_nobody_confirmed_is_on_record(void **state)
+{
+	struct manager_audit_options o = {
+		.path = ":memory:", .key_file = "confirm-test.key", .reserve_bytes = 4096};
+	BH_JSON json_t *all = NULL, *of_shop = NULL, *later = NULL;
+	struct manager_audit *audit;
+	struct bh_diag diag = {};
+	struct world w;
+
+	if (manager_audit_open(&o, &audit, &diag) < 0) {
+		fail_msg("%s", diag.text);
+	}
+	begin_with(&w, ":memory:", bh_time_wall_ns(), audit);
+	commit(&w, POLICY("shop", "db", "1"), 0);
+	commit(&w, POLICY("shop", "db", "2") "---\n" POLICY("rival", "secret", "3"), 60);
+	assert_int_equal(manager_db_each(w.db, (struct manager_db_each){fail_writes, NULL}, &diag,
+					 "PRAGMA query_only = ON", ""),
+			 0);
+	tick_after(&w, 61);
+	tick_after(&w, 75); /* what can't be done is on record once */
+	all = log_of(audit, 0);
+	assert_int_equal(json_array_size(all), 2);
+	assert_string_equal(member(all, 0, "result"), "failed");
+	assert_string_equal(member(all, 1, "state"), "begun");
+	assert_int_equal(manager_db_each(w.db, (struct manager_db_each){fail_writes, NULL}, &diag,
+					 "PRAGMA query_only = OFF", ""),
+			 0);
+	tick_after(&w, 90);
+	later = log_of(audit, 0);
+	assert_int_equal(json_array_size(later), 4);
+	of_shop = log_of(audit, manager_tenant_find(w.inv, "shop")->number);
+	for (size_t i = 0; i < json_array_size(of_shop); i++) {
+		BH_FREE char *text = bh_json_dump(json_array_get(of_shop, i));
+
+		assert_null(strstr(text, "secret"));
+	}
+	assert_string_equal(member(of_shop, 0, "act"), "policy.undo");
+	assert_string_equal(member(of_shop, 0, "object"), "policy/shop/db");
+	assert_string_equal(member(of_shop, 0, "user"), "bulkheadd");
+	assert_string_equal(member(of_shop, 0, "result"), "done");
+	assert_non_null(strstr(member(of_shop, 0, "before"), "tcp/2"));
+	assert_non_null(strstr(member(of_shop, 0, "after"), "tcp/1"));
+	end(&w);
+	manager_audit_close(audit);
+	unlink("confirm-test.key");
+	unlink(":memory:.reserve");
+}
+
 /* Each tenant hears of its own policies. */
 static void tenants_hear_of_their_own(void **state)
 {
@@ -351,6 +433,7 @@ int main(void)
 		cmocka_unit_test(a_restart_changes_nothing),
 		cmocka_unit_test(a_failure_is_tried_again),
 		cmocka_unit_test(tenants_hear_of_their_own),
+		cmocka_unit_test(what_nobody_confirmed_is_on_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,13 +209,26 @@ static int take_act(struct manager_request *req, const json_t *body, struct mana
 	return 0;
 }
 
+/* For the record: what acts change of it, and the words of the last one. */
+static json_t *alert_state(const struct manager_alert *a)
+{
+	size_t count = json_array_size(a->history);
+	const json_t *last = count ? json_array_get(a->history, count - 1) : NULL;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "type", a->type, "state",
+			 manager_alert_state_name(a->state), "assignee", a->assignee, "last",
+			 bh_json_str_or(last, "what", ""), "text",
+			 bh_json_str_or(last, "text", ""));
+}
+
 static void act_on(struct manager_request *req, const char *what)
 {
 	static const char *const known[] = {"text", "assignee", NULL};
 	struct manager_alert_act act = {.who = req->who, .what = what, .now_ns = bh_time_wall_ns()};
 	struct manager_alert *a = find(req);
 	struct bh_diag diag = {};
-	BH_JSON json_t *body = NULL;
+	BH_JSON json_t *body = NULL, *before = NULL;
+	BH_FREE char *object = NULL;
 	int r;
 
 	if (!a || !manager_request_may(req, VERB_ALERT_WRITE, a->tenant, req->segments[1])) {
@@ -225,11 +238,14 @@ static void act_on(struct manager_request *req, const char *what)
 	if (!body || take_act(req, body, &act) < 0) {
 		return;
 	}
+	before = alert_state(a);
 	r = manager_alerts_act(req->parts->alerts, a, &act, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	object = bh_asprintf("alert/%llu", (unsigned long long)a->id);
+	manager_request_changed(req, a->tenant, object, json_incref(before), alert_state(a));
 	manager_reply(req, 200, alert_json(req, a, true));
 }
 
@@ -269,6 +285,7 @@ static void put_rules(struct manager_request *req)
 {
 	static const char *const known[] = {"severity", "rules", NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
+	BH_JSON json_t *before = manager_alerts_rules(req->parts->alerts);
 	struct bh_diag diag = {};
 	int r;
 
@@ -280,6 +297,8 @@ static void put_rules(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, MANAGER_PROVIDER, "settings/alerts", json_incref(before),
+				manager_alerts_rules(req->parts->alerts));
 	get_rules(req);
 }
 

@@ -29,6 +29,22 @@ static void get_channel(struct manager_request *req)
 	reply_channel(req, 200);
 }
 
+/* For the record: what it is set to, without secrets; NULL when there is none. Owned. */
+static json_t *channel_state(struct manager_request *req)
+{
+	const struct manager_channel_settings *s =
+		manager_channels_settings(req->parts->channels, req->segments[1]);
+
+	return s ? manager_channel_dump(s, false) : NULL;
+}
+
+static void channel_changed(struct manager_request *req, json_t *before)
+{
+	BH_FREE char *object = bh_asprintf("channel/%s", req->segments[1]);
+
+	manager_request_changed(req, MANAGER_PROVIDER, object, before, channel_state(req));
+}
+
 /* Secrets and keys that the body leaves out stay as they are. `from`: only for a new one. */
 static void put_channel(struct manager_request *req)
 {
@@ -39,6 +55,7 @@ static void put_channel(struct manager_request *req)
 	const char *name = req->segments[1];
 	const struct manager_channel_settings *old = manager_channels_settings(channels, name);
 	BH_JSON json_t *body = manager_request_json(req, known, false);
+	BH_JSON json_t *before = channel_state(req);
 	struct manager_channel_settings settings;
 	struct bh_diag diag = {};
 	const char *from;
@@ -61,12 +78,14 @@ static void put_channel(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	channel_changed(req, json_incref(before));
 	manager_request_detail(req, "channel %s", name);
 	reply_channel(req, old ? 200 : 201);
 }
 
 static void delete_channel(struct manager_request *req)
 {
+	BH_JSON json_t *before = channel_state(req);
 	struct bh_diag diag = {};
 	int r = manager_channels_remove(req->parts->channels, req->segments[1], &diag);
 
@@ -74,6 +93,7 @@ static void delete_channel(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	channel_changed(req, json_incref(before));
 	manager_reply_nothing(req);
 }
 

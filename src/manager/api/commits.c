@@ -148,8 +148,27 @@ static bool may_decide(struct manager_request *req, uint32_t revision)
 	return manager_changes_may(req, req->route->verb, w->changes);
 }
 
+/* For the record, policy by policy. */
+static void record_confirmed(struct manager_request *req, uint32_t revision, const json_t *changes)
+{
+	const json_t *change;
+	size_t i;
+
+	json_array_foreach ((json_t *)changes, i, change) {
+		const char *tenant = bh_json_str_or(change, "tenant", "");
+		BH_FREE char *object =
+			bh_asprintf("policy/%s/%s", tenant, bh_json_str_or(change, "name", ""));
+
+		manager_request_changed(
+			req, manager_request_tenant(req, tenant), object,
+			json_pack("{s:i, s:s}", "revision", (int)revision, "state", "waiting"),
+			json_pack("{s:i, s:s}", "revision", (int)revision, "state", "confirmed"));
+	}
+}
+
 static void confirm(struct manager_request *req)
 {
+	BH_JSON json_t *changes = NULL;
 	struct bh_diag diag = {};
 	uint32_t revision;
 	int r;
@@ -157,11 +176,13 @@ static void confirm(struct manager_request *req)
 	if (!take_revision(req, &revision) || !may_decide(req, revision)) {
 		return;
 	}
+	changes = json_incref(manager_confirm_find(req->parts->change->confirm, revision)->changes);
 	r = manager_confirm_accept(req->parts->change->confirm, revision, req->who, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	record_confirmed(req, revision, changes);
 	manager_request_detail(req, "revision %u", revision);
 	manager_reply_nothing(req);
 }

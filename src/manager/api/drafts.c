@@ -137,6 +137,32 @@ static void get_draft(struct manager_request *req)
 
 /* ---- writing ---- */
 
+/* For the record: as it is in the store. NULL when it is not there. Owned. */
+static json_t *draft_state(struct manager_request *req, int64_t id)
+{
+	struct manager_draft d;
+	json_t *state;
+
+	if (manager_draft_load(req->parts->db, id, &d, NULL) < 0) {
+		return NULL;
+	}
+	state = json_pack("{s:s, s:s, s:I, s:I, s:O, s:s}", "title", d.title, "note", d.note,
+			  "version", (json_int_t)d.version, "base", (json_int_t)d.base, "removes",
+			  d.removes, "documents", d.documents);
+	manager_draft_done(&d);
+	return state;
+}
+
+/* before: owned by the callee; what it is now is looked up. */
+static void draft_changed(struct manager_request *req, const char *tenant, int64_t id,
+			  json_t *before)
+{
+	BH_FREE char *object = bh_asprintf("draft/%lld", (long long)id);
+
+	manager_request_changed(req, manager_request_tenant(req, tenant), object, before,
+				draft_state(req, id));
+}
+
 static int take_text(const json_t *body, const char *key, size_t max, char **into,
 		     struct bh_diag *diag)
 {
@@ -246,6 +272,7 @@ static void add(struct manager_request *req, struct manager_draft *d)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	draft_changed(req, d->tenant, id, NULL);
 	manager_request_detail(req, "draft %lld of %s", (long long)id, d->tenant);
 	manager_reply(req, 201, draft_json(&made));
 	manager_draft_done(&made);
@@ -274,6 +301,7 @@ static void create(struct manager_request *req)
 /* Answers the draft as it is now. */
 static void save(struct manager_request *req, const struct manager_draft *d)
 {
+	BH_JSON json_t *before = draft_state(req, d->id);
 	struct manager_draft saved;
 	struct bh_diag diag = {};
 	int r = manager_draft_save(req->parts->db, d, &diag);
@@ -286,6 +314,7 @@ static void save(struct manager_request *req, const struct manager_draft *d)
 	} else if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		draft_changed(req, d->tenant, d->id, json_incref(before));
 		manager_request_detail(req, "draft %lld of %s", (long long)d->id, d->tenant);
 		manager_reply(req, 200, draft_json(&saved));
 		manager_draft_done(&saved);
@@ -343,16 +372,19 @@ static void rebase(struct manager_request *req)
 static void remove_draft(struct manager_request *req)
 {
 	struct manager_draft d;
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	int r;
 
 	if (!load(req, &d)) {
 		return;
 	}
+	before = draft_state(req, d.id);
 	r = manager_store_drop_draft(req->parts->db, d.id, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		draft_changed(req, d.tenant, d.id, json_incref(before));
 		manager_request_detail(req, "draft %lld of %s", (long long)d.id, d.tenant);
 		manager_reply_nothing(req);
 	}

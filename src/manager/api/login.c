@@ -53,6 +53,9 @@ static void answer_login(struct manager_request *req, const struct login *l, str
 		manager_reply_failed(req, r < 0 ? r : -EIO, &diag);
 		return;
 	}
+	if (s.open) {
+		manager_request_session_changed(req, u->tenant, u->id, s.id, NULL);
+	}
 	bh_counter_add(&auth_logins, s.open);
 	p.via = MANAGER_VIA_SESSION;
 	body = s.open ? json_pack("{s:o}", "session", manager_session_json(req, &p, &s, secret))
@@ -187,6 +190,7 @@ static void answer_proved(struct manager_request *req, struct manager_session *s
 	struct manager_principal p = {};
 	struct bh_diag diag = {};
 	uint64_t now = bh_time_wall_ns();
+	BH_JSON json_t *before = manager_session_state(req, s->user, s->id);
 	json_t *body;
 	int r = manager_session_prove(a, s, factor, now, secret, &diag);
 
@@ -197,6 +201,7 @@ static void answer_proved(struct manager_request *req, struct manager_session *s
 	p.via = MANAGER_VIA_SESSION;
 	body = json_pack("{s:o}", "session", manager_session_json(req, &p, s, secret));
 	snprintf(req->who, sizeof(req->who), "user:%s", p.name);
+	manager_request_session_changed(req, p.tenant, s->user, s->id, json_incref(before));
 	manager_principal_done(&p);
 	manager_request_give(req, secret, s->bearer, body);
 	manager_reply(req, 200, body);
@@ -307,6 +312,7 @@ static void get_session(struct manager_request *req)
 
 static void logout(struct manager_request *req)
 {
+	BH_JSON json_t *before = manager_session_state(req, req->session.user, req->session.id);
 	struct bh_diag diag = {};
 	char *token;
 	int r;
@@ -322,6 +328,8 @@ static void logout(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_session_changed(req, req->principal.tenant, req->session.user,
+					req->session.id, json_incref(before));
 	if (!req->session.bearer) {
 		snprintf(req->set_cookie, sizeof(req->set_cookie),
 			 MANAGER_COOKIE "=; Secure; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");

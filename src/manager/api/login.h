@@ -50,6 +50,19 @@ char *manager_request_leaves(struct manager_request *req);
 /* Answers, now or later, with where to go for that. Takes the token over. */
 void manager_request_leave(struct manager_request *req, char *token);
 
+/* ---- for the record: manager_request_changed() of an account ---- */
+/* Of the account itself. before, after: owned by the callee. */
+void manager_request_user_changed(struct manager_request *req, const struct manager_user *u,
+				  json_t *before, json_t *after);
+/* A session as people are shown it, without its secret; NULL when none of that id is open. Owned.
+ */
+json_t *manager_session_state(struct manager_request *req, int64_t user, int64_t id);
+/* What it was before (owned by the callee); what it is now is looked up. tenant: of its user. */
+void manager_request_session_changed(struct manager_request *req, uint32_t tenant, int64_t user,
+				     int64_t id, json_t *before);
+/* The second factors of a user, for people; owned. */
+json_t *manager_factors_state(struct manager_request *req, int64_t user);
+
 /* ---- security keys (webauthn.c) ---- */
 /* Those of a user, for people; owned. */
 json_t *manager_keys_json(struct manager_request *req, int64_t user);

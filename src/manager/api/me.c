@@ -55,6 +55,8 @@ static void on_hashed(bool good, const char *hash, void *arg)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_user_changed(req, &c->user, NULL,
+					     json_pack("{s:s}", "password", "another one"));
 		manager_reply_nothing(req);
 	}
 }
@@ -126,16 +128,25 @@ static void change_password(struct manager_request *req)
 
 /* ---- the account ---- */
 
+static json_t *words_json(const struct manager_user *u)
+{
+	return json_pack("{s:s, s:s}", "display", u->display, "locale", u->locale);
+}
+
 static void change_me(struct manager_request *req)
 {
 	static const char *const known[] = {"display", "locale", NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
+	BH_JSON json_t *before = NULL;
 	struct manager_user u;
 	struct bh_diag diag = {};
 	int r;
 
-	if (!body || !manager_request_user(req, &u) ||
-	    !manager_request_text(req, body, "display", u.display, sizeof(u.display), u.display) ||
+	if (!body || !manager_request_user(req, &u)) {
+		return;
+	}
+	before = words_json(&u);
+	if (!manager_request_text(req, body, "display", u.display, sizeof(u.display), u.display) ||
 	    !manager_request_text(req, body, "locale", u.locale, sizeof(u.locale), u.locale)) {
 		return;
 	}
@@ -143,6 +154,7 @@ static void change_me(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_user_changed(req, &u, json_incref(before), words_json(&u));
 		manager_reply_nothing(req);
 	}
 }
@@ -195,6 +207,7 @@ static void confirm_totp(struct manager_request *req)
 	struct manager_accounts *a = req->parts->accounts;
 	char codes[MANAGER_RECOVERY_COUNT][MANAGER_RECOVERY_SIZE];
 	char code[64], key[LOCKOUT_KEY_SIZE];
+	BH_JSON json_t *before = NULL;
 	struct manager_user u;
 
 	if (!body || !manager_request_user(req, &u) ||
@@ -205,17 +218,21 @@ static void confirm_totp(struct manager_request *req)
 	if (manager_request_waits(req, key)) {
 		return;
 	}
+	before = manager_factors_state(req, u.id);
 	if (manager_factor_confirm(a, &u, code, bh_time_wall_ns(), codes) < 0) {
 		manager_request_failed(req, key, u.name);
 		manager_reply_errorf(req, 401, "unauthorized", "this code is not valid");
 		return;
 	}
+	manager_request_user_changed(req, &u, json_incref(before),
+				     manager_factors_state(req, u.id));
 	manager_request_renew(req, "totp", 200,
 			      json_pack("{s:o}", "recovery", manager_recovery_json(codes)));
 }
 
 static void remove_totp(struct manager_request *req)
 {
+	BH_JSON json_t *before = NULL;
 	struct manager_user u;
 	struct bh_diag diag = {};
 	int r;
@@ -223,10 +240,13 @@ static void remove_totp(struct manager_request *req)
 	if (!manager_request_user(req, &u) || !manager_request_proved(req, &u)) {
 		return;
 	}
+	before = manager_factors_state(req, u.id);
 	r = manager_factor_remove(req->parts->accounts, &u, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_user_changed(req, &u, json_incref(before),
+					     manager_factors_state(req, u.id));
 		manager_reply_nothing(req);
 	}
 }
@@ -234,6 +254,7 @@ static void remove_totp(struct manager_request *req)
 static void new_recovery(struct manager_request *req)
 {
 	char codes[MANAGER_RECOVERY_COUNT][MANAGER_RECOVERY_SIZE];
+	BH_JSON json_t *before = NULL;
 	struct manager_user u;
 	struct bh_diag diag = {};
 	int r;
@@ -245,10 +266,13 @@ static void new_recovery(struct manager_request *req)
 		manager_reply_errorf(req, 409, "conflict", "there is no second factor");
 		return;
 	}
+	before = manager_factors_state(req, u.id);
 	r = manager_factor_recovery(req->parts->accounts, u.id, codes, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_user_changed(req, &u, json_incref(before),
+					     manager_factors_state(req, u.id));
 		manager_reply(req, 200,
 			      json_pack("{s:o}", "recovery", manager_recovery_json(codes)));
 	}
@@ -259,11 +283,7 @@ static void get_factors(struct manager_request *req)
 	struct manager_user u;
 
 	if (manager_request_user(req, &u)) {
-		manager_reply(req, 200,
-			      json_pack("{s:b, s:i, s:o}", "totp", manager_factor_has_totp(&u),
-					"recovery_left",
-					(int)manager_store_recovery_left(req->parts->db, u.id),
-					"webauthn", manager_keys_json(req, u.id)));
+		manager_reply(req, 200, manager_factors_state(req, u.id));
 	}
 }
 
@@ -292,17 +312,15 @@ static int add_token(const struct manager_store_api_token *t, void *arg)
 	return 0;
 }
 
-static void list_tokens(struct manager_request *req)
+/* All tokens of a user, or with an id the one; NULL when they can't be read. Owned. */
+static json_t *tokens_json(struct manager_request *req, int64_t user, int64_t id)
 {
 	json_t *list = json_array(), *item;
-	struct manager_user u;
 	size_t i;
 
-	if (!manager_request_user(req, &u) ||
-	    manager_store_api_tokens(req->parts->db, 0, u.id, add_token, list, NULL) < 0) {
+	if (manager_store_api_tokens(req->parts->db, id, user, add_token, list, NULL) < 0) {
 		json_decref(list);
-		manager_reply_errorf(req, 500, "internal", "cannot read tokens");
-		return;
+		return NULL;
 	}
 	json_array_foreach (list, i, item) {
 		uint32_t number = (uint32_t)bh_json_u64_or(item, "tenant", 0);
@@ -313,7 +331,39 @@ static void list_tokens(struct manager_request *req)
 						: t	? t->name
 							: "(gone)"));
 	}
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	return list;
+}
+
+static void list_tokens(struct manager_request *req)
+{
+	struct manager_user u;
+	json_t *list;
+
+	if (!manager_request_user(req, &u)) {
+		return;
+	}
+	list = tokens_json(req, u.id, 0);
+	if (list) {
+		manager_reply(req, 200, json_pack("{s:o}", "items", list));
+	} else {
+		manager_reply_errorf(req, 500, "internal", "cannot read tokens");
+	}
+}
+
+/* For the record: a token as its user is shown it; NULL when he has none of that id. Owned. */
+static json_t *token_state(struct manager_request *req, const struct manager_user *u, int64_t id)
+{
+	BH_JSON json_t *list = tokens_json(req, u->id, id);
+
+	return json_incref(json_array_get(list, 0));
+}
+
+static void token_changed(struct manager_request *req, const struct manager_user *u, int64_t id,
+			  json_t *before)
+{
+	BH_FREE char *object = bh_asprintf("token/%lld", (long long)id);
+
+	manager_request_changed(req, u->tenant, object, before, token_state(req, u, id));
 }
 
 static int count_token(const struct manager_store_api_token *t, void *arg)
@@ -438,6 +488,7 @@ static void create_token(struct manager_request *req)
 		return;
 	}
 	manager_api_token_text(id, secret, text);
+	token_changed(req, &u, id, NULL);
 	manager_request_detail(req, "token %lld '%s'", (long long)id, wish.name);
 	manager_reply(req, 201,
 		      json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)id, "name", wish.name,
@@ -449,19 +500,22 @@ static void create_token(struct manager_request *req)
 static void delete_token(struct manager_request *req)
 {
 	struct manager_user u;
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
-	uint64_t id;
+	uint64_t id = 0; /* no token has it */
 	int r;
 
 	if (!manager_request_user(req, &u)) {
 		return;
 	}
-	r = bh_parse_u64(req->segments[2], 1, INT64_MAX, &id) < 0
-		    ? bh_diag_set(&diag, -ENOENT, "no such token")
-		    : manager_store_drop_api_token(req->parts->db, (int64_t)id, u.id, &diag);
+	(void)!bh_parse_u64(req->segments[2], 1, INT64_MAX, &id);
+	before = id ? token_state(req, &u, (int64_t)id) : NULL;
+	r = before ? manager_store_drop_api_token(req->parts->db, (int64_t)id, u.id, &diag)
+		   : bh_diag_set(&diag, -ENOENT, "no such token");
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		token_changed(req, &u, (int64_t)id, json_incref(before));
 		manager_reply_nothing(req);
 	}
 }

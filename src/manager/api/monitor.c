@@ -68,13 +68,19 @@ static int look_at(const struct manager_store_monitor *row, void *arg)
 	return 1;
 }
 
+static int find_watched(struct manager_request *req, struct look *ret, struct bh_diag *diag)
+{
+	*ret = (struct look){.tenant = req->segments[1], .name = req->segments[2]};
+	return manager_store_monitors(req->parts->db, look_at, ret, diag);
+}
+
 /* That of segments 1 and 2; NULL when it was answered with an error. */
 static struct watched *the_watched(struct manager_request *req)
 {
-	struct look look = {.tenant = req->segments[1], .name = req->segments[2]};
+	struct look look;
 	struct bh_diag diag = {};
 
-	if (manager_store_monitors(req->parts->db, look_at, &look, &diag) < 0) {
+	if (find_watched(req, &look, &diag) < 0) {
 		manager_reply_error(req, 500, "internal", &diag);
 	} else if (!look.found) {
 		manager_reply_errorf(req, 404, "not_found", "policy %.64s/%.64s is not watched",
@@ -88,6 +94,19 @@ static json_t *watched_json(const struct watched *w)
 	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b}", "tenant", w->tenant, "policy", w->name,
 			 "author", w->author, "since", time_json(w->since_ns), "text", w->text,
 			 "removes", !*w->text);
+}
+
+/* For the record: the version of segments 1 and 2 that is watched; NULL when none is. Owned. */
+static json_t *watch_state(struct manager_request *req)
+{
+	struct look look;
+	json_t *state = NULL;
+
+	if (find_watched(req, &look, NULL) >= 0 && look.found) {
+		state = json_pack("{s:o}", "watched", watched_json(look.found));
+	}
+	watched_free(look.found);
+	return state;
 }
 
 static int run_watch(struct manager_world *world, const atomic_bool *cancel, void *arg,
@@ -213,6 +232,7 @@ static void put_monitor(struct manager_request *req)
 					    .text = text,
 					    .report = ""};
 	struct counting count = {.tenant = req->segments[1]};
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	int r;
 
@@ -226,17 +246,21 @@ static void put_monitor(struct manager_request *req)
 		return;
 	}
 	if (r == 0) {
+		before = watch_state(req);
 		r = manager_store_put_monitor(req->parts->db, &row, &diag);
 	}
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, manager_request_tenant(req, row.tenant), NULL,
+				json_incref(before), watch_state(req));
 	manager_reply_nothing(req);
 }
 
 static void delete_monitor(struct manager_request *req)
 {
+	BH_JSON json_t *before = watch_state(req);
 	struct bh_diag diag = {};
 	int r = manager_store_drop_monitor(req->parts->db, req->segments[1], req->segments[2],
 					   &diag);
@@ -244,6 +268,8 @@ static void delete_monitor(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_changed(req, manager_request_tenant(req, req->segments[1]), NULL,
+					json_incref(before), NULL);
 		manager_reply_nothing(req);
 	}
 }

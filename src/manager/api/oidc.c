@@ -505,6 +505,9 @@ static void redeemed(struct manager_request *req, const struct job *job)
 		refuse(req, 500, diag.text);
 		return;
 	}
+	if (s.open) {
+		manager_request_session_changed(req, u.tenant, u.id, s.id, NULL);
+	}
 	bh_counter_add(&auth_oidc_logins, 1);
 	manager_request_give(req, secret, false, NULL);
 	reply_page(req, 200, "Logged in.", "/");
@@ -550,6 +553,7 @@ static void stepped_up(struct manager_request *req, const struct job *job)
 	uint64_t now = bh_time_wall_ns();
 	char secret[MANAGER_SECRET_TEXT_SIZE];
 	struct bh_diag diag = {};
+	BH_JSON json_t *before = NULL;
 	struct manager_session s;
 	struct manager_user u;
 
@@ -569,11 +573,13 @@ static void stepped_up(struct manager_request *req, const struct job *job)
 	}
 	snprintf(req->who, sizeof(req->who), "user:%s", u.name);
 	manager_request_detail(req, "step-up as a %s", factor ? "second factor" : "password");
+	before = manager_session_state(req, u.id, s.id);
 	if (manager_session_prove(a, &s, factor ? "oidc" : "", asked_ns(req, claims, now), secret,
 				  &diag) < 0) {
 		refuse(req, 500, diag.text);
 		return;
 	}
+	manager_request_session_changed(req, u.tenant, u.id, s.id, json_incref(before));
 	manager_request_give(req, secret, false, NULL);
 	reply_page(req, 200,
 		   factor ? "Done."

@@ -78,6 +78,7 @@ static void put_settings(struct manager_request *req)
 	struct manager_accounts *a = req->parts->accounts;
 	struct manager_oidc *oidc = manager_accounts_oidc(a);
 	const json_t *old = manager_oidc_settings(oidc);
+	BH_JSON json_t *before = shown(req);
 	struct bh_diag diag = {};
 	int r;
 
@@ -115,6 +116,8 @@ static void put_settings(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		manager_request_changed(req, MANAGER_PROVIDER, "settings/oidc", json_incref(before),
+					shown(req));
 		manager_reply(req, 200, shown(req));
 	}
 }
@@ -127,17 +130,27 @@ static int add_link(const char *issuer, const char *subject, void *arg)
 	return 0;
 }
 
-static void get_links(struct manager_request *req)
+static json_t *links_json(struct manager_request *req, const struct manager_user *u)
 {
 	json_t *list = json_array();
+
+	(void)!manager_store_links(req->parts->db, u->id, add_link, list);
+	return list;
+}
+
+static void get_links(struct manager_request *req)
+{
 	struct manager_user u;
 
-	if (!manager_request_other(req, &u)) {
-		json_decref(list);
-		return;
+	if (manager_request_other(req, &u)) {
+		manager_reply(req, 200, json_pack("{s:o}", "items", links_json(req, &u)));
 	}
-	(void)!manager_store_links(req->parts->db, u.id, add_link, list);
-	manager_reply(req, 200, json_pack("{s:o}", "items", list));
+}
+
+static void links_changed(struct manager_request *req, const struct manager_user *u, json_t *before)
+{
+	manager_request_user_changed(req, u, json_pack("{s:o}", "links", before),
+				     json_pack("{s:o}", "links", links_json(req, u)));
 }
 
 static void put_link(struct manager_request *req)
@@ -147,6 +160,7 @@ static void put_link(struct manager_request *req)
 	const json_t *settings = manager_oidc_settings(manager_accounts_oidc(req->parts->accounts));
 	const char *issuer = bh_json_str_or(settings, "issuer", "");
 	char subject[OIDC_SUBJECT_MAX + 1];
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	struct manager_user u;
 	int r;
@@ -159,12 +173,14 @@ static void put_link(struct manager_request *req)
 		manager_reply_errorf(req, 409, "conflict", "there is no provider, or no subject");
 		return;
 	}
+	before = links_json(req, &u);
 	r = manager_store_link(req->parts->db, u.id, issuer, subject, &diag);
 	if (r == -EEXIST) {
 		manager_reply_errorf(req, 409, "conflict", "this subject is linked already");
 	} else if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		links_changed(req, &u, json_incref(before));
 		manager_request_detail(req, "subject '%s' of %s", subject, issuer);
 		manager_reply_nothing(req);
 	}
@@ -172,6 +188,7 @@ static void put_link(struct manager_request *req)
 
 static void delete_links(struct manager_request *req)
 {
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	struct manager_user u;
 	int r;
@@ -179,11 +196,13 @@ static void delete_links(struct manager_request *req)
 	if (!manager_request_other(req, &u) || !manager_request_manages(req, &u)) {
 		return;
 	}
+	before = links_json(req, &u);
 	r = manager_store_unlink(req->parts->db, u.id, &diag);
 	r = r < 0 ? r : manager_store_drop_sessions(req->parts->db, u.id, 0, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
+		links_changed(req, &u, json_incref(before));
 		manager_reply_nothing(req);
 	}
 }

@@ -40,6 +40,21 @@ static json_t *quota_json(const struct manager_request *req, const char *tenant)
 	return body;
 }
 
+/* For the record. */
+static json_t *limits_json(const struct manager_request *req, const char *tenant)
+{
+	json_t *limits = json_object();
+
+	for (int i = 0; i < MANAGER_QUOTA_COUNT; i++) {
+		enum manager_quota what = (enum manager_quota)i;
+
+		json_object_set_new(limits, manager_quota_name(what),
+				    json_integer((json_int_t)manager_quota_of(req->parts->change,
+									      tenant, what)));
+	}
+	return limits;
+}
+
 static void get_quota(struct manager_request *req)
 {
 	const struct manager_tenant *t = the_tenant(req);
@@ -74,12 +89,14 @@ static void put_quota(struct manager_request *req)
 	static const char *const known[] = {"policies", "rules", "labels", "events", NULL};
 	const struct manager_tenant *t = the_tenant(req);
 	BH_JSON json_t *body = t ? manager_request_json(req, known, false) : NULL;
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	int r;
 
 	if (!body) {
 		return;
 	}
+	before = limits_json(req, t->name);
 	r = manager_db_begin(req->parts->db, &diag);
 	for (int i = 0; i < MANAGER_QUOTA_COUNT && r == 0; i++) {
 		r = put_one(req, t->name, body, (enum manager_quota)i, &diag);
@@ -92,6 +109,8 @@ static void put_quota(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, t->number, NULL, json_incref(before),
+				limits_json(req, t->name));
 	manager_reply(req, 200, quota_json(req, t->name));
 }
 

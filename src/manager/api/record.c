@@ -165,13 +165,6 @@ void manager_request_changed(struct manager_request *req, uint32_t tenant, const
 	c->after = json_is_null(after) ? NULL : after;
 }
 
-static json_t *policy_text(const struct bh_policy_set *set, const char *tenant, const char *name)
-{
-	const struct bh_policy *p = bh_policy_set_get(set, tenant, name);
-
-	return p ? json_string(bh_policy_canonical(p)) : NULL;
-}
-
 void manager_record_policies(struct manager_request *req, const json_t *changes,
 			     const struct bh_policy_set *was)
 {
@@ -185,8 +178,8 @@ void manager_record_policies(struct manager_request *req, const json_t *changes,
 		BH_FREE char *object = bh_asprintf("policy/%s/%s", tenant, name);
 
 		manager_request_changed(req, manager_request_tenant(req, tenant), object,
-					policy_text(was, tenant, name),
-					policy_text(is, tenant, name));
+					manager_policy_text(was, tenant, name),
+					manager_policy_text(is, tenant, name));
 	}
 }
 

@@ -274,6 +274,7 @@ static void delete_session(struct manager_request *req)
 	struct sessions all = {};
 	struct bh_diag diag = {};
 	struct manager_user u = {};
+	json_t *before;
 	uint64_t id = 0;
 	bool found = false;
 	int r;
@@ -294,11 +295,14 @@ static void delete_session(struct manager_request *req)
 	    !manager_request_may(req, VERB_SESSION_REVOKE, u.tenant, u.name)) {
 		return;
 	}
+	before = manager_session_state(req, u.id, (int64_t)id);
 	r = manager_store_drop_session(req->parts->db, (int64_t)id, &diag);
 	if (r < 0) {
+		json_decref(before);
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_session_changed(req, u.tenant, u.id, (int64_t)id, before);
 	manager_request_detail(req, "session %llu of %s", (unsigned long long)id, u.name);
 	manager_reply_nothing(req);
 }
@@ -364,6 +368,7 @@ static void patch_settings(struct manager_request *req)
 					    "console_url",  NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
 	struct manager_account_settings s = *manager_accounts_settings(req->parts->accounts);
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	int r;
 
@@ -375,11 +380,14 @@ static void patch_settings(struct manager_request *req)
 	    !take_switch(req, body, "key_verify", &s.key_verify) || !take_url(req, body, &s)) {
 		return;
 	}
+	before = manager_account_settings_json(manager_accounts_settings(req->parts->accounts));
 	r = manager_accounts_set_settings(req->parts->accounts, &s, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_request_changed(req, MANAGER_PROVIDER, "settings/accounts", json_incref(before),
+				manager_account_settings_json(&s));
 	manager_reply(req, 200, manager_account_settings_json(&s));
 }
 

@@ -223,6 +223,67 @@ json_t *manager_session_json(struct manager_request *req, const struct manager_p
 	return obj;
 }
 
+/* ---- for the record ---- */
+
+void manager_request_user_changed(struct manager_request *req, const struct manager_user *u,
+				  json_t *before, json_t *after)
+{
+	BH_FREE char *object = bh_asprintf("user/%s", u->name);
+
+	manager_request_changed(req, u->tenant, object, before, after);
+}
+
+struct looked_for {
+	int64_t id;
+	json_t *state;
+};
+
+static int take_state(const struct manager_store_session *row, void *arg)
+{
+	struct looked_for *l = arg;
+
+	if (row->id != l->id) {
+		return 0;
+	}
+	l->state = json_pack("{s:o, s:s, s:s}", "since", time_json(row->created_ns), "address",
+			     row->address, "factor", row->factor);
+	json_object_set_new(l->state, "agent", json_string(row->agent_words)); /* if it is text */
+	if (row->factor_ns) {
+		json_object_set_new(l->state, "factor_shown", time_json(row->factor_ns));
+	}
+	return 1;
+}
+
+json_t *manager_session_state(struct manager_request *req, int64_t user, int64_t id)
+{
+	struct looked_for l = {.id = id};
+	struct manager_user u;
+
+	(void)!manager_store_sessions(req->parts->db, user, true, take_state, &l, NULL);
+	if (l.state && manager_user_get(req->parts->accounts, NULL, user, &u) == 0) {
+		json_object_set_new(l.state, "user", json_string(u.name));
+	}
+	return l.state;
+}
+
+void manager_request_session_changed(struct manager_request *req, uint32_t tenant, int64_t user,
+				     int64_t id, json_t *before)
+{
+	BH_FREE char *object = bh_asprintf("session/%lld", (long long)id);
+
+	manager_request_changed(req, tenant, object, before, manager_session_state(req, user, id));
+}
+
+json_t *manager_factors_state(struct manager_request *req, int64_t user)
+{
+	struct manager_user u = {};
+	bool known = manager_user_get(req->parts->accounts, NULL, user, &u) == 0;
+
+	return json_pack("{s:b, s:i, s:o}", "totp", known && manager_factor_has_totp(&u),
+			 "recovery_left", (int)manager_store_recovery_left(req->parts->db, user),
+			 "webauthn", manager_keys_json(req, user));
+}
+
 /* ---- proofs ---- */
 
 bool manager_request_proved(struct manager_request *req, const struct manager_user *u)

@@ -120,14 +120,6 @@ static json_t *record_json(const struct manager_user *u)
 			 u->disabled);
 }
 
-static void record_user(struct manager_request *req, const struct manager_user *u, json_t *before,
-			json_t *after)
-{
-	BH_FREE char *object = bh_asprintf("user/%s", u->name);
-
-	manager_request_changed(req, u->tenant, object, before, after);
-}
-
 /* A role stands in the record of the tenant where it is held. */
 static void record_role(struct manager_request *req, const char *user, const char *role,
 			uint32_t at, bool given)
@@ -218,8 +210,9 @@ static void on_hashed(bool good, const char *hash, void *arg)
 		manager_reply_failed(req, r < 0 ? r : -EIO, &diag);
 		return;
 	}
-	record_user(req, &u, NULL,
-		    new ? record_json(&u) : json_pack("{s:s}", "password", "another one"));
+	manager_request_user_changed(req, &u, NULL,
+				     new ? record_json(&u)
+					 : json_pack("{s:s}", "password", "another one"));
 	if (new && * m->gift.role) {
 		record_role(req, u.name, m->gift.role, m->gift.tenant, true);
 	}
@@ -359,7 +352,7 @@ static void patch_user(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
-	record_user(req, &u, before, record_json(&u));
+	manager_request_user_changed(req, &u, before, record_json(&u));
 	manager_request_detail(req, "user %s%s", u.name, u.disabled ? ", disabled" : "");
 	manager_reply(req, 200, user_json(req, &u));
 }
@@ -377,7 +370,7 @@ static void delete_user(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
-		record_user(req, &u, record_json(&u), NULL);
+		manager_request_user_changed(req, &u, record_json(&u), NULL);
 		manager_reply_nothing(req);
 	}
 }
@@ -386,12 +379,14 @@ static void delete_user(struct manager_request *req)
 static void delete_factor(struct manager_request *req)
 {
 	struct bh_diag diag = {};
+	BH_JSON json_t *before = NULL;
 	struct manager_user u;
 	int r;
 
 	if (!manager_request_other(req, &u) || !manager_request_manages(req, &u)) {
 		return;
 	}
+	before = manager_factors_state(req, u.id);
 	r = manager_factor_reset(req->parts->accounts, &u, &diag);
 	if (r == 0) {
 		r = manager_store_drop_sessions(req->parts->db, u.id, 0, &diag);
@@ -399,8 +394,8 @@ static void delete_factor(struct manager_request *req)
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
-		record_user(req, &u, json_pack("{s:b}", "second_factor", 1),
-			    json_pack("{s:b}", "second_factor", 0));
+		manager_request_user_changed(req, &u, json_incref(before),
+					     manager_factors_state(req, u.id));
 		manager_reply_nothing(req);
 	}
 }

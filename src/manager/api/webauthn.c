@@ -125,8 +125,9 @@ static void begin_key(struct manager_request *req)
 				"user_verification", verification(&wanted), "attestation", "none"));
 }
 
+/* before: the second factors as they were; owned by the callee. */
 static void answer_added(struct manager_request *req, const struct manager_user *u, int64_t id,
-			 const char *name)
+			 const char *name, json_t *before)
 {
 	char codes[MANAGER_RECOVERY_COUNT][MANAGER_RECOVERY_SIZE];
 	json_t *answer = json_pack("{s:I, s:s}", "id", (json_int_t)id, "name", name);
@@ -135,11 +136,13 @@ static void answer_added(struct manager_request *req, const struct manager_user 
 	if (!manager_factor_has(u)) { /* his first second factor */
 		if (manager_factor_recovery(req->parts->accounts, u->id, codes, &diag) < 0) {
 			json_decref(answer);
+			json_decref(before);
 			manager_reply_failed(req, -EIO, &diag);
 			return;
 		}
 		json_object_set_new(answer, "recovery", manager_recovery_json(codes));
 	}
+	manager_request_user_changed(req, u, before, manager_factors_state(req, u->id));
 	manager_request_detail(req, "security key '%s'", name);
 	manager_request_renew(req, "webauthn", 201, answer);
 }
@@ -152,6 +155,7 @@ static void confirm_key(struct manager_request *req)
 	struct manager_webauthn_wanted wanted;
 	struct manager_webauthn_key key;
 	char name[KEYS_NAME_MAX + 1];
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	struct manager_user u;
 	int64_t row = 0;
@@ -173,6 +177,7 @@ static void confirm_key(struct manager_request *req)
 		manager_reply_error(req, 400, "bad_request", &diag);
 		return;
 	}
+	before = manager_factors_state(req, u.id);
 	r = manager_key_add(req->parts->accounts, u.id, name, &key, bh_time_wall_ns(), &row);
 	if (r == -EEXIST || r == -EDQUOT) {
 		manager_reply_errorf(req, 409, "conflict",
@@ -181,7 +186,7 @@ static void confirm_key(struct manager_request *req)
 	} else if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 	} else {
-		answer_added(req, &u, row, name);
+		answer_added(req, &u, row, name, json_incref(before));
 	}
 }
 
@@ -214,39 +219,48 @@ static int64_t key_id(const struct manager_request *req)
 	return bh_parse_u64(req->segments[2], 1, INT64_MAX, &id) < 0 ? INT64_MAX : (int64_t)id;
 }
 
-static void answer_done(struct manager_request *req, int r, const struct bh_diag *diag)
+/* before: the second factors as they were. */
+static void answer_done(struct manager_request *req, const struct manager_user *u, json_t *before,
+			int r, const struct bh_diag *diag)
 {
 	if (r < 0) {
 		manager_reply_failed(req, r, diag);
-	} else {
-		manager_reply_nothing(req);
+		return;
 	}
+	manager_request_user_changed(req, u, json_incref(before),
+				     manager_factors_state(req, u->id));
+	manager_reply_nothing(req);
 }
 
 static void rename_key(struct manager_request *req)
 {
 	static const char *const known[] = {"name", NULL};
 	BH_JSON json_t *body = manager_request_json(req, known, false);
+	BH_JSON json_t *before = NULL;
 	char name[KEYS_NAME_MAX + 1];
 	struct bh_diag diag = {};
 	struct manager_user u;
+	int r;
 
 	if (body && manager_request_user(req, &u) &&
 	    manager_request_text(req, body, "name", name, sizeof(name), NULL)) {
-		answer_done(req,
-			    manager_store_name_key(req->parts->db, key_id(req), u.id, name, &diag),
-			    &diag);
+		before = manager_factors_state(req, u.id);
+		r = manager_store_name_key(req->parts->db, key_id(req), u.id, name, &diag);
+		answer_done(req, &u, before, r, &diag);
 	}
 }
 
 static void remove_key(struct manager_request *req)
 {
+	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	struct manager_user u;
+	int r;
 
 	if (manager_request_user(req, &u) && manager_request_proved(req, &u)) {
-		answer_done(req, manager_key_drop(req->parts->accounts, &u, key_id(req), &diag),
-			    &diag);
+		before = manager_factors_state(req, u.id);
+		r = manager_key_drop(req->parts->accounts, &u, key_id(req), &diag);
+		answer_done(req, &u, before, r, &diag);
 	}
 }
 

@@ -12,6 +12,7 @@
 
 #include "manager/distribute/distribute.h"
 
+struct manager_audit;
 struct manager_confirm;
 struct manager_hits;
 struct manager_link;
@@ -24,9 +25,10 @@ struct manager_change_options {
 	struct manager_inventory *inv;
 	struct manager_rulebook *book;
 	struct manager_distribute *dist;
-	struct manager_link *link; /* NULL (tests): hosts are not asked */
-	const char *talks_path;	   /* of recorded flows; copied */
-	uv_loop_t *loop;	   /* NULL (tests): watched policies do not tell by themselves */
+	struct manager_link *link;   /* NULL (tests): hosts are not asked */
+	struct manager_audit *audit; /* NULL (tests): nothing is on record */
+	const char *talks_path;	     /* of recorded flows; copied */
+	uv_loop_t *loop;	     /* NULL (tests): watched policies do not tell by themselves */
 };
 
 struct manager_change {

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "manager/change/change.h"
+#include "manager/change/unconfirmed.h"
 #include "manager/commit.h"
 
 #include <errno.h>
@@ -338,8 +339,10 @@ static void time_is_over(struct manager_confirm *c, struct manager_waiting *w, u
 	struct bh_diag diag = {};
 	bool first = !*w->problem;
 	uint32_t revision = w->revision;
+	struct manager_unconfirmed *record = manager_unconfirmed_begin(c->change, w, !first);
 	int r = undo(c, w, BY_TIME, &result, &diag);
 
+	manager_unconfirmed_end(record, r ? diag.text : NULL);
 	manager_commit_result_done(&result);
 	if (r == 0) {
 		bh_log(BH_LOG_WARN, "change", "revision %u was not confirmed and is rolled back",

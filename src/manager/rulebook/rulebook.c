@@ -411,6 +411,13 @@ uint32_t manager_rulebook_policy_revision(const struct manager_rulebook *book, c
 
 /* ---- committing ---- */
 
+json_t *manager_policy_text(const struct bh_policy_set *set, const char *tenant, const char *name)
+{
+	const struct bh_policy *p = bh_policy_set_get(set, tenant, name);
+
+	return p ? json_string(bh_policy_canonical(p)) : NULL;
+}
+
 static void add_change(json_t *list, const struct bh_policy *policy, const char *change)
 {
 	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "tenant", bh_policy_tenant(policy),

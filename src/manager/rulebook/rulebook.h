@@ -46,6 +46,9 @@ const char *manager_rulebook_text(const struct manager_rulebook *book, uint32_t 
 json_t *manager_rulebook_changes(const struct manager_rulebook *book,
 				 const struct bh_policy_set *set);
 
+/* The canonical text of a policy of a set, as JSON; NULL when it has none of that name. Owned. */
+json_t *manager_policy_text(const struct bh_policy_set *set, const char *tenant, const char *name);
+
 void manager_rulebook_stage(struct manager_rulebook *book, const struct bh_policy_set *set);
 struct manager_commit {
 	const char *author;
