@@ -477,6 +477,26 @@ def test_overreach_is_an_event(m):
     assert event["verb"] == "host.read" and event["from"] == p.address and event["rule"] and event["way"]
 
 
+def test_owners_read_of_attempts_on_their_things(m):
+    """Who is of another tenant and sees a thing: what he tried stands in both chains, what he is elsewhere only in his."""
+    p = make(m, "crosser", "tenant-operator", tenant="bank")
+    assert m.post("users/crosser@bank/roles", {"role": "tenant-viewer", "at": "shop"}).status == 201
+    assert m.post("tenants", {"name": "third"}).status == 201
+
+    def attempts(tenant):
+        return [e for e in audited(m, f"&tenant={tenant}&user=crosser@bank&result=denied") if e["act"] == "tenant.delete"]
+    assert p.request("DELETE", "tenants/shop").status == 403
+    assert p.request("DELETE", "tenants/third").status == 404  # he does not see it
+    own, theirs = attempts("bank"), attempts("shop")
+    assert [e["object"] for e in own] == [e["object"] for e in theirs] == ["/v1/tenants/shop shop"]
+    assert own[0]["role"] == "tenant-operator at bank, tenant-viewer at shop" and theirs[0]["role"] == "tenant-viewer at shop"
+    assert theirs[0]["reason"] == "no role of yours gives tenant.delete at this tenant" and theirs[0]["code"] == 403
+    assert "bank" not in json.dumps(theirs[0]).replace("crosser@bank", "")
+    assert attempts("third") == [] and [e["code"] for e in attempts("provider")] == [404]
+    assert p.get("hosts").status == 403  # the provider's things are his to watch over
+    assert [e["act"] for e in audited(m, "&tenant=provider&user=crosser@bank&result=denied")][0] == "host.read"
+
+
 def test_the_table_is_what_is_answered(m):
     table = make(m, "table", "requester", tenant="shop").get("rights").json
     names = {r["verb"] for r in table["rights"]}

@@ -378,6 +378,44 @@ static void decisions_follow_holdings(void **state)
 	assert_true(allowed > 100);
 }
 
+/* Whose things somebody tried to reach reads of it, unless he sees nothing there. */
+static void attempts_are_shown_to_owners(void **state)
+{
+	struct manager_principal viewer = person("tenant-viewer", SHOP);
+	struct manager_principal asks = person("requester", SHOP);
+	struct manager_principal admin = person("provider-admin", MANAGER_EACH_TENANT);
+
+	assert_true(manager_attempt_shown(&viewer, SHOP, NOW));
+	assert_false(manager_attempt_shown(&viewer, BANK, NOW));
+	assert_true(manager_attempt_shown(&viewer, MANAGER_PROVIDER, NOW));
+	assert_false(manager_attempt_shown(&viewer, MANAGER_NO_TENANT, NOW));
+	assert_false(manager_attempt_shown(&asks, SHOP, NOW));
+	assert_true(manager_attempt_shown(&admin, BANK, NOW));
+	manager_principal_done(&viewer);
+	manager_principal_done(&asks);
+	manager_principal_done(&admin);
+}
+
+static void roles_elsewhere_are_not_told(void **state)
+{
+	static const char *const cases[][3] = {
+		{"", "shop", ""},
+		{"tenant-admin at bank", "shop", ""},
+		{"tenant-admin at shop", "shop", "tenant-admin at shop"},
+		{"tenant-admin at shop2", "shop", ""},
+		{"a at bank, b at *, c at shop, d at sho", "shop", "b at *, c at shop"},
+		{"a at *, b at bank", "shop", "a at *"},
+		{"a at shop, cut", "shop", "a at shop"},
+		{"cut, a at shop", "shop", "a at shop"},
+	};
+	char roles[MANAGER_ROLES_SIZE];
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		manager_roles_at(cases[i][0], cases[i][1], roles);
+		assert_string_equal(roles, cases[i][2]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +431,8 @@ int main(void)
 		cmocka_unit_test(a_limit_takes_only_what_is_missing),
 		cmocka_unit_test(nothing_dangerous_without_a_fresh_factor),
 		cmocka_unit_test(decisions_follow_holdings),
+		cmocka_unit_test(attempts_are_shown_to_owners),
+		cmocka_unit_test(roles_elsewhere_are_not_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,16 +59,16 @@ static json_t *error_json(struct manager_request *req, const char *code, enum ma
 	return json_pack("{s:o}", "error", error);
 }
 
-static void refuse(struct manager_request *req, enum manager_verb verb, const char *id,
-		   const struct manager_judgement *j)
+static void refuse(struct manager_request *req, enum manager_verb verb,
+		   const struct manager_object *object, const struct manager_judgement *j)
 {
 	static const char *const codes[] = {[MANAGER_DENY] = "forbidden",
 					    [MANAGER_STEP_UP] = "step_up",
 					    [MANAGER_APPROVAL] = "approval"};
 
 	bh_counter_add(&api_denied, 1);
-	manager_denied_tell(req, verb, id, j);
-	manager_reply(req, 403, error_json(req, codes[j->decision], verb, id, j));
+	manager_denied_tell(req, verb, object, j);
+	manager_reply(req, 403, error_json(req, codes[j->decision], verb, object->id, j));
 }
 
 /* In the words of the handler that finds nothing. */
@@ -160,7 +160,11 @@ static void tell_hidden_vm(struct manager_request *req)
 
 	if (manager_vm_find(req->parts->inv, req->segments[1], &vm, NULL) == 0 &&
 	    !sees_vm(req, vm)) {
-		manager_denied_tell(req, req->route->verb, vm->uuid, &j);
+		manager_denied_tell(req, req->route->verb,
+				    &(struct manager_object){.kind = OBJECT_VM,
+							     .tenant = vm->tenant->number,
+							     .id = vm->uuid},
+				    &j);
 	}
 }
 
@@ -200,10 +204,10 @@ static void answer_refused(struct manager_request *req, enum manager_verb verb,
 			   const struct manager_object *object, const struct manager_judgement *j)
 {
 	if (j->decision == MANAGER_HIDDEN) {
-		manager_denied_tell(req, verb, object->id, j);
+		manager_denied_tell(req, verb, object, j);
 		hide(req, object->kind);
 	} else if (j->decision != MANAGER_ALLOW) {
-		refuse(req, verb, object->id, j);
+		refuse(req, verb, object, j);
 	}
 }
 

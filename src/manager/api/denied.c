@@ -74,15 +74,15 @@ static unsigned int count_of(struct manager_denied *denied, const char *who, uin
 	return count;
 }
 
-void manager_denied_tell(struct manager_request *req, enum manager_verb verb, const char *id,
-			 const struct manager_judgement *j)
+void manager_denied_tell(struct manager_request *req, enum manager_verb verb,
+			 const struct manager_object *object, const struct manager_judgement *j)
 {
 	unsigned int count = count_of(manager_api_denied(req->api), req->who, bh_time_mono_ns());
 	const struct manager_tenant *home =
 		manager_tenant_at(req->parts->inv, req->principal.tenant);
 	json_t *body;
 
-	manager_record_denied(req, verb, id, j);
+	manager_record_denied(req, verb, object, j);
 	if (!count) {
 		return;
 	}
@@ -91,7 +91,7 @@ void manager_denied_tell(struct manager_request *req, enum manager_verb verb, co
 			 "way", j->way, "count", (json_int_t)count);
 	/* What the caller wrote, which need not be UTF-8. */
 	json_object_set_new(body, "path", json_string(req->path));
-	json_object_set_new(body, "object", json_string(id ? id : ""));
+	json_object_set_new(body, "object", json_string(object->id ? object->id : ""));
 	if (home && j->decision != MANAGER_HIDDEN) {
 		json_object_set_new(body, "tenant", json_string(home->name));
 	} /* else nobody there may learn that the thing exists */

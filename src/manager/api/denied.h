@@ -14,9 +14,9 @@ struct manager_denied;
 struct manager_denied *manager_denied_new(void);
 void manager_denied_free(struct manager_denied *denied);
 
-/* id: may be NULL. */
-void manager_denied_tell(struct manager_request *req, enum manager_verb verb, const char *id,
-			 const struct manager_judgement *j);
+/* object: on what; its id may be NULL. */
+void manager_denied_tell(struct manager_request *req, enum manager_verb verb,
+			 const struct manager_object *object, const struct manager_judgement *j);
 /* A request of nobody: event `audit.denied`, one in ten seconds. */
 void manager_denied_nobody(struct manager_request *req);
 

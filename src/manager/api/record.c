@@ -69,6 +69,17 @@ static struct manager_audit_note note_of(const struct manager_request *req)
 	};
 }
 
+/* What a tenant reads of a caller who is not its own is what he is there, not what he is elsewhere.
+ * The provider reads everything. roles: room for the words. */
+static void keep_to_tenant(const struct manager_request *req, struct manager_audit_note *note,
+			   char roles[MANAGER_ROLES_SIZE])
+{
+	if (note->tenant != MANAGER_PROVIDER && note->tenant != req->principal.tenant) {
+		manager_roles_at(req->principal.roles, note->tenant_name, roles);
+		note->role = roles;
+	}
+}
+
 static const char *name_of(const struct manager_request *req, uint32_t tenant)
 {
 	const struct manager_tenant *t = manager_tenant_at(req->parts->inv, tenant);
@@ -187,6 +198,7 @@ void manager_record_policies(struct manager_request *req, const json_t *changes,
 
 bool manager_record_begin(struct manager_request *req)
 {
+	char roles[MANAGER_ROLES_SIZE];
 	struct bh_diag diag = {};
 	struct manager_audit_note note;
 	struct manager_record *rec;
@@ -199,6 +211,7 @@ bool manager_record_begin(struct manager_request *req)
 		return true;
 	}
 	note = note_of(req);
+	keep_to_tenant(req, &note, roles);
 	if (manager_audit_begin(req->parts->audit, &note, bh_time_wall_ns(), &rec->open, &diag) <
 	    0) {
 		rec->ended = true;
@@ -236,6 +249,7 @@ static void write_end(struct manager_request *req, struct manager_audit_note *no
 	bool changed = note->code == 0 || note->code < 300;
 	size_t count = changed ? rec->changed.count : 0;
 	BH_FREE struct manager_audit_note *notes = bh_alloc_array(count + 1, sizeof(*notes));
+	BH_FREE char(*roles)[MANAGER_ROLES_SIZE] = bh_alloc_array(count + 1, sizeof(*roles));
 	bool home = false;
 
 	note->left_out = rec->left_out;
@@ -254,6 +268,9 @@ static void write_end(struct manager_request *req, struct manager_audit_note *no
 	}
 	if (!home) {
 		notes[count++] = *note;
+	}
+	for (size_t i = 0; i < count; i++) {
+		keep_to_tenant(req, &notes[i], roles[i]);
 	}
 	manager_audit_end(req->parts->audit, rec->open, notes, count, bh_time_wall_ns());
 }
@@ -323,24 +340,38 @@ void manager_record_done(struct manager_request *req)
 	req->record = NULL;
 }
 
-/* What the user does not see may not show in what his tenant reads either. */
-void manager_record_denied(struct manager_request *req, enum manager_verb verb, const char *id,
-			   const struct manager_judgement *j)
+static void note_denied(struct manager_request *req, struct manager_audit_note note,
+			uint32_t tenant)
 {
+	char roles[MANAGER_ROLES_SIZE];
+
+	note.tenant = tenant;
+	note.tenant_name = name_of(req, tenant);
+	keep_to_tenant(req, &note, roles);
+	manager_audit_denied(req->parts->audit, &note, bh_time_wall_ns());
+}
+
+/* What the user does not see may not show in what his tenant reads either. */
+void manager_record_denied(struct manager_request *req, enum manager_verb verb,
+			   const struct manager_object *object, const struct manager_judgement *j)
+{
+	BH_FREE char *text = bh_asprintf("%s%s%s", req->path, object->id ? " " : "",
+					 object->id ? object->id : "");
+	bool hidden = j->decision == MANAGER_HIDDEN;
+	uint32_t home = hidden ? MANAGER_PROVIDER : home_of(req);
 	struct manager_audit_note note;
-	BH_FREE char *object = bh_asprintf("%s%s%s", req->path, id ? " " : "", id ? id : "");
 
 	if (!req->parts->audit) {
 		return;
 	}
 	note = note_of(req);
-	if (!req->record) {
-		note.tenant = j->decision == MANAGER_HIDDEN ? MANAGER_PROVIDER : home_of(req);
-		note.tenant_name = name_of(req, note.tenant);
-	}
 	note.act = manager_right_name(verb);
-	note.object = object;
+	note.object = text;
 	note.reason = j->rule;
-	note.code = j->decision == MANAGER_HIDDEN ? 404 : 403;
-	manager_audit_denied(req->parts->audit, &note, bh_time_wall_ns());
+	note.code = hidden ? 404 : 403;
+	note_denied(req, note, home);
+	if (!hidden && object->tenant != home &&
+	    manager_attempt_shown(&req->principal, object->tenant, bh_time_wall_ns())) {
+		note_denied(req, note, object->tenant);
+	}
 }

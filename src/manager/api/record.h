@@ -21,8 +21,9 @@ void manager_record_policies(struct manager_request *req, const json_t *changes,
 			     const struct bh_policy_set *was);
 /* The request is over; an act without an answer gets its end here. */
 void manager_record_done(struct manager_request *req);
-/* The caller may not. id: of what, may be NULL. */
-void manager_record_denied(struct manager_request *req, enum manager_verb verb, const char *id,
-			   const struct manager_judgement *j);
+/* The caller may not: stands in the chain of his own tenant and of the one whose thing it is, as
+ * far as he sees it; what is hidden from him in the provider's only. object: its id may be NULL. */
+void manager_record_denied(struct manager_request *req, enum manager_verb verb,
+			   const struct manager_object *object, const struct manager_judgement *j);
 
 #endif

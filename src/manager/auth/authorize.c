@@ -216,6 +216,39 @@ enum manager_decision manager_authorize(const struct manager_principal *who, enu
 	return judge_held(who, verb, object, rules, ret);
 }
 
+/* ---- who may know of it ---- */
+
+bool manager_attempt_shown(const struct manager_principal *who, uint32_t tenant, uint64_t now_ns)
+{
+	return tenant == MANAGER_PROVIDER ||
+	       (tenant != MANAGER_NO_TENANT && (manager_rights_at(who, tenant, now_ns) &
+						manager_rights_with(MANAGER_RIGHT_READS)));
+}
+
+void manager_roles_at(const char *roles, const char *tenant, char ret[MANAGER_ROLES_SIZE])
+{
+	size_t at = 0;
+
+	*ret = '\0';
+	for (const char *p = roles, *end; *p; p = *end ? end + 2 : end) {
+		const char *place = strstr(p, " at ");
+		size_t len;
+
+		end = strstr(p, ", ");
+		end = end ? end : p + strlen(p);
+		if (!place || place > end) {
+			continue;
+		}
+		place += 4;
+		len = (size_t)(end - place);
+		if ((len == 1 && *place == '*') ||
+		    (len == strlen(tenant) && strncmp(place, tenant, len) == 0)) {
+			at += (size_t)snprintf(ret + at, MANAGER_ROLES_SIZE - at, "%s%.*s",
+					       at ? ", " : "", (int)(end - p), p);
+		}
+	}
+}
+
 /* ---- what users hold ---- */
 
 static void add(struct manager_principal *who, uint32_t tenant, uint64_t rights, uint64_t until_ns)

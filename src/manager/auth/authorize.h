@@ -30,6 +30,7 @@
 #define MANAGER_USER_MAX    95 /* bytes of a name: 31 of its own, @, the tenant's */
 #define MANAGER_OBJECT_MAX  128
 #define MANAGER_FACTOR_MAX  12
+#define MANAGER_ROLES_SIZE  128
 
 enum manager_via {
 	MANAGER_VIA_NOBODY,
@@ -54,7 +55,7 @@ struct manager_principal {
 	uint32_t tenant;		     /* that the user belongs to */
 	uint64_t factor_ns;		     /* when a second factor was shown last; 0: never */
 	char factor[MANAGER_FACTOR_MAX + 1]; /* "totp", "recovery", "webauthn"; "": none */
-	char roles[128];		     /* for people: "tenant-admin at shop, ..." */
+	char roles[MANAGER_ROLES_SIZE];	     /* for people: "tenant-admin at shop, ..." */
 	BH_VEC(struct manager_holding) holdings;
 };
 void manager_principal_done(struct manager_principal *p);
@@ -111,6 +112,15 @@ uint64_t manager_rights_anywhere(const struct manager_principal *who, uint64_t n
 /* Is the verb held at every tenant, the provider too? */
 bool manager_holds_everywhere(const struct manager_principal *who, enum manager_verb verb,
 			      uint64_t now_ns);
+
+/* ---- who may know of it ---- */
+/* May the tenant's people read that the caller tried something on its things? The provider's may;
+ * others when the caller sees anything of the tenant, since else they would learn of him, and he
+ * that the thing exists. */
+bool manager_attempt_shown(const struct manager_principal *who, uint32_t tenant, uint64_t now_ns);
+/* Of roles in words ("auditor at *, tenant-admin at shop") those that reach the tenant of this
+ * name: what he is elsewhere is not its business. */
+void manager_roles_at(const char *roles, const char *tenant, char ret[MANAGER_ROLES_SIZE]);
 
 /* ---- what users hold ---- */
 /* The holdings that a role at a tenant gives; tenant MANAGER_EACH_TENANT: at all, the provider
