@@ -87,6 +87,7 @@ static int tenant_list(struct cli *cli, const struct cli_call *call)
 		{.title = "TENANT", .key = "name"},
 		{.title = "VMS", .key = "vms", .flags = CLI_COL_RIGHT},
 		{.title = "POLICIES", .key = "policies", .flags = CLI_COL_RIGHT},
+		{.title = "SELF-SERVICE", .key = "self_service", .flags = CLI_COL_WIDE},
 		{.title = "NUMBER", .key = "number", .flags = CLI_COL_RIGHT | CLI_COL_WIDE},
 	};
 
@@ -171,6 +172,18 @@ static int tenant_quota(struct cli *cli, const struct cli_call *call)
 	return r ? r : show_quota(cli, body);
 }
 
+static int tenant_self_service(struct cli *cli, const struct cli_call *call)
+{
+	BH_FREE char *path = cli_path("/tenants/", call->args[0], "/self-service");
+	BH_JSON json_t *body = NULL;
+	bool on = strcmp(call->args[1], "on") == 0;
+
+	if (!on && strcmp(call->args[1], "off") != 0) {
+		return cli_fail(cli, CLI_EXIT_USAGE, "say on or off, not \"%s\"", call->args[1]);
+	}
+	return cli_put_switch(cli, call, path, on, &body);
+}
+
 static int network_list(struct cli *cli, const struct cli_call *call)
 {
 	static const struct cli_column columns[] = {
@@ -235,6 +248,13 @@ const struct cli_command cli_tenant_commands[] = {
 	 .args_max = 1,
 	 .options = quota_options,
 	 .run = tenant_quota},
+	{.name = "self-service",
+	 .args = "NAME on|off",
+	 .summary = "off: its people change nothing without a request that somebody approves",
+	 .words = CLI_WORDS_TENANT,
+	 .args_min = 2,
+	 .args_max = 2,
+	 .run = tenant_self_service},
 	{},
 };
 

@@ -477,6 +477,41 @@ def test_overreach_is_an_event(m):
     assert event["verb"] == "host.read" and event["from"] == p.address and event["rule"] and event["way"]
 
 
+def test_self_service_is_switched_off(m):
+    """A tenant that only asks: each change needs somebody else's yes, and the refusal says so."""
+    assert m.post("tenants", {"name": "asks"}).status == 201
+    first, second = (make(m, name, role, tenant="asks") for name, role in (("one", "tenant-operator"), ("two", "tenant-admin")))
+    draft = {"tenant": "asks", "title": "mine"}
+    assert first.post("drafts", draft).status == 201
+    for bad in ({}, {"on": 1}, {"on": True, "x": 1}):
+        assert m.request("PUT", "tenants/asks/self-service", bad).status == 400, bad
+    assert m.request("PUT", "tenants/provider/self-service", {"on": False}).status == 400
+    assert m.request("PUT", "tenants/nobody/self-service", {"on": False}).status == 404
+    assert second.request("PUT", "tenants/asks/self-service", {"on": True}).status == 403  # the provider's alone
+    assert m.request("PUT", "tenants/asks/self-service", {"on": False}).json["self_service"] is False
+    refused = first.post("drafts", draft)
+    assert refused.status == 403 and refused.code == "forbidden"
+    assert "self-service is off" in refused.json["error"]["rule"] and "POST /v1/requests" in refused.json["error"]["way"]
+    assert first.post("me/tokens", {"name": "t", "verbs": ["vm.read"]}).status == 403
+    assert first.get("tenants/asks").json["self_service"] is False and first.get("drafts").json["total"] == 1
+    verbs = set(second.get("session").json["verbs"]["asks"])
+    assert "request.decide" in verbs and not verbs & {"policy.write", "vm.labels", "user.write"}
+    wish = {"kind": "grant", "verb": "policy.write", "tenant": "asks", "reason": "a draft", "hours": 1}
+    asked = first.post("requests", wish).json["id"]
+    assert first.post(f"requests/{asked}:approve", {"reason": "me"}).status == 403
+    assert second.post(f"requests/{asked}:approve", {"reason": "yes"}).json["state"] == "approved"
+    assert first.post("drafts", draft).status == 201  # what was approved, and nothing else
+    assert "self-service is off" in second.post("drafts", draft).json["error"]["rule"]
+    own = second.post("requests", wish).json["id"]
+    assert second.post(f"requests/{own}:approve", {"reason": "me"}).status == 403  # nobody decides his own
+    for reader in ("asks", "provider"):
+        entry = audited(m, f"&tenant={reader}&act=tenant.self-service&result=done")[0]
+        assert entry["before"] == {"self_service": True} and entry["after"] == {"self_service": False}
+        assert entry["object"] == "tenant/asks"
+    assert m.request("PUT", "tenants/asks/self-service", {"on": True}).json["self_service"] is True
+    assert second.post("drafts", draft).status == 201
+
+
 def test_owners_read_of_attempts_on_their_things(m):
     """Who is of another tenant and sees a thing: what he tried stands in both chains, what he is elsewhere only in his."""
     p = make(m, "crosser", "tenant-operator", tenant="bank")
@@ -586,6 +621,10 @@ def test_requests_and_settings_on_the_command_line(m, tmp_path):
     shown = json.loads(cli(m, "settings", "show", "--json", **root).stdout)
     assert shown["idle_s"] == 900 and shown["console_url"] == "https://a.example"
     assert cli(m, "settings", "set", "idle_s=1800", "console_url=", **root).returncode == 0
+    for word in ("off", "on"):
+        assert cli(m, "tenant", "self-service", "bank", word, **root).returncode == 0
+        assert m.get("tenants/bank").json["self_service"] is (word == "on")
+    assert cli(m, "tenant", "self-service", "bank", "maybe", **root).returncode == 2
     for bad in (("idle_s",), ("=1",), ()):
         assert cli(m, "settings", "set", *bad, **root).returncode == 2, bad
     assert cli(m, "settings", "set", "nonsense=1", **root).returncode == 5

@@ -216,6 +216,62 @@ static void time_ends_a_role_and_disabling_ends_all(void **state)
 
 /* ---- sessions ---- */
 
+static uint64_t to_ask_for(struct world *w, int64_t user, uint32_t tenant)
+{
+	struct manager_principal p;
+	uint64_t set;
+
+	assert_int_equal(manager_user_principal(w->a, user, w->now, &p), 0);
+	set = manager_rights_by_request(&p, tenant, w->now);
+	manager_principal_done(&p);
+	return set;
+}
+
+/* From the next request on, for whoever is not of the provider, and after a restart too. */
+static void self_service_is_switched_off(void **state)
+{
+	struct world *w = *state;
+	int64_t admin = add_user(w, "admin", w->shop, 0);
+	int64_t guest = add_user(w, "guest", w->bank, 0);
+	int64_t sub = add_user(w, "sub", w->shop, admin);
+	int64_t alice = add_user(w, "alice", manager_tenant_find(w->inv, "provider"), 0);
+	uint32_t shop = w->shop->number, bank = w->bank->number;
+	uint64_t before;
+
+	give(w, admin, "tenant-admin", shop, 0, true);
+	give(w, guest, "tenant-operator", shop, 0, true);
+	give(w, guest, "tenant-operator", bank, 0, true);
+	give(w, sub, "tenant-operator", shop, 0, false);
+	give(w, alice, "provider-admin", MANAGER_EACH_TENANT, 0, true);
+	before = rights(w, admin, shop);
+	assert_int_equal(to_ask_for(w, admin, shop), 0);
+	assert_int_equal(manager_self_service_set(w->a, shop, false, NULL), 0);
+	for (int restarted = 0; restarted < 2; restarted++) {
+		struct manager_accounts_options options = {
+			.loop = &w->loop, .db = w->db, .inv = w->inv};
+
+		assert_false(manager_self_service(w->a, shop));
+		assert_true(manager_self_service(w->a, bank));
+		assert_int_equal(rights(w, admin, shop) & R(VM_QUARANTINE), 0);
+		assert_true(to_ask_for(w, admin, shop) & R(VM_QUARANTINE));
+		assert_true(rights(w, admin, shop) & R(REQUEST_DECIDE));
+		assert_int_equal(rights(w, admin, shop) | to_ask_for(w, admin, shop), before);
+		assert_int_equal(rights(w, guest, shop) & R(VM_LABELS), 0);
+		assert_true(rights(w, guest, shop) & R(VM_READ));
+		assert_true(rights(w, guest, bank) & R(VM_LABELS));
+		assert_int_equal(to_ask_for(w, guest, bank), 0);
+		/* Not lost because its maker may only ask. */
+		assert_int_equal(rights(w, sub, shop) & R(VM_LABELS), 0);
+		assert_true(to_ask_for(w, sub, shop) & R(VM_LABELS));
+		assert_true(rights(w, alice, shop) & R(VM_QUARANTINE));
+		manager_accounts_free(w->a);
+		assert_int_equal(manager_accounts_new(&options, &w->a, NULL), 0);
+	}
+	assert_int_equal(manager_self_service_set(w->a, shop, true, NULL), 0);
+	assert_int_equal(rights(w, admin, shop), before);
+	assert_int_equal(to_ask_for(w, admin, shop), 0);
+}
+
 static void begin(struct world *w, int64_t user, bool open, char secret[MANAGER_SECRET_TEXT_SIZE])
 {
 	struct manager_session s = {.user = user,
@@ -245,7 +301,9 @@ static void what_was_fixed_before_is_worth_nothing(void **state)
 	begin(w, user, false, first);
 	assert_int_equal(find(w, first, &s), 0);
 	assert_false(s.open);
-	assert_int_equal(manager_session_prove(w->a, &s, "totp", w->now, second, NULL), 0);
+	snprintf(s.factor, sizeof(s.factor), "totp"); /* as the login does */
+	assert_int_equal(manager_session_prove(w->a, &s, s.factor, w->now, second, NULL), 0);
+	assert_string_equal(s.factor, "totp");
 	assert_string_not_equal(first, second);
 	assert_int_equal(find(w, first, &s), -ENOENT);
 	assert_int_equal(find(w, second, &s), 0);
@@ -650,6 +708,7 @@ int main(void)
 		T(who_is_appointed_is_not_cut),
 		T(custom_roles_are_of_their_maker),
 		T(time_ends_a_role_and_disabling_ends_all),
+		T(self_service_is_switched_off),
 		T(what_was_fixed_before_is_worth_nothing),
 		T(another_agent_ends_it),
 		T(another_address_ends_it_where_settings_say_so),

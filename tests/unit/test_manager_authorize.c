@@ -416,6 +416,39 @@ static void roles_elsewhere_are_not_told(void **state)
 	}
 }
 
+/* The refusal says why, and how one gets there; a grant does; reading goes on. */
+static void without_self_service_one_asks(void **state)
+{
+	struct manager_object vm = {.kind = OBJECT_VM, .tenant = SHOP, .id = "x"};
+	struct manager_principal p = person("tenant-operator", SHOP);
+	struct manager_principal officer = person("security-officer", MANAGER_EACH_TENANT);
+	struct manager_judgement j;
+	struct manager_holding *grant;
+
+	officer.tenant = MANAGER_PROVIDER;
+	manager_holdings_by_request(&p, SHOP);
+	manager_holdings_by_request(&officer, SHOP);
+	assert_int_equal(ask(&officer, VERB_VM_QUARANTINE, OBJECT_VM, SHOP), MANAGER_ALLOW);
+	assert_int_equal(manager_authorize(&p, VERB_VM_QUARANTINE, &vm, &rules, &j), MANAGER_DENY);
+	assert_non_null(strstr(j.rule, "self-service is off"));
+	assert_non_null(strstr(j.way, "POST /v1/requests"));
+	assert_int_equal(manager_authorize(&p, VERB_VM_RELEASE, &vm, &rules, &j), MANAGER_DENY);
+	assert_non_null(strstr(j.rule, "no role of yours"));
+	assert_int_equal(ask(&p, VERB_POLICY_WRITE, OBJECT_BODY, MANAGER_NO_TENANT), MANAGER_DENY);
+	assert_int_equal(ask(&p, VERB_VM_READ, OBJECT_VM, SHOP), MANAGER_ALLOW);
+	assert_int_equal(ask(&p, VERB_REQUEST_SUBMIT, OBJECT_BODY, MANAGER_NO_TENANT),
+			 MANAGER_ALLOW);
+	manager_holdings_by_request(&p, SHOP); /* twice is once */
+	assert_true(manager_rights_by_request(&p, SHOP, NOW) & R(VM_QUARANTINE));
+	assert_int_equal(manager_rights_by_request(&p, BANK, NOW), 0);
+	grant = bh_vec_push(&p.holdings);
+	*grant = (struct manager_holding){
+		.tenant = SHOP, .rights = R(VM_QUARANTINE), .until_ns = NOW + 1, .approved = true};
+	assert_int_equal(ask(&p, VERB_VM_QUARANTINE, OBJECT_VM, SHOP), MANAGER_ALLOW);
+	manager_principal_done(&p);
+	manager_principal_done(&officer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +466,7 @@ int main(void)
 		cmocka_unit_test(decisions_follow_holdings),
 		cmocka_unit_test(attempts_are_shown_to_owners),
 		cmocka_unit_test(roles_elsewhere_are_not_told),
+		cmocka_unit_test(without_self_service_one_asks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

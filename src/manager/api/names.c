@@ -20,9 +20,10 @@ static size_t policies_of(const struct manager_request *req, const char *tenant)
 
 static json_t *tenant_json(const struct manager_request *req, const struct manager_tenant *t)
 {
-	return json_pack("{s:s, s:I, s:I, s:I}", "name", t->name, "number", (json_int_t)t->number,
-			 "vms", (json_int_t)t->vms, "policies",
-			 (json_int_t)policies_of(req, t->name));
+	return json_pack("{s:s, s:I, s:I, s:I, s:b}", "name", t->name, "number",
+			 (json_int_t)t->number, "vms", (json_int_t)t->vms, "policies",
+			 (json_int_t)policies_of(req, t->name), "self_service",
+			 manager_self_service(req->parts->accounts, t->number));
 }
 
 static void list_tenants(struct manager_request *req)
@@ -133,6 +134,50 @@ static void delete_tenant(struct manager_request *req)
 	manager_reply_nothing(req);
 }
 
+/* Read by the provider, who did it, and by the tenant that it is about. */
+static void record_self_service(struct manager_request *req, const struct manager_tenant *t,
+				bool was, bool on)
+{
+	const uint32_t readers[] = {MANAGER_PROVIDER, t->number};
+	BH_FREE char *object = bh_asprintf("tenant/%s", t->name);
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(readers); i++) {
+		manager_request_changed(req, readers[i], object,
+					json_pack("{s:b}", "self_service", was),
+					json_pack("{s:b}", "self_service", on));
+	}
+}
+
+static void put_self_service(struct manager_request *req)
+{
+	static const char *const known[] = {"on", NULL};
+	const struct manager_tenant *t = the_tenant(req);
+	BH_JSON json_t *body = t ? manager_request_json(req, known, false) : NULL;
+	const json_t *on = json_object_get(body, "on");
+	struct bh_diag diag = {};
+	bool was;
+	int r;
+
+	if (!body) {
+		return;
+	}
+	if (!json_is_boolean(on) || t->number == MANAGER_PROVIDER) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     t->number == MANAGER_PROVIDER
+					     ? "the provider's own people always have self-service"
+					     : "'on' must be true or false");
+		return;
+	}
+	was = manager_self_service(req->parts->accounts, t->number);
+	r = manager_self_service_set(req->parts->accounts, t->number, json_is_true(on), &diag);
+	if (r < 0) {
+		manager_reply_failed(req, r, &diag);
+		return;
+	}
+	record_self_service(req, t, was, json_is_true(on));
+	manager_reply(req, 200, tenant_json(req, t));
+}
+
 static void list_networks(struct manager_request *req)
 {
 	struct manager_network *n, *tmp;
@@ -180,6 +225,8 @@ const struct manager_route manager_routes_names[] = {
 	{"GET", "tenants/*", get_tenant, VERB_TENANT_READ, OBJECT_TENANT, 0, NULL},
 	{"DELETE", "tenants/*", delete_tenant, VERB_TENANT_DELETE, OBJECT_TENANT, API_AUDIT,
 	 "tenant.delete"},
+	{"PUT", "tenants/*/self-service", put_self_service, VERB_SETTINGS_WRITE, OBJECT_SYSTEM,
+	 API_AUDIT, "tenant.self-service"},
 	{"GET", "networks", list_networks, VERB_HOST_READ, OBJECT_SYSTEM, 0, NULL, API_PAGE_QUERY},
 	{"GET", "identities", list_identities, VERB_VM_READ, OBJECT_LIST, 0, NULL, API_PAGE_QUERY},
 	{},

@@ -13,6 +13,7 @@
 #define NAME_MAX_LEN  31
 #define TOTP_PENDING  UINT64_MAX /* in the place of the step */
 #define SETTINGS_NAME "accounts"
+#define BY_REQUEST    "self-service"
 
 struct manager_accounts {
 	struct manager_accounts_options o;
@@ -21,6 +22,7 @@ struct manager_accounts {
 	struct manager_passwords *passwords;
 	struct manager_challenges *challenges;
 	struct manager_oidc *oidc;
+	BH_VEC(uint32_t) by_request; /* tenants without self-service */
 	uint8_t key[crypto_secretbox_KEYBYTES];
 };
 
@@ -75,6 +77,56 @@ static void load_settings(struct manager_accounts *a)
 	}
 }
 
+/* ---- self-service: {"off": [numbers of tenants]} ---- */
+
+static void load_self_service(struct manager_accounts *a)
+{
+	BH_FREE char *text = manager_store_setting(a->o.db, BY_REQUEST);
+	BH_JSON json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+	json_t *number;
+	size_t i;
+
+	json_array_foreach (json_object_get(json, "off"), i, number) {
+		*bh_vec_push(&a->by_request) = (uint32_t)json_integer_value(number);
+	}
+}
+
+bool manager_self_service(const struct manager_accounts *a, uint32_t tenant)
+{
+	bh_vec_foreach (off, &a->by_request) {
+		if (*off == tenant) {
+			return false;
+		}
+	}
+	return true;
+}
+
+int manager_self_service_set(struct manager_accounts *a, uint32_t tenant, bool on,
+			     struct bh_diag *diag)
+{
+	BH_JSON json_t *json = json_pack("{s:[]}", "off");
+	json_t *list = json_object_get(json, "off");
+	BH_FREE char *text = NULL;
+	int r;
+
+	bh_vec_foreach (off, &a->by_request) {
+		/* Numbers are not used again: those of tenants that are gone may go. */
+		if (*off != tenant && manager_tenant_at(a->o.inv, *off)) {
+			json_array_append_new(list, json_integer(*off));
+		}
+	}
+	if (!on) {
+		json_array_append_new(list, json_integer(tenant));
+	}
+	text = bh_json_dump(json);
+	r = manager_store_set_setting(a->o.db, BY_REQUEST, text, diag);
+	if (r == 0) {
+		bh_vec_done(&a->by_request);
+		load_self_service(a);
+	}
+	return r;
+}
+
 int manager_accounts_new(const struct manager_accounts_options *options,
 			 struct manager_accounts **ret, struct bh_diag *diag)
 {
@@ -88,6 +140,7 @@ int manager_accounts_new(const struct manager_accounts_options *options,
 		return r;
 	}
 	load_settings(a);
+	load_self_service(a);
 	a->lockout = manager_lockout_new();
 	a->passwords = manager_passwords_new(options->loop);
 	a->challenges = manager_challenges_new();
@@ -105,6 +158,7 @@ void manager_accounts_free(struct manager_accounts *a)
 	manager_lockout_free(a->lockout);
 	manager_challenges_free(a->challenges);
 	manager_oidc_free(a->oidc);
+	bh_vec_done(&a->by_request);
 	sodium_memzero(a->key, sizeof(a->key));
 	free(a);
 }
@@ -430,7 +484,11 @@ int manager_user_principal(struct manager_accounts *a, int64_t user, uint64_t no
 	if (r == 0 && u.disabled) {
 		r = -EACCES;
 	}
-	return r < 0 ? r : manager_user_holdings(a, user, now_ns, ret);
+	r = r < 0 ? r : manager_user_holdings(a, user, now_ns, ret);
+	bh_vec_foreach (off, &a->by_request) {
+		manager_holdings_by_request(ret, *off); /* of one who is not there: nothing */
+	}
+	return r;
 }
 
 int manager_role_rights(struct manager_accounts *a, const char *name, uint32_t tenant,

@@ -81,6 +81,12 @@ struct manager_oidc *manager_accounts_oidc(const struct manager_accounts *a);
 						const struct manager_account_settings *settings,
 						struct bh_diag *diag);
 
+/* ---- self-service of tenants ---- */
+/* Off: its users ask for what they want to change (manager_holdings_by_request()). */
+bool manager_self_service(const struct manager_accounts *a, uint32_t tenant);
+[[nodiscard]] int manager_self_service_set(struct manager_accounts *a, uint32_t tenant, bool on,
+					   struct bh_diag *diag);
+
 /* ---- users ---- */
 struct manager_user { /* a row that one may keep */
 	int64_t id, maker;
@@ -104,11 +110,11 @@ struct manager_user { /* a row that one may keep */
  * the tenant's name is added when it is missing. -EINVAL with words. */
 [[nodiscard]] int manager_user_name(const char *text, const struct manager_tenant *tenant,
 				    char ret[MANAGER_USER_MAX + 1], struct bh_diag *diag);
-/* What the user holds; via, session, token and factor are the caller's to fill. -ENOENT, -EACCES
- * when he is disabled. The holdings are the caller's to free. */
+/* What the user may do now; via, session, token and factor are the caller's to fill. -ENOENT,
+ * -EACCES when he is disabled. The holdings are the caller's to free. */
 [[nodiscard]] int manager_user_principal(struct manager_accounts *a, int64_t user, uint64_t now_ns,
 					 struct manager_principal *ret);
-/* The same of one who may be disabled. */
+/* What his roles give: of one who may be disabled, and whose tenant may have no self-service. */
 [[nodiscard]] int manager_user_holdings(struct manager_accounts *a, int64_t user, uint64_t now_ns,
 					struct manager_principal *ret);
 /* What a role by name gives at a tenant; -ENOENT. */

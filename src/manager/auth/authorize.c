@@ -119,23 +119,35 @@ static bool sees(const struct manager_principal *who, const struct manager_objec
 	return !shown_by || (manager_rights_at(who, object->tenant, now_ns) & shown_by);
 }
 
-static enum manager_decision denied(enum manager_verb verb, const struct manager_object *object,
+static void say_no_role(enum manager_verb verb, const struct manager_object *object,
+			struct manager_judgement *ret)
+{
+	snprintf(ret->rule, sizeof(ret->rule), "no role of yours gives %s %s",
+		 manager_right_name(verb),
+		 object->kind == OBJECT_LIST	      ? "anywhere"
+		 : object->kind == OBJECT_BODY	      ? "there"
+		 : object->tenant == MANAGER_PROVIDER ? "at the provider"
+						      : "at this tenant");
+}
+
+static enum manager_decision denied(const struct manager_principal *who, enum manager_verb verb,
+				    const struct manager_object *object, uint64_t now_ns,
 				    struct manager_judgement *ret)
 {
 	const char *name = manager_right_name(verb);
 
 	ret->decision = MANAGER_DENY;
-	snprintf(ret->rule, sizeof(ret->rule), "no role of yours gives %s %s", name,
-		 object->kind == OBJECT_LIST	      ? "anywhere"
-		 : object->kind == OBJECT_BODY	      ? "there"
-		 : object->tenant == MANAGER_PROVIDER ? "at the provider"
-						      : "at this tenant");
+	if (manager_rights_by_request(who, object->tenant, now_ns) & MANAGER_RIGHT(verb)) {
+		snprintf(ret->rule, sizeof(ret->rule),
+			 "self-service is off: %s needs a request that somebody approves", name);
+	} else {
+		say_no_role(verb, object, ret);
+	}
 	snprintf(ret->way, sizeof(ret->way),
 		 "ask for it: POST /v1/requests {\"kind\": \"grant\", \"verb\": \"%s\", ...}",
 		 name);
 	return MANAGER_DENY;
 }
-
 /* The verb is held; is that enough? */
 static enum manager_decision judge_factor(const struct manager_principal *who,
 					  enum manager_verb verb,
@@ -196,14 +208,15 @@ enum manager_decision manager_authorize(const struct manager_principal *who, enu
 	if (object->kind == OBJECT_LIST ||
 	    (object->kind == OBJECT_BODY && object->tenant == MANAGER_NO_TENANT)) {
 		/* Which ones the handler says. */
-		return holds_anywhere(who, verb, rules->now_ns) ? MANAGER_ALLOW
-								: denied(verb, object, ret);
+		return holds_anywhere(who, verb, rules->now_ns)
+			       ? MANAGER_ALLOW
+			       : denied(who, verb, object, rules->now_ns, ret);
 	}
 	if (object->kind == OBJECT_SELF) {
 		return verb == VERB_NONE ? MANAGER_ALLOW
 		       : holds_anywhere(who, verb, rules->now_ns)
 			       ? judge_factor(who, verb, rules, ret)
-			       : denied(verb, object, ret);
+			       : denied(who, verb, object, rules->now_ns, ret);
 	}
 	if (!sees(who, object, rules->now_ns)) {
 		say(ret, MANAGER_HIDDEN, "nothing of this tenant is shown to you",
@@ -211,7 +224,7 @@ enum manager_decision manager_authorize(const struct manager_principal *who, enu
 		return MANAGER_HIDDEN;
 	}
 	if (!holds(who, verb, object, rules->now_ns, false)) {
-		return denied(verb, object, ret);
+		return denied(who, verb, object, rules->now_ns, ret);
 	}
 	return judge_held(who, verb, object, rules, ret);
 }
@@ -321,6 +334,35 @@ void manager_holdings_limit(struct manager_principal *who, const struct manager_
 		}
 	}
 	bh_vec_done(&old.holdings);
+}
+
+void manager_holdings_by_request(struct manager_principal *who, uint32_t tenant)
+{
+	uint64_t kept = manager_role_find("auditor")->tenant |
+			manager_role_find("requester")->tenant | R(REQUEST_DECIDE);
+
+	if (who->tenant == MANAGER_PROVIDER) {
+		return;
+	}
+	bh_vec_foreach (h, &who->holdings) {
+		if (reaches(h, tenant) && (h->rights & ~kept)) {
+			h->by_request |= h->rights & ~kept;
+			h->rights = (h->rights & kept) | R(REQUEST_SUBMIT);
+		}
+	}
+}
+
+uint64_t manager_rights_by_request(const struct manager_principal *who, uint32_t tenant,
+				   uint64_t now_ns)
+{
+	uint64_t rights = 0;
+
+	bh_vec_foreach (h, &who->holdings) {
+		bool there = tenant == MANAGER_NO_TENANT || reaches(h, tenant);
+
+		rights |= there && in_force(h, now_ns) ? h->by_request : 0;
+	}
+	return rights;
 }
 
 void manager_holdings_narrow(struct manager_principal *who, uint64_t rights, uint32_t tenant)

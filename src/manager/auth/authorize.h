@@ -42,8 +42,9 @@ enum manager_via {
 struct manager_holding {
 	uint32_t tenant; /* MANAGER_EACH_TENANT, or its number */
 	uint64_t rights;
-	uint64_t until_ns;		     /* wall clock; 0: no end */
-	bool approved;			     /* a second person has agreed to these */
+	uint64_t until_ns;   /* wall clock; 0: no end */
+	uint64_t by_request; /* what the role would give, and what has to be asked for */
+	bool approved;	     /* a second person has agreed to these */
 	char object[MANAGER_OBJECT_MAX + 1]; /* "vm/UUID": this one only; "": any */
 };
 
@@ -130,6 +131,14 @@ void manager_holdings_add_role(struct manager_principal *who, uint64_t at_provid
 /* Takes away what `maker` does not hold: a user never has more than who made him. */
 void manager_holdings_limit(struct manager_principal *who, const struct manager_principal *maker,
 			    uint64_t now_ns);
+/* Self-service of the tenant is switched off: who is not of the provider keeps there what an
+ * auditor and a requester have, and the right to decide on what others ask for; the rest of what
+ * his roles give he has to ask for. */
+void manager_holdings_by_request(struct manager_principal *who, uint32_t tenant);
+/* That rest, at a tenant or (MANAGER_NO_TENANT) anywhere. He does not use it himself, and may say
+ * yes to somebody who asks for it. */
+uint64_t manager_rights_by_request(const struct manager_principal *who, uint32_t tenant,
+				   uint64_t now_ns);
 /* An API token's part: only these rights, only at this tenant (MANAGER_EACH_TENANT: wherever). */
 void manager_holdings_narrow(struct manager_principal *who, uint64_t rights, uint32_t tenant);
 /* Does `who` hold all of `rights` at the tenant, so that he may hand them on? */

@@ -185,6 +185,7 @@ export interface Tenant {
   number: number;
   vms?: number;
   policies?: number;
+  self_service?: boolean;
 }
 
 export interface Identity {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import {Button, Form, Input, Popconfirm, Space, Table} from 'antd';
+import {Button, Form, Input, Popconfirm, Space, Switch, Table, Tooltip} from 'antd';
 import {useState} from 'react';
 import {Link} from 'react-router-dom';
 
-import {del, part, post} from '../../api/client';
+import {del, part, post, put} from '../../api/client';
 import {CALM, useApi, useRefresh} from '../../api/queries';
 import type {Page, Tenant} from '../../api/types';
 import {useI18n} from '../../i18n/i18n';
@@ -55,6 +55,24 @@ export function Tenants() {
               {title: t('tenant.number'), dataIndex: 'number', className: 'num', align: 'right'},
               {title: t('host.vms'), dataIndex: 'vms', className: 'num', align: 'right', render: (n: number | undefined) => number(n ?? 0), sorter: (a, b) => (a.vms ?? 0) - (b.vms ?? 0)},
               {title: t('nav.policies'), dataIndex: 'policies', className: 'num', align: 'right', render: (n: number | undefined) => number(n ?? 0)},
+              {
+                title: <Tooltip title={t('tenant.self.words')}>{t('tenant.self')}</Tooltip>,
+                render: (_, x) =>
+                  x.name !== 'provider' && (
+                    <Switch
+                      size="small"
+                      checked={x.self_service ?? true}
+                      disabled={!may('settings.write') || busy}
+                      aria-label={t('tenant.self.of', {tenant: x.name})}
+                      onChange={on =>
+                        void run(async () => {
+                          await put(`tenants/${part(x.name)}/self-service`, {on});
+                          await refresh('tenants');
+                        })
+                      }
+                    />
+                  ),
+              },
               {
                 key: 'act',
                 align: 'right',
