@@ -246,7 +246,7 @@ static void refill(struct manager_follower *f)
 			f->chunk = c;
 		}
 	}
-	f->caught_up = f->filter.after >= last;
+	f->caught_up = f->caught_up || f->filter.after >= last;
 }
 
 static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
