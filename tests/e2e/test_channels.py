@@ -2,6 +2,7 @@
 """Events out of the manager into real receivers: rsyslogd with TLS, a small HTTPS server. A receiver that is dead or
 slow holds nobody up; a manager that is killed in the middle sends everything, and what it sends twice has the same id."""
 import collections
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -105,6 +106,69 @@ def instance_of(hook):
 
 def all_there(m, hook):
     return hook.seen and ids_of(m, instance_of(hook)) <= set(hook.seen)
+
+
+def fill(folder):
+    with open(f"{folder}/filler", "wb", buffering=0) as f:
+        for size in (65536, 4096, 1):  # to the last page
+            with contextlib.suppress(OSError):
+                while f.write(b"\0" * size) == size:
+                    pass
+    return f"{folder}/filler"
+
+
+def reasons(m):
+    return {r["what"] for r in m.get("health").json["reasons"]}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a small file system")
+def test_full_disk_of_cursors_and_alerts(own, pki):
+    """Events are kept, the cursors of channels and the alerts can't be: said, nothing sent again and again, nothing that
+    people do half done; and all is well when there is room."""
+    small, state = f"{own.dir}/small", f"{own.dir}/state"
+    os.makedirs(small)
+    os.makedirs(state, mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "tmpfs", small], check=True)
+    hook = Hook(pki)
+    try:
+        for name in ("channels.db", "alerts.db"):
+            os.symlink(f"{small}/{name}", f"{state}/{name}")
+        own.start()
+        assert own.request("PUT", "settings/alerts", {"severity": "critical", "rules": [
+            {"type": "audit.tenant.*", "severity": "info"}]}).status == 200
+        put_hook(own, pki, hook)
+        make_events(own, 3)
+        own.wait(lambda: all_there(own, hook), 60, "the first events")
+        alert = own.wait(lambda: own.get("alerts?type=audit.tenant.*").json["items"], 30, "the alert")[0]["id"]
+        filler = fill(small)
+        before = hook.requests
+        make_events(own, 1)  # they are kept
+        own.wait(lambda: {"channel", "alerts"} <= reasons(own), 60, "health to say so")
+        refused = own.post(f"alerts/{alert}:acknowledge", {})
+        assert refused.status == 507 and own.get(f"alerts/{alert}").json["state"] == "open", refused.data
+        make_events(own, 5)
+        for _ in range(3):
+            retries = own.get("channels/hook").json["retries"]
+            own.post("channels/hook:test", {})  # tries again at once
+            own.wait(lambda had=retries: own.get("channels/hook").json["retries"] > had, 60, "another try")
+        assert hook.requests - before <= 2  # not the same again with each try, and nothing behind it
+        assert own.get("channels/hook").json["state"] == "failing" and own.get("events?limit=1").status == 200
+        os.remove(filler)
+        own.post("channels/hook:test", {})
+        own.wait(lambda: not {"channel", "alerts"} & reasons(own), 60, "health to be well")
+        own.wait(lambda: all_there(own, hook), 60, "all events")
+        assert not hook.bad and max(hook.seen.values()) == 1
+        assert own.post(f"alerts/{alert}:acknowledge", {}).status == 200
+        count = own.get("events?type=audit.tenant.*&limit=1000").json["items"]
+        own.wait(lambda: own.get(f"alerts/{alert}").json["count"] == len(count), 30, "each event to be counted")
+        own.stop()
+        own.start()
+        assert own.get(f"alerts/{alert}").json["state"] == "acknowledged"
+        assert own.get(f"alerts/{alert}").json["count"] == len(count)
+    finally:
+        own.close()
+        hook.close()
+        subprocess.run(["umount", "-l", small], check=False)
 
 
 def make_events(m, count):
