@@ -77,6 +77,32 @@ stage(
       noFaults(page);
     });
 
+    walk('another version is watched: it judges flows, enforces nothing, and is taken over', async () => {
+      const {page, manager} = here;
+      const [a, z] = [manager.vms[0], manager.vms[10]]; // of one label: both ends' policy is this one
+      const before = await textOf('t0/web');
+      await page.goto('/policies/edit?policy=t0/web');
+      await write(page, policyOf('t0', 'web', 'tcp/80').replace('{name: out, action: allow}', '{name: out, ports: [tcp/80]}'));
+      await page.getByRole('button', {name: /Watch$/}).click();
+      const drawer = page.getByRole('dialog');
+      await drawer.getByText('another version').waitFor();
+      assert.equal(await textOf('t0/web'), before);
+      const stored = (await manager.must('GET', 'status')).events.stored;
+      manager.flow(a, z, 3306);
+      await until('the flow', async () => (await manager.must('GET', 'status')).events.stored > stored);
+      await until('its verdict', async () => {
+        await page.reload();
+        await drawer.getByText('What it would have done').waitFor();
+        await drawer.getByText(/would be refused|would get the verdict|No flow was recorded/).first().waitFor();
+        return drawer.getByText('would be refused').count();
+      });
+      await drawer.getByRole('button', {name: 'Edit and commit'}).click();
+      await page.locator('.editor-status .good').waitFor();
+      await commit(page);
+      await until('the version in force', async () => /"tcp\/80"/.test(await textOf('t0/web')));
+      noFaults(page);
+    });
+
     walk('a policy is removed at once, by its name', async () => {
       const {page, manager} = here;
       await page.goto('/policies/t0/web');
