@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """No NIC passes a packet before it is fed, whichever way it came to be."""
 import json
+import threading
 
 from conftest import add_guest
 from helpers import magic, quiet, wait_stat
@@ -64,6 +65,37 @@ def test_birth_open_starts_without_hostd_and_is_protected_later(world):
     assert guest.tcp(db.address, 3306, timeout_ms=800) == "timeout"
     assert guest.tcp(world.guests["web"].address, 80) == "connected"
     guest.remove()
+
+
+def ports(host):
+    return set(host.sh("ls /sys/class/net/br0/brif").split())
+
+
+def test_what_came_before_the_policy_is_not_given_to_a_vm_that_starts(world):
+    """A tap stands in the bridge before hostd knows of it; what waits there by then, the VM never sees."""
+    host, evil = world.host(1), world.guests["evil"]
+    guest = add_guest(world, "newborn", 1, 37, "shop", "db")
+    daemon, mark = world.manager.hostd(host), magic()
+    from scapy.all import Ether, IP, Raw, UDP
+    frame = Ether(src=evil.mac, dst=guest.mac) / IP(src=evil.address, dst=guest.address) / UDP(sport=9, dport=9) / \
+        Raw(mark + bytes(1200))
+    there = ports(host)
+    start = threading.Thread(target=host.virsh, args=("start", guest.name), kwargs={"check": False})
+    daemon.signal("STOP")
+    try:
+        start.start()
+        tap = util.wait_until("its tap", lambda: ports(host) - there, 20).pop()
+        with Sniffer(host, tap, mark, outgoing=True) as seen:
+            evil.send(frame, count=100, interval_us=2000)
+            quiet()
+    finally:
+        daemon.signal("CONT")
+    start.join(120)
+    guest.wait()
+    got = int(guest.sh("cat /sys/class/net/eth0/statistics/rx_bytes"))
+    guest.remove()
+    assert len(seen.frames) > 50, "the bridge gave nothing to the new tap: this proves nothing"
+    assert got < len(seen.frames) * len(frame) / 10
 
 
 def test_running_vms_do_not_notice_that_hostd_is_away(world):

@@ -130,6 +130,9 @@ void hostd_ports_reconcile(struct hostd_agent *agent, bool whole);
  * that could not be bound. NICs that can't be protected are skipped. */
 [[nodiscard]] int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
 				      struct bh_diag *diag);
+/* Throws away what waits in the taps of a VM that does not run yet. */
+[[nodiscard]] int hostd_ports_empty_vm(struct hostd_agent *agent, const struct hostd_vm *vm,
+				       struct bh_diag *diag);
 struct hostd_dp_nic_key hostd_ports_key(const struct hostd_vm *vm, const struct hostd_nic *nic);
 /* Nothing was left over for the next pass. */
 bool hostd_ports_settled(const struct hostd_agent *agent);

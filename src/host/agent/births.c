@@ -190,6 +190,22 @@ static bool all_fed(struct birth *b, const struct hostd_vm *vm, char *why, size_
 	return true;
 }
 
+/* What rules of before have let into its taps is nothing to a VM that comes back as another: with
+ * other labels, or in quarantine. So they are empty when it begins to run. */
+static bool fit_to_run(struct birth *b, const struct hostd_vm *vm, char *why, size_t size)
+{
+	struct bh_diag diag = {};
+
+	if (!all_fed(b, vm, why, size)) {
+		return false;
+	}
+	if (hostd_ports_empty_vm(b->agent, vm, &diag) < 0) {
+		snprintf(why, size, "%.250s", diag.text);
+		return false;
+	}
+	return true;
+}
+
 /* Networks and devices that its NICs need are known; else why names what is missing. */
 static bool place_known(struct birth *b, const struct hostd_vm *vm, char *why, size_t size)
 {
@@ -218,7 +234,7 @@ static void decide_cached(struct birth *b, const struct hostd_vm *vm, const char
 		refuse(b, "%s, and it has not seen this VM with these labels before", away);
 	} else if (!hostd_generations_may(b->agent, vm, b->from, why, sizeof(why))) {
 		refuse(b, "%s, and %s", away, why);
-	} else if (!all_fed(b, vm, why, sizeof(why))) {
+	} else if (!fit_to_run(b, vm, why, sizeof(why))) {
 		refuse(b, "%s, and what is cached here does not do: %s", away, why);
 	} else {
 		bh_counter_add(&births_allowed, 1);
@@ -340,7 +356,7 @@ static void advance(struct birth *b, uint64_t now_ns)
 	if (b->state == BIRTH_FED) {
 		snprintf(why, sizeof(why), "the manager's rules for it have not arrived");
 		if ((!*b->hash || hostd_state_held(b->agent, b->hash)) &&
-		    all_fed(b, vm, why, sizeof(why))) {
+		    fit_to_run(b, vm, why, sizeof(why))) {
 			bh_counter_add(&births_allowed, 1);
 			allow(b, "protected");
 			return;

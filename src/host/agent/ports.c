@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "host/net/rtnl.h"
 
 #include <errno.h>
 
@@ -156,6 +157,22 @@ int hostd_ports_bind_vm(struct hostd_agent *agent, const struct hostd_vm *vm, st
 		err = bind_nic(agent, vm, nic, &place, &pass, diag);
 		if (err) {
 			return err;
+		}
+	}
+	return 0;
+}
+
+int hostd_ports_empty_vm(struct hostd_agent *agent, const struct hostd_vm *vm, struct bh_diag *diag)
+{
+	bh_vec_foreach (nic, &vm->nics) {
+		struct hostd_nic_place place;
+		int err;
+
+		hostd_inventory_place(agent->inv, vm, nic, &place);
+		err = place.protectable ? hostd_rtnl_empty_tap(place.ifindex) : 0;
+		if (err) {
+			return bh_diag_set(diag, err, "cannot empty the queue of %s: %s", nic->dev,
+					   strerror(-err));
 		}
 	}
 	return 0;

@@ -202,14 +202,18 @@ static void remove_other_way(struct hostd_dp *dp, uint32_t ifindex, enum dp_side
 
 int dp_attach(struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind, struct bh_diag *diag)
 {
+	/* What came before us nobody has judged, and QEMU would still find it when the VM runs. */
+	bool empty = kind == BH_PORT_NIC && !dp_attached_any(dp, ifindex);
 	char name[IF_NAMESIZE] = "?";
+	int r;
 
 	/* Egress first: from the moment that ingress lets something in, everything else is in
 	 * place. */
 	for (int side = DP_SIDE_OUT; side >= DP_SIDE_IN; side--) {
 		enum dp_prog prog = prog_of(kind, (enum dp_side)side);
-		int r = dp->tcx ? attach_tcx(dp, ifindex, (enum dp_side)side, prog)
-				: attach_tc(dp, ifindex, (enum dp_side)side, prog);
+
+		r = dp->tcx ? attach_tcx(dp, ifindex, (enum dp_side)side, prog)
+			    : attach_tc(dp, ifindex, (enum dp_side)side, prog);
 
 		if (r) {
 			if_indextoname(ifindex, name);
@@ -221,7 +225,10 @@ int dp_attach(struct hostd_dp *dp, uint32_t ifindex, enum bh_port_kind kind, str
 	if (dp->tcx) {
 		tc_let_go(dp->pin_dir, ifindex);
 	}
-	return 0;
+	r = empty ? hostd_rtnl_empty_tap(ifindex) : 0;
+	return r ? bh_diag_set(diag, r, "cannot empty the queue of device %u: %s", ifindex,
+			       strerror(-r))
+		 : 0;
 }
 
 /* A link whose pin goes is detached some time later by a worker; so say it first. */

@@ -44,6 +44,19 @@ static int ask(struct nlmsghdr *nlh, mnl_cb_t fn, void *arg)
 	return r;
 }
 
+static int get_link(uint32_t ifindex, mnl_cb_t fn, void *arg)
+{
+	_Alignas(16) char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	ifi->ifi_family = AF_UNSPEC;
+	ifi->ifi_index = (int)ifindex;
+	return ask(nlh, fn, arg);
+}
+
 /* ---- filters ---- */
 
 static int count_filter(const struct nlmsghdr *nlh, void *arg)
@@ -117,16 +130,9 @@ static int read_learning(const struct nlmsghdr *nlh, void *arg)
 
 int hostd_rtnl_learning(uint32_t ifindex)
 {
-	_Alignas(16) char buf[256];
-	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
-	int learning = -ENODEV, r;
+	int learning = -ENODEV;
+	int r = get_link(ifindex, read_learning, &learning);
 
-	nlh->nlmsg_type = RTM_GETLINK;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
-	ifi->ifi_family = AF_UNSPEC;
-	ifi->ifi_index = (int)ifindex;
-	r = ask(nlh, read_learning, &learning);
 	return r ? r : learning;
 }
 
@@ -153,4 +159,63 @@ int hostd_rtnl_set_learning(uint32_t ifindex, bool on)
 	int r = order(ifindex, IFLA_BRPORT_LEARNING, &value, sizeof(value));
 
 	return r || on ? r : order(ifindex, IFLA_BRPORT_FLUSH, NULL, 0);
+}
+
+/* ---- what waits in a tap ---- */
+
+struct queue {
+	bool tun;
+	uint32_t length;
+};
+
+static int read_queue(const struct nlmsghdr *nlh, void *arg)
+{
+	const struct nlattr *a, *in;
+	struct queue *queue = arg;
+
+	mnl_attr_for_each(a, nlh, sizeof(struct ifinfomsg))
+	{
+		if (mnl_attr_get_type(a) == IFLA_TXQLEN &&
+		    mnl_attr_validate(a, MNL_TYPE_U32) >= 0) {
+			queue->length = mnl_attr_get_u32(a);
+		}
+		if (mnl_attr_get_type(a) != IFLA_LINKINFO) {
+			continue;
+		}
+		mnl_attr_for_each_nested(in, a)
+		{
+			if (mnl_attr_get_type(in) == IFLA_INFO_KIND) {
+				queue->tun = !strncmp(mnl_attr_get_str(in), "tun",
+						      mnl_attr_get_payload_len(in));
+			}
+		}
+	}
+	return MNL_CB_STOP;
+}
+
+static int set_queue(uint32_t ifindex, uint32_t length)
+{
+	_Alignas(16) char buf[256];
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+
+	nlh->nlmsg_type = RTM_SETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	ifi->ifi_family = AF_UNSPEC;
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(nlh, IFLA_TXQLEN, length);
+	return ask(nlh, NULL, NULL);
+}
+
+/* A tap's ring is as long as its queue (tun_queue_resize, since 4.8); what does not fit goes. */
+int hostd_rtnl_empty_tap(uint32_t ifindex)
+{
+	struct queue queue = {};
+	int r = get_link(ifindex, read_queue, &queue);
+
+	if (r || !queue.tun || !queue.length) {
+		return r;
+	}
+	r = set_queue(ifindex, 0);
+	return r ? r : set_queue(ifindex, queue.length);
 }

@@ -18,4 +18,8 @@
 /* Turning it off also forgets what was learned behind that port. */
 [[nodiscard]] int hostd_rtnl_set_learning(uint32_t ifindex, bool on);
 
+/* Throws away what waits in a tap for its reader, in the ring and in the queue before it; 0 also
+ * for a device that is no tap. */
+[[nodiscard]] int hostd_rtnl_empty_tap(uint32_t ifindex);
+
 #endif
