@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
+#include "base/jtext.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -147,4 +148,84 @@ char *bh_json_dump(const json_t *json)
 		abort();
 	}
 	return s;
+}
+
+static void put_object(struct bh_wbuf *w, const json_t *object)
+{
+	const char *key;
+	json_t *value;
+	bool more = false;
+
+	bh_wbuf_u8(w, '{');
+	json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+		if (more) {
+			bh_wbuf_u8(w, ',');
+		}
+		more = true;
+		bh_jtext_put_str(w, key);
+		bh_wbuf_u8(w, ':');
+		bh_json_put(w, value);
+	}
+	bh_wbuf_u8(w, '}');
+}
+
+static void put_array(struct bh_wbuf *w, const json_t *array)
+{
+	const json_t *value;
+	size_t i;
+
+	bh_wbuf_u8(w, '[');
+	json_array_foreach (array, i, value) {
+		if (i) {
+			bh_wbuf_u8(w, ',');
+		}
+		bh_json_put(w, value);
+	}
+	bh_wbuf_u8(w, ']');
+}
+
+/* Rare: the text that leads back to the same number is jansson's business. */
+static void put_real(struct bh_wbuf *w, const json_t *real)
+{
+	BH_FREE char *text = bh_json_dump(real);
+
+	bh_wbuf_str(w, text);
+}
+
+static void put_integer(struct bh_wbuf *w, json_int_t v)
+{
+	if (v < 0) {
+		bh_wbuf_u8(w, '-');
+	}
+	bh_jtext_put_u64(w, v < 0 ? -(uint64_t)v : (uint64_t)v);
+}
+
+void bh_json_put(struct bh_wbuf *w, const json_t *json)
+{
+	switch (json_typeof(json)) {
+	case JSON_OBJECT:
+		put_object(w, json);
+		break;
+	case JSON_ARRAY:
+		put_array(w, json);
+		break;
+	case JSON_STRING:
+		bh_jtext_put_str(w, json_string_value(json));
+		break;
+	case JSON_INTEGER:
+		put_integer(w, json_integer_value(json));
+		break;
+	case JSON_REAL:
+		put_real(w, json);
+		break;
+	case JSON_TRUE:
+		bh_wbuf_str(w, "true");
+		break;
+	case JSON_FALSE:
+		bh_wbuf_str(w, "false");
+		break;
+	case JSON_NULL:
+		bh_wbuf_str(w, "null");
+		break;
+	}
 }

@@ -7,6 +7,7 @@
 #ifndef BH_BASE_JSON_H
 #define BH_BASE_JSON_H
 
+#include "base/buf.h"
 #include "base/diag.h"
 
 #include <jansson.h>
@@ -44,5 +45,8 @@ uint64_t bh_json_u64_or(const json_t *obj, const char *key, uint64_t dflt);
 
 /* Compact with sorted keys: the canonical form for hashes and the wire. Owned text. */
 char *bh_json_dump(const json_t *json);
+/* Compact, members as they stand. For trees of our own making, which hold no loop: json_dumps()
+ * looks for one with a printf for each object and array, which is most of what it costs. */
+void bh_json_put(struct bh_wbuf *w, const json_t *json);
 
 #endif

@@ -158,6 +158,29 @@ static void json_says_what_is_wrong(void **state)
 	assert_string_equal(diag.text, "unknown member \"b\"");
 }
 
+static void json_is_put_as_it_was_read(void **state)
+{
+	static const char *const texts[] = {
+		"{}",
+		"[]",
+		"{\"b\":1,\"a\":[true,false,null,{}],\"c\":{\"d\":[[],[0]]}}",
+		"[-9223372036854775808,-1,0,9223372036854775807,1.5,-0.25]",
+		"[\"\",\"\\\"\\\\\",\"\\u000a\\u0001\",\"\xc3\xa4\xe4\xb8\xad\xf0\x9f\x98\x80\"]",
+		"{\"a \\\"key\\\"\":\"\"}",
+	};
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(texts); i++) {
+		BH_JSON json_t *json = NULL;
+		struct bh_wbuf w;
+
+		assert_int_equal(bh_json_load(texts[i], strlen(texts[i]), 0, &json, NULL), 0);
+		bh_wbuf_init(&w, 0);
+		bh_json_put(&w, json);
+		assert_string_equal(bh_wbuf_cstr(&w), texts[i]);
+		bh_wbuf_done(&w);
+	}
+}
+
 static void plain_text_is_utf8_without_controls(void **state)
 {
 	static const char *const good[] = {"",	     "a b/c:%00",  "\u4e2d\u6587",
@@ -225,6 +248,7 @@ int main(void)
 		cmocka_unit_test(names_and_macs),
 		cmocka_unit_test(files_are_replaced_whole),
 		cmocka_unit_test(json_says_what_is_wrong),
+		cmocka_unit_test(json_is_put_as_it_was_read),
 		cmocka_unit_test(plain_text_is_utf8_without_controls),
 		cmocka_unit_test(times_are_read_as_they_are_written),
 		cmocka_unit_test(times_are_whole_or_refused),

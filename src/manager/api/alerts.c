@@ -146,12 +146,12 @@ static void list_alerts(struct manager_request *req)
 		return;
 	}
 	if (take_filter(req, &filter) < 0) {
-		json_decref(page.items);
+		manager_page_drop(&page);
 		return;
 	}
 	for (a = manager_alerts_first(req->parts->alerts); a; a = a->next) {
 		if (passes(&filter, a) && manager_page_takes(&page)) {
-			json_array_append_new(page.items, alert_json(req, a, false));
+			manager_page_put(&page, alert_json(req, a, false));
 		}
 	}
 	manager_alerts_count(req->parts->alerts, &filter.scope, &counts);

@@ -47,7 +47,7 @@ static int add_draft(const struct manager_store_draft *row, void *arg)
 	struct listing *l = arg;
 
 	if (manager_seen_tenant(l->req, row->tenant) && manager_page_takes(&l->page)) {
-		json_array_append_new(l->page.items, summary_json(row));
+		manager_page_put(&l->page, summary_json(row));
 	}
 	return 0;
 }
@@ -62,7 +62,7 @@ static void list_drafts(struct manager_request *req)
 	}
 	if (manager_store_drafts(req->parts->db, manager_request_query(req, "tenant"), add_draft,
 				 &l, &diag) < 0) {
-		json_decref(l.page.items);
+		manager_page_drop(&l.page);
 		manager_reply_error(req, 500, "internal", &diag);
 		return;
 	}

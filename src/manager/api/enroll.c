@@ -22,12 +22,11 @@ static int add_token(const struct manager_store_token *row, void *arg)
 	if (!manager_page_takes(page)) {
 		return 0;
 	}
-	json_array_append_new(page->items,
-			      json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id",
-					(json_int_t)row->id, "name", row->name, "created_at",
-					time_json(row->created_ns), "expires_at",
-					time_json(row->expires_ns), "used", row->used_ns != 0,
-					"used_by", row->used_by));
+	manager_page_put(page,
+			 json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id", (json_int_t)row->id,
+				   "name", row->name, "created_at", time_json(row->created_ns),
+				   "expires_at", time_json(row->expires_ns), "used",
+				   row->used_ns != 0, "used_by", row->used_by));
 	return 0;
 }
 
@@ -40,7 +39,7 @@ static void list_tokens(struct manager_request *req)
 		return;
 	}
 	if (manager_store_tokens(req->parts->db, add_token, &page, &diag) < 0) {
-		json_decref(page.items);
+		manager_page_drop(&page);
 		manager_reply_error(req, 500, "internal", &diag);
 		return;
 	}

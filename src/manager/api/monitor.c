@@ -301,12 +301,11 @@ static int add_monitor(const struct manager_store_monitor *row, void *arg)
 	struct listing *l = arg;
 
 	if (manager_seen_tenant(l->req, row->tenant) && manager_page_takes(&l->page)) {
-		json_array_append_new(l->page.items,
-				      json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "tenant",
-						row->tenant, "policy", row->name, "author",
-						row->author, "since", time_json(row->since_ns),
-						"removes", !*row->text, "found",
-						found_json(l, row)));
+		manager_page_put(&l->page,
+				 json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "tenant", row->tenant,
+					   "policy", row->name, "author", row->author, "since",
+					   time_json(row->since_ns), "removes", !*row->text,
+					   "found", found_json(l, row)));
 	}
 	return 0;
 }
@@ -321,7 +320,7 @@ static void list_monitors(struct manager_request *req)
 	}
 	manager_request_scope(req, VERB_FLOW_READ, &l.flows);
 	if (manager_store_monitors(req->parts->db, add_monitor, &l, &diag) < 0) {
-		json_decref(l.page.items);
+		manager_page_drop(&l.page);
 		manager_reply_error(req, 500, "internal", &diag);
 		return;
 	}

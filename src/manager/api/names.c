@@ -36,7 +36,7 @@ static void list_tenants(struct manager_request *req)
 	}
 	HASH_ITER (hh, req->parts->inv->tenants, t, tmp) {
 		if (manager_request_sees(req, t->number) && manager_page_takes(&page)) {
-			json_array_append_new(page.items, tenant_json(req, t));
+			manager_page_put(&page, tenant_json(req, t));
 		}
 	}
 	manager_page_reply(req, &page, NULL);
@@ -188,11 +188,10 @@ static void list_networks(struct manager_request *req)
 	}
 	HASH_ITER (hh, req->parts->inv->networks, n, tmp) {
 		if (manager_page_takes(&page)) {
-			json_array_append_new(page.items,
-					      json_pack("{s:I, s:s, s:b, s:I}", "number",
-							(json_int_t)n->number, "key", n->key,
-							"managed", n->managed, "nics",
-							(json_int_t)n->nics));
+			manager_page_put(&page,
+					 json_pack("{s:I, s:s, s:b, s:I}", "number",
+						   (json_int_t)n->number, "key", n->key, "managed",
+						   n->managed, "nics", (json_int_t)n->nics));
 		}
 	}
 	manager_page_reply(req, &page, NULL);
@@ -208,11 +207,10 @@ static void list_identities(struct manager_request *req)
 	}
 	HASH_ITER (hh, req->parts->inv->identities, id, tmp) {
 		if (manager_request_sees(req, id->tenant->number) && manager_page_takes(&page)) {
-			json_array_append_new(page.items,
-					      json_pack("{s:I, s:s, s:O, s:I}", "number",
-							(json_int_t)id->number, "tenant",
-							id->tenant->name, "labels", id->labels,
-							"vms", (json_int_t)id->vms));
+			manager_page_put(&page, json_pack("{s:I, s:s, s:O, s:I}", "number",
+							  (json_int_t)id->number, "tenant",
+							  id->tenant->name, "labels", id->labels,
+							  "vms", (json_int_t)id->vms));
 		}
 	}
 	manager_page_reply(req, &page, NULL);

@@ -453,7 +453,7 @@ static void list_orders(struct manager_request *req)
 			continue;
 		}
 		if (manager_page_takes(&page)) {
-			json_array_append_new(page.items, order_shown(req, o));
+			manager_page_put(&page, order_shown(req, o));
 		}
 	}
 	manager_page_reply(req, &page, NULL);

@@ -52,7 +52,7 @@ static void list_policies(struct manager_request *req)
 
 		if ((!tenant || strcmp(bh_policy_tenant(p), tenant) == 0) &&
 		    manager_seen_tenant(req, bh_policy_tenant(p)) && manager_page_takes(&page)) {
-			json_array_append_new(page.items, summary_json(req, p));
+			manager_page_put(&page, summary_json(req, p));
 		}
 	}
 	manager_page_reply(

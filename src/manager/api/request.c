@@ -5,6 +5,7 @@
 
 #include "base/counter.h"
 #include "base/json.h"
+#include "base/jtext.h"
 #include "base/time.h"
 
 #include <errno.h>
@@ -64,15 +65,23 @@ void manager_reply_text(struct manager_request *req, unsigned int status, const 
 	}
 }
 
+static void reply_json(struct manager_request *req, unsigned int status, struct bh_wbuf *text)
+{
+	manager_reply_text(req, status, "application/json", (char *)text->data, text->size);
+}
+
 void manager_reply(struct manager_request *req, unsigned int status, json_t *body)
 {
-	char *text = json_dumps(body, JSON_COMPACT);
+	struct bh_wbuf text;
 
-	json_decref(body);
-	if (!text) {
-		text = bh_strdup("{}");
+	bh_wbuf_init(&text, 0);
+	if (body) {
+		bh_json_put(&text, body);
+	} else {
+		bh_wbuf_str(&text, "{}");
 	}
-	manager_reply_text(req, status, "application/json", text, strlen(text));
+	json_decref(body);
+	reply_json(req, status, &text);
 }
 
 void manager_reply_ready(struct manager_request *req, unsigned int status,
@@ -335,7 +344,8 @@ int manager_page_begin(struct manager_request *req, struct manager_page *ret)
 	    manager_request_number(req, "offset", 0, UINT32_MAX, &ret->offset) < 0) {
 		return -EINVAL;
 	}
-	ret->items = json_array();
+	bh_wbuf_init(&ret->text, 0);
+	bh_wbuf_str(&ret->text, "{\"items\":[");
 	return 0;
 }
 
@@ -346,18 +356,45 @@ bool manager_page_takes(struct manager_page *page)
 	return i >= page->offset && i - page->offset < page->limit;
 }
 
+void manager_page_put(struct manager_page *page, json_t *item)
+{
+	struct bh_wbuf *w = &page->text;
+
+	if (!item) {
+		return;
+	}
+	if (w->data[w->size - 1] != '[') {
+		bh_wbuf_u8(w, ',');
+	}
+	bh_json_put(w, item);
+	json_decref(item);
+}
+
+void manager_page_drop(struct manager_page *page)
+{
+	bh_wbuf_done(&page->text);
+}
+
 void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more)
 {
-	json_t *body = more ? more : json_object();
+	struct bh_wbuf *w = &page->text;
 	uint64_t end = page->offset + page->limit;
+	const char *key;
+	json_t *value;
 
 	req->asked |= page->total == 0;
-	json_object_set_new(body, "items", bh_steal(&page->items));
-	json_object_set_new(body, "total", json_integer((json_int_t)page->total));
+	bh_wbuf_str(w, "]");
+	bh_jtext_add_u64(w, "total", page->total);
 	if (end < page->total) {
-		json_object_set_new(body, "next", json_integer((json_int_t)end));
+		bh_jtext_add_u64(w, "next", end);
 	}
-	manager_reply(req, 200, body);
+	json_object_foreach (more, key, value) {
+		bh_jtext_add_key(w, key);
+		bh_json_put(w, value);
+	}
+	bh_wbuf_str(w, "}");
+	json_decref(more);
+	reply_json(req, 200, w);
 }
 
 bool manager_request_accepts(const struct manager_request *req, const char *type)

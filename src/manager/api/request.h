@@ -202,12 +202,17 @@ void manager_request_changed(struct manager_request *req, uint32_t tenant, const
 struct manager_page {
 	uint64_t limit, offset;
 	uint64_t total; /* seen so far */
-	json_t *items;
+	struct bh_wbuf text;
 };
 /* -EINVAL when it was answered with an error. */
 [[nodiscard]] int manager_page_begin(struct manager_request *req, struct manager_page *ret);
-/* Once for each thing of the whole list: is it on this page? Then put it into items. */
+/* Once for each thing of the whole list: is it on this page? Then put it. */
 bool manager_page_takes(struct manager_page *page);
+/* Owned by the callee; NULL is left out. Becomes text at once: thousands of trees that wait for
+ * their end cost more than making them. */
+void manager_page_put(struct manager_page *page, json_t *item);
+/* Instead of the reply. */
+void manager_page_drop(struct manager_page *page);
 /* Answers {"items", "total", "next"} together with the members of more (owned by the callee, may be
  * NULL). */
 void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more);

@@ -243,7 +243,7 @@ static void list_sessions(struct manager_request *req)
 		return;
 	}
 	if (manager_store_sessions(req->parts->db, 0, true, keep_session, &all, &diag) < 0) {
-		json_decref(page.items);
+		manager_page_drop(&page);
 		bh_vec_done(&all.list);
 		manager_reply_failed(req, -EIO, &diag);
 		return;
@@ -254,14 +254,14 @@ static void list_sessions(struct manager_request *req)
 
 		if (manager_user_get(req->parts->accounts, NULL, k->user, &u) == 0 &&
 		    may_see(req, &u) && manager_page_takes(&page)) {
-			json_array_append_new(page.items,
-					      json_pack("{s:I, s:s, s:o, s:o, s:s, s:O, s:s, s:b}",
-							"id", (json_int_t)k->id, "user", u.name,
-							"created", time_json(k->created_ns), "used",
-							time_json(k->used_ns), "factor", k->factor,
-							"agent", agent ? agent : json_null(),
-							"address", k->address, "current",
-							k->id == req->principal.session));
+			manager_page_put(&page,
+					 json_pack("{s:I, s:s, s:o, s:o, s:s, s:O, s:s, s:b}", "id",
+						   (json_int_t)k->id, "user", u.name, "created",
+						   time_json(k->created_ns), "used",
+						   time_json(k->used_ns), "factor", k->factor,
+						   "agent", agent ? agent : json_null(), "address",
+						   k->address, "current",
+						   k->id == req->principal.session));
 		}
 		json_decref(agent);
 	}

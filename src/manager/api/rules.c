@@ -68,7 +68,7 @@ static void add_policy(struct manager_request *req, const struct bh_policy *p,
 				manager_rulebook_number(p, dir, i, req->parts->book));
 
 			if (wanted(f, &hit, now) && manager_page_takes(page)) {
-				json_array_append_new(page->items, rule_json(req, p, dir, i, &hit));
+				manager_page_put(page, rule_json(req, p, dir, i, &hit));
 			}
 		}
 	}

@@ -83,7 +83,7 @@ static void list_users(struct manager_request *req)
 		return;
 	}
 	if (manager_store_users(req->parts->db, add_id, &ids, &diag) < 0) {
-		json_decref(page.items);
+		manager_page_drop(&page);
 		bh_vec_done(&ids.list);
 		manager_reply_failed(req, -EIO, &diag);
 		return;
@@ -95,7 +95,7 @@ static void list_users(struct manager_request *req)
 		    manager_request_sees(req, u.tenant) &&
 		    (!tenant || strcmp(tenant, manager_tenant_name(req, u.tenant)) == 0) &&
 		    manager_page_takes(&page)) {
-			json_array_append_new(page.items, user_json(req, &u));
+			manager_page_put(&page, user_json(req, &u));
 		}
 	}
 	bh_vec_done(&ids.list);

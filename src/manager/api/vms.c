@@ -147,7 +147,7 @@ static void list_vms(struct manager_request *req)
 	qsort(found, count, sizeof(*found), by_name);
 	for (size_t i = 0; i < count; i++) {
 		if (manager_page_takes(&page)) {
-			json_array_append_new(page.items, manager_vm_shown(req, found[i]));
+			manager_page_put(&page, manager_vm_shown(req, found[i]));
 		}
 	}
 	manager_page_reply(req, &page, NULL);
