@@ -357,16 +357,17 @@ def check_reload_under_load(lab):
 
 def check_fail_open(lab):
     """The program is held up while more comes than a ring has room for: passed on without a look, or lost and counted."""
+    word = b"BLOCKME" + bytes(1300)  # 1,500 of them are twice what the ring holds
     for choice in ("yes", "no"):
         lab.gate_begin('drop udp any any -> any any (msg:"no"; content:"BLOCKME"; sid:1;)\n', "--set", f"fail-open={choice}", "--set",
                        "capture.ring-size=1mb", "--set", "stats.interval=0")
         sender, receiver = lab.udp(lab.holders[0], CLIENT), lab.udp(lab.holders[2], SERVER, UDP_PORT)
-        assert not passes(sender, receiver, b"BLOCKME")
+        assert not passes(sender, receiver, word)
         lab.gate.send_signal(signal.SIGSTOP)
-        for _ in range(400):
-            sender.sendto(b"BLOCKME", (SERVER, UDP_PORT))
+        for _ in range(1500):
+            sender.sendto(word, (SERVER, UDP_PORT))
         lab.gate.send_signal(signal.SIGCONT)
-        wait("those behind are inspected", lambda: not passes(sender, receiver, b"BLOCKME"))
+        wait("those behind are inspected", lambda: not passes(sender, receiver, word))
         wait("the ring ran over", lambda: lab.ask("stats")["stats"]["capture"]["kernel_drops"] > 0)
         assert (lab.counter("gate_fail_open") > 0) == (choice == "yes")
         lab.end()
