@@ -288,6 +288,7 @@ def test_a_kill_drops_no_session_and_no_event(own):
         assert person.get("hosts").status == 200
     assert {t["name"] for t in own.get("tenants").json["items"]} >= set(done)
 
-    assert len(own.get("events?type=audit.tenant.create&limit=10000").json["items"]) >= len(done)
+    own.wait(lambda: len(own.get("events?type=audit.tenant.create&limit=10000").json["items"]) >= len(done), 10,
+             "the events of before the kill to be stored")
     text = own.get("audit:export").data.decode()
     assert all(f'"{name}"' in text or f"/{name}" in text for name in done), [n for n in done if n not in text]

@@ -77,7 +77,9 @@ def test_a_lease_and_its_release(world, clients):
         wait_dhcp(world, first, "learned", "10.78.0.150", since)
         assert first.ping(db.address)
         util.wait_until("the lease at the manager", lambda: "10.78.0.150" in addresses(world, first), 15)
-        first.sh("udhcpc -i eth0 -n -t 8 -p /tmp/dhcp.pid 2>&1; kill -USR2 $(cat /tmp/dhcp.pid)")
+        first.sh("udhcpc -i eth0 -n -t 8 -p /tmp/dhcp.pid 2>&1")
+        release = "kill -USR2 $(cat /tmp/dhcp.pid)"  # it writes that file when it is in the background, after this one is back
+        util.wait_until("the client's release", lambda: first.call("sh", cmd=release)["rc"] == 0, 10, 0.2)
         wait_dhcp(world, first, "released", "10.78.0.150", since)
         first.sh("kill $(cat /tmp/dhcp.pid)")
         util.wait_until("the release at the manager", lambda: "10.78.0.150" not in addresses(world, first), 15)
