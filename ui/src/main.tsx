@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import './app/early';
+
 import {QueryClient, QueryClientProvider} from '@tanstack/react-query';
 import {StrictMode} from 'react';
 import {createRoot} from 'react-dom/client';

@@ -9,10 +9,10 @@ import {ApiError, call, setCsrf, setPrompts} from '../api/client';
 import {fetchSession, mayDo} from '../api/session';
 import type {Session} from '../api/types';
 import {Failure} from '../parts/failure';
-import {Waiting} from '../parts/waiting';
 import {First} from './first';
 import {LoginPage} from './login';
 import {ReloginDialog} from './relogin';
+import {Splash} from './splash';
 import {StepUpDialog} from './stepup';
 
 interface Mine {
@@ -112,7 +112,7 @@ export function SessionProvider({children}: {children: ReactNode}) {
   };
 
   if (state.at === 'asking') {
-    return <Waiting whole />;
+    return <Splash />;
   }
   if (state.at === 'failed') {
     return <Failure error={state.error} onRetry={() => void reload()} whole />;
