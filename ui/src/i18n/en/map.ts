@@ -16,6 +16,7 @@ export const map = {
   'map.vms.one': '{n} VM',
   'map.vms.other': '{n} VMs',
   'map.left-out': '{n} smaller groups stand together as "others"',
+  'map.drawn': '{n} of {all} connections drawn; the table has all',
   'map.none': 'Nobody talked to anybody in this window',
   'map.none.hint': 'Choose a longer window, or move its end.',
   'map.partly': 'Some refused',

@@ -18,6 +18,7 @@ export const map: Record<keyof typeof en, string> = {
   'map.vms.one': '{n} 台',
   'map.vms.other': '{n} 台',
   'map.left-out': '{n} 个较小的组合并为“其他”',
+  'map.drawn': '图中绘出 {all} 条连接中的 {n} 条，表格中列出全部',
   'map.none': '此时间窗口内没有流量',
   'map.none.hint': '请选择更长的窗口或移动终点。',
   'map.partly': '部分被拒',

@@ -2,7 +2,7 @@
 // Who talks to whom: by tenant, by a label, by VM. The manager folds VMs into groups, so that ten thousand of them are a picture and not a
 // cloud; a click opens the group. What the map shows stands in the URL, and beside it the same as a table, for those who read better there.
 import {Button, Select, Segmented, Slider, Table} from 'antd';
-import {useCallback, useMemo} from 'react';
+import {lazy, Suspense, useCallback, useMemo} from 'react';
 import {useNavigate} from 'react-router-dom';
 
 import {part} from '../../api/client';
@@ -14,8 +14,13 @@ import {Nothing} from '../../parts/empty';
 import {useFilters} from '../../parts/filters';
 import {PageFrame} from '../../parts/page';
 import {Time} from '../../parts/show';
+import {Waiting} from '../../parts/waiting';
 import {useSession} from '../../session/session';
-import Picture from './picture';
+
+// G6 is large: fetched while the manager makes its answer
+const load = (): Promise<typeof import('./picture')> => import('./picture');
+load().catch(() => undefined); // who draws meets it again
+const Picture = lazy(load);
 
 export interface MapNode {
   id: string;
@@ -205,22 +210,23 @@ export default function MapPage() {
               </section>
             ) : (
               <section className="panel map">
-                <Picture data={data} onOpen={open} />
-                <div className="map-legend">
-                  <span className="good">
-                    <i />
-                    {t('map.allowed')}
-                  </span>
-                  <span className="warn">
-                    <i />
-                    {t('map.partly')}
-                  </span>
-                  <span className="bad">
-                    <i className="dashed" />
-                    {t('map.refused')}
-                  </span>
-                  {data.left_out > 0 && <span>{t('map.left-out', {n: number(data.left_out)})}</span>}
-                </div>
+                <Suspense fallback={<Waiting />}>
+                  <Picture data={data} onOpen={open}>
+                    <span className="good">
+                      <i />
+                      {t('map.allowed')}
+                    </span>
+                    <span className="warn">
+                      <i />
+                      {t('map.partly')}
+                    </span>
+                    <span className="bad">
+                      <i className="dashed" />
+                      {t('map.refused')}
+                    </span>
+                    {data.left_out > 0 && <span>{t('map.left-out', {n: number(data.left_out)})}</span>}
+                  </Picture>
+                </Suspense>
               </section>
             )
           ) : (

@@ -243,19 +243,18 @@ function Changes({preview}: {preview: Preview}) {
       {data.edges.length ? (
         <div className="map map-small">
           <Suspense fallback={<Waiting />}>
-            <Picture data={data} />
+            <Picture data={data}>
+              <span className="good">
+                <i />
+                {t('preview.map.allowed')}
+              </span>
+              <span className="bad">
+                <i className="dashed" />
+                {t('preview.map.refused')}
+              </span>
+              {data.left_out > 0 && <span>{t('preview.left-out', {n: data.left_out})}</span>}
+            </Picture>
           </Suspense>
-          <div className="map-legend">
-            <span className="good">
-              <i />
-              {t('preview.map.allowed')}
-            </span>
-            <span className="bad">
-              <i className="dashed" />
-              {t('preview.map.refused')}
-            </span>
-            {data.left_out > 0 && <span>{t('preview.left-out', {n: data.left_out})}</span>}
-          </div>
         </div>
       ) : (
         <Nothing title={t('preview.effect.none')} />
