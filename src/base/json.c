@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/jtext.h"
+#include "base/time.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -138,6 +139,19 @@ int bh_json_known(const json_t *obj, const char *const *keys, struct bh_diag *di
 		}
 	}
 	return 0;
+}
+
+json_t *bh_json_time(uint64_t wall_ns)
+{
+	char text[BH_TIME_TEXT_SIZE];
+
+	bh_time_format(wall_ns, text);
+	return json_string(text);
+}
+
+json_t *bh_json_time_or_null(uint64_t wall_ns)
+{
+	return wall_ns ? bh_json_time(wall_ns) : json_null();
 }
 
 char *bh_json_dump(const json_t *json)

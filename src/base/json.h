@@ -43,6 +43,10 @@ uint64_t bh_json_u64_or(const json_t *obj, const char *key, uint64_t dflt);
 /* Any member whose key is not in the NULL-terminated list is an error that names it. */
 [[nodiscard]] int bh_json_known(const json_t *obj, const char *const *keys, struct bh_diag *diag);
 
+/* A wall time as text (base/time.h); of 0 the second one makes null. Owned. */
+json_t *bh_json_time(uint64_t wall_ns);
+json_t *bh_json_time_or_null(uint64_t wall_ns);
+
 /* Compact with sorted keys: the canonical form for hashes and the wire. Owned text. */
 char *bh_json_dump(const json_t *json);
 /* Compact, members as they stand. For trees of our own making, which hold no loop: json_dumps()

@@ -11,14 +11,6 @@
 
 #define ALERTS_QUERY API_PAGE_QUERY " state severity tenant type vm since q assignee"
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* Where a tenant must not look: whose host it was, and texts of the provider's rules. */
 static json_t *alert_json(struct manager_request *req, const struct manager_alert *a, bool whole)
 {
@@ -42,8 +34,8 @@ static json_t *alert_json(struct manager_request *req, const struct manager_aler
 		obj = json_pack("{s:I}", "id", (json_int_t)a->id);
 	}
 	json_object_set_new(obj, "tenant", json_string(tenant ? tenant->name : "provider"));
-	json_object_set_new(obj, "first", time_json(a->first_ns));
-	json_object_set_new(obj, "last", time_json(a->last_ns));
+	json_object_set_new(obj, "first", bh_json_time(a->first_ns));
+	json_object_set_new(obj, "last", bh_json_time(a->last_ns));
 	json_object_set_new(obj, "comments", json_integer((json_int_t)json_array_size(a->history)));
 	if (whole) {
 		json_object_set(obj, "history", a->history);

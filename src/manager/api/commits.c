@@ -10,14 +10,6 @@
 
 #define COMMITS_LOOKED_AT 20000
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 struct list {
 	struct manager_request *req;
 	json_t *items;
@@ -40,10 +32,10 @@ static int add_commit(const struct manager_store_commit *row, void *arg)
 	}
 	item = json_pack("{s:I, s:s, s:o, s:o, s:s, s:s, s:o}", "revision",
 			 (json_int_t)row->revision, "state", row->state, "time",
-			 time_json(row->time_ns), "until", time_json(row->until_ns), "author",
+			 bh_json_time(row->time_ns), "until", bh_json_time(row->until_ns), "author",
 			 row->author, "summary", all ? row->summary : "", "changes", seen);
 	if (row->decided_ns) {
-		json_object_set_new(item, "decided", time_json(row->decided_ns));
+		json_object_set_new(item, "decided", bh_json_time(row->decided_ns));
 		json_object_set_new(item, "decided_by", json_string(row->decided_by));
 	}
 	if (row->undone_in) {

@@ -13,23 +13,16 @@
 
 #define WHATIF_DAYS 7
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* ---- showing ---- */
 
 static json_t *summary_json(const struct manager_store_draft *d)
 {
-	json_t *obj = json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:s}", "id",
-				(json_int_t)d->id, "tenant", d->tenant, "title", d->title, "note",
-				d->note, "author", d->author, "version", (json_int_t)d->version,
-				"base", (json_int_t)d->base, "created", time_json(d->created_ns),
-				"updated", time_json(d->updated_ns), "updated_by", d->updated_by);
+	json_t *obj =
+		json_pack("{s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:s}", "id",
+			  (json_int_t)d->id, "tenant", d->tenant, "title", d->title, "note",
+			  d->note, "author", d->author, "version", (json_int_t)d->version, "base",
+			  (json_int_t)d->base, "created", bh_json_time(d->created_ns), "updated",
+			  bh_json_time(d->updated_ns), "updated_by", d->updated_by);
 
 	if (d->committed) {
 		json_object_set_new(obj, "committed_in", json_integer(d->committed));

@@ -7,14 +7,6 @@
 
 #include <errno.h>
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 static int add_token(const struct manager_store_token *row, void *arg)
 {
 	struct manager_page *page = arg;
@@ -24,8 +16,8 @@ static int add_token(const struct manager_store_token *row, void *arg)
 	}
 	manager_page_put(page,
 			 json_pack("{s:I, s:s?, s:o, s:o, s:b, s:s?}", "id", (json_int_t)row->id,
-				   "name", row->name, "created_at", time_json(row->created_ns),
-				   "expires_at", time_json(row->expires_ns), "used",
+				   "name", row->name, "created_at", bh_json_time(row->created_ns),
+				   "expires_at", bh_json_time(row->expires_ns), "used",
 				   row->used_ns != 0, "used_by", row->used_by));
 	return 0;
 }
@@ -77,8 +69,9 @@ static void create_token(struct manager_request *req)
 	manager_request_detail(req, "token %lld", (long long)token.id);
 	manager_reply(req, 201,
 		      json_pack("{s:I, s:s, s:s?, s:o, s:s}", "id", (json_int_t)token.id, "token",
-				token.text, "name", name, "expires_at", time_json(token.expires_ns),
-				"ca_fingerprint", manager_enroll_fingerprint(req->parts->enroll)));
+				token.text, "name", name, "expires_at",
+				bh_json_time(token.expires_ns), "ca_fingerprint",
+				manager_enroll_fingerprint(req->parts->enroll)));
 }
 
 static void delete_token(struct manager_request *req)

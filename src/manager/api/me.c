@@ -11,17 +11,6 @@
 #define TOKEN_DAYS     90
 #define TOKEN_DAYS_MAX 3660
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	if (!wall_ns) {
-		return json_null();
-	}
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* ---- the password ---- */
 
 struct change {
@@ -304,11 +293,13 @@ static json_t *rights_json(const char *text)
 
 static int add_token(const struct manager_store_api_token *t, void *arg)
 {
-	json_array_append_new(
-		arg, json_pack("{s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "id", (json_int_t)t->id,
-			       "name", t->name, "verbs", rights_json(t->rights), "tenant",
-			       (json_int_t)t->tenant, "created", time_json(t->created_ns),
-			       "expires", time_json(t->expires_ns), "used", time_json(t->used_ns)));
+	json_array_append_new(arg,
+			      json_pack("{s:I, s:s, s:o, s:I, s:o, s:o, s:o}", "id",
+					(json_int_t)t->id, "name", t->name, "verbs",
+					rights_json(t->rights), "tenant", (json_int_t)t->tenant,
+					"created", bh_json_time_or_null(t->created_ns), "expires",
+					bh_json_time_or_null(t->expires_ns), "used",
+					bh_json_time_or_null(t->used_ns)));
 	return 0;
 }
 
@@ -492,7 +483,7 @@ static void create_token(struct manager_request *req)
 	manager_request_detail(req, "token %lld '%s'", (long long)id, wish.name);
 	manager_reply(req, 201,
 		      json_pack("{s:I, s:s, s:s, s:o}", "id", (json_int_t)id, "name", wish.name,
-				"token", text, "expires", time_json(row.expires_ns)));
+				"token", text, "expires", bh_json_time_or_null(row.expires_ns)));
 	sodium_memzero(secret, sizeof(secret));
 	sodium_memzero(text, sizeof(text));
 }

@@ -19,14 +19,6 @@
 
 #define SUGGEST_DAYS 7
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* ---- watched policies ---- */
 
 struct watched {
@@ -92,7 +84,7 @@ static struct watched *the_watched(struct manager_request *req)
 static json_t *watched_json(const struct watched *w)
 {
 	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:b}", "tenant", w->tenant, "policy", w->name,
-			 "author", w->author, "since", time_json(w->since_ns), "text", w->text,
+			 "author", w->author, "since", bh_json_time(w->since_ns), "text", w->text,
 			 "removes", !*w->text);
 }
 
@@ -293,7 +285,7 @@ static json_t *found_json(const struct listing *l, const struct manager_store_mo
 	}
 	return json_pack("{s:I, s:I, s:b, s:o}", "would_deny", (json_int_t)r.deny, "would_allow",
 			 (json_int_t)r.allow, "complete", r.complete, "time",
-			 time_json(r.found_ns));
+			 bh_json_time(r.found_ns));
 }
 
 static int add_monitor(const struct manager_store_monitor *row, void *arg)
@@ -304,7 +296,7 @@ static int add_monitor(const struct manager_store_monitor *row, void *arg)
 		manager_page_put(&l->page,
 				 json_pack("{s:s, s:s, s:s, s:o, s:b, s:o}", "tenant", row->tenant,
 					   "policy", row->name, "author", row->author, "since",
-					   time_json(row->since_ns), "removes", !*row->text,
+					   bh_json_time(row->since_ns), "removes", !*row->text,
 					   "found", found_json(l, row)));
 	}
 	return 0;

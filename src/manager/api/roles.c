@@ -7,34 +7,13 @@
 
 #include <errno.h>
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* ---- the table ---- */
-
-static json_t *names_json(uint64_t rights)
-{
-	json_t *list = json_array();
-
-	for (unsigned int v = VERB_NONE + 1; v < VERB_COUNT; v++) {
-		if (rights & MANAGER_RIGHT(v)) {
-			json_array_append_new(
-				list, json_string(manager_right_name((enum manager_verb)v)));
-		}
-	}
-	return list;
-}
 
 static json_t *builtin_json(const struct manager_role *r)
 {
 	return json_pack("{s:s, s:b, s:s, s:o, s:o}", "name", r->name, "builtin", 1, "words",
-			 r->words, "provider_verbs", names_json(r->provider), "tenant_verbs",
-			 names_json(r->tenant));
+			 r->words, "provider_verbs", manager_right_names_json(r->provider),
+			 "tenant_verbs", manager_right_names_json(r->tenant));
 }
 
 static void get_rights(struct manager_request *req)
@@ -73,11 +52,11 @@ static int add_custom(const struct manager_store_role *row, void *arg)
 
 	if (manager_request_holds(c->req, VERB_USER_READ, row->tenant) &&
 	    manager_rights_parse(row->rights, true, &rights, NULL) == 0) {
-		json_array_append_new(c->list,
-				      json_pack("{s:s, s:b, s:s, s:s, s:o}", "name", row->name,
-						"builtin", 0, "tenant",
-						manager_tenant_name(c->req, row->tenant), "words",
-						row->words, "tenant_verbs", names_json(rights)));
+		json_array_append_new(c->list, json_pack("{s:s, s:b, s:s, s:s, s:o}", "name",
+							 row->name, "builtin", 0, "tenant",
+							 manager_tenant_name(c->req, row->tenant),
+							 "words", row->words, "tenant_verbs",
+							 manager_right_names_json(rights)));
 	}
 	return 0;
 }
@@ -171,12 +150,13 @@ static void create_role(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 	} else {
 		object = bh_asprintf("role/%s/%s", tenant, name);
-		manager_request_changed(req, number, object, NULL,
-					json_pack("{s:o}", "verbs", names_json(rights)));
+		manager_request_changed(
+			req, number, object, NULL,
+			json_pack("{s:o}", "verbs", manager_right_names_json(rights)));
 		manager_request_detail(req, "role %s at %s", name, tenant);
 		manager_reply(req, 201,
 			      json_pack("{s:s, s:s, s:o}", "name", name, "tenant", tenant,
-					"tenant_verbs", names_json(rights)));
+					"tenant_verbs", manager_right_names_json(rights)));
 	}
 }
 
@@ -257,8 +237,8 @@ static void list_sessions(struct manager_request *req)
 			manager_page_put(&page,
 					 json_pack("{s:I, s:s, s:o, s:o, s:s, s:O, s:s, s:b}", "id",
 						   (json_int_t)k->id, "user", u.name, "created",
-						   time_json(k->created_ns), "used",
-						   time_json(k->used_ns), "factor", k->factor,
+						   bh_json_time(k->created_ns), "used",
+						   bh_json_time(k->used_ns), "factor", k->factor,
 						   "agent", agent ? agent : json_null(), "address",
 						   k->address, "current",
 						   k->id == req->principal.session));

@@ -90,27 +90,6 @@ void manager_request_wipe(struct manager_request *req)
 
 /* ---- what one is told about oneself ---- */
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
-static json_t *names_json(uint64_t rights)
-{
-	json_t *list = json_array();
-
-	for (unsigned int v = VERB_NONE + 1; v < VERB_COUNT; v++) {
-		if (rights & MANAGER_RIGHT(v)) {
-			json_array_append_new(
-				list, json_string(manager_right_name((enum manager_verb)v)));
-		}
-	}
-	return list;
-}
-
 /* {"*": rights at every tenant but the provider, "provider": [...], "shop": [...]} */
 static json_t *verbs_json(struct manager_request *req, const struct manager_principal *p)
 {
@@ -118,8 +97,8 @@ static json_t *verbs_json(struct manager_request *req, const struct manager_prin
 	json_t *verbs = json_object();
 
 	if (p->via == MANAGER_VIA_ROOT) {
-		json_object_set_new(verbs, "*", names_json(~0ull));
-		json_object_set_new(verbs, "provider", names_json(~0ull));
+		json_object_set_new(verbs, "*", manager_right_names_json(~0ull));
+		json_object_set_new(verbs, "provider", manager_right_names_json(~0ull));
 		return verbs;
 	}
 	bh_vec_foreach (h, &p->holdings) {
@@ -127,8 +106,9 @@ static json_t *verbs_json(struct manager_request *req, const struct manager_prin
 		const char *name = h->tenant == MANAGER_EACH_TENANT ? "*" : t ? t->name : NULL;
 
 		if (name && !*h->object && !json_object_get(verbs, name)) {
-			json_object_set_new(verbs, name,
-					    names_json(manager_rights_at(p, h->tenant, now)));
+			json_object_set_new(
+				verbs, name,
+				manager_right_names_json(manager_rights_at(p, h->tenant, now)));
 		}
 	}
 	return verbs;
@@ -218,7 +198,7 @@ json_t *manager_session_json(struct manager_request *req, const struct manager_p
 		uint64_t end = s->created_ns + settings->absolute_s * BH_NS_PER_S;
 		uint64_t idle = s->used_ns + settings->idle_s * BH_NS_PER_S;
 
-		json_object_set_new(obj, "expires", time_json(idle < end ? idle : end));
+		json_object_set_new(obj, "expires", bh_json_time(idle < end ? idle : end));
 	}
 	return obj;
 }
@@ -245,11 +225,11 @@ static int take_state(const struct manager_store_session *row, void *arg)
 	if (row->id != l->id) {
 		return 0;
 	}
-	l->state = json_pack("{s:o, s:s, s:s}", "since", time_json(row->created_ns), "address",
+	l->state = json_pack("{s:o, s:s, s:s}", "since", bh_json_time(row->created_ns), "address",
 			     row->address, "factor", row->factor);
 	json_object_set_new(l->state, "agent", json_string(row->agent_words)); /* if it is text */
 	if (row->factor_ns) {
-		json_object_set_new(l->state, "factor_shown", time_json(row->factor_ns));
+		json_object_set_new(l->state, "factor_shown", bh_json_time(row->factor_ns));
 	}
 	return 1;
 }

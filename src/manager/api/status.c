@@ -13,17 +13,6 @@
 
 #define QUERY_MS 10000
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	if (!wall_ns) {
-		return json_null();
-	}
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 static json_t *hash_json(const struct manager_image *image)
 {
 	char text[2 * BH_HASH_SIZE + 1];
@@ -107,7 +96,7 @@ static void add_sync(json_t *obj, const struct manager_sync *sync)
 			    sync->intended ? hash_json(sync->intended) : nothing());
 	json_object_set_new(obj, "installed", installed_json(sync));
 	json_object_set_new(obj, "revision", json_integer(sync->revision));
-	json_object_set_new(obj, "installed_at", time_json(sync->installed_wall_ns));
+	json_object_set_new(obj, "installed_at", bh_json_time_or_null(sync->installed_wall_ns));
 	json_object_set_new(obj, "install_us", number_or_null(sync->install_us));
 	json_object_set_new(obj, "sync_us", number_or_null(sync->sync_us));
 	json_object_set_new(obj, "problem",
@@ -126,8 +115,8 @@ static json_t *certificate_json(const struct manager_host *host)
 		return json_null();
 	}
 	return json_pack("{s:s, s:o, s:b, s:b}", "fingerprint", host->cert.fingerprint, "not_after",
-			 time_json((uint64_t)host->cert.expires_s * BH_NS_PER_S), "in_use",
-			 host->cert.used, "expired", cert_ended(host));
+			 bh_json_time_or_null((uint64_t)host->cert.expires_s * BH_NS_PER_S),
+			 "in_use", host->cert.used, "expired", cert_ended(host));
 }
 
 json_t *manager_api_host(const struct manager_host *host)
@@ -142,8 +131,8 @@ json_t *manager_api_host(const struct manager_host *host)
 	count_nics(host, &nics, &open);
 	json_object_set_new(obj, "name", json_string(host->name));
 	json_object_set_new(obj, "online", json_boolean(host->online));
-	json_object_set_new(obj, "enrolled_at", time_json(host->enrolled_ns));
-	json_object_set_new(obj, "last_seen", time_json(host->last_seen_ns));
+	json_object_set_new(obj, "enrolled_at", bh_json_time_or_null(host->enrolled_ns));
+	json_object_set_new(obj, "last_seen", bh_json_time_or_null(host->last_seen_ns));
 	json_object_set_new(obj, "version", version ? json_incref((json_t *)version) : json_null());
 	json_object_set_new(obj, "abi", abi ? json_incref((json_t *)abi) : json_null());
 	json_object_set_new(obj, "boot", boot ? json_incref((json_t *)boot) : json_null());
@@ -224,8 +213,8 @@ json_t *manager_api_status(const struct manager_parts *parts, size_t followers)
 	}
 	json_object_set_new(events, "followers", json_integer((json_int_t)followers));
 	return json_pack("{s:s, s:o, s:o, s:I, s:b, s:{s:i, s:i, s:i}, s:o, s:o, s:o, s:o, s:o}",
-			 "version", BH_VERSION, "time", time_json(bh_time_wall_ns()), "started_at",
-			 time_json(parts->started_ns), "revision",
+			 "version", BH_VERSION, "time", bh_json_time_or_null(bh_time_wall_ns()),
+			 "started_at", bh_json_time_or_null(parts->started_ns), "revision",
 			 (json_int_t)manager_rulebook_revision(parts->book), "in_sync",
 			 in_sync == total, "hosts", "total", total, "online", online, "in_sync",
 			 in_sync, "host_list", list, "counts", counts_json(parts), "bus", bus,
@@ -258,8 +247,8 @@ static json_t *status_shown(struct manager_request *req)
 	}
 	req->asked = true; /* also when there is nothing */
 	return json_pack("{s:s, s:o, s:{s:I, s:I, s:I, s:I}}", "version", BH_VERSION, "time",
-			 time_json(bh_time_wall_ns()), "counts", "vms", vms, "nics", nics,
-			 "nics_unprotected", open, "policies", policies);
+			 bh_json_time_or_null(bh_time_wall_ns()), "counts", "vms", vms, "nics",
+			 nics, "nics_unprotected", open, "policies", policies);
 }
 
 static void get_status(struct manager_request *req)

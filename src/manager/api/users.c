@@ -7,17 +7,6 @@
 
 #include <errno.h>
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	if (!wall_ns) {
-		return json_null();
-	}
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 /* ---- showing ---- */
 
 struct roles {
@@ -36,8 +25,9 @@ static int add_role(const struct manager_store_given *g, void *arg)
 	json_array_append_new(r->list, json_pack("{s:I, s:s, s:s, s:o, s:b, s:s, s:o}", "id",
 						 (json_int_t)g->id, "role", g->role, "tenant",
 						 manager_tenant_name(r->req, g->tenant), "until",
-						 time_json(g->until_ns), "appointed", g->appointed,
-						 "by", g->by, "since", time_json(g->since_ns)));
+						 bh_json_time_or_null(g->until_ns), "appointed",
+						 g->appointed, "by", g->by, "since",
+						 bh_json_time_or_null(g->since_ns)));
 	return 0;
 }
 
@@ -58,8 +48,8 @@ static json_t *user_json(struct manager_request *req, const struct manager_user 
 			 "display", u->display, "tenant", manager_tenant_name(req, u->tenant),
 			 "locale", u->locale, "disabled", u->disabled, "must_change",
 			 u->must_change, "second_factor", manager_factor_has(u), "created",
-			 time_json(u->created_ns), "last_login", time_json(u->login_ns), "made_by",
-			 by, "roles", roles.list);
+			 bh_json_time_or_null(u->created_ns), "last_login",
+			 bh_json_time_or_null(u->login_ns), "made_by", by, "roles", roles.list);
 }
 
 struct ids {

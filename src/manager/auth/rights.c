@@ -117,3 +117,16 @@ bool manager_role_appointed(const struct manager_role *role)
 {
 	return role->provider || strcmp(role->name, "tenant-admin") == 0;
 }
+
+json_t *manager_right_names_json(uint64_t mask)
+{
+	json_t *list = json_array();
+
+	for (unsigned int v = VERB_NONE + 1; v < VERB_COUNT; v++) {
+		if (mask & MANAGER_RIGHT(v)) {
+			json_array_append_new(
+				list, json_string(manager_right_name((enum manager_verb)v)));
+		}
+	}
+	return list;
+}

@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/diag.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,6 +34,7 @@ enum manager_right_flags {
 };
 
 const char *manager_right_name(enum manager_verb verb);	 /* "vm.read"; "" for VERB_NONE */
+json_t *manager_right_names_json(uint64_t mask);	 /* their names; owned */
 const char *manager_right_words(enum manager_verb verb); /* what it lets one do */
 unsigned int manager_right_flags(enum manager_verb verb);
 /* VERB_NONE when there is none of that name. */

@@ -216,17 +216,6 @@ const struct manager_channel_settings *manager_channels_settings(const struct ma
 
 /* ---- what people see ---- */
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	if (!wall_ns) {
-		return json_null();
-	}
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 static json_t *show(const struct manager_channels *all, const struct channel *c)
 {
 	json_t *obj = manager_channel_dump(&c->runner->settings, false);
@@ -246,8 +235,8 @@ static json_t *show(const struct manager_channels *all, const struct channel *c)
 	json_object_set_new(obj, "retries", json_integer((json_int_t)report.retries));
 	json_object_set_new(obj, "last_error",
 			    error ? error : json_string("(not readable as text)"));
-	json_object_set_new(obj, "last_delivery", time_json(report.last_delivery_ns));
-	json_object_set_new(obj, "next_try", time_json(report.next_try_ns));
+	json_object_set_new(obj, "last_delivery", bh_json_time_or_null(report.last_delivery_ns));
+	json_object_set_new(obj, "next_try", bh_json_time_or_null(report.next_try_ns));
 	json_object_set_new(obj, "cursor", json_integer((json_int_t)report.cursor));
 	return obj;
 }

@@ -523,14 +523,6 @@ int manager_map_run(struct manager_map *map, struct bh_diag *diag)
 
 /* ---- the answer ---- */
 
-static json_t *time_json(uint64_t wall_ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	bh_time_format(wall_ns, text);
-	return json_string(text);
-}
-
 static int by_count(const void *a, const void *b)
 {
 	const struct service *x = a, *y = b;
@@ -562,11 +554,11 @@ static json_t *edge_json(const struct manager_map *map, struct edge *e)
 	struct node *to = map->nodes.items[(uint32_t)e->key];
 
 	from->weight = to->weight = 1;
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "from", from->id, "to", to->id,
-			 "allowed", map->allowed ? (json_int_t)allowed_of(e) : 0, "refused",
-			 map->refused ? (json_int_t)refused_of(e) : 0, "bytes",
-			 (json_int_t)e->bytes, "last", time_json((uint64_t)e->last_s * BH_NS_PER_S),
-			 "services", services_json(e));
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "from", from->id, "to", to->id, "allowed",
+		map->allowed ? (json_int_t)allowed_of(e) : 0, "refused",
+		map->refused ? (json_int_t)refused_of(e) : 0, "bytes", (json_int_t)e->bytes, "last",
+		bh_json_time((uint64_t)e->last_s * BH_NS_PER_S), "services", services_json(e));
 }
 
 static json_t *node_json(const struct node *n)
@@ -601,7 +593,7 @@ json_t *manager_map_json(struct manager_map *map)
 			json_array_append_new(nodes, node_json(*n));
 		}
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:I}", "since", time_json(map->o.since_ns), "until",
-			 time_json(map->o.until_ns), "nodes", nodes, "edges", edges, "left_out",
-			 (json_int_t)map->left_out);
+	return json_pack("{s:o, s:o, s:o, s:o, s:I}", "since", bh_json_time(map->o.since_ns),
+			 "until", bh_json_time(map->o.until_ns), "nodes", nodes, "edges", edges,
+			 "left_out", (json_int_t)map->left_out);
 }

@@ -147,17 +147,6 @@ json_t *manager_migration_people(const json_t *by)
 
 /* ---- JSON ---- */
 
-static json_t *time_json(uint64_t ns)
-{
-	char text[BH_TIME_TEXT_SIZE];
-
-	if (!ns) {
-		return json_null();
-	}
-	bh_time_format(ns, text);
-	return json_string(text);
-}
-
 json_t *manager_migration_json(const struct manager_migration *m, bool steps)
 {
 	uint64_t end = m->ended_ns ? m->ended_ns : bh_time_wall_ns();
@@ -167,8 +156,8 @@ json_t *manager_migration_json(const struct manager_migration *m, bool steps)
 			  m->target, "why", m->restore ? "restore" : "live", "state",
 			  state_names[m->state], "open", !m->ended_ns);
 
-	json_object_set_new(obj, "begun", time_json(m->begun_ns));
-	json_object_set_new(obj, "ended", time_json(m->ended_ns));
+	json_object_set_new(obj, "begun", bh_json_time_or_null(m->begun_ns));
+	json_object_set_new(obj, "ended", bh_json_time_or_null(m->ended_ns));
 	json_object_set_new(obj, "ms",
 			    json_integer(end > m->begun_ns
 						 ? (json_int_t)((end - m->begun_ns) / BH_NS_PER_MS)
