@@ -484,6 +484,27 @@ static void holes(void **state)
 	app_world_close(&w);
 }
 
+/* A hole reaches over the limit of bodies: the body is over there, whatever comes behind it. */
+static void hole_over_limit(void **state)
+{
+	(void)state;
+	static const char head[] = "HTTP/1.1 200 OK\r\n\r\nabc";
+	struct app_world w;
+	app_world_open(&w, 80, NULL);
+	w.keep_txs = true;
+	app_world_feed(&w, GATE_TO_SERVER, "GET /g HTTP/1.1\r\nHost: h\r\n\r\n", 28, false);
+	app_world_feed(&w, GATE_TO_CLIENT, head, strlen(head), false);
+	app_world_gap(&w, GATE_TO_CLIENT, (uint32_t)w.config.http_response_body_limit);
+	app_world_feed(&w, GATE_TO_CLIENT, "behind", 6, false);
+	app_world_gap(&w, GATE_TO_CLIENT, 10);
+	app_world_feed(&w, GATE_TO_CLIENT, "", 0, true);
+	const struct gate_file *file =
+		gate_session_first(w.flow.session)->files[GATE_TO_CLIENT].first;
+	assert_int_equal(file->size, w.config.http_response_body_limit);
+	assert_int_equal(file->state, GATE_FILE_TRUNCATED);
+	app_world_close(&w);
+}
+
 static void hashes(void **state)
 {
 	(void)state;
@@ -548,8 +569,9 @@ int main(void)
 		cmocka_unit_test(evaders),	cmocka_unit_test(encodings),
 		cmocka_unit_test(bomb),		cmocka_unit_test(slow_body),
 		cmocka_unit_test(many_headers), cmocka_unit_test(many_requests),
-		cmocka_unit_test(holes),	cmocka_unit_test(hashes),
-		cmocka_unit_test(order),	cmocka_unit_test(names),
+		cmocka_unit_test(holes),	cmocka_unit_test(hole_over_limit),
+		cmocka_unit_test(hashes),	cmocka_unit_test(order),
+		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);
 }

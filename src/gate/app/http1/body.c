@@ -190,15 +190,32 @@ struct target {
 	enum gate_dir dir;
 };
 
+static bool is_stored(const struct http_tx *tx, const struct http_body *body)
+{
+	return tx->conn->config->file_store || (body->file && body->file->flags & GATE_FILE_STORE);
+}
+
+/* How many of `size` bytes more, decoded or lost, lie within the limit; the body is over with what
+ * does not. */
+static uint32_t take_within_limit(const struct http_tx *tx, enum gate_dir dir,
+				  struct http_body *body, uint32_t size)
+{
+	uint64_t limit = limit_of(tx, dir);
+	if (limit && body->size + size > limit) {
+		size = (uint32_t)(limit - body->size);
+		body->over = true;
+	}
+	body->size += size;
+	return size;
+}
+
 /* Decoded bytes. False: no more is wanted. */
 static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 {
 	const struct target *target = arg;
 	struct http_tx *tx = target->tx;
 	struct http_body *body = &tx->side[target->dir].body;
-	const struct gate_config *config = tx->conn->config;
-	uint64_t limit = limit_of(tx, target->dir);
-	bool store = config->file_store || (body->file && body->file->flags & GATE_FILE_STORE);
+	bool store = is_stored(tx, body);
 	body->entity_size += size;
 	if (body->over) {
 		if (store) {
@@ -212,12 +229,7 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 	if (!body->began) {
 		open_body(tx, target->dir);
 	}
-	uint32_t take = size;
-	if (limit && body->size + size > limit) {
-		take = (uint32_t)(limit - body->size);
-		body->over = true;
-	}
-	body->size += take;
+	uint32_t take = take_within_limit(tx, target->dir, body, size);
 	if (body->file) {
 		gate_file_append(tx->session, body->file, data, store ? size : take);
 	} else if (body->is_own) {
@@ -260,6 +272,7 @@ void gate_http1_body_data(struct http_tx *tx, enum gate_dir dir, const uint8_t *
 void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 {
 	struct http_body *body = &tx->side[dir].body;
+	bool store = is_stored(tx, body);
 	body->message_size += size;
 	if (body->coding) {
 		/* behind a hole nothing can be decoded */
@@ -270,15 +283,21 @@ void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 		return;
 	}
 	if (body->over) {
+		if (store) {
+			gate_file_gap(tx->session, body->file, size);
+		}
 		return;
 	}
 	if (!body->began) {
 		open_body(tx, dir);
 	}
-	gate_file_gap(tx->session, body->file, size);
-	body->own_offset += body->own.size + size;
+	uint32_t take = take_within_limit(tx, dir, body, size);
+	gate_file_gap(tx->session, body->file, store ? size : take);
+	body->own_offset += body->own.size + take;
 	body->own.size = 0;
-	body->size += size;
+	if (body->over && !store) {
+		gate_file_close(tx->session, body->file, GATE_FILE_TRUNCATED);
+	}
 }
 
 void gate_http1_body_end(struct http_tx *tx, enum gate_dir dir, bool whole)
