@@ -22,7 +22,7 @@ struct options {
 	size_t rule_count;
 	const char *sets[FILES_MAX];
 	size_t set_count;
-	bool only, test, simulate_ips, verbose, quiet;
+	bool only, test, errors_fatal, simulate_ips, verbose, quiet;
 	bool list_keywords, list_events, list_settings, list_counters;
 };
 
@@ -42,6 +42,7 @@ static void usage(void)
 	      "  -c FILE           configuration (YAML)\n"
 	      "  --set KEY=VALUE   one setting\n"
 	      "  -T                check configuration and rules and end\n"
+	      "  --init-errors-fatal  a rule that is refused ends -T and the start with 1\n"
 	      "  -k all|none       heed checksums or not\n"
 	      "  --simulate-ips    with -r: as if it stood inline\n"
 	      "  --workers N       threads that inspect\n"
@@ -67,6 +68,7 @@ static void usage(void)
 
 enum {
 	OPT_INLINE = 256,
+	OPT_ERRORS_FATAL,
 	OPT_SET,
 	OPT_SIMULATE,
 	OPT_WORKERS,
@@ -80,6 +82,7 @@ enum {
 
 static const struct option longs[] = {
 	{"inline", required_argument, NULL, OPT_INLINE},
+	{"init-errors-fatal", no_argument, NULL, OPT_ERRORS_FATAL},
 	{"set", required_argument, NULL, OPT_SET},
 	{"simulate-ips", no_argument, NULL, OPT_SIMULATE},
 	{"workers", required_argument, NULL, OPT_WORKERS},
@@ -152,6 +155,7 @@ static bool take_flag(int c, struct options *o)
 		['T'] = &o->test,
 		['v'] = &o->verbose,
 		['q'] = &o->quiet,
+		[OPT_ERRORS_FATAL] = &o->errors_fatal,
 		[OPT_SIMULATE] = &o->simulate_ips,
 		[OPT_KEYWORDS] = &o->list_keywords,
 		[OPT_EVENTS] = &o->list_events,
@@ -282,23 +286,30 @@ static void list_names(const struct options *o)
 
 static void print_refusal(const struct gate_rule_refusal *r, void *arg)
 {
-	size_t *count = arg;
-
+	(void)arg;
 	printf("%s:%u:%u: sid %u: %s\n", r->file, r->line, r->column, r->sid, r->reason);
-	(*count)++;
 }
 
-static int test(struct gate_engine *engine, struct bh_diag *diag)
+static int load_rules(struct gate_engine *engine, const struct options *o, struct bh_diag *diag)
 {
 	struct gate_rule_set_stats stats;
-	size_t refused = 0;
-	int err = gate_engine_build(engine, print_refusal, &refused, &engine->sets, diag);
+	size_t refused;
+	int err = gate_engine_build(engine, o->test ? print_refusal : NULL, NULL, &engine->sets,
+				    diag);
 
 	if (err) {
 		return err;
 	}
 	gate_engine_sum_sets(engine->sets, &stats, &refused);
-	printf("%u rules loaded, %zu refused\n", stats.rules, refused);
+	if (o->test) {
+		printf("%u rules loaded, %zu refused\n", stats.rules, refused);
+	}
+	if (o->errors_fatal && refused) {
+		return bh_diag_set(diag, -EBADMSG,
+				   "%zu rules are refused, which --init-errors-fatal forbids: mend "
+				   "or remove them",
+				   refused);
+	}
 	return 0;
 }
 
@@ -358,11 +369,9 @@ static int run(const struct options *o, const struct gate_config *config, struct
 	int err;
 
 	gate_engine_init(&engine, config, o->rules, o->rule_count, o->only);
-	if (o->test) {
-		err = test(&engine, diag);
-	} else {
-		err = gate_engine_build(&engine, NULL, NULL, &engine.sets, diag);
-		err = err ? err : gate_engine_open_output(&engine, diag);
+	err = load_rules(&engine, o, diag);
+	if (!err && !o->test) {
+		err = gate_engine_open_output(&engine, diag);
 		if (!err) {
 			err = o->read ? run_file(&engine, o->read, diag)
 				      : run_live(&engine, o, diag);

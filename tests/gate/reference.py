@@ -156,6 +156,12 @@ def check_rules(folder):
         assert m and int(m[1]) == line and int(m[2]) >= 1, (text, told)
         assert re.search(words, m[3]), (text, told)
         assert "1 rules loaded, 1 refused" in done.stdout, done.stdout
+    for how in (["-T"], ["-r", folder, "-l", folder]):
+        done = run(*how, "-S", path, "--init-errors-fatal", ok=False)
+        assert done.returncode == 1 and "1 rules are refused" in done.stderr, (how, done.returncode, done.stderr)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("alert tcp any any -> any any (msg:\"good\"; sid:999;)\n")
+    run("-T", "-S", path, "--init-errors-fatal")
 
 
 # Each: text of a configuration, line, column or None, words.
