@@ -357,6 +357,24 @@ def words_bytes():
     return pcap([udp(CLIENT, SERVER, 1000 + i, 2222, payload) for i in range(1, 200)])
 
 
+def rule_types():
+    """A connection, datagrams, one in fragments, and IGMP: what is asked once, with each packet, at the end."""
+    c = Connection(1000, 4444).open()
+    for word in (b"one", b"two", b"three"):
+        c.send(0, b"word=%s;" % word)
+    packets = c.send(1, b"answer=five;").close().packets
+    packets += [udp(CLIENT, SERVER, 1001, 5555, b"hello"), udp(CLIENT, SERVER, 1001, 5555, b""),
+                udp(SERVER, CLIENT, 5555, 1001, b"yes")]
+    group = "224.0.0.22"
+    packets += [ip(CLIENT, "224.0.0.251", 2, b"\x16\0\x09\x04\xe0\0\0\xfb", options=b"\x94\x04\0\0")] * 2
+    packets += [ip(CLIENT, "224.0.0.1", 2, b"\x11\x64\x09\x04\0\0\0\0\2\x7d\0\1\1\2\3\4"),
+                ip(CLIENT, group, 2, b"\x22\0\x09\x04\0\0\0\1\4\0\0\1\xe0\0\0\xfb\1\2\3\4tail"),
+                ip(CLIENT, group, 2, b"\x22\0\x09\x04\0\0\0\1\4\0\0\2\xe0\0\0\xfb\1\2\3\4")]
+    whole = udp(CLIENT, SERVER, 1111, 2222, b"x" * 24 + b"OVER" + b"y" * 30)[20:]
+    return pcap(packets + [ip(CLIENT, SERVER, 17, whole[40:], ident=9, fragment=5),
+                           ip(CLIENT, SERVER, 17, whole[:40], ident=9, fragment=0x2000)])
+
+
 def words_headers():
     """Packets for what is asked of headers, each to an address of its own."""
     def to(number):

@@ -186,14 +186,14 @@ static const struct {
 	 "drop tcp [10.0.0.0-10.255.255.255] [1:5] <> "
 	 "[::-::fffe:ffff:ffff,0.0.0.0-10.0.255.255,10.2.0.0-255.255.255.255,"
 	 "::1:0:0:0-2001:db7:ffff:ffff:ffff:ffff:ffff:ffff,"
-	 "2001:db9::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff] [80:80,90:65535] "
+	 "2001:db9::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff,!10.1.0.0] [80:80,90:65535] "
 	 "(msg:\"a \\; \\\"b\\\"\"; flags:SA,21; ttl:>5; " TAIL},
 	{"pass ip [1.2.3.0/24,!1.2.3.4,1.2.3.4] any -> 1.1.1.1 any (sid:1;)",
-	 "pass ip [1.2.3.0-1.2.3.3,1.2.3.5-1.2.3.255] any -> [1.1.1.1-1.1.1.1] any (" TAIL},
+	 "pass ip [1.2.3.0-1.2.3.3,1.2.3.5-1.2.3.255,!::] any -> [1.1.1.1-1.1.1.1] any (" TAIL},
 	{"alert udp $HOME_NET any -> [$DNS_SERVERS, ![172.16.0.0/12, 10.0.0.0/8]] $HTTP_PORTS "
 	 "(content:\"x\"; sid:1;)",
 	 "alert udp [10.0.0.0-10.255.255.255,172.16.0.0-172.31.255.255,"
-	 "192.168.0.0-192.168.255.255] any -> [192.168.0.0-192.168.255.255] [80:80] "
+	 "192.168.0.0-192.168.255.255] any -> [192.168.0.0-192.168.255.255,!::] [80:80] "
 	 "(content:\"x\"; " TAIL},
 	{"alert icmp any any -> any any (itype:7<>20; icode:!3; icmp_id:\"5\"; icmp_seq:9; sid:1;)",
 	 "alert icmp any any -> any any (itype:7<>20; icode:!3; icmp_id:5; icmp_seq:9; " TAIL},
@@ -486,9 +486,12 @@ static void test_derived(void **state)
 		uint32_t apps;
 	} rules[] = {
 		{"alert ip any any -> 1.2.3.4 any (sid:1;)", GATE_BOTH_DIRS, true, 0},
-		{"alert tcp any any -> 1.2.3.4 80 (sid:1;)", GATE_BOTH_DIRS, false, 0},
+		{"alert tcp any any -> 1.2.3.4 80 (sid:1;)", GATE_BOTH_DIRS, true, 0},
+		{"alert tcp any any -> !1.2.3.4 any (sid:1;)", GATE_BOTH_DIRS, false, 0},
+		{"alert ip any any -> any any (flowint:x,=,1; sid:1;)", 3, false, 0},
+		{"alert ip any any -> any any (xbits:isset,x,track ip_src; sid:1;)", 3, true, 0},
 		{"alert tcp any any -> any any (flow:to_server; sid:1;)", 1, false, 0},
-		{"alert tcp any any -> any any (flowbits:isset,x; sid:1;)", 3, true, 0},
+		{"alert tcp any any -> any any (flowbits:isset,x; sid:1;)", 3, false, 0},
 		{"alert tcp any any -> any any (http.uri; content:\"x\"; sid:1;)", 1, false,
 		 1u << GATE_APP_HTTP1 | 1u << GATE_APP_HTTP2 | 1u << GATE_APP_DOH2},
 		{"alert http1 any any -> any any (http.stat_code; content:\"x\"; sid:1;)", 2, false,

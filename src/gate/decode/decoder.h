@@ -85,6 +85,9 @@ void decode_tcp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 void decode_udp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *data, uint32_t size);
 void decode_sctp(struct gate_packet *p, const uint8_t *data, uint32_t size);
 void decode_esp(struct gate_packet *p, const uint8_t *data, uint32_t size);
+
+/* igmp.c */
+void decode_igmp(struct gate_packet *p, const uint8_t *data, uint32_t size);
 void decode_icmp4(struct gate_packet *p, const uint8_t *data, uint32_t size);
 void decode_icmp6(struct gate_packet *p, const uint8_t *data, uint32_t size);
 

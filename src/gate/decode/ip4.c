@@ -177,6 +177,9 @@ static void carried(struct gate_decoder *d, struct gate_packet *p, const uint8_t
 	case IPPROTO_SCTP:
 		decode_sctp(p, data, size);
 		break;
+	case IPPROTO_IGMP:
+		decode_igmp(p, data, size);
+		break;
 	case IPPROTO_ESP:
 		decode_esp(p, data, size);
 		break;

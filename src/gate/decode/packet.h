@@ -153,7 +153,7 @@ struct gate_packet {
 	const gate_udphdr *udp;
 	const gate_icmphdr *icmp4;
 	const gate_icmp6_hdr *icmp6;
-	const uint8_t *sctp;
+	const uint8_t *sctp, *igmp;
 	uint32_t l4_size; /* header with options */
 	struct gate_tcp_options tcp_opts;
 	struct gate_view payload;    /* above the transport, or above IP when there is none */

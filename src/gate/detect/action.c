@@ -192,6 +192,7 @@ static bool takes_flow(const struct gate_sig *sig, const struct gate_queued *q)
 {
 	switch (sig->type) {
 	case GATE_SIG_IP_ONLY:
+	case GATE_SIG_LIKE_IP_ONLY:
 	case GATE_SIG_PROTO_DETECTED:
 	case GATE_SIG_APP:
 	case GATE_SIG_TX:

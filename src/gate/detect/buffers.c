@@ -10,6 +10,8 @@
 #include "gate/app/frame.h"
 #include "gate/detect/detector.h"
 
+#define ETHER_SIZE 14 /* both addresses and the type */
+
 void gate_values_forget(struct gate_detector *d)
 {
 	d->xf.used = 0;
@@ -47,6 +49,10 @@ static bool packet_value(const struct gate_packet *p, enum gate_buffer buffer,
 		return view_of(ret, p->icmp4, p->l4_size);
 	case GATE_BUF_ICMPV6_HDR:
 		return view_of(ret, p->icmp6, p->l4_size);
+	case GATE_BUF_IGMP_HDR:
+		return view_of(ret, p->igmp, p->l4_size);
+	case GATE_BUF_ETHER_HDR:
+		return view_of(ret, p->eth, ETHER_SIZE);
 	case GATE_BUF_IP_SRC:
 		return p->ip_version && view_of(ret, p->src.bytes + skip, 16 - skip);
 	case GATE_BUF_IP_DST:

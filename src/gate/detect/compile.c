@@ -10,6 +10,11 @@
 
 #include <errno.h>
 
+/* Those of `flow` that are asked of the flow: there must be one. */
+#define FLOW_STATE_OPTS                                                                            \
+	(GATE_FLOWOPT_ESTABLISHED | GATE_FLOWOPT_NOT_ESTABLISHED | GATE_FLOWOPT_STATELESS |        \
+	 GATE_FLOWOPT_ONLY_FRAG | GATE_FLOWOPT_NO_FRAG)
+
 static bool same_transforms(const struct gate_slot *slot, const struct gate_rule_list *list)
 {
 	if (slot->transform_count != list->transforms.count) {
@@ -218,6 +223,8 @@ static bool needs_packet(const struct gate_match *m)
 	case GATE_M_STREAM_EVENT:
 	case GATE_M_DECODE_EVENT:
 		return true;
+	case GATE_M_FLOW_AGE ... GATE_M_FLOW_BYTES:
+		return true;
 	default:
 		return m->kind >= GATE_M_DSIZE && m->kind <= GATE_M_RPC;
 	}
@@ -255,8 +262,8 @@ static void choose_payload(const struct gate_rule *rule, struct gate_sig *sig)
 
 	sig->require_packet =
 		rule->proto == GATE_RULE_TCP_PKT || (rule->flow_opts & GATE_FLOWOPT_NO_STREAM);
-	sig->require_stream =
-		rule->proto == GATE_RULE_TCP_STREAM || (rule->flow_opts & GATE_FLOWOPT_ONLY_STREAM);
+	sig->stream_only = rule->flow_opts & GATE_FLOWOPT_ONLY_STREAM;
+	sig->require_stream = rule->proto == GATE_RULE_TCP_STREAM || sig->stream_only;
 	bh_vec_foreach (m, &rule->packet) {
 		sig->require_packet = sig->require_packet || needs_packet(m);
 		sized = sized || m->kind == GATE_M_STREAM_SIZE;
@@ -293,6 +300,8 @@ static uint32_t need_of_proto(enum gate_rule_proto proto)
 		return GATE_NEED_ICMP4;
 	case GATE_RULE_ICMPV6:
 		return GATE_NEED_ICMP6;
+	case GATE_RULE_IGMP:
+		return GATE_NEED_IGMP;
 	case GATE_RULE_SCTP:
 		return GATE_NEED_SCTP;
 	case GATE_RULE_ARP:
@@ -312,6 +321,22 @@ static bool may_be_tcp(enum gate_rule_proto proto)
 	return proto <= GATE_RULE_TCP_STREAM || proto == GATE_RULE_APP;
 }
 
+/* What a size says of whether there is a payload; as in Suricata none is not "another size". */
+static uint32_t need_of_size(const struct gate_test *test)
+{
+	switch (test->op) {
+	case GATE_EQ:
+		return test->a ? GATE_NEED_PAYLOAD_OR_STREAM : GATE_NEED_EMPTY;
+	case GATE_NE:
+	case GATE_GT:
+	case GATE_GE:
+	case GATE_RANGE:
+		return GATE_NEED_PAYLOAD_OR_STREAM;
+	default:
+		return 0;
+	}
+}
+
 static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig)
 {
 	static const struct {
@@ -322,7 +347,7 @@ static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig
 		{GATE_FLOWOPT_TO_CLIENT, GATE_NEED_TO_CLIENT},
 		{GATE_FLOWOPT_ESTABLISHED, GATE_NEED_ESTABLISHED},
 		{GATE_FLOWOPT_NOT_ESTABLISHED, GATE_NEED_NOT_ESTABLISHED},
-		{GATE_FLOWOPT_STATELESS, GATE_NEED_FLOW},
+		{FLOW_STATE_OPTS, GATE_NEED_FLOW},
 		{GATE_FLOWOPT_ONLY_FRAG, GATE_NEED_FRAG},
 		{GATE_FLOWOPT_NO_FRAG, GATE_NEED_NO_FRAG},
 	};
@@ -338,7 +363,9 @@ static uint32_t need_of(const struct gate_rule *rule, const struct gate_sig *sig
 		if (m->kind == GATE_M_FLOWBITS && m->bits.track == GATE_BITS_FLOW) {
 			need |= GATE_NEED_FLOW;
 		}
+		need |= m->kind == GATE_M_DSIZE ? need_of_size(&m->num.test) : 0;
 	}
+	need |= sig->require_packet && !sig->require_stream ? GATE_NEED_REAL : 0;
 	if (sig->type == GATE_SIG_TX || sig->type == GATE_SIG_FRAME) {
 		return need | GATE_NEED_FLOW;
 	}
@@ -375,7 +402,11 @@ static enum gate_sig_type type_of(const struct gate_rule *rule, const struct gat
 	if (rule->flags & GATE_RULE_IP_ONLY) {
 		return GATE_SIG_IP_ONLY;
 	}
-	if (!rule->apps && only_kind(rule, GATE_M_APP_PROTO)) {
+	if (rule->flags & GATE_RULE_LIKE_IP_ONLY) {
+		return GATE_SIG_LIKE_IP_ONLY;
+	}
+	if (!rule->apps && only_kind(rule, GATE_M_APP_PROTO) &&
+	    !(rule->flow_opts & FLOW_STATE_OPTS)) {
 		return GATE_SIG_PROTO_DETECTED;
 	}
 	if (only_kind(rule, GATE_M_DECODE_EVENT)) {
@@ -387,7 +418,7 @@ static enum gate_sig_type type_of(const struct gate_rule *rule, const struct gat
 	if (payload && sig->require_stream) {
 		return sig->require_packet ? GATE_SIG_PACKET_STREAM : GATE_SIG_STREAM;
 	}
-	if (rule->apps && !payload) {
+	if (rule->apps && !payload && !rule->packet.count && !(rule->flow_opts & FLOW_STATE_OPTS)) {
 		return GATE_SIG_APP;
 	}
 	return GATE_SIG_PACKET;

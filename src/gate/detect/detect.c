@@ -140,6 +140,7 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	}
 	d->have = gate_have_of(p);
 	gate_stream_begin(d);
+	d->have |= d->have & GATE_NEED_PAYLOAD_OR_STREAM ? 0 : GATE_NEED_EMPTY;
 	if (!d->set || is_settled(p)) {
 		gate_detect_skip_txs(d);
 		gate_stream_end(d);
@@ -148,10 +149,7 @@ void gate_detect(struct gate_detector *d, struct gate_packet *p)
 	load_addrs(d);
 	gate_detect_ip_only(d);
 	gate_detect_proto(d);
-	/* The end of a flow is no packet: but the rest of the stream may be with it. */
-	if (!(p->flags & GATE_PKT_PSEUDO) || d->has_stream) {
-		gate_detect_packet(d);
-	}
+	gate_detect_packet(d);
 	gate_detect_frames(d);
 	gate_detect_txs(d);
 	if (d->queued) {

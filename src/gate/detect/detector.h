@@ -114,6 +114,12 @@ void gate_values_saw(struct gate_detector *d, struct gate_tx_side *side, uint16_
 /* What was cached belongs to another transaction, side or packet from here on. */
 void gate_values_forget(struct gate_detector *d);
 
+/* What rules see of the payload: nothing of a fragment, or behind a header that can't be read. */
+static inline uint32_t gate_payload_size(const struct gate_packet *p)
+{
+	return p->flags & (GATE_PKT_FRAGMENT | GATE_PKT_INVALID) ? 0 : p->payload.size;
+}
+
 /* header.c */
 uint32_t gate_have_of(const struct gate_packet *p);
 bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig);

@@ -32,8 +32,8 @@ static uint64_t mix(uint64_t x)
 static bool in_transport(const struct gate_sig *sig, enum gate_transport tr)
 {
 	const uint32_t tcp = GATE_NEED_TCP, udp = GATE_NEED_UDP;
-	const uint32_t other =
-		GATE_NEED_ICMP | GATE_NEED_ICMP4 | GATE_NEED_ICMP6 | GATE_NEED_SCTP | GATE_NEED_ARP;
+	const uint32_t other = GATE_NEED_ICMP | GATE_NEED_ICMP4 | GATE_NEED_ICMP6 | GATE_NEED_IGMP |
+			       GATE_NEED_SCTP | GATE_NEED_ARP;
 
 	if (sig->type == GATE_SIG_TX || sig->type == GATE_SIG_FRAME ||
 	    sig->type == GATE_SIG_IP_ONLY || sig->type == GATE_SIG_PROTO_DETECTED) {

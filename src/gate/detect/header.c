@@ -8,23 +8,29 @@
 
 #define CACHED_SETS 64
 
+/* By what the IP header says: fragments, headers that can't be read and the end of a flow have no
+ * header of their own. */
 static uint32_t have_of_proto(const struct gate_packet *p)
 {
-	uint32_t have = 0;
+	uint32_t have = p->arp ? GATE_NEED_ARP : 0;
 
-	have |= p->tcp ? GATE_NEED_TCP : 0;
-	have |= p->udp ? GATE_NEED_UDP : 0;
-	have |= p->icmp4 ? GATE_NEED_ICMP4 | GATE_NEED_ICMP : 0;
-	have |= p->icmp6 ? GATE_NEED_ICMP6 | GATE_NEED_ICMP : 0;
-	have |= p->sctp ? GATE_NEED_SCTP : 0;
-	have |= p->arp ? GATE_NEED_ARP : 0;
 	have |= p->eth ? GATE_NEED_ETHER : 0;
-	if (!(have & (GATE_NEED_TCP | GATE_NEED_UDP)) && (p->flags & GATE_PKT_PSEUDO)) {
-		/* The end of a flow has no header of its own. */
-		have |= p->ip_proto == IPPROTO_TCP ? GATE_NEED_TCP : 0;
-		have |= p->ip_proto == IPPROTO_UDP ? GATE_NEED_UDP : 0;
+	switch (p->ip_proto) {
+	case IPPROTO_TCP:
+		return have | GATE_NEED_TCP;
+	case IPPROTO_UDP:
+		return have | GATE_NEED_UDP;
+	case IPPROTO_SCTP:
+		return have | GATE_NEED_SCTP;
+	case IPPROTO_IGMP:
+		return have | (p->ip_version == 4 ? GATE_NEED_IGMP : 0);
+	case IPPROTO_ICMP:
+		return have | (p->ip_version == 4 ? GATE_NEED_ICMP4 | GATE_NEED_ICMP : 0);
+	case IPPROTO_ICMPV6:
+		return have | (p->ip_version == 6 ? GATE_NEED_ICMP6 | GATE_NEED_ICMP : 0);
+	default:
+		return have;
 	}
-	return have;
 }
 
 uint32_t gate_have_of(const struct gate_packet *p)
@@ -34,13 +40,12 @@ uint32_t gate_have_of(const struct gate_packet *p)
 	if (p->ip_version) {
 		have |= GATE_NEED_IP | (p->ip_version == 4 ? GATE_NEED_IP4 : GATE_NEED_IP6);
 	}
-	if (p->payload.size && !(p->flags & GATE_PKT_NO_PAYLOAD)) {
+	if (gate_payload_size(p) && !(p->flags & GATE_PKT_NO_PAYLOAD)) {
 		have |= GATE_NEED_PAYLOAD | GATE_NEED_PAYLOAD_OR_STREAM;
 	}
-	if (p->flow) {
-		have |= GATE_NEED_FLOW;
-		have |= p->dir == GATE_TO_SERVER ? GATE_NEED_TO_SERVER : GATE_NEED_TO_CLIENT;
-	}
+	have |= p->flow ? GATE_NEED_FLOW : 0;
+	/* What has no flow goes to a server, as in Suricata. */
+	have |= p->flow && p->dir == GATE_TO_CLIENT ? GATE_NEED_TO_CLIENT : GATE_NEED_TO_SERVER;
 	have |= p->flow && (p->flags & GATE_PKT_ESTABLISHED) ? GATE_NEED_ESTABLISHED
 							     : GATE_NEED_NOT_ESTABLISHED;
 	have |= p->flags & GATE_PKT_REASSEMBLED ? GATE_NEED_FRAG : GATE_NEED_NO_FRAG;
@@ -81,7 +86,8 @@ static bool port_in(const struct gate_detector *d, uint16_t num, uint16_t port)
 static bool ends_match(struct gate_detector *d, const struct gate_sig *sig, unsigned int side)
 {
 	const struct gate_packet *p = d->p;
-	bool ports = d->have & (GATE_NEED_TCP | GATE_NEED_UDP | GATE_NEED_SCTP);
+	bool ports = d->have & (GATE_NEED_TCP | GATE_NEED_UDP | GATE_NEED_SCTP) &&
+		     !(p->flags & GATE_PKT_FRAGMENT);
 
 	if (ports) {
 		if (!port_in(d, sig->sport, side ? p->dport : p->sport) ||
@@ -109,7 +115,7 @@ bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig)
 					 .a = sig->dsize_a};
 
 		if ((d->p->flags & GATE_PKT_PSEUDO) ||
-		    !gate_test_holds(&test, d->p->payload.size)) {
+		    !gate_test_holds(&test, gate_payload_size(d->p))) {
 			return false;
 		}
 	}

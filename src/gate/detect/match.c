@@ -413,13 +413,18 @@ static bool match_hook(const struct gate_packet *p, const struct gate_match *m)
 	       (!m->other.args[0] || (p->flow && p->flow->packets[p->dir] == 1));
 }
 
+static bool match_igmp(const struct gate_packet *p, const struct gate_match *m)
+{
+	return p->igmp && holds(m, p->igmp[0]);
+}
+
 bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 {
 	const struct gate_packet *p = d->p;
 
 	switch (m->kind) {
 	case GATE_M_DSIZE:
-		return !(p->flags & GATE_PKT_PSEUDO) && holds(m, p->payload.size);
+		return !(p->flags & GATE_PKT_PSEUDO) && holds(m, gate_payload_size(p));
 	case GATE_M_TTL ... GATE_M_FRAGOFFSET:
 	case GATE_M_SAMEIP:
 		return match_ip(p, m);
@@ -427,6 +432,8 @@ bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 		return match_tcp(p, m);
 	case GATE_M_ITYPE ... GATE_M_ICMP6_MTU:
 		return match_icmp(p, m);
+	case GATE_M_IGMP_TYPE:
+		return match_igmp(p, m);
 	case GATE_M_DECODE_EVENT:
 	case GATE_M_STREAM_EVENT:
 		return gate_packet_has_event(p, (enum gate_event)m->event.event);

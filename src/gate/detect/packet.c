@@ -173,7 +173,7 @@ bool gate_list_payload(struct gate_detector *d, const struct gate_sig *sig,
 			return true;
 		}
 	}
-	if (!(d->have & GATE_NEED_PAYLOAD) ||
+	if (!(d->have & GATE_NEED_PAYLOAD) || sig->stream_only ||
 	    ((p->flags & GATE_PKT_STREAM_ADD) && !sig->require_packet)) {
 		return false;
 	}

@@ -45,12 +45,15 @@ enum gate_need {
 	GATE_NEED_PAYLOAD_OR_STREAM = 1u << 21,
 	GATE_NEED_REAL = 1u << 22, /* no pseudo packet */
 	GATE_NEED_VLAN = 1u << 23,
+	GATE_NEED_EMPTY = 1u << 24, /* no payload, nor new bytes of the stream */
+	GATE_NEED_IGMP = 1u << 25,
 };
 
 /* What a rule is, after Suricata's SignatureType: says where it is looked at and what its action
  * takes: the packet or the flow. */
 enum gate_sig_type {
 	GATE_SIG_IP_ONLY,	 /* once per flow and direction */
+	GATE_SIG_LIKE_IP_ONLY,	 /* with each packet; what it does is done to the flow */
 	GATE_SIG_PROTO_DETECTED, /* app-layer-protocol alone: when it becomes known */
 	GATE_SIG_EVENT,		 /* decode-event */
 	GATE_SIG_PACKET,
@@ -130,7 +133,8 @@ struct gate_sig {
 	uint8_t list_count, packet_count, post_count;
 	bool bidirectional, both_sides, noalert;
 	bool require_packet, require_stream;
-	bool thresholds; /* it has any */
+	bool stream_only; /* what went into no stream is not looked at either */
+	bool thresholds;  /* it has any */
 	bool has_files;
 	uint8_t vars;	  /* that it has */
 	uint8_t dsize_op; /* enum gate_compare + 1; 0: none */

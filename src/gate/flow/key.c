@@ -250,8 +250,9 @@ static bool ports_of(const struct gate_packet *p, struct flow_key *key)
 		key->port[1] = p->dport;
 		return true;
 	}
-	/* a transport whose header can't be read is not a flow of its protocol */
+	/* a transport whose header can't be read is not a flow of its protocol; IGMP is no talk */
 	switch (p->ip_proto) {
+	case IPPROTO_IGMP:
 	case IPPROTO_TCP:
 	case IPPROTO_UDP:
 	case IPPROTO_SCTP:

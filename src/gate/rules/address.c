@@ -173,6 +173,7 @@ struct group_reader {
 	struct gate_reading *r;
 	size_t at; /* of the whole text in the rule */
 	bool ports;
+	bool *negated; /* set: a member is */
 };
 
 static struct gate_addr port_addr(uint64_t port)
@@ -373,6 +374,7 @@ static int list_read(const struct group_reader *g, char *text, unsigned int dept
 
 		if (negated) {
 			member = gate_trim(member + 1);
+			*g->negated = true;
 		}
 		if (!*member || *member == '!') {
 			err = gate_refuse_at(g->r, g->at, "a member of the list is empty");
@@ -475,7 +477,8 @@ static void split_push(struct gate_addr_set *set, const struct range *range)
 
 int gate_read_addrs(struct gate_reading *r, const char *text, size_t at, struct gate_addr_set **ret)
 {
-	struct group_reader g = {.r = r, .at = at};
+	bool negated = false;
+	struct group_reader g = {.r = r, .at = at, .negated = &negated};
 	struct set set = {};
 	struct gate_addr_set *new;
 	int err;
@@ -487,6 +490,7 @@ int gate_read_addrs(struct gate_reading *r, const char *text, size_t at, struct 
 	err = text_read(&g, text, &set);
 	if (!err) {
 		new = bh_alloc(sizeof(*new));
+		new->negated = negated;
 		new->any = set.in.count == 1 && !addr_cmp(&set.in.items[0].first, &addr_first) &&
 			   !addr_cmp(&set.in.items[0].last, &addr_last);
 		bh_vec_foreach (range, &set.in) {
@@ -501,7 +505,8 @@ int gate_read_addrs(struct gate_reading *r, const char *text, size_t at, struct 
 
 int gate_read_ports(struct gate_reading *r, const char *text, size_t at, struct gate_port_set **ret)
 {
-	struct group_reader g = {.r = r, .at = at, .ports = true};
+	bool negated = false;
+	struct group_reader g = {.r = r, .at = at, .ports = true, .negated = &negated};
 	struct set set = {};
 	struct gate_port_set *new;
 	int err;

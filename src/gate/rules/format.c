@@ -28,8 +28,8 @@ static const char *action_name(uint8_t action)
 static const char *proto_name(const struct gate_rule *rule)
 {
 	static const char *const names[] = {
-		"ip",	"ipv4",	  "ipv6",   "tcp",  "tcp-pkt", "tcp-stream", "udp",
-		"icmp", "icmpv4", "icmpv6", "sctp", "pkthdr",  "ether",	     "arp",
+		"ip",	  "ipv4",   "ipv6", "tcp",  "tcp-pkt", "tcp-stream", "udp", "icmp",
+		"icmpv4", "icmpv6", "igmp", "sctp", "pkthdr",  "ether",	     "arp",
 	};
 	return rule->proto == GATE_RULE_APP ? gate_app_name(rule->app) : names[rule->proto];
 }
@@ -80,6 +80,19 @@ static void put_addr(struct bh_wbuf *w, const struct gate_addr *addr)
 	bh_wbuf_str(w, text);
 }
 
+/* An address that the set does not have: one past the end of a range, or the first of all. */
+static struct gate_addr outside_of(const struct gate_addr_set *set)
+{
+	struct gate_addr addr = {};
+
+	for (size_t i = 0; i < set->in.count && gate_addr_set_has(set, &addr); i++) {
+		addr = set->in.items[i].last;
+		for (int at = 15; at >= 0 && !++addr.bytes[at]; at--) {
+		}
+	}
+	return addr;
+}
+
 static void put_addrs(struct bh_wbuf *w, const struct gate_addr_set *set)
 {
 	if (set->any) {
@@ -91,6 +104,13 @@ static void put_addrs(struct bh_wbuf *w, const struct gate_addr_set *set)
 		put_addr(w, &set->in.items[i].first);
 		bh_wbuf_str(w, "-");
 		put_addr(w, &set->in.items[i].last);
+	}
+	/* What is not in it anyway: that there is a negation counts (GATE_RULE_LIKE_IP_ONLY). */
+	if (set->negated) {
+		struct gate_addr outside = outside_of(set);
+
+		bh_wbuf_str(w, ",!");
+		put_addr(w, &outside);
 	}
 	bh_wbuf_str(w, "]");
 }

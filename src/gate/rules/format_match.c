@@ -449,6 +449,8 @@ static const char *test_name(const struct gate_match *m)
 		return "icmp_seq";
 	case GATE_M_ICMP6_MTU:
 		return "icmpv6.mtu";
+	case GATE_M_IGMP_TYPE:
+		return "igmp.type";
 	case GATE_M_VLAN_LAYERS:
 		return "vlan.layers";
 	case GATE_M_FLOW_AGE:

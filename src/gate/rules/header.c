@@ -36,8 +36,9 @@ static const struct {
 	{"tcp-pkt", GATE_RULE_TCP_PKT}, {"tcp-stream", GATE_RULE_TCP_STREAM},
 	{"udp", GATE_RULE_UDP},		{"icmp", GATE_RULE_ICMP},
 	{"icmpv4", GATE_RULE_ICMPV4},	{"icmpv6", GATE_RULE_ICMPV6},
-	{"sctp", GATE_RULE_SCTP},	{"pkthdr", GATE_RULE_PKTHDR},
-	{"ether", GATE_RULE_ETHER},	{"arp", GATE_RULE_ARP},
+	{"igmp", GATE_RULE_IGMP},	{"sctp", GATE_RULE_SCTP},
+	{"pkthdr", GATE_RULE_PKTHDR},	{"ether", GATE_RULE_ETHER},
+	{"arp", GATE_RULE_ARP},
 };
 
 /* Names that stand for several, or that are spelled otherwise in rules. */

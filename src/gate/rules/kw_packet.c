@@ -20,6 +20,7 @@ static uint64_t largest(enum gate_match_kind kind)
 	case GATE_M_TOS:
 	case GATE_M_ITYPE:
 	case GATE_M_ICODE:
+	case GATE_M_IGMP_TYPE:
 	case GATE_M_TCP_WSCALE:
 	case GATE_M_VLAN_LAYERS:
 	case GATE_M_IP_PROTO:

@@ -18,9 +18,10 @@
 struct gate_addr_range {
 	struct gate_addr first, last; /* one family; both ends belong to it */
 };
-/* Sorted, without overlap; any: everything of both families. */
+/* Sorted, without overlap; any: everything of both families; negated: some of it stands in the text
+ * as what it is not. */
 struct gate_addr_set {
-	bool any;
+	bool any, negated;
 	BH_VEC(struct gate_addr_range) in;
 };
 struct gate_port_range {
@@ -45,6 +46,7 @@ enum gate_rule_proto {
 	GATE_RULE_ICMP,
 	GATE_RULE_ICMPV4,
 	GATE_RULE_ICMPV6,
+	GATE_RULE_IGMP,
 	GATE_RULE_SCTP,
 	GATE_RULE_PKTHDR,
 	GATE_RULE_ETHER,
@@ -318,6 +320,7 @@ enum gate_match_kind {
 	GATE_M_ICMP_ID,
 	GATE_M_ICMP_SEQ,
 	GATE_M_ICMP6_MTU,
+	GATE_M_IGMP_TYPE,
 	GATE_M_DECODE_EVENT,
 	GATE_M_STREAM_EVENT,
 	GATE_M_VLAN_ID,
@@ -521,11 +524,13 @@ enum gate_rule_flag {
 	GATE_RULE_NOALERT = 1 << 0,
 	GATE_RULE_BIDIRECTIONAL = 1 << 1, /* <> */
 	GATE_RULE_BOTH_SIDES = 1 << 2,	  /* => : transaction rule over both directions */
-	GATE_RULE_IP_ONLY = 1 << 3,	  /* addresses and protocol only: once per flow */
+	GATE_RULE_IP_ONLY = 1 << 3,	  /* addresses, ports, protocol only: once per flow */
 	GATE_RULE_PREFILTER = 1 << 4,	  /* `prefilter` on a keyword that is no pattern */
 	GATE_RULE_TARGET_SRC = 1 << 5,
 	GATE_RULE_TARGET_DST = 1 << 6,
 	GATE_RULE_ALERT = 1 << 7, /* alerts although it is a pass */
+	/* the same with negated addresses: each packet, as in Suricata */
+	GATE_RULE_LIKE_IP_ONLY = 1 << 8,
 };
 
 struct gate_rule {

@@ -262,6 +262,7 @@ static int check_apps(struct gate_reading *r)
 	case GATE_RULE_ICMP:
 	case GATE_RULE_ICMPV4:
 	case GATE_RULE_ICMPV6:
+	case GATE_RULE_IGMP:
 	case GATE_RULE_PKTHDR:
 	case GATE_RULE_ETHER:
 	case GATE_RULE_ARP:
@@ -338,28 +339,41 @@ static int check_dirs(struct gate_reading *r)
 
 /* ---- addresses only ---- */
 
-static bool is_ip_only(const struct gate_rule *rule)
+/* Marks of a flow are another thing with each packet; those of hosts are asked when the flow
+ * begins. */
+static bool marks_flow(const struct gate_match *m)
 {
-	switch (rule->proto) {
-	case GATE_RULE_IP:
-	case GATE_RULE_IPV4:
-	case GATE_RULE_IPV6:
-	case GATE_RULE_TCP:
-	case GATE_RULE_UDP:
-	case GATE_RULE_SCTP:
-	case GATE_RULE_ICMP:
-	case GATE_RULE_ICMPV4:
-	case GATE_RULE_ICMPV6:
-		break;
+	return m->kind == GATE_M_FLOWBITS &&
+	       (m->bits.track == GATE_BITS_FLOW || m->bits.track == GATE_BITS_TX);
+}
+
+static bool sets_once(const struct gate_match *m)
+{
+	switch (m->kind) {
+	case GATE_M_FLOWBITS:
+		return !marks_flow(m) || m->bits.cmd == GATE_BITS_SET;
+	case GATE_M_TAG:
+		return true;
 	default:
 		return false;
 	}
-	if (rule->lists.count || rule->tx.count || rule->flow_opts || rule->apps ||
-	    !rule->sport->any || !rule->dport->any) {
+}
+
+/* Addresses, ports and protocol are all it asks for, as Suricata's SIG_TYPE_IPONLY: they are the
+ * same for all packets of a side. */
+static bool is_ip_only(const struct gate_rule *rule)
+{
+	if (rule->proto > GATE_RULE_SCTP || rule->lists.count || rule->tx.count ||
+	    rule->flow_opts || rule->apps) {
 		return false;
 	}
 	bh_vec_foreach (m, &rule->packet) {
-		if (m->kind != GATE_M_FLOWBITS && m->kind != GATE_M_IPREP) {
+		if (m->kind != GATE_M_IPREP && (m->kind != GATE_M_FLOWBITS || marks_flow(m))) {
+			return false;
+		}
+	}
+	bh_vec_foreach (m, &rule->post) {
+		if (!sets_once(m)) {
 			return false;
 		}
 	}
@@ -438,7 +452,8 @@ int gate_rule_validate(struct gate_reading *r)
 		rule->flags &= (uint16_t)~GATE_RULE_BIDIRECTIONAL;
 	}
 	if (is_ip_only(rule)) {
-		rule->flags |= GATE_RULE_IP_ONLY;
+		rule->flags |= rule->src->negated || rule->dst->negated ? GATE_RULE_LIKE_IP_ONLY
+									: GATE_RULE_IP_ONLY;
 	}
 	return 0;
 }
