@@ -196,6 +196,71 @@ static void custom_roles_are_of_their_maker(void **state)
 	assert_true(rights(w, user, shop) == 0);
 }
 
+/* Each of a row of users has many roles that the one before him made: what this comes to is found
+ * out without asking for each again. */
+static void roles_of_roles_cost_no_more_with_each_hand(void **state)
+{
+	struct world *w = *state;
+	uint32_t shop = w->shop->number;
+	int64_t maker = add_user(w, "first", w->shop, 0), first = maker, held;
+
+	held = give(w, maker, "tenant-admin", shop, 0, true);
+	for (unsigned int hand = 0; hand < 12; hand++) {
+		char name[16];
+		int64_t user;
+
+		snprintf(name, sizeof(name), "hand%u", hand);
+		user = add_user(w, name, w->shop, maker);
+		for (unsigned int i = 0; i < 40; i++) {
+			char role_name[24];
+			struct manager_store_role role = {.tenant = shop,
+							  .name = role_name,
+							  .rights = "vm.read vm.release",
+							  .words = "",
+							  .maker = maker};
+
+			snprintf(role_name, sizeof(role_name), "r%u-%u", hand, i);
+			assert_int_equal(manager_store_add_role(w->db, &role, NULL), 0);
+			give(w, user, role_name, shop, w->now + 1000 + hand * 40 + i, false);
+		}
+		maker = user;
+	}
+	assert_true(rights(w, maker, shop) == (R(VM_READ) | R(VM_RELEASE)));
+	w->now += 1039; /* the last of the first hand's roles is over, and with it all others */
+	assert_true(rights(w, maker, shop) == 0);
+	w->now -= 1;
+	assert_true(rights(w, maker, shop) == (R(VM_READ) | R(VM_RELEASE)));
+	assert_int_equal(manager_store_drop_given(w->db, first, held, NULL), 0);
+	assert_true(rights(w, maker, shop) == 0);
+}
+
+/* Two who made each other's roles hold what they hold without them. */
+static void roles_in_a_ring_give_nothing(void **state)
+{
+	struct world *w = *state;
+	uint32_t shop = w->shop->number;
+	int64_t a = add_user(w, "a", w->shop, 0), b = add_user(w, "b", w->shop, a);
+	struct manager_store_role of_a = {.tenant = shop,
+					  .name = "of-a",
+					  .rights = "vm.read vm.release",
+					  .words = "",
+					  .maker = a};
+	struct manager_store_role of_b = {.tenant = shop,
+					  .name = "of-b",
+					  .rights = "vm.read vm.release",
+					  .words = "",
+					  .maker = b};
+
+	assert_int_equal(manager_store_add_role(w->db, &of_a, NULL), 0);
+	assert_int_equal(manager_store_add_role(w->db, &of_b, NULL), 0);
+	give(w, a, "of-b", shop, 0, true);
+	give(w, b, "of-a", shop, 0, true);
+	assert_true(rights(w, a, shop) == 0);
+	assert_true(rights(w, b, shop) == 0);
+	give(w, a, "tenant-viewer", shop, 0, true);
+	assert_true(rights(w, b, shop) == R(VM_READ));
+}
+
 static void time_ends_a_role_and_disabling_ends_all(void **state)
 {
 	struct world *w = *state;
@@ -707,6 +772,8 @@ int main(void)
 		T(sub_users_shrink_with_their_maker),
 		T(who_is_appointed_is_not_cut),
 		T(custom_roles_are_of_their_maker),
+		T(roles_of_roles_cost_no_more_with_each_hand),
+		T(roles_in_a_ring_give_nothing),
 		T(time_ends_a_role_and_disabling_ends_all),
 		T(self_service_is_switched_off),
 		T(what_was_fixed_before_is_worth_nothing),

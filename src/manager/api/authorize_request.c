@@ -258,6 +258,20 @@ bool manager_request_may(struct manager_request *req, enum manager_verb verb, ui
 	return false;
 }
 
+bool manager_request_factor(struct manager_request *req, enum manager_verb verb, uint32_t tenant,
+			    const char *id)
+{
+	struct manager_auth_rules rules = rules_now(req);
+	struct manager_object object = {.kind = OBJECT_SYSTEM, .tenant = tenant, .id = id};
+	struct manager_judgement j;
+
+	if (manager_authorize_factor(&req->principal, verb, &rules, &j) == MANAGER_ALLOW) {
+		return true;
+	}
+	answer_refused(req, verb, &object, &j);
+	return false;
+}
+
 void manager_request_scope(struct manager_request *req, enum manager_verb verb,
 			   struct manager_scope *ret)
 {

@@ -143,6 +143,14 @@ int manager_request_events(struct manager_request *req, struct manager_event_fil
 	return manager_request_time(req, "until", &f->until_ns);
 }
 
+void manager_request_events_scope(struct manager_request *req, struct manager_event_filter *f)
+{
+	if (!f->flows) {
+		manager_request_scope(req, VERB_EVENT_READ, &f->scope);
+	}
+	manager_request_scope(req, VERB_FLOW_READ, &f->flow_scope);
+}
+
 /* ---- pages ---- */
 
 struct page {
@@ -233,10 +241,7 @@ static void list(struct manager_request *req, bool flows)
 	if (take_order(req, &newest) < 0 || manager_request_events(req, &filter) < 0) {
 		return;
 	}
-	if (!flows) {
-		manager_request_scope(req, VERB_EVENT_READ, &filter.scope);
-	}
-	manager_request_scope(req, VERB_FLOW_READ, &filter.flow_scope);
+	manager_request_events_scope(req, &filter);
 	if (manager_request_accepts(req, "text/event-stream")) {
 		manager_follow(req, &filter);
 		return;

@@ -103,30 +103,39 @@ static void unknown(struct manager_request *req, const char *words)
 	manager_reply_errorf(req, 401, "unauthorized", "%s", words);
 }
 
-static void be_user(struct manager_request *req, const char *secret)
+/* What the session's user holds now. -ENOENT when the session is good for nothing. */
+static int session_principal(struct manager_request *req, const struct manager_session *s,
+			     struct manager_principal *ret)
 {
 	struct manager_accounts *a = req->parts->accounts;
-	struct manager_session *s = &req->session;
+	uint64_t now = bh_time_wall_ns();
 	struct manager_user u;
 
 	if (!s->open || manager_user_get(a, NULL, s->user, &u) < 0 ||
-	    manager_user_principal(a, s->user, bh_time_wall_ns(), &req->principal) < 0) {
+	    manager_user_principal(a, s->user, now, ret) < 0) {
+		return -ENOENT;
+	}
+	if (req->parts->requests) {
+		manager_grants_add(req->parts->requests, u.name, now, ret);
+	}
+	ret->via = MANAGER_VIA_SESSION;
+	ret->session = s->id;
+	ret->factor_ns = s->factor_ns;
+	snprintf(ret->factor, sizeof(ret->factor), "%s", s->factor);
+	if (u.must_change) {
+		bh_vec_done(&ret->holdings); /* first a password of his own */
+	}
+	return 0;
+}
+
+static void be_user(struct manager_request *req, const char *secret)
+{
+	if (session_principal(req, &req->session, &req->principal) < 0) {
 		unknown(req, "no session, or it is over: log in");
 		return;
 	}
-	if (req->parts->requests) {
-		manager_grants_add(req->parts->requests, u.name, bh_time_wall_ns(),
-				   &req->principal);
-	}
-	req->principal.via = MANAGER_VIA_SESSION;
-	req->principal.session = s->id;
-	req->principal.factor_ns = s->factor_ns;
-	snprintf(req->principal.factor, sizeof(req->principal.factor), "%s", s->factor);
-	snprintf(req->who, sizeof(req->who), "user:%s", u.name);
-	if (u.must_change) {
-		bh_vec_done(&req->principal.holdings); /* first a password of his own */
-	}
-	if (!s->bearer && !only_reads(req) && !is_ours(req, secret)) {
+	snprintf(req->who, sizeof(req->who), "user:%s", req->principal.name);
+	if (!req->session.bearer && !only_reads(req) && !is_ours(req, secret)) {
 		refuse_foreign(req);
 	}
 }
@@ -190,4 +199,46 @@ void manager_request_identify(struct manager_request *req)
 	} else {
 		be_admin(req, header);
 	}
+}
+
+/* ---- again, of what goes on for long ---- */
+
+/* By its number: a step-up gives a session another secret. */
+static int session_again(struct manager_request *req, struct manager_principal *ret)
+{
+	struct manager_agent agent = manager_request_agent(req);
+	struct manager_session s;
+
+	if (manager_session_find_id(req->parts->accounts, req->session.id, req->session.user,
+				    &agent, bh_time_wall_ns(), &s) < 0) {
+		return -ENOENT;
+	}
+	return session_principal(req, &s, ret);
+}
+
+static int token_again(struct manager_request *req, struct manager_principal *ret)
+{
+	const char *header =
+		MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, "Authorization");
+
+	return header ? manager_api_token_principal(req->parts->accounts,
+						    header + strlen("Bearer "), bh_time_wall_ns(),
+						    ret)
+		      : -ENOENT;
+}
+
+bool manager_request_still(struct manager_request *req)
+{
+	struct manager_principal now = {};
+
+	if (req->principal.via == MANAGER_VIA_ROOT) {
+		return req->local || manager_accounts_settings(req->parts->accounts)->admin_token;
+	}
+	if ((req->principal.via == MANAGER_VIA_TOKEN ? token_again(req, &now)
+						     : session_again(req, &now)) < 0) {
+		return false;
+	}
+	manager_principal_done(&req->principal);
+	req->principal = now;
+	return true;
 }

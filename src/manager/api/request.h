@@ -124,6 +124,9 @@ bool manager_request_holds_all(struct manager_request *req, enum manager_verb ve
  * there). tenant MANAGER_NO_TENANT: one that does not exist yet. */
 bool manager_request_may(struct manager_request *req, enum manager_verb verb, uint32_t tenant,
 			 const char *id);
+/* manager_authorize_factor(). False: it was answered. id: what he is about to do, for people. */
+bool manager_request_factor(struct manager_request *req, enum manager_verb verb, uint32_t tenant,
+			    const char *id);
 /* The number of a tenant by name; MANAGER_NO_TENANT when there is none. */
 uint32_t manager_request_tenant(const struct manager_request *req, const char *name);
 /* The tenants at which the caller holds the verb. */
@@ -135,6 +138,9 @@ void manager_request_authorize(struct manager_request *req);
 bool manager_request_unasked(const struct manager_request *req);
 /* identify.c: who it is, by socket, token or session; answers when it is nobody. */
 void manager_request_identify(struct manager_request *req);
+/* Is it still the one who asked, of an answer that goes on for long? His session or token may have
+ * ended. principal is what he holds now. */
+bool manager_request_still(struct manager_request *req);
 void manager_request_peer(struct manager_request *req); /* from, and root on the unix socket */
 struct manager_auth *manager_api_auth(const struct manager_api *api);
 /* The VM that the caller may see by this UUID or name; as manager_vm_find() with only those. */
@@ -224,6 +230,8 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 /* events.c: what the query asks for, but for scopes. < 0 when it was answered with an error. */
 [[nodiscard]] int manager_request_events(struct manager_request *req,
 					 struct manager_event_filter *ret);
+/* Whose events, and whose flows among them, the caller reads now. */
+void manager_request_events_scope(struct manager_request *req, struct manager_event_filter *f);
 /* sse.c */
 void manager_follow(struct manager_request *req, const struct manager_event_filter *filter);
 /* All events that match, oldest first, up to the newest of now; a connection that ends without the

@@ -26,6 +26,8 @@
 
 BH_COUNTER(api_followers, "event streams opened");
 BH_COUNTER(api_followers_dropped, "event streams cut off because their reader was too slow");
+BH_COUNTER(api_followers_revoked,
+	   "event streams cut off because their reader may not read on, or something else by now");
 BH_COUNTER(api_followers_chunks, "pieces of event streams that were made for a group of readers");
 BH_COUNTER(api_followers_shared, "pieces that a reader took because another had made them");
 BH_COUNTER(api_exports, "exports of events begun");
@@ -331,12 +333,46 @@ void manager_follower_wake_all(struct manager_api *api)
 	}
 }
 
+/* Sessions end and rights change while a stream goes on. An export has its end, so only who he is
+ * counts. */
+static bool may_go_on(struct manager_follower *f)
+{
+	BH_FREE struct manager_event_filter *now = bh_memdup(&f->filter, sizeof(f->filter));
+
+	if (!manager_request_still(f->req)) {
+		return false;
+	}
+	if (!f->format) {
+		manager_request_events_scope(f->req, now);
+	}
+	return memcmp(&now->scope, &f->filter.scope, sizeof(now->scope)) == 0 &&
+	       memcmp(&now->flow_scope, &f->filter.flow_scope, sizeof(now->flow_scope)) == 0;
+}
+
+/* At once, with what was about to be sent. Who may read something else now comes back for it. */
+static void cut_off(struct manager_follower *f)
+{
+	bh_counter_add(&api_followers_revoked, 1);
+	if (f->search) {
+		manager_search_cancel(bh_steal(&f->search));
+	}
+	drop_text(f);
+	if (!f->suspended) {
+		manager_patience_end(f->connection);
+	}
+	manager_follower_end(f);
+}
+
 void manager_follower_beat(struct manager_api *api)
 {
 	struct manager_follower **list = manager_api_followers(api), *f, *tmp;
 
 	DL_FOREACH_SAFE(*list, f, tmp)
 	{
+		if (f->req && !f->ended && !may_go_on(f)) {
+			cut_off(f);
+			continue;
+		}
 		if (f->suspended && !f->search && !f->format) {
 			drop_text(f);
 			bh_wbuf_str(&f->buf, ": heartbeat\n\n");

@@ -2,6 +2,7 @@
 #include "manager/auth/keys.h"
 #include "manager/auth/oidc.h"
 
+#include "base/counter.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -9,11 +10,13 @@
 
 #include <errno.h>
 
-#define MAKERS_MAX    16 /* how deep users may make users */
+#define MAKERS_MAX    64 /* users that somebody's rights may hang on */
 #define NAME_MAX_LEN  31
 #define TOTP_PENDING  UINT64_MAX /* in the place of the step */
 #define SETTINGS_NAME "accounts"
 #define BY_REQUEST    "self-service"
+
+BH_COUNTER(auth_makers_many, "users that were left without rights which hang on too many others");
 
 struct manager_accounts {
 	struct manager_accounts_options o;
@@ -359,33 +362,78 @@ static int keep_custom(const struct manager_store_role *row, void *arg)
 	return 0;
 }
 
-static int principal_of(struct manager_accounts *a, int64_t user, unsigned int depth,
-			uint64_t now_ns, struct manager_principal *ret);
+/* Rights hang on those of who made the user, of who made his roles, and so on. Each of these is
+ * looked at once: people who hand each other many roles would cost more with each hand. */
+struct holder {
+	int64_t user;
+	struct manager_principal holds; /* nothing while it is being found out */
+};
+struct resolving {
+	struct manager_accounts *a;
+	uint64_t now_ns;
+	BH_VEC(struct holder *) known;
+};
+
+static void resolving_done(struct resolving *w)
+{
+	bh_vec_foreach (h, &w->known) {
+		manager_principal_done(&(*h)->holds);
+		free(*h);
+	}
+	bh_vec_done(&w->known);
+}
+
+static int principal_of(struct resolving *w, int64_t user, struct manager_principal *ret);
+
+/* *ret is w's. -ENOENT when there is no such user. */
+static int resolve(struct resolving *w, int64_t user, struct manager_principal **ret)
+{
+	struct manager_principal found = {};
+	struct holder *holder;
+	int r;
+
+	bh_vec_foreach (h, &w->known) {
+		if ((*h)->user == user) {
+			*ret = &(*h)->holds;
+			return 0;
+		}
+	}
+	if (w->known.count >= MAKERS_MAX) {
+		bh_counter_add(&auth_makers_many, 1);
+		return -ENOENT;
+	}
+	holder = bh_alloc(sizeof(*holder));
+	holder->user = user;
+	*bh_vec_push(&w->known) = holder;
+	r = principal_of(w, user, &found);
+	if (r < 0) {
+		manager_principal_done(&found);
+		return r;
+	}
+	holder->holds = found;
+	*ret = &holder->holds;
+	return 0;
+}
 
 /* Cut down to what the user `maker` holds; nothing is left when he is not there. */
-static int limit_to(struct manager_accounts *a, struct manager_principal *p, int64_t maker,
-		    unsigned int depth, uint64_t now_ns)
+static int limit_to(struct resolving *w, struct manager_principal *p, int64_t maker)
 {
-	struct manager_principal m = {};
-	int r = 0;
+	struct manager_principal nobody = {}, *m = &nobody;
+	int r;
 
 	if (!maker) {
 		return 0; /* root made him */
 	}
-	if (depth < MAKERS_MAX) {
-		r = principal_of(a, maker, depth + 1, now_ns, &m);
-	}
+	r = resolve(w, maker, &m);
 	if (r == 0 || r == -ENOENT) {
-		manager_holdings_limit(p, &m, now_ns);
+		manager_holdings_limit(p, m, w->now_ns);
 		r = 0;
 	}
-	manager_principal_done(&m);
 	return r;
 }
 
 /* Adds what the role gives to p. A role that is there no more gives nothing. */
-static int add_given(struct manager_accounts *a, const struct given *g, unsigned int depth,
-		     uint64_t now_ns, struct manager_principal *p)
+static int add_given(struct resolving *w, const struct given *g, struct manager_principal *p)
 {
 	const struct manager_role *role = manager_role_find(g->role);
 	struct manager_principal custom = {};
@@ -396,15 +444,13 @@ static int add_given(struct manager_accounts *a, const struct given *g, unsigned
 		manager_holdings_add_role(p, role->provider, role->tenant, g->tenant, g->until_ns);
 		return 0;
 	}
-	r = manager_store_roles(a->o.db, g->tenant, g->role, keep_custom, &c, NULL);
+	r = manager_store_roles(w->a->o.db, g->tenant, g->role, keep_custom, &c, NULL);
 	if (r < 0 || !c.found || g->tenant == MANAGER_EACH_TENANT) {
 		return r < 0 ? r : 0;
 	}
 	manager_holdings_add_role(&custom, c.rights, c.rights, g->tenant, g->until_ns);
-	r = limit_to(a, &custom, c.maker, depth, now_ns);
-	bh_vec_foreach (h, &custom.holdings) {
-		*bh_vec_push(&p->holdings) = *h;
-	}
+	r = limit_to(w, &custom, c.maker);
+	manager_holdings_join(p, &custom);
 	manager_principal_done(&custom);
 	return r;
 }
@@ -428,33 +474,30 @@ static void describe_roles(struct manager_accounts *a, const struct givens *all,
 	}
 }
 
-static int principal_of(struct manager_accounts *a, int64_t user, unsigned int depth,
-			uint64_t now_ns, struct manager_principal *ret)
+static int principal_of(struct resolving *w, int64_t user, struct manager_principal *ret)
 {
 	struct manager_principal appointed = {};
 	struct givens all = {};
 	struct manager_user u;
-	int r = manager_user_get(a, NULL, user, &u);
+	int r = manager_user_get(w->a, NULL, user, &u);
 
 	if (r == 0) {
-		r = manager_store_givens(a->o.db, user, keep_given, &all, NULL);
+		r = manager_store_givens(w->a->o.db, user, keep_given, &all, NULL);
 	}
 	bh_vec_foreach (g, &all.list) {
 		if (r == 0) {
-			r = add_given(a, g, depth, now_ns, g->appointed ? &appointed : ret);
+			r = add_given(w, g, g->appointed ? &appointed : ret);
 		}
 	}
 	if (r == 0) {
-		r = limit_to(a, ret, u.maker, depth, now_ns);
+		r = limit_to(w, ret, u.maker);
 	}
 	if (r == 0) {
-		bh_vec_foreach (h, &appointed.holdings) {
-			*bh_vec_push(&ret->holdings) = *h;
-		}
+		manager_holdings_join(ret, &appointed);
 		ret->user = u.id;
 		ret->tenant = u.tenant;
 		snprintf(ret->name, sizeof(ret->name), "%s", u.name);
-		describe_roles(a, &all, now_ns, ret);
+		describe_roles(w->a, &all, w->now_ns, ret);
 	}
 	manager_principal_done(&appointed);
 	bh_vec_done(&all.list);
@@ -464,13 +507,16 @@ static int principal_of(struct manager_accounts *a, int64_t user, unsigned int d
 int manager_user_holdings(struct manager_accounts *a, int64_t user, uint64_t now_ns,
 			  struct manager_principal *ret)
 {
-	int r;
+	struct resolving w = {.a = a, .now_ns = now_ns};
+	struct manager_principal *found;
+	int r = resolve(&w, user, &found);
 
 	memset(ret, 0, sizeof(*ret));
-	r = principal_of(a, user, 0, now_ns, ret);
-	if (r < 0) {
-		manager_principal_done(ret);
+	if (r == 0) {
+		*ret = *found;
+		memset(found, 0, sizeof(*found));
 	}
+	resolving_done(&w);
 	return r;
 }
 

@@ -148,6 +148,7 @@ static enum manager_decision denied(const struct manager_principal *who, enum ma
 		 name);
 	return MANAGER_DENY;
 }
+
 /* The verb is held; is that enough? */
 static enum manager_decision judge_factor(const struct manager_principal *who,
 					  enum manager_verb verb,
@@ -229,6 +230,18 @@ enum manager_decision manager_authorize(const struct manager_principal *who, enu
 	return judge_held(who, verb, object, rules, ret);
 }
 
+enum manager_decision manager_authorize_factor(const struct manager_principal *who,
+					       enum manager_verb verb,
+					       const struct manager_auth_rules *rules,
+					       struct manager_judgement *ret)
+{
+	if (who->via == MANAGER_VIA_ROOT) {
+		say(ret, MANAGER_ALLOW, "", "");
+		return MANAGER_ALLOW;
+	}
+	return judge_factor(who, verb, rules, ret);
+}
+
 /* ---- who may know of it ---- */
 
 bool manager_attempt_shown(const struct manager_principal *who, uint32_t tenant, uint64_t now_ns)
@@ -264,24 +277,36 @@ void manager_roles_at(const char *roles, const char *tenant, char ret[MANAGER_RO
 
 /* ---- what users hold ---- */
 
+/* Does what ends at a hold as long as what ends at b? */
+static bool outlasts(uint64_t a, uint64_t b)
+{
+	return !a || (b && a >= b);
+}
+
+/* Each right stands once, where it ends last: so there are never more holdings at a tenant than
+ * rights, however many roles say the same for different times. */
 static void add(struct manager_principal *who, uint32_t tenant, uint64_t rights, uint64_t until_ns)
 {
-	struct manager_holding *h;
+	struct manager_holding *place = NULL;
 
+	bh_vec_foreach (old, &who->holdings) {
+		if (old->tenant != tenant || *old->object || old->approved) {
+			continue;
+		}
+		if (outlasts(old->until_ns, until_ns)) {
+			rights &= ~old->rights;
+		} else {
+			old->rights &= ~rights;
+		}
+		place = old->until_ns == until_ns || !old->rights ? old : place;
+	}
 	if (!rights) {
 		return;
 	}
-	bh_vec_foreach (old, &who->holdings) {
-		if (old->tenant == tenant && old->until_ns == until_ns && !*old->object &&
-		    !old->approved) {
-			old->rights |= rights;
-			return;
-		}
-	}
-	h = bh_vec_push(&who->holdings);
-	h->tenant = tenant;
-	h->rights = rights;
-	h->until_ns = until_ns;
+	place = place ? place : bh_vec_push(&who->holdings);
+	place->tenant = tenant;
+	place->rights |= rights;
+	place->until_ns = until_ns;
 }
 
 void manager_holdings_add_role(struct manager_principal *who, uint64_t at_provider,
@@ -292,6 +317,13 @@ void manager_holdings_add_role(struct manager_principal *who, uint64_t at_provid
 	}
 	if (tenant != MANAGER_PROVIDER) {
 		add(who, tenant, at_tenant, until_ns);
+	}
+}
+
+void manager_holdings_join(struct manager_principal *who, const struct manager_principal *other)
+{
+	bh_vec_foreach (h, &other->holdings) {
+		add(who, h->tenant, h->rights, h->until_ns);
 	}
 }
 

@@ -106,6 +106,13 @@ enum manager_decision manager_authorize(const struct manager_principal *who, enu
 					const struct manager_auth_rules *rules,
 					struct manager_judgement *ret);
 
+/* The part of it that is about second factors: has he shown what the verb needs, whoever is to do
+ * it? Who says yes to what is dangerous shows what the one who does it has to show. */
+enum manager_decision manager_authorize_factor(const struct manager_principal *who,
+					       enum manager_verb verb,
+					       const struct manager_auth_rules *rules,
+					       struct manager_judgement *ret);
+
 /* The rights held at a tenant now, whatever second factor they need. Not those for one object. */
 uint64_t manager_rights_at(const struct manager_principal *who, uint32_t tenant, uint64_t now_ns);
 /* Those held anywhere. */
@@ -128,6 +135,8 @@ void manager_roles_at(const char *roles, const char *tenant, char ret[MANAGER_RO
  * included. until_ns 0: no end. */
 void manager_holdings_add_role(struct manager_principal *who, uint64_t at_provider,
 			       uint64_t at_tenant, uint32_t tenant, uint64_t until_ns);
+/* What the roles of another give, too. */
+void manager_holdings_join(struct manager_principal *who, const struct manager_principal *other);
 /* Takes away what `maker` does not hold: a user never has more than who made him. */
 void manager_holdings_limit(struct manager_principal *who, const struct manager_principal *maker,
 			    uint64_t now_ns);
