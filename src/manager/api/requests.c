@@ -289,24 +289,22 @@ static void submit(struct manager_request *req)
 
 /* ---- deciding ---- */
 
-/* Who says yes must hold what he gives, or would but for self-service being off: false when it was
- * answered. */
-static bool may_give(struct manager_request *req, const struct manager_ask *ask)
+/* Who says yes must hold what he gives for as long as he gives it, or would but for self-service
+ * being off: a grant is not handed on beyond its end. False when it was answered. */
+static bool may_give(struct manager_request *req, const struct manager_ask *ask, uint64_t hours)
 {
-	uint64_t to_give =
-		manager_rights_by_request(&req->principal, ask->tenant, bh_time_wall_ns());
+	uint64_t end = bh_time_wall_ns() +
+		       (hours && hours < ask->hours ? hours : ask->hours) * 3600 * BH_NS_PER_S;
+	uint64_t held = manager_rights_at(&req->principal, ask->tenant, end - 1) |
+			manager_rights_by_request(&req->principal, ask->tenant, end - 1);
 
-	if (ask->form || req->principal.via == MANAGER_VIA_ROOT) {
+	if (ask->form || (held & MANAGER_RIGHT(ask->verb))) {
 		return true;
 	}
-	if (!manager_request_holds(req, ask->verb, ask->tenant) &&
-	    !(to_give & MANAGER_RIGHT(ask->verb))) {
-		manager_reply_errorf(req, 403, "forbidden",
-				     "nobody gives what he does not hold: %s",
-				     manager_right_name(ask->verb));
-		return false;
-	}
-	return true;
+	manager_reply_errorf(req, 403, "forbidden",
+			     "nobody gives what he does not hold, nor for longer: %s",
+			     manager_right_name(ask->verb));
+	return false;
 }
 
 static void decide(struct manager_request *req, enum manager_ask_state state)
@@ -323,14 +321,19 @@ static void decide(struct manager_request *req, enum manager_ask_state state)
 		return;
 	}
 	free(bh_steal(&one.ask.what));
-	if (!manager_request_may(req, VERB_REQUEST_DECIDE, one.ask.tenant, "request") ||
-	    (state == MANAGER_ASK_APPROVED && !may_give(req, &one.ask))) {
+	if (!manager_request_may(req, VERB_REQUEST_DECIDE, one.ask.tenant, "request")) {
 		return;
 	}
 	if (take_reason(body, decision.answer, &diag) < 0 ||
 	    (json_object_get(body, "hours") &&
 	     bh_json_u64(body, "hours", MANAGER_ASK_HOURS_MAX, &hours, &diag) < 0)) {
 		manager_reply_error(req, 400, "bad_request", &diag);
+		return;
+	}
+	if (state == MANAGER_ASK_APPROVED &&
+	    (!may_give(req, &one.ask, hours) ||
+	     (!one.ask.form &&
+	      !manager_request_factor(req, one.ask.verb, one.ask.tenant, "request")))) {
 		return;
 	}
 	decision.hours = (uint32_t)hours;

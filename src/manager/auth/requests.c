@@ -300,6 +300,21 @@ int manager_requests_end(struct manager_requests *reqs, int64_t id, const char *
 	return change(reqs, ask, &was, "ended", diag);
 }
 
+int manager_requests_forget(struct manager_requests *reqs, const char *user, const char *by,
+			    uint64_t now_ns, struct bh_diag *diag)
+{
+	struct manager_ask *ask, *tmp;
+	int r = 0;
+
+	DL_FOREACH_SAFE(reqs->open, ask, tmp)
+	{
+		if (r == 0 && strcmp(ask->user, user) == 0) {
+			r = manager_requests_end(reqs, ask->id, by, now_ns, diag);
+		}
+	}
+	return r;
+}
+
 void manager_requests_tick(struct manager_requests *reqs, uint64_t now_ns)
 {
 	struct manager_ask *ask, *tmp;

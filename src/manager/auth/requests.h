@@ -79,6 +79,9 @@ const struct manager_ask *manager_requests_find(const struct manager_requests *r
 /* Before its time. -EALREADY when nothing of that id waits or is in force. */
 [[nodiscard]] int manager_requests_end(struct manager_requests *reqs, int64_t id, const char *by,
 				       uint64_t now_ns, struct bh_diag *diag);
+/* All that this user waits for or was given: he is removed. */
+[[nodiscard]] int manager_requests_forget(struct manager_requests *reqs, const char *user,
+					  const char *by, uint64_t now_ns, struct bh_diag *diag);
 /* Newest first, those with id < before (0: all); until fn returns non-zero. */
 typedef int manager_ask_each_fn(const struct manager_ask *ask, void *arg);
 [[nodiscard]] int manager_requests_each(struct manager_requests *reqs, int64_t before,
