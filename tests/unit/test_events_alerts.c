@@ -239,7 +239,7 @@ static void test_too_many(void **state)
 	act(w, manager_alerts_first(w->alerts)->next->next, "close", "");
 	tell(w, "y", BH_SEVERITY_WARNING, "v1", "r");
 	uv_run(&w->loop, UV_RUN_DEFAULT);
-	manager_alerts_count(w->alerts, &all, &counts);
+	manager_alerts_count(w->alerts, &all, &all, &counts);
 	assert_int_equal(counts.open, MANAGER_ALERTS_MAX);
 }
 

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "manager/events/alerts.h"
+#include "manager/events/filter.h"
 
 #include <errno.h>
 #include <strings.h>
@@ -46,8 +47,8 @@ static json_t *alert_json(struct manager_request *req, const struct manager_aler
 /* ---- lists ---- */
 
 struct alert_filter {
-	struct manager_scope scope;
-	int state; /* -1 any, -2 not closed */
+	struct manager_scope scope, flows; /* flows: of alerts of flow.* and guard.* */
+	int state;			   /* -1 any, -2 not closed */
 	int severity;
 	uint32_t tenant;
 	uint64_t since_ns;
@@ -95,6 +96,7 @@ static int take_filter(struct manager_request *req, struct alert_filter *f)
 	f->words = manager_request_query(req, "q");
 	f->assignee = manager_request_query(req, "assignee");
 	manager_request_scope(req, VERB_EVENT_READ, &f->scope);
+	manager_request_scope(req, VERB_FLOW_READ, &f->flows);
 	return take_state(req, f) < 0 ? -EINVAL : manager_request_since(req, &f->since_ns);
 }
 
@@ -109,7 +111,9 @@ static bool has_prefix(const char *want, const char *type)
 
 static bool passes(const struct alert_filter *f, const struct manager_alert *a)
 {
-	if (!manager_scope_has(&f->scope, a->tenant) || (f->tenant && f->tenant != a->tenant) ||
+	const struct manager_scope *scope = manager_type_is_flow(a->type) ? &f->flows : &f->scope;
+
+	if (!manager_scope_has(scope, a->tenant) || (f->tenant && f->tenant != a->tenant) ||
 	    (int)a->severity < f->severity || a->last_ns < f->since_ns) {
 		return false;
 	}
@@ -146,7 +150,7 @@ static void list_alerts(struct manager_request *req)
 			manager_page_put(&page, alert_json(req, a, false));
 		}
 	}
-	manager_alerts_count(req->parts->alerts, &filter.scope, &counts);
+	manager_alerts_count(req->parts->alerts, &filter.scope, &filter.flows, &counts);
 	manager_page_reply(req, &page,
 			   json_pack("{s:{s:I, s:I, s:I, s:I}}", "counts", "open",
 				     (json_int_t)counts.open, "acknowledged",
@@ -165,7 +169,9 @@ static struct manager_alert *find(struct manager_request *req)
 	if (bh_parse_u64(req->segments[1], 1, INT64_MAX, &id) == 0) {
 		a = manager_alerts_find(req->parts->alerts, id);
 	}
-	if (a && manager_request_holds(req, VERB_EVENT_READ, a->tenant)) {
+	if (a && manager_request_holds(
+			 req, manager_type_is_flow(a->type) ? VERB_FLOW_READ : VERB_EVENT_READ,
+			 a->tenant)) {
 		return a;
 	}
 	manager_reply_errorf(req, 404, "not_found", "there is no alert '%.20s'", req->segments[1]);
@@ -232,6 +238,10 @@ static void act_on(struct manager_request *req, const char *what)
 	}
 	before = alert_state(a);
 	r = manager_alerts_act(req->parts->alerts, a, &act, &diag);
+	if (r == MANAGER_ALERT_TWIN) {
+		manager_reply_error(req, 409, "conflict", &diag);
+		return;
+	}
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);
 		return;

@@ -9,6 +9,7 @@
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/audit/audit.h"
 #include "manager/events/alerts.h"
 #include "manager/events/channels.h"
 
@@ -97,6 +98,9 @@ static json_t *reasons_of(const struct manager_parts *parts)
 	if (parts->alerts && *manager_alerts_problem(parts->alerts)) {
 		reason(list, "alerts", "%s", manager_alerts_problem(parts->alerts));
 	}
+	if (parts->audit && !manager_audit_ready(parts->audit)) {
+		reason(list, "audit", "acts are refused: what must be recorded can't be");
+	}
 	look_at_disk(parts, list);
 	look_at_hosts(parts, list);
 	look_at_channels(parts, list);
@@ -169,7 +173,7 @@ static void add_alerts(struct bh_wbuf *w, const struct manager_parts *parts)
 	struct manager_alert_counts counts = {};
 
 	if (parts->alerts) {
-		manager_alerts_count(parts->alerts, &all, &counts);
+		manager_alerts_count(parts->alerts, &all, &all, &counts);
 	}
 	gauge(w, "alerts_open", "alerts that nobody has acknowledged", counts.open);
 	gauge(w, "alerts_open_critical", "critical ones of them", counts.open_critical);

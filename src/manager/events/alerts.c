@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "manager/events/filter.h"
 #include "manager/events/view.h"
 
 #include <errno.h>
@@ -431,10 +432,18 @@ const char *manager_alerts_problem(const struct manager_alerts *all)
 int manager_alerts_act(struct manager_alerts *all, struct manager_alert *a,
 		       const struct manager_alert_act *act, struct bh_diag *diag)
 {
-	struct manager_alert old = *a;
-	json_t *history = json_copy(a->history), *before = a->history;
+	struct manager_alert old = *a, *twin = NULL;
+	json_t *history, *before = a->history;
 	int r;
 
+	HASH_FIND_STR(all->groups, a->key, twin);
+	if (a->state == MANAGER_ALERT_CLOSED && twin &&
+	    (strcmp(act->what, "reopen") == 0 || strcmp(act->what, "acknowledge") == 0)) {
+		return bh_diag_set(diag, MANAGER_ALERT_TWIN,
+				   "the same has happened again since: go on with alert %llu",
+				   (unsigned long long)twin->id);
+	}
+	history = json_copy(a->history);
 	a->history = history;
 	add_history(a, act);
 	if (strcmp(act->what, "acknowledge") == 0) {
@@ -473,13 +482,13 @@ struct manager_alert *manager_alerts_find(struct manager_alerts *all, uint64_t i
 }
 
 void manager_alerts_count(const struct manager_alerts *all, const struct manager_scope *scope,
-			  struct manager_alert_counts *ret)
+			  const struct manager_scope *flows, struct manager_alert_counts *ret)
 {
 	const struct manager_alert *a;
 
 	*ret = (struct manager_alert_counts){};
 	DL_FOREACH (all->list, a) {
-		if (!manager_scope_has(scope, a->tenant)) {
+		if (!manager_scope_has(manager_type_is_flow(a->type) ? flows : scope, a->tenant)) {
 			continue;
 		}
 		ret->open += a->state == MANAGER_ALERT_OPEN;

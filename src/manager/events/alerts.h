@@ -71,6 +71,8 @@ struct manager_alert_act {
 	const char *assignee; /* of assign */
 	uint64_t now_ns;
 };
+#define MANAGER_ALERT_TWIN 1 /* another one of its group is open: this one stays closed */
+/* > 0: MANAGER_ALERT_TWIN. */
 [[nodiscard]] int manager_alerts_act(struct manager_alerts *alerts, struct manager_alert *alert,
 				     const struct manager_alert_act *act, struct bh_diag *diag);
 
@@ -83,7 +85,8 @@ struct manager_alert_counts {
 	uint64_t open, acknowledged, closed;
 	uint64_t open_critical;
 };
+/* flows: whose alerts of flow.* and guard.* count. */
 void manager_alerts_count(const struct manager_alerts *alerts, const struct manager_scope *scope,
-			  struct manager_alert_counts *ret);
+			  const struct manager_scope *flows, struct manager_alert_counts *ret);
 
 #endif
