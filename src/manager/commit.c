@@ -219,7 +219,7 @@ int manager_commit(const struct manager_commit_request *req, struct bh_policy_se
 	ret->revision = manager_rulebook_revision(req->book);
 	ret->changes = manager_rulebook_changes(req->book, set);
 	r = allowed(req, set, ret->changes, diag);
-	if (r == 0) {
+	if (r == 0 && !req->preview) { /* policies of one that is not there select nothing */
 		r = make_tenants(req->inv, set, diag);
 	}
 	if (r == 0) {

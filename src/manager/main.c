@@ -25,9 +25,12 @@
 #include <sys/stat.h>
 
 #define HOUSEKEEPING_MS 1000
-#define RENEW_EVERY	86400 /* housekeepings */
-#define RELOAD_EVERY	60
-#define AUDIT_RESERVE	(1u << 20)
+/* What takes long shares libuv's threads, 4 unless said: looks at flows (4 at a time), maps (8),
+ * talks with a provider of logins (8), passwords (2). Nobody's maps keep others from logging in. */
+#define WORKERS	      "24"
+#define RENEW_EVERY   86400 /* housekeepings */
+#define RELOAD_EVERY  60
+#define AUDIT_RESERVE (1u << 20)
 
 struct program {
 	const char *config_path;
@@ -581,6 +584,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "bulkheadd: the random source does not work\n");
 		return 1;
 	}
+	setenv("UV_THREADPOOL_SIZE", WORKERS, 1);
 	p.parts.loop = uv_default_loop();
 	p.parts.started_ns = bh_time_wall_ns();
 	r = build(&p, &diag);

@@ -2,15 +2,20 @@
 /* GET /v1/map: who talks to whom, folded in a worker. */
 #include "manager/api/request.h"
 
+#include "base/counter.h"
 #include "base/time.h"
 #include "manager/change/change.h"
 #include "manager/map/map.h"
 
 #define BACK_NS	 (24ull * 3600 * BH_NS_PER_S)
 #define LIMIT_MS 10000
+#define MAPS_MAX 8 /* at a time */
+
+BH_COUNTER(api_maps_busy, "maps refused because too many were under way");
 
 struct job {
 	uv_work_t work;
+	struct manager_change *change;
 	struct manager_request *req; /* NULL: nobody waits any more */
 	struct manager_map *map;
 	atomic_bool cancel;
@@ -38,6 +43,7 @@ static void worked(uv_work_t *work, int status)
 	struct job *job = work->data;
 	struct manager_request *req = job->req;
 
+	job->change->maps--;
 	if (req) {
 		req->state_free = NULL;
 	}
@@ -121,7 +127,15 @@ static void get_map(struct manager_request *req)
 		manager_reply_errorf(req, 400, "bad_request", "'verdict' must be allow or deny");
 		return;
 	}
+	if (req->parts->change->maps >= MAPS_MAX) {
+		bh_counter_add(&api_maps_busy, 1);
+		req->retry_after_s = 2;
+		manager_reply_errorf(req, 503, "busy", "%d maps are under way already", MAPS_MAX);
+		return;
+	}
 	job = bh_alloc(sizeof(*job));
+	job->change = req->parts->change;
+	job->change->maps++;
 	job->work.data = job;
 	job->req = req;
 	o.cancel = &job->cancel;

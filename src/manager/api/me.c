@@ -76,8 +76,11 @@ static void on_old(bool good, const char *hash, void *arg)
 	char key[LOCKOUT_KEY_SIZE];
 
 	req->password_job = 0;
+	manager_request_account_key(req, c->user.name, c->user.id, key);
+	if (manager_request_waits(req, key)) {
+		return;
+	}
 	if (!good) {
-		manager_request_account_key(req, c->user.name, c->user.id, key);
 		manager_request_failed(req, key, c->user.name);
 		manager_reply_errorf(req, 401, "unauthorized", "the password is wrong");
 		return;

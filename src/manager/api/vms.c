@@ -307,7 +307,7 @@ static void on_labels_in_place(bool all, void *arg)
 	struct manager_vm *vm = NULL;
 
 	req->wait = NULL;
-	if (manager_vm_find(req->parts->inv, req->segments[1], &vm, NULL) == 0) {
+	if (manager_request_find_vm(req, req->state, &vm, NULL) == 0) {
 		manager_reply(req, 200, labels_of(vm));
 	} else {
 		manager_reply_errorf(req, 404, "not_found", "the VM is gone meanwhile");
@@ -322,6 +322,9 @@ static void answer_labels(struct manager_request *req, struct manager_vm *vm, ui
 	if (wait_ms) {
 		hosts = manager_distribute_in_scope(req->parts->dist, &count);
 		if (count) {
+			req->state =
+				bh_strdup(vm->uuid); /* its name may be another one's by then */
+			req->state_free = free;
 			manager_request_later(req);
 			req->wait = manager_distribute_wait(req->parts->dist, hosts, count, wait_ms,
 							    on_labels_in_place, req);

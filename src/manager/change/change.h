@@ -37,6 +37,7 @@ struct manager_change {
 	struct manager_hits *hits;
 	struct manager_monitors *monitors;
 	unsigned int jobs; /* of workers, under way; api/'s and the monitors' */
+	unsigned int maps; /* maps under way, in workers too */
 };
 /* Loads what the store has. Everything that is in force must be flushed to dist. */
 [[nodiscard]] int manager_change_new(const struct manager_change_options *options, uint64_t wall_ns,

@@ -237,10 +237,11 @@ void manager_format_raw(const struct manager_message *m, struct bh_wbuf *w)
 
 /* ---- CEF ---- */
 
-static void put_escaped(struct bh_wbuf *w, const char *text, const char *special)
+/* lines: values of the extension may have several, fields of the header not. */
+static void put_escaped(struct bh_wbuf *w, const char *text, const char *special, bool lines)
 {
 	for (const char *p = text; *p; p++) {
-		if (*p == '\n' || *p == '\r') {
+		if (lines && (*p == '\n' || *p == '\r')) {
 			bh_wbuf_str(w, *p == '\n' ? "\\n" : "\\r");
 			continue;
 		}
@@ -255,7 +256,7 @@ static void extend(struct bh_wbuf *w, const char *key, const char *value)
 {
 	if (*value) {
 		bh_wbuf_printf(w, " %s=", key);
-		put_escaped(w, value, "\\=");
+		put_escaped(w, value, "\\=", true);
 	}
 }
 
@@ -301,9 +302,9 @@ void manager_format_cef(const struct manager_message *m, struct bh_wbuf *w)
 	parse(m->row, &event);
 	message_id(m, id);
 	bh_wbuf_str(w, "CEF:0|Bulkhead|Bulkhead|" BH_VERSION "|");
-	put_escaped(w, m->row->type, "\\|");
+	put_escaped(w, m->row->type, "\\|", false);
 	bh_wbuf_u8(w, '|');
-	put_escaped(w, *text_of(&event, "signature", text) ? text : m->row->type, "\\|");
+	put_escaped(w, *text_of(&event, "signature", text) ? text : m->row->type, "\\|", false);
 	bh_wbuf_printf(w, "|%d|externalId=%s rt=%lld", severities[m->row->severity & 3], id,
 		       (long long)(m->row->wall_ns / (int64_t)BH_NS_PER_MS));
 	extend(w, "dvchost", m->row->host);
