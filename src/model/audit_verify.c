@@ -32,6 +32,7 @@ struct bh_audit_verifier {
 	struct chain chain;
 	struct bh_audit_hash prev; /* what was before the first one */
 	struct chain *tenants;
+	char name[64]; /* of the tenant, as its entries say */
 	bool suspect;
 	uint64_t suspect_line;
 	int wrong; /* over */
@@ -313,6 +314,7 @@ static int take_entry(struct bh_audit_verifier *v, struct bh_diag *diag)
 	r = link_on(v, seq, &prev, &own, diag);
 	if (r == 0) {
 		note_time(v, &v->inner);
+		(void)bh_jtext_str(&v->inner, "name", v->name, sizeof(v->name));
 	}
 	return r;
 }
@@ -396,6 +398,11 @@ static int compare(struct bh_audit_verifier *v, const struct bh_audit_seal *s, s
 	if (s->statement && r->count &&
 	    (s->from != r->from || !bh_audit_hash_same(&s->prev, &v->prev))) {
 		return bad_seal(v, "the statement is of another stretch of the log", diag);
+	}
+	if (r->count && strcmp(r->name, v->name) != 0) { /* the head is not chained to anything */
+		bh_diag_set(diag, 0, "line 1: the head says '%s', the entries are of '%s'", r->name,
+			    v->name);
+		return over(v, BH_AUDIT_CHANGED, 1);
 	}
 	return 0;
 }

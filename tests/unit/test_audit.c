@@ -335,6 +335,24 @@ static void test_beginning(void **state)
 	audit_log_done(&log);
 }
 
+/* The head says whose log it is: no other name than its entries have. */
+static void test_head(void **state)
+{
+	struct audit_log log;
+
+	audit_log_init(&log, LOG_A, 2);
+	audit_log_fill(&log, 9);
+	edit(&log, 0, "\"name\":\"shop\"", "\"name\":\"bank\"");
+	expect(&log, BH_AUDIT_CHANGED, 1);
+	audit_log_done(&log);
+
+	audit_log_init(&log, LOG_A, 0);
+	audit_log_fill(&log, 9);
+	edit(&log, 0, "\"tenant\":0", "\"tenant\":0,\"name\":\"bank\"");
+	expect(&log, BH_AUDIT_CHANGED, 1);
+	audit_log_done(&log);
+}
+
 /* A log that begins after what was archived is good, and says from where. */
 static void test_later_beginning(void **state)
 {
@@ -613,6 +631,7 @@ int main(void)
 		cmocka_unit_test(test_reorder),
 		cmocka_unit_test(test_truncation),
 		cmocka_unit_test(test_beginning),
+		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_later_beginning),
 		cmocka_unit_test(test_splice),
 		cmocka_unit_test(test_wrong_key),

@@ -82,10 +82,10 @@ static int teardown(void **state)
 	return system(command) == 0 ? 0 : -1;
 }
 
+static const char *const names[] = {"", "provider", "shop", "bank"};
+
 static struct manager_audit_note note(uint32_t tenant, const char *user, const char *object)
 {
-	static const char *const names[] = {"", "provider", "shop", "bank"};
-
 	return (struct manager_audit_note){.tenant = tenant,
 					   .tenant_name = names[tenant],
 					   .user = user,
@@ -117,7 +117,7 @@ static void act(struct manager_audit *audit, uint32_t tenant, const char *user, 
 static char *export(struct manager_audit *audit, uint32_t tenant, uint64_t since, uint64_t until)
 {
 	struct manager_audit_export_options o = {.tenant = tenant,
-						 .tenant_name = tenant ? "shop" : "",
+						 .tenant_name = names[tenant],
 						 .since_ns = since,
 						 .until_ns = until,
 						 .wall_ns = NOW};
