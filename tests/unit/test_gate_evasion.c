@@ -218,6 +218,21 @@ static void test_urgent(void **arg)
 	finish(w);
 }
 
+/* A segment whose first byte is the urgent one, of bytes that nobody keeps any more. */
+static void test_urgent_byte_again(void **arg)
+{
+	struct world *w = start(urgent_gap);
+	handshake(w);
+	up(w, 0, "abc");
+	ack_up(w, 3);
+	gate_stream_inspected(stream_of(w), GATE_TO_SERVER, 3);
+	SEND(w, .dir = GATE_TO_SERVER, .seq = C_ISN + 2, .ack = S_ISN + 1, .flags = ACK | URG,
+	     .urg = 1, .data = "bcd", .size = 3);
+	ack_up(w, 4);
+	assert_seen(w, GATE_TO_SERVER, "abcd");
+	finish(w);
+}
+
 /* ---- overlaps by policy ---- */
 static char policy_name[16];
 static void with_policy(struct gate_config *c)
@@ -318,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_windows),
 		cmocka_unit_test(test_zero_window_and_keepalive),
 		cmocka_unit_test(test_urgent),
+		cmocka_unit_test(test_urgent_byte_again),
 		cmocka_unit_test(test_policies),
 		cmocka_unit_test(test_policy_by_network),
 	};

@@ -435,7 +435,7 @@ static void insert_range(struct tcp_in *in, uint32_t seq, const uint8_t *data, u
 	if (side->flags & SIDE_FIN && SEQ_GT(seq + len, side->fin_seq)) {
 		len = SEQ_LT(seq, side->fin_seq) ? side->fin_seq - seq : 0;
 	}
-	if (before > 0) {
+	if (before > 0 && len) {
 		uint32_t old = (uint32_t)before < len ? (uint32_t)before : len;
 		in->streams->stats.overlaps++;
 		overlap_in_order(in, seq, data, old);
