@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The walk without rules: nobody inspects, so nothing may be kept for whoever would. */
+/* The walk without rules: nobody inspects, so nothing may be kept for whoever would. And a rule
+ * that bypasses a flow. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,12 +20,13 @@ struct world {
 	struct gate_worker *worker;
 	uint64_t time_us;
 	uint32_t seq[GATE_DIRS];
+	uint16_t port; /* the client's */
 };
 
 static void segment(struct world *w, enum gate_dir dir, uint8_t flags, size_t size)
 {
 	uint8_t frame[14 + 20 + 20 + SEGMENT] = {[12] = 8, [14] = 0x45, [22] = 64, [23] = 6};
-	uint16_t ports[GATE_DIRS] = {htons(40000), htons(40001)}, total = htons(40 + size);
+	uint16_t ports[GATE_DIRS] = {htons(w->port), htons(40001)}, total = htons(40 + size);
 	uint32_t seq = htonl(w->seq[dir]), ack = htonl(w->seq[GATE_DIR_OTHER(dir)]);
 	struct gate_packet p = {.data = frame, .size = (uint32_t)(54 + size), .link = 1};
 
@@ -58,7 +60,7 @@ static uint64_t stat_of(struct world *w, enum gate_stat stat)
 
 static void talk(bool as_inline)
 {
-	struct world w = {.time_us = 1000000000, .seq = {1, 1000000}};
+	struct world w = {.time_us = 1000000000, .seq = {1, 1000000}, .port = 40000};
 	struct gate_worker_options options = {.config = &w.config};
 	struct bh_diag diag = {};
 	uint64_t before;
@@ -97,11 +99,61 @@ static void test_inline_lets_go(void **arg)
 	talk(true);
 }
 
+static struct gate_rule_sets *one_rule(struct world *w, struct gate_worker_options *options,
+				       const char *text)
+{
+	const struct gate_view view = {(const uint8_t *)text, (uint32_t)strlen(text)};
+	struct gate_rule_files *files = gate_rules_new();
+	struct gate_rule_sets *sets = NULL;
+	struct gate_rule_set *set = NULL;
+	struct bh_diag diag = {};
+
+	assert_int_equal(
+		gate_rules_read_text(files, &w->config, options->names, "test", view, &diag), 0);
+	assert_int_equal(files->refusals.count, 0);
+	assert_int_equal(gate_rule_set_new(files, &w->config, options->shared, &set, &diag), 0);
+	assert_int_equal(gate_rule_sets_new(&set, 1, &sets, &diag), 0);
+	return sets;
+}
+
+/* It waits among the bypassed ones, and those that came after it don't wait for it. */
+static void test_bypassed_by_rule(void **arg)
+{
+	struct world w = {.time_us = 1000000000};
+	struct gate_worker_options options = {.config = &w.config, .names = gate_names_new()};
+	struct gate_rule_sets *sets;
+	struct bh_diag diag = {};
+
+	(void)arg;
+	assert_int_equal(gate_config_load(NULL, &w.config, &diag), 0);
+	w.config.check_checksums = false;
+	w.config.flow_count = 64;
+	options.shared = gate_shared_new(&w.config);
+	sets = one_rule(&w, &options, "alert tcp any 40000 -> any any (bypass; sid:1;)\n");
+	w.worker = gate_worker_new(&options);
+	gate_worker_use(w.worker, sets);
+	gate_rule_sets_unref(sets);
+	for (w.port = 40000; w.port < 40003; w.port++) {
+		segment(&w, GATE_TO_SERVER, TH_SYN, 0);
+	}
+	assert_int_equal(stat_of(&w, GATE_STAT_FLOW_ACTIVE), 3);
+	w.time_us += 65000000; /* new: 60 s */
+	assert_int_equal(stat_of(&w, GATE_STAT_FLOW_ACTIVE), 1);
+	w.time_us += 40000000; /* bypassed: 100 s */
+	assert_int_equal(stat_of(&w, GATE_STAT_FLOW_ACTIVE), 0);
+	gate_worker_finish(w.worker, GATE_FLOW_END_SHUTDOWN);
+	gate_worker_free(w.worker);
+	gate_shared_free(options.shared);
+	gate_names_free(options.names);
+	gate_config_done(&w.config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sensor_lets_go),
 		cmocka_unit_test(test_inline_lets_go),
+		cmocka_unit_test(test_bypassed_by_rule),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void apply_post(struct gate_detector *d, const struct gate_sig *sig,
 	case GATE_M_BYPASS:
 		if (flow) {
 			flow->flags |= GATE_FLOW_NO_PAYLOAD;
-			flow->state = GATE_FLOW_BYPASSED;
+			gate_flow_set_state(gate_flow_table_of(flow), flow, GATE_FLOW_BYPASSED);
 		}
 		break;
 	default:
