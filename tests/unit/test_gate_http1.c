@@ -378,6 +378,34 @@ static void bomb(void **state)
 	app_world_close(&w);
 }
 
+/* Nothing comes out of the last decoder: endless empty blocks, from one that makes them of nothing.
+ */
+static void silent_bomb(void **state)
+{
+	static const char *const set[] = {
+		"app-layer.protocols.http.libhtp.default-config.decompression-time-limit=0", NULL};
+	static const char head[] = "HTTP/1.1 200 OK\r\nContent-Encoding: deflate, br\r\n\r\n";
+	static const uint8_t empty_block[] = {0, 0, 0, 0xff, 0xff};
+	const size_t size = 16u << 20;
+	uint8_t *blocks = bh_alloc(size), packed[4096];
+	size_t n = sizeof(packed);
+	struct app_world w;
+
+	(void)state;
+	for (size_t i = 0; i < size; i++) {
+		blocks[i] = empty_block[i % sizeof(empty_block)];
+	}
+	assert_true(BrotliEncoderCompress(5, 20, BROTLI_MODE_GENERIC, size, blocks, &n, packed));
+	free(blocks);
+	app_world_open(&w, 80, set);
+	w.keep_txs = true;
+	app_world_pieces(&w, GATE_TO_SERVER, "GET /z HTTP/1.1\r\nHost: h\r\n\r\n", 28, 0);
+	app_world_pieces(&w, GATE_TO_CLIENT, head, strlen(head), 0);
+	app_world_pieces(&w, GATE_TO_CLIENT, packed, n, 1400);
+	assert_true(app_world_has_event(&w, 0, "compression_bomb"));
+	app_world_close(&w);
+}
+
 static void take_long(int sig)
 {
 	struct timespec ts = {.tv_nsec = 300000000};
@@ -564,13 +592,21 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),	cmocka_unit_test(truncations),
-		cmocka_unit_test(buffers),	cmocka_unit_test(events),
-		cmocka_unit_test(evaders),	cmocka_unit_test(encodings),
-		cmocka_unit_test(bomb),		cmocka_unit_test(slow_body),
-		cmocka_unit_test(many_headers), cmocka_unit_test(many_requests),
-		cmocka_unit_test(holes),	cmocka_unit_test(hole_over_limit),
-		cmocka_unit_test(hashes),	cmocka_unit_test(order),
+		cmocka_unit_test(pieces),
+		cmocka_unit_test(truncations),
+		cmocka_unit_test(buffers),
+		cmocka_unit_test(events),
+		cmocka_unit_test(evaders),
+		cmocka_unit_test(encodings),
+		cmocka_unit_test(bomb),
+		cmocka_unit_test(silent_bomb),
+		cmocka_unit_test(slow_body),
+		cmocka_unit_test(many_headers),
+		cmocka_unit_test(many_requests),
+		cmocka_unit_test(holes),
+		cmocka_unit_test(hole_over_limit),
+		cmocka_unit_test(hashes),
+		cmocka_unit_test(order),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);

@@ -43,7 +43,8 @@ struct http_coding {
 	struct gate_session *session;
 	struct layer *layers[HTTP_CODINGS_MAX];
 	unsigned int count;
-	uint64_t in, produced, spent_us;
+	uint64_t in, spent_us;
+	uint64_t produced; /* by all layers */
 	uint64_t limit, time_us;
 	clockid_t clock; /* of spent_us */
 	http_coding_fn *fn;
@@ -130,19 +131,17 @@ static void layer_plain(struct layer *layer, unsigned int index, const uint8_t *
 	push(layer->coding, index + 1, data, size);
 }
 
-/* Out of the last layer. */
-static void emit(struct http_coding *coding, const uint8_t *data, uint32_t size)
+/* Out of any layer: what goes into the next one is work, also when nothing comes out of that. */
+static bool is_bomb(struct http_coding *coding, uint32_t size)
 {
 	coding->produced += size;
-	if (coding->produced > coding->limit && coding->produced / BOMB_RATIO > coding->in) {
-		coding->result = HTTP_CODING_BOMB;
-		coding->stopped = true;
-		bh_counter_add(&gate_http_bombs, 1);
-		return;
+	if (coding->produced <= coding->limit || coding->produced / BOMB_RATIO <= coding->in) {
+		return false;
 	}
-	if (size && !coding->fn(coding->arg, data, size)) {
-		coding->stopped = true;
-	}
+	coding->result = HTTP_CODING_BOMB;
+	coding->stopped = true;
+	bh_counter_add(&gate_http_bombs, 1);
+	return true;
 }
 
 static void inflate_in(struct layer *layer, const uint8_t *data, uint32_t size)
@@ -370,13 +369,13 @@ static void layer_push(struct layer *layer, unsigned int index, const uint8_t *d
 
 static void push(struct http_coding *coding, unsigned int index, const uint8_t *data, uint32_t size)
 {
-	if (coding->stopped || !size) {
+	if (coding->stopped || !size || (index && is_bomb(coding, size))) {
 		return;
 	}
-	if (index == coding->count) {
-		emit(coding, data, size);
-	} else {
+	if (index < coding->count) {
 		layer_push(coding->layers[index], index, data, size);
+	} else if (!coding->fn(coding->arg, data, size)) {
+		coding->stopped = true;
 	}
 }
 
