@@ -140,13 +140,13 @@ export class Client {
   }
 
   /** Milliseconds until the whole answer is there. */
-  get(path) {
+  get(path, headers = {}) {
     const begun = performance.now();
     return new Promise((resolve, reject) => {
-      const req = request({...this.options, agent: this.agent, path: `/v1/${path}`}, (res) => {
+      const req = request({...this.options, headers: {...this.options.headers, ...headers}, agent: this.agent, path: `/v1/${path}`}, (res) => {
         let bytes = 0;
         res.on('data', (d) => (bytes += d.length));
-        res.on('end', () => resolve({status: res.statusCode, ms: performance.now() - begun, bytes}));
+        res.on('end', () => resolve({status: res.statusCode, headers: res.headers, ms: performance.now() - begun, bytes}));
       });
       req.on('error', reject);
       req.end();

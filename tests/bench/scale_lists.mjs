@@ -10,6 +10,9 @@ const AIM_MS = 150;
 /** What is so slow is seen in fewer rounds. */
 const PATIENCE_MS = 3000;
 
+/** As the console asks for a page of VMs, by tenant, by host, and looking for something. */
+const PAGE = ['groups=tenant&limit=50', 'groups=host&sort=host&limit=50', 'groups=tenant&limit=50&q=10.3.'];
+
 /** Redirects, downloads without an end, and what has aims and benches of its own. */
 const NO_LISTS = ['/login', '/login/oidc', '/login/oidc/callback', '/events:export', '/audit:export', '/map', '/policies:suggest', '/policies:explain'];
 
@@ -25,7 +28,7 @@ function filtered(world) {
     hosts: ['limit=10000'],
     'enroll-tokens': ['limit=10000'],
     users: ['limit=10000', 'tenant=t1'],
-    vms: ['limit=100', 'limit=10000', 'tenant=t1', `host=${vm.host}`, 'label=app%3Da1', 'label=app%3Da1,role%3Dweb', 'limit=100&offset=9000'],
+    vms: ['limit=100', 'limit=10000', 'tenant=t1', `host=${vm.host}`, 'label=app%3Da1', 'label=app%3Da1,role%3Dweb', 'limit=100&offset=9000', ...PAGE],
     orders: [`vm=${vm.uuid}`, 'state=failed'],
     tenants: ['limit=10000'],
     networks: ['limit=10000'],
@@ -46,19 +49,22 @@ function filtered(world) {
   return Object.entries(some).flatMap(([path, queries]) => queries.map((q) => `${path}?${q}`));
 }
 
-async function measure(world, client, path, rounds) {
-  const first = await client.get(path);
-  if (first.status !== 200) {
+/** again: as somebody asks who has the answer (304). */
+async function measure(world, client, path, rounds, again = false) {
+  const got = await client.get(path);
+  const headers = again ? {'If-None-Match': got.headers.etag} : {};
+  const first = again ? await client.get(path, headers) : got;
+  if (first.status !== (again ? 304 : 200)) {
     return {path, status: first.status};
   }
   const times = [];
   const begun = world.cpu();
   const end = performance.now() + PATIENCE_MS;
   while (times.length < rounds && performance.now() < end) {
-    times.push((await client.get(path)).ms);
+    times.push((await client.get(path, headers)).ms);
   }
   const sorted = ascending(times);
-  return {path, status: 200, bytes: first.bytes, count: times.length, cpu: (world.cpu() - begun) / times.length, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99)};
+  return {path: again ? `${path} as before` : path, status: 200, bytes: first.bytes, count: times.length, cpu: (world.cpu() - begun) / times.length, p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99)};
 }
 
 function print(who, r) {
@@ -83,6 +89,9 @@ export async function lists(world, rounds) {
       if (r.p99 > AIM_MS) {
         missed.push(`${who} ${path}`);
       }
+    }
+    for (const query of [...PAGE, 'limit=10000']) {
+      print(who, await measure(world, client, `vms?${query}`, rounds, true));
     }
     client.close();
   }

@@ -135,9 +135,10 @@ def queries(item, op):
     names = [p["name"] if "name" in p else p["$ref"].rsplit("/", 1)[1] for p in params]
     yield ""
     for name in names:
-        for value in {"vm": [THEIR_VM, "vm1"], "tenant": ["t1"], "host": ["sim0"], "label": ["zsecret"], "q": ["ztreasure"],
+        for value in {"vm": [THEIR_VM, "vm1"], "tenant": ["t1"], "host": ["sim0"], "label": ["zsecret"], "q": ["ztreasure", "vm1", THEIR_VM],
                       "selector": ["zsecret=ztreasure"], "user": ["zed@t1"], "from": ["vm1", "10.0.0.1"],
-                      "limit": ["3"]}.get(name, []):
+                      "limit": ["3"], "groups": ["tenant", "host"], "sort": ["host", "tenant"],
+                      "protection": ["quarantine", "misplaced", "conflict"]}.get(name, []):
             yield f"?{name}={value}" + ("&to=vm0" if name == "from" else "")
 
 
@@ -196,6 +197,23 @@ def test_reading_shows_nothing_of_others(two):
                     count += 1
     report(wrong)
     assert count > 300
+
+
+def test_what_others_have_already_is_not_ours(two):
+    """An ETag is good for who was given it, and counts beside a list are of what the caller sees."""
+    m, (admin, *_) = two
+    viewer = person(m, "looker", role="tenant-viewer")
+    mine = admin.get("vms?groups=tenant")
+    assert mine.json["groups"] == [{"name": "t0", "vms": 2}] and mine.json["total"] == 2
+    for other in (m.get("vms?groups=tenant"), m.get("vms?tenant=t0&groups=tenant"), viewer.get("vms?groups=tenant")):
+        assert other.headers["ETag"] != mine.headers["ETag"]
+        assert admin.get("vms?groups=tenant", headers={"If-None-Match": other.headers["ETag"]}).status == 200
+    asked = {"If-None-Match": mine.headers["ETag"]}
+    assert admin.get("vms?groups=tenant", headers=asked).status == 304
+    assert m.request("PATCH", f"vms/{THEIR_VM}/labels", {"labels": {"etag": "x"}}).status == 200
+    assert admin.get("vms?groups=tenant", headers=asked).status == 304  # nothing of ours has changed
+    for hosts in ("groups=host", "sort=-host", "host=-", "protection=misplaced"):
+        assert admin.get(f"vms?{hosts}").status == 403, hosts
 
 
 def test_what_is_theirs_is_as_if_it_were_not_there(two):

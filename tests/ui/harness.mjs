@@ -178,6 +178,7 @@ export class Manager {
 
   async simulate(hosts, vms, tenants) {
     mkdirSync(`${this.dir}/sim`, {recursive: true});
+    this.perHost = vms;
     const argv = [`${this.dir}/run/api.sock`, `${this.dir}/sim`, 0, hosts, vms, tenants].map(String);
     this.sim = spawn(`${BUILD}/tests/bench/simhosts`, argv, {stdio: ['pipe', 'pipe', 'inherit']});
     this.simEnded = new Promise((resolve) => this.sim.on('exit', resolve));
@@ -207,6 +208,12 @@ export class Manager {
     await this.heard();
   }
 
+  /** A VM travels to that host: done, copying (without an end) or failed (tests/bench/simhost.h). */
+  move(vm, host, how) {
+    const from = Number(vm.host.replace('sim', ''));
+    this.tell({host, from, vm: parseInt(vm.uuid.slice(-12), 16) - from * this.perHost, moves: how});
+  }
+
   event(host, event) {
     this.tell({host, event});
   }
@@ -220,7 +227,7 @@ export class Manager {
       vm: from.uuid,
       vm_name: from.name,
       nic: from.nics[0].mac,
-      net: from.nics[0].network,
+      net: from.nics[0].net,
       vlan: 0,
       dir: 'egress',
       action,

@@ -284,6 +284,83 @@ static void small_nodes_stand_together(void **state)
 	end(&w);
 }
 
+static json_t *edges_of(struct world *w, struct manager_map_options *o, size_t total)
+{
+	BH_JSON json_t *map = map_of(w, o);
+
+	assert_int_equal(bh_json_u64_or(map, "edges_total", 0), total);
+	return json_incref(json_object_get(map, "edges"));
+}
+
+/* Sums of a member over edges. */
+static uint64_t sum(const json_t *edges, const char *member)
+{
+	const json_t *edge;
+	uint64_t all = 0;
+	size_t i;
+
+	json_array_foreach (edges, i, edge) {
+		all += bh_json_u64_or(edge, member, 0);
+	}
+	return all;
+}
+
+static void a_picture_has_what_matters(void **state)
+{
+	struct manager_map_options o = {.scope.all = true, .by = MANAGER_MAP_BY_VM, .edges = 20};
+	BH_JSON json_t *picture = NULL, *page = NULL, *rest = NULL;
+	struct world w;
+
+	begin(&w, 10);
+	for (unsigned int src = 1; src <= 10; src++) {
+		for (unsigned int dst = 1; dst <= 10; dst++) {
+			told(&w, src, dst, BH_POLICY_EGRESS,
+			     src == 1 && dst > 5 ? BH_POLICY_DENY : BH_POLICY_ALLOW,
+			     src == 1 && dst > 5 ? 1 : 10 * src + dst);
+		}
+	}
+	told(&w, 1, 0, BH_POLICY_EGRESS, BH_POLICY_ALLOW, 1); /* the world's only line */
+	picture = edges_of(&w, &o, 101);
+	assert_int_equal(json_array_size(picture), 20);
+	assert_int_equal(sum(picture, "refused"), 5);
+	o.sort = MANAGER_MAP_SORT_REFUSED;
+	o.edges = 5;
+	page = edges_of(&w, &o, 101);
+	assert_int_equal(sum(page, "refused"), 5);
+	assert_int_equal(sum(page, "allowed"), 0);
+	o.offset = 98;
+	rest = edges_of(&w, &o, 101);
+	assert_int_equal(json_array_size(rest), 3);
+	assert_int_equal(sum(rest, "refused"), 0);
+	end(&w);
+}
+
+/* Lines to "others" are the strongest of all here, and yet the picture has those between nodes. */
+static void others_come_last(void **state)
+{
+	struct manager_map_options o = {.scope.all = true, .by = MANAGER_MAP_BY_VM, .edges = 400};
+	BH_JSON json_t *map = NULL;
+	struct world w;
+	size_t to_others = 0, i;
+	const json_t *edge;
+
+	begin(&w, MANY);
+	for (unsigned int n = 1; n <= MANY; n++) {
+		for (unsigned int k = 1; k <= 8; k++) {
+			told(&w, n, (n + k * 37) % MANY + 1, BH_POLICY_EGRESS, BH_POLICY_ALLOW, 3);
+		}
+	}
+	map = map_of(&w, &o);
+	assert_true(bh_json_u64_or(map, "left_out", 0) >= MANY - MANAGER_MAP_NODES_MAX);
+	assert_int_equal(json_array_size(json_object_get(map, "edges")), 400);
+	json_array_foreach (json_object_get(map, "edges"), i, edge) {
+		to_others += !strcmp(bh_json_str_or(edge, "from", ""), "entity:others") ||
+			     !strcmp(bh_json_str_or(edge, "to", ""), "entity:others");
+	}
+	assert_int_equal(to_others, 1); /* else they had no line */
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +368,8 @@ int main(void)
 		cmocka_unit_test(groups_by_tenant_label_and_vm),
 		cmocka_unit_test(others_are_strangers),
 		cmocka_unit_test(small_nodes_stand_together),
+		cmocka_unit_test(a_picture_has_what_matters),
+		cmocka_unit_test(others_come_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

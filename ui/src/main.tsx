@@ -7,7 +7,7 @@ import {createRoot} from 'react-dom/client';
 import {RouterProvider} from 'react-router-dom';
 
 import {retryable} from './api/queries';
-import {router} from './app/router';
+import {preload, router} from './app/router';
 import {ThemeProvider} from './app/theme';
 import {I18nProvider} from './i18n/i18n';
 import './app/app.css';
@@ -15,6 +15,8 @@ import './app/app.css';
 const queries = new QueryClient({
   defaultOptions: {queries: {retry: retryable, staleTime: 2000, refetchOnWindowFocus: true}},
 });
+
+preload(location.pathname);
 
 const root = document.getElementById('root');
 if (root) {

@@ -110,6 +110,36 @@ static bool take_whose(struct manager_request *req, struct manager_map_options *
 	return true;
 }
 
+static bool take_edges(struct manager_request *req, struct manager_map_options *o)
+{
+	static const char *const names[] = {[MANAGER_MAP_SORT_ALLOWED] = "allowed",
+					    [MANAGER_MAP_SORT_REFUSED] = "refused",
+					    [MANAGER_MAP_SORT_BYTES] = "bytes",
+					    [MANAGER_MAP_SORT_LAST] = "last"};
+	const char *sort = manager_request_query(req, "sort");
+
+	for (size_t i = 0; sort && i < BH_ARRAY_SIZE(names); i++) {
+		if (names[i] && strcmp(sort, names[i]) == 0) {
+			o->sort = (enum manager_map_sort)i;
+		}
+	}
+	if (sort && !o->sort) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'sort' must be allowed, refused, bytes or last");
+		return false;
+	}
+	if (manager_request_number(req, "edges", 1, MANAGER_MAP_EDGES_MAX, &o->edges) < 0 ||
+	    manager_request_number(req, "offset", 0, UINT32_MAX, &o->offset) < 0) {
+		return false;
+	}
+	if (o->offset && !o->sort) {
+		manager_reply_errorf(req, 400, "bad_request",
+				     "'offset' goes on in a list: it needs 'sort'");
+		return false;
+	}
+	return true;
+}
+
 static void get_map(struct manager_request *req)
 {
 	const char *verdict = manager_request_query(req, "verdict");
@@ -119,7 +149,8 @@ static void get_map(struct manager_request *req)
 					.limit_ms = LIMIT_MS};
 	struct job *job;
 
-	if (!take_by(req, &o) || !take_window(req, &o) || !take_whose(req, &o)) {
+	if (!take_by(req, &o) || !take_window(req, &o) || !take_edges(req, &o) ||
+	    !take_whose(req, &o)) {
 		return;
 	}
 	if (strcmp(o.verdict, "") != 0 && strcmp(o.verdict, "allow") != 0 &&
@@ -150,6 +181,6 @@ static void get_map(struct manager_request *req)
 
 const struct manager_route manager_routes_map[] = {
 	{"GET", "map", get_map, VERB_FLOW_READ, OBJECT_LIST, 0, NULL,
-	 "by tenant verdict since until"},
+	 "by tenant verdict since until edges offset sort"},
 	{},
 };

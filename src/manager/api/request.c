@@ -156,6 +156,27 @@ void manager_reply_failed(struct manager_request *req, int err, const struct bh_
 	}
 }
 
+/* ---- what the caller has already ---- */
+
+#define ETAG_BYTES 16
+
+void manager_request_etag_begin(const struct manager_request *req, crypto_generichash_state *ret)
+{
+	crypto_generichash_init(ret, manager_api_etag_key(req->api), crypto_generichash_KEYBYTES,
+				ETAG_BYTES);
+	crypto_generichash_update(ret, (const uint8_t *)req->who, strlen(req->who) + 1);
+}
+
+void manager_request_etag_end(struct manager_request *req, crypto_generichash_state *hash)
+{
+	char hex[2 * ETAG_BYTES + 1];
+	uint8_t bytes[ETAG_BYTES];
+
+	crypto_generichash_final(hash, bytes, sizeof(bytes));
+	sodium_bin2hex(hex, sizeof(hex), bytes, sizeof(bytes));
+	snprintf(req->etag, sizeof(req->etag), "\"%s\"", hex);
+}
+
 void manager_request_later(struct manager_request *req)
 {
 	req->suspended = true;
@@ -346,6 +367,7 @@ int manager_page_begin(struct manager_request *req, struct manager_page *ret)
 	}
 	bh_wbuf_init(&ret->text, 0);
 	bh_wbuf_str(&ret->text, "{\"items\":[");
+	manager_request_etag_begin(req, &ret->hash);
 	return 0;
 }
 
@@ -359,6 +381,7 @@ bool manager_page_takes(struct manager_page *page)
 void manager_page_put(struct manager_page *page, json_t *item)
 {
 	struct bh_wbuf *w = &page->text;
+	size_t begin = w->size;
 
 	if (!item) {
 		return;
@@ -367,7 +390,23 @@ void manager_page_put(struct manager_page *page, json_t *item)
 		bh_wbuf_u8(w, ',');
 	}
 	bh_json_put(w, item);
+	crypto_generichash_update(&page->hash, w->data + begin, w->size - begin);
 	json_decref(item);
+}
+
+void manager_page_put_seen(struct manager_page *page, json_t *item)
+{
+	BH_JSON json_t *seen = json_incref(json_object_get(item, "last_seen"));
+	struct bh_wbuf *w = &page->text;
+
+	json_object_del(item, "last_seen");
+	manager_page_put(page, item);
+	if (seen) {
+		w->size--; /* goes on before its '}' */
+		bh_jtext_add_key(w, "last_seen");
+		bh_json_put(w, seen);
+		bh_wbuf_u8(w, '}');
+	}
 }
 
 void manager_page_drop(struct manager_page *page)
@@ -379,6 +418,7 @@ void manager_page_reply(struct manager_request *req, struct manager_page *page, 
 {
 	struct bh_wbuf *w = &page->text;
 	uint64_t end = page->offset + page->limit;
+	size_t begin = w->size;
 	const char *key;
 	json_t *value;
 
@@ -394,6 +434,8 @@ void manager_page_reply(struct manager_request *req, struct manager_page *page, 
 	}
 	bh_wbuf_str(w, "}");
 	json_decref(more);
+	crypto_generichash_update(&page->hash, w->data + begin, w->size - begin);
+	manager_request_etag_end(req, &page->hash);
 	reply_json(req, 200, w);
 }
 

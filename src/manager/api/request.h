@@ -12,12 +12,14 @@
 #include "manager/events/scope.h"
 
 #include <microhttpd.h>
+#include <sodium.h>
 
 #define API_BODY_MAX	  (10u << 20)
 #define API_PATH_MAX	  1024
 #define API_BODY_READ_MAX (40u << 20) /* what is too large is read so far before it is cut off */
 #define API_SEGMENTS_MAX  8
 #define API_FOLLOWERS_MAX 600
+#define API_ETAG_SIZE	  35 /* 16 bytes in hex between quotes */
 #define MANAGER_WHO_SIZE  120
 
 struct manager_request;
@@ -98,6 +100,7 @@ struct manager_request {
 	const char *content_type;
 	char allow[64];
 	unsigned int retry_after_s;
+	char etag[API_ETAG_SIZE];      /* "": none */
 	char *error;		       /* owned; what was said when it was refused */
 	char *audit_detail;	       /* owned; what the audit event says beyond the path */
 	struct manager_record *record; /* record.c's; NULL: nothing to record */
@@ -156,6 +159,13 @@ void manager_reply_nothing(struct manager_request *req); /* 204 */
  */
 void manager_reply_ready(struct manager_request *req, unsigned int status,
 			 struct MHD_Response *response);
+/* The answer gets an ETag of what is hashed between begin and end; send_answer() says "as before"
+ * (304) to who has it already. It is a keyed hash of the answer itself and of whose it is: nobody
+ * learns from it, and nothing that changes an answer can be forgotten. */
+void manager_request_etag_begin(const struct manager_request *req, crypto_generichash_state *ret);
+void manager_request_etag_end(struct manager_request *req, crypto_generichash_state *hash);
+const uint8_t *
+manager_api_etag_key(const struct manager_api *api); /* crypto_generichash_KEYBYTES */
 /* The optional member `reason` of a body: "" when there is none. */
 [[nodiscard]] int manager_request_reason(const json_t *body, char ret[MANAGER_REASON_MAX + 1],
 					 struct bh_diag *diag);
@@ -209,6 +219,7 @@ struct manager_page {
 	uint64_t limit, offset;
 	uint64_t total; /* seen so far */
 	struct bh_wbuf text;
+	crypto_generichash_state hash; /* of the items, for ETag */
 };
 /* -EINVAL when it was answered with an error. */
 [[nodiscard]] int manager_page_begin(struct manager_request *req, struct manager_page *ret);
@@ -217,12 +228,16 @@ bool manager_page_takes(struct manager_page *page);
 /* Owned by the callee; NULL is left out. Becomes text at once: thousands of trees that wait for
  * their end cost more than making them. */
 void manager_page_put(struct manager_page *page, json_t *item);
+/* As that, of what has a "last_seen", which moves while nothing happens: a page that differs in
+ * nothing else is the same page to who has it (ETag). */
+void manager_page_put_seen(struct manager_page *page, json_t *item);
 /* Instead of the reply. */
 void manager_page_drop(struct manager_page *page);
 /* Answers {"items", "total", "next"} together with the members of more (owned by the callee, may be
- * NULL). */
+ * NULL); 304 to who has this very page. */
 void manager_page_reply(struct manager_request *req, struct manager_page *page, json_t *more);
 
+void manager_list_vms(struct manager_request *req); /* vm_list.c: GET /v1/vms */
 /* hosts.c, vms.c; owned */
 json_t *manager_host_maintenance_json(const struct manager_host *host);
 json_t *manager_vm_json(const struct manager_inventory *inv, const struct manager_vm *vm);

@@ -37,6 +37,7 @@
 BH_COUNTER(api_requests, "requests to the API");
 BH_COUNTER(api_reloads, "times that a new certificate of the API was taken");
 BH_COUNTER(api_doubtful, "requests refused because it was not clear where they end");
+BH_COUNTER(api_unchanged, "answers of the API that the caller had already (304)");
 BH_COUNTER(api_too_large, "requests whose body was over the limit");
 
 struct daemon {
@@ -65,6 +66,7 @@ struct manager_api {
 	char *cert, *key; /* PEM, as they are used; NULL without TCP */
 	struct manager_denied *denied;
 	struct manager_patience *patience;
+	uint8_t etag_key[crypto_generichash_KEYBYTES]; /* new with each run */
 	unsigned int port;
 	bool closing;
 };
@@ -82,6 +84,11 @@ struct manager_follow_group **manager_api_groups(struct manager_api *api)
 struct manager_auth *manager_api_auth(const struct manager_api *api)
 {
 	return api->auth;
+}
+
+const uint8_t *manager_api_etag_key(const struct manager_api *api)
+{
+	return api->etag_key;
 }
 
 struct manager_denied *manager_api_denied(const struct manager_api *api)
@@ -163,12 +170,27 @@ void manager_api_poke(struct manager_api *api)
 
 /* ---- answers ---- */
 
+/* To who has the answer already: that it is as before. */
+static void leave_out_known(struct manager_request *req)
+{
+	if (req->status == 200 && *req->etag &&
+	    manager_console_known(MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND,
+							      MHD_HTTP_HEADER_IF_NONE_MATCH),
+				  req->etag)) {
+		req->status = MHD_HTTP_NOT_MODIFIED;
+		req->out_size = 0;
+		req->content_type = NULL;
+		bh_counter_add(&api_unchanged, 1);
+	}
+}
+
 static enum MHD_Result send_answer(struct manager_request *req)
 {
 	struct MHD_Response *response;
 	char number[16];
 	enum MHD_Result r;
 
+	leave_out_known(req);
 	/* What a handler sends by itself may have no end; the console's files have. */
 	manager_patience_turn(req->connection, req->ready && req->route ? PHASE_WORK : PHASE_ANSWER,
 			      req->ready ? CONSOLE_BYTES_SURE : req->out_size);
@@ -192,6 +214,12 @@ static enum MHD_Result send_answer(struct manager_request *req)
 	}
 	if (*req->allow) {
 		MHD_add_response_header(response, "Allow", req->allow);
+	}
+	if (*req->etag) {
+		char weak[API_ETAG_SIZE + 2];
+
+		snprintf(weak, sizeof(weak), "W/%s", req->etag);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ETAG, weak);
 	}
 	if (*req->set_cookie) {
 		MHD_add_response_header(response, "Set-Cookie", req->set_cookie);
@@ -614,6 +642,7 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 	api->auth = manager_auth_new(options->token_hash);
 	api->denied = manager_denied_new();
 	api->patience = manager_patience_new(options->patience_s);
+	randombytes_buf(api->etag_key, sizeof(api->etag_key));
 	api->console = manager_console_load(options->console_dir);
 	*ret = api;
 	if (r == 0 && *options->listen) {

@@ -270,7 +270,7 @@ static void list_hosts(struct manager_request *req)
 	}
 	HASH_ITER (hh, req->parts->inv->hosts, h, tmp) {
 		if (manager_page_takes(&page)) {
-			manager_page_put(&page, manager_api_host(h));
+			manager_page_put_seen(&page, manager_api_host(h));
 		}
 	}
 	manager_page_reply(req, &page, NULL);

@@ -85,74 +85,6 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 	return obj;
 }
 
-/* "key=value,key": all of them. */
-static bool labels_match(const json_t *labels, const char *wanted)
-{
-	BH_FREE char *copy = bh_strdup(wanted);
-	char *save = NULL;
-
-	for (char *s = strtok_r(copy, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
-		char *value = strchr(s, '=');
-		const char *has;
-
-		if (value) {
-			*value++ = '\0';
-		}
-		has = json_string_value(json_object_get(labels, s));
-		if (!has || (value && strcmp(has, value) != 0)) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static int by_name(const void *pa, const void *pb)
-{
-	const struct manager_vm *const *a = pa, *const *b = pb;
-	int r = strcmp((*a)->report.name, (*b)->report.name);
-
-	return r ? r : strcmp((*a)->uuid, (*b)->uuid);
-}
-
-static void list_vms(struct manager_request *req)
-{
-	const char *tenant = manager_request_query(req, "tenant");
-	const char *host = manager_request_query(req, "host");
-	const char *label = manager_request_query(req, "label");
-	struct manager_page page;
-	struct manager_inventory *inv = req->parts->inv;
-	BH_FREE struct manager_vm **found =
-		bh_alloc_array(HASH_COUNT(inv->vms) + 1, sizeof(struct manager_vm *));
-	struct manager_vm *vm, *tmp;
-	size_t count = 0;
-
-	if (label && (!*label || *label == '=' || *label == ',')) {
-		manager_reply_errorf(req, 400, "bad_request",
-				     "'label' must be key=value or key, several with commas");
-		return;
-	}
-	if ((host && !manager_request_may(req, VERB_HOST_READ, MANAGER_PROVIDER, host)) ||
-	    manager_page_begin(req, &page) < 0) {
-		return;
-	}
-	HASH_ITER (hh, inv->vms, vm, tmp) {
-		if (!manager_request_sees(req, vm->tenant->number) ||
-		    (tenant && strcmp(vm->tenant->name, tenant) != 0) ||
-		    (host && (!vm->host || strcmp(vm->host->name, host) != 0)) ||
-		    (label && !labels_match(vm->labels, label))) {
-			continue;
-		}
-		found[count++] = vm;
-	}
-	qsort(found, count, sizeof(*found), by_name);
-	for (size_t i = 0; i < count; i++) {
-		if (manager_page_takes(&page)) {
-			manager_page_put(&page, manager_vm_shown(req, found[i]));
-		}
-	}
-	manager_page_reply(req, &page, NULL);
-}
-
 static void get_vm(struct manager_request *req)
 {
 	const struct manager_vm *vm = manager_request_vm(req);
@@ -502,8 +434,8 @@ static void put_quarantine(struct manager_request *req)
 }
 
 const struct manager_route manager_routes_vms[] = {
-	{"GET", "vms", list_vms, VERB_VM_READ, OBJECT_LIST, 0, NULL,
-	 "tenant host label " API_PAGE_QUERY},
+	{"GET", "vms", manager_list_vms, VERB_VM_READ, OBJECT_LIST, 0, NULL,
+	 "tenant host label state protection q sort groups " API_PAGE_QUERY},
 	{"GET", "vms/*", get_vm, VERB_VM_READ, OBJECT_VM, 0, NULL},
 	{"PATCH", "vms/*", patch_vm, VERB_VM_READ, OBJECT_VM, API_AUDIT, "vm.change"},
 	{"DELETE", "vms/*", delete_vm, VERB_VM_FORGET, OBJECT_VM, API_AUDIT, "vm.delete"},

@@ -212,6 +212,7 @@ struct manager_vm *manager_vm_new(struct manager_inventory *inv, const uint8_t i
 	vm->api = json_object();
 	vm->first_seen_ns = now_ns;
 	HASH_ADD_STR(inv->vms, uuid, vm);
+	inv->vms_in_order = false;
 	inv->dirty = true;
 	return vm;
 }
@@ -279,6 +280,7 @@ int manager_vm_set_report(struct manager_inventory *inv, struct manager_vm *vm,
 		}
 	}
 	drop_nics(vm);
+	inv->vms_in_order &= vm->report.name && strcmp(vm->report.name, report->name) == 0;
 	manager_report_done(&vm->report);
 	vm->report = *report;
 	memset(report, 0, sizeof(*report));
@@ -327,6 +329,7 @@ void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm)
 		vm->tenant->vms--;
 	}
 	HASH_DELETE(hh, inv->vms, vm);
+	inv->vms_in_order = false;
 	manager_report_done(&vm->report);
 	bh_segment_unref(vm->segment);
 	json_decref(vm->api);
@@ -334,6 +337,34 @@ void manager_vm_remove(struct manager_inventory *inv, struct manager_vm *vm)
 	free(vm->misplaced);
 	free(vm);
 	inv->dirty = true;
+}
+
+int manager_vm_compare(const struct manager_vm *a, const struct manager_vm *b)
+{
+	int r = strverscmp(a->report.name, b->report.name);
+
+	return r ? r : strcmp(a->uuid, b->uuid);
+}
+
+static int vm_by_name(const void *a, const void *b)
+{
+	return manager_vm_compare(*(struct manager_vm *const *)a, *(struct manager_vm *const *)b);
+}
+
+struct manager_vm *const *manager_vms_by_name(struct manager_inventory *inv, size_t *ret_count)
+{
+	struct manager_vm *vm, *tmp;
+
+	if (!inv->vms_in_order) {
+		inv->vms_by_name.count = 0;
+		HASH_ITER (hh, inv->vms, vm, tmp) {
+			*bh_vec_push(&inv->vms_by_name) = vm;
+		}
+		qsort(inv->vms_by_name.items, inv->vms_by_name.count, sizeof(vm), vm_by_name);
+		inv->vms_in_order = true;
+	}
+	*ret_count = inv->vms_by_name.count;
+	return inv->vms_by_name.items;
 }
 
 const char *manager_vm_birth(const struct manager_vm *vm)

@@ -232,6 +232,11 @@ struct manager_inventory {
 	struct manager_network *networks, *networks_by_number;
 	struct manager_identity *identities, *identities_by_number;
 	struct manager_vm *vms;
+	struct {
+		struct manager_vm **items;
+		size_t count, capacity;
+	} vms_by_name;
+	bool vms_in_order; /* vms_by_name holds */
 	struct manager_host *hosts;
 	uint32_t next_tenant, next_network, next_identity;
 	bool numbers_saved;
@@ -268,6 +273,10 @@ struct manager_host *manager_host_find(struct manager_inventory *inv, const char
 /* By UUID, or by name when only one has it. 0, -ENOENT or MANAGER_VM_AMBIGUOUS, with diag. */
 [[nodiscard]] int manager_vm_find(struct manager_inventory *inv, const char *id,
 				  struct manager_vm **ret, struct bh_diag *diag);
+/* By name, what is a number in it by its value; those of one name by UUID. */
+int manager_vm_compare(const struct manager_vm *a, const struct manager_vm *b);
+/* All of them in that order, which is kept until a name comes, goes or changes. Borrowed. */
+struct manager_vm *const *manager_vms_by_name(struct manager_inventory *inv, size_t *ret_count);
 /* The VM that uses an address in a network; NULL when none. */
 struct manager_vm *manager_vm_by_address(struct manager_inventory *inv, uint32_t net,
 					 const uint8_t addr[16]);

@@ -177,6 +177,7 @@ void manager_inventory_free(struct manager_inventory *inv)
 	HASH_ITER (hh, inv->vms, vm, vm_tmp) {
 		manager_vm_remove(inv, vm);
 	}
+	bh_vec_done(&inv->vms_by_name);
 	HASH_ITER (hh, inv->hosts, h, h_tmp) {
 		manager_host_remove(inv, h, 0);
 	}

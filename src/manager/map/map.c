@@ -79,8 +79,11 @@ struct manager_map {
 	struct known *identities, *tenants;
 	struct address *addresses;
 	struct edges edges;
+	BH_VEC(struct edge *) told;
+	size_t shown;	 /* told or not */
 	uint64_t secret; /* of their hashes: guests choose who talks to whom */
 	uint32_t world, host, multicast, stranger, unknown;
+	uint32_t others; /* NONE: every node stands for itself */
 	uint64_t left_out;
 };
 
@@ -244,6 +247,7 @@ struct manager_map *manager_map_new(const struct manager_map_options *options)
 
 	map->o = *options;
 	randombytes_buf(&map->secret, sizeof(map->secret));
+	map->others = NONE;
 	map->talks_path = bh_strdup(options->talks_path);
 	map->label = bh_strdup(options->label ? options->label : "");
 	map->allowed = strcmp(options->verdict, "deny") != 0;
@@ -283,6 +287,7 @@ void manager_map_free(struct manager_map *map)
 	FREE_TABLE(struct known, map->identities);
 	FREE_TABLE(struct known, map->tenants);
 	FREE_TABLE(struct address, map->addresses);
+	bh_vec_done(&map->told);
 	bh_vec_done(&map->edges);
 	free(map->edges.slots);
 	HASH_CLEAR(hh, map->nodes_by_id);
@@ -451,7 +456,6 @@ static void gather_small(struct manager_map *map)
 {
 	BH_FREE struct node **sorted = bh_alloc_array(map->nodes.count, sizeof(*sorted));
 	size_t count = map->nodes.count;
-	uint32_t others;
 
 	bh_vec_foreach (e, &map->edges) {
 		if (is_shown(map, e)) {
@@ -466,9 +470,9 @@ static void gather_small(struct manager_map *map)
 	if (count <= MANAGER_MAP_NODES_MAX || !sorted[MANAGER_MAP_NODES_MAX]->weight) {
 		return;
 	}
-	others = entity(map, "others");
+	map->others = entity(map, "others");
 	for (size_t i = MANAGER_MAP_NODES_MAX; i < count && sorted[i]->weight; i++) {
-		sorted[i]->shown = others;
+		sorted[i]->shown = map->others;
 		map->left_out++;
 	}
 }
@@ -502,6 +506,122 @@ static void move_edges(struct manager_map *map)
 	free(old.slots);
 }
 
+/* ---- which connections are told ---- */
+
+/* To another node that stands for itself, to "others", to itself: in this order a node wants its
+ * one line. */
+enum leads { TO_ANOTHER, TO_OTHERS, TO_ITSELF, LEADS_COUNT };
+
+struct ranked {
+	struct edge *edge;
+	uint64_t weight;
+	enum leads leads;
+	bool others, only_refused, told;
+};
+
+static uint64_t weight_of(const struct manager_map *map, const struct edge *e)
+{
+	switch (map->o.sort) {
+	case MANAGER_MAP_SORT_ALLOWED:
+		return allowed_of(e);
+	case MANAGER_MAP_SORT_REFUSED:
+		return refused_of(e);
+	case MANAGER_MAP_SORT_BYTES:
+		return e->bytes;
+	case MANAGER_MAP_SORT_LAST:
+		return e->last_s;
+	default:
+		return (map->allowed ? allowed_of(e) : 0) + (map->refused ? refused_of(e) : 0);
+	}
+}
+
+static struct ranked rank(const struct manager_map *map, struct edge *e)
+{
+	uint32_t from = e->key >> 32, to = (uint32_t)e->key;
+	bool others = from == map->others || to == map->others;
+
+	return (struct ranked){
+		.edge = e,
+		.weight = weight_of(map, e),
+		.leads = from == to ? TO_ITSELF
+			 : others   ? TO_OTHERS
+				    : TO_ANOTHER,
+		.others = others,
+		.only_refused = refused_of(e) && !allowed_of(e),
+	};
+}
+
+static int by_rank(const void *pa, const void *pb)
+{
+	const struct ranked *a = pa, *b = pb;
+
+	if (a->weight != b->weight) {
+		return a->weight < b->weight ? 1 : -1;
+	}
+	return a->edge->key < b->edge->key ? -1 : 1;
+}
+
+static void tell(struct manager_map *map, struct ranked *r)
+{
+	r->told = true;
+	*bh_vec_push(&map->told) = r->edge;
+}
+
+/* Of each node the strongest line. */
+static void tell_one_each(struct manager_map *map, struct ranked *ranked)
+{
+	BH_FREE bool *met = bh_alloc_array(map->nodes.count, sizeof(*met));
+
+	for (enum leads leads = 0; leads < LEADS_COUNT; leads++) {
+		for (size_t i = 0; i < map->shown; i++) {
+			bool *from = &met[ranked[i].edge->key >> 32];
+			bool *to = &met[(uint32_t)ranked[i].edge->key];
+
+			if (ranked[i].leads == leads && (!*from || !*to)) {
+				tell(map, &ranked[i]);
+				*from = *to = true;
+			}
+		}
+	}
+}
+
+/* The strongest ones until so many are told. */
+static void tell_until(struct manager_map *map, struct ranked *ranked, size_t until,
+		       bool only_refused)
+{
+	for (int others = 0; others < 2; others++) {
+		for (size_t i = 0; i < map->shown && map->told.count < until; i++) {
+			struct ranked *r = &ranked[i];
+
+			if (!r->told && r->others == others && (r->only_refused || !only_refused)) {
+				tell(map, r);
+			}
+		}
+	}
+}
+
+static void choose_edges(struct manager_map *map)
+{
+	BH_FREE struct ranked *ranked = bh_alloc_array(map->edges.count + 1, sizeof(*ranked));
+	size_t most = map->o.edges ? map->o.edges : map->edges.count;
+
+	bh_vec_foreach (e, &map->edges) {
+		if (is_shown(map, e)) {
+			ranked[map->shown++] = rank(map, e);
+		}
+	}
+	qsort(ranked, map->shown, sizeof(*ranked), by_rank);
+	if (map->o.sort == MANAGER_MAP_PICTURE && map->shown > most) {
+		tell_one_each(map, ranked);
+		tell_until(map, ranked, (map->told.count + most + 1) / 2, true);
+		tell_until(map, ranked, most, false);
+		return;
+	}
+	for (size_t i = map->o.offset; i < map->shown && i - map->o.offset < most; i++) {
+		tell(map, &ranked[i]);
+	}
+}
+
 int manager_map_run(struct manager_map *map, struct bh_diag *diag)
 {
 	struct manager_talks_query query = {.path = map->talks_path,
@@ -517,6 +637,7 @@ int manager_map_run(struct manager_map *map, struct bh_diag *diag)
 		if (map->left_out) {
 			move_edges(map);
 		}
+		choose_edges(map);
 	}
 	return r;
 }
@@ -583,17 +704,16 @@ json_t *manager_map_json(struct manager_map *map)
 	bh_vec_foreach (n, &map->nodes) {
 		(*n)->weight = 0;
 	}
-	bh_vec_foreach (e, &map->edges) {
-		if (is_shown(map, e)) {
-			json_array_append_new(edges, edge_json(map, e));
-		}
+	bh_vec_foreach (e, &map->told) {
+		json_array_append_new(edges, edge_json(map, *e));
 	}
 	bh_vec_foreach (n, &map->nodes) { /* those that an edge has marked */
 		if ((*n)->weight) {
 			json_array_append_new(nodes, node_json(*n));
 		}
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:I}", "since", bh_json_time(map->o.since_ns),
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "since", bh_json_time(map->o.since_ns),
 			 "until", bh_json_time(map->o.until_ns), "nodes", nodes, "edges", edges,
-			 "left_out", (json_int_t)map->left_out);
+			 "edges_total", (json_int_t)map->shown, "left_out",
+			 (json_int_t)map->left_out);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import {afterEach, describe, expect, it, vi} from 'vitest';
 
-import {ApiError, call, get, post, setCsrf, setPrompts, url} from './client';
+import {ApiError, call, get, post, reread, setCsrf, setPrompts, url} from './client';
 
 interface Sent {
   method: string;
@@ -40,6 +40,20 @@ describe('the client', () => {
     await post('tenants', {name: 'x'});
     expect(sent[0]?.headers['X-Bulkhead-Csrf']).toBeUndefined();
     expect(sent[1]?.headers['X-Bulkhead-Csrf']).toBe('abc');
+  });
+
+  it('keeps what is as before, and says what it has', async () => {
+    const sent = answer(new Response('{"items": [1]}', {headers: {ETag: 'W/"a"'}}), new Response(null, {status: 304}), json(200, {items: []}));
+    const first = await reread<{items: number[]}>(undefined, 'vms');
+    expect(first.items).toEqual([1]);
+    await expect(reread(first, 'vms')).resolves.toBe(first);
+    await expect(reread(first, 'vms')).resolves.toEqual({items: []});
+    expect(sent.map((s) => s.headers['If-None-Match'])).toEqual([undefined, 'W/"a"', 'W/"a"']);
+  });
+
+  it('does not take a 304 that it has not asked for', async () => {
+    answer(new Response(null, {status: 304}));
+    await expect(reread(undefined, 'vms')).rejects.toMatchObject({status: 304});
   });
 
   it('asks to log in once and sends the request again', async () => {

@@ -79,6 +79,8 @@ export interface Options {
   accept?: string;
   /** Refusals go to the caller and nobody is asked: for logging in itself. */
   quiet?: boolean;
+  /** The ETag of what we have: the answer may be 304, that it is as before. */
+  known?: string | undefined;
 }
 
 function headers(method: string, o: Options): Record<string, string> {
@@ -88,6 +90,9 @@ function headers(method: string, o: Options): Record<string, string> {
   }
   if (method !== 'GET' && csrf) {
     h['X-Bulkhead-Csrf'] = csrf;
+  }
+  if (o.known !== undefined) {
+    h['If-None-Match'] = o.known;
   }
   return h;
 }
@@ -120,7 +125,7 @@ async function send(method: string, path: string, o: Options): Promise<Response>
     }
     throw new ApiError(0, {code: 'unreachable', message: e instanceof Error ? e.message : String(e)});
   }
-  if (!response.ok) {
+  if (!response.ok && !(response.status === 304 && o.known !== undefined)) {
     throw await errorOf(response);
   }
   return response;
@@ -150,6 +155,22 @@ export async function request(method: string, path: string, o: Options = {}): Pr
 export async function call<T>(method: string, path: string, o: Options = {}): Promise<T> {
   const response = await request(method, path, o);
   return (response.status === 204 ? undefined : await response.json()) as T;
+}
+
+interface Tagged {
+  /** Of the answer that this is (ETag). */
+  etag?: string;
+}
+
+/** Reads anew what was read before (kept), which comes back itself when it is as before. */
+export async function reread<T>(kept: T | undefined, path: string, query?: Query, signal?: AbortSignal): Promise<T> {
+  const response = await request('GET', path, {query, signal, known: (kept as Tagged | undefined)?.etag});
+  if (response.status === 304 && kept !== undefined) {
+    return kept;
+  }
+  const data = (await response.json()) as T;
+  const etag = response.headers.get('ETag');
+  return etag ? {...data, etag} : data;
 }
 
 export const get = <T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> => call<T>('GET', path, {query, signal});

@@ -3,7 +3,7 @@
 import {keepPreviousData, useQuery, useQueryClient, type UseQueryResult} from '@tanstack/react-query';
 import {useCallback} from 'react';
 
-import {ApiError, get, type Query} from './client';
+import {ApiError, reread, type Query} from './client';
 
 interface How {
   /** Fetch anew every so many milliseconds. */
@@ -15,9 +15,11 @@ export const CALM = 15_000;
 export const LIVELY = 5_000;
 
 export function useApi<T>(path: string, query?: Query, how: How = {}): UseQueryResult<T> {
+  const client = useQueryClient();
+  const queryKey = [path, query ?? {}];
   return useQuery<T>({
-    queryKey: [path, query ?? {}],
-    queryFn: ({signal}) => get<T>(path, query, signal),
+    queryKey,
+    queryFn: ({signal}) => reread(client.getQueryData<T>(queryKey), path, query, signal),
     refetchInterval: how.every ?? false,
     enabled: how.enabled ?? true,
     placeholderData: keepPreviousData,

@@ -155,6 +155,11 @@ export interface Vm {
   last_seen?: string;
 }
 
+/** A page of VMs, and how many each tenant or host has (null: on no host). */
+export interface VmPage extends Page<Vm> {
+  groups?: {name: string | null; vms: number}[];
+}
+
 export interface Status {
   version: string;
   time: string;

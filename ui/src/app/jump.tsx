@@ -9,6 +9,7 @@ import {useApi} from '../api/queries';
 import type {Host, Page, PolicySummary, Vm} from '../api/types';
 import {useI18n} from '../i18n/i18n';
 import type {Key} from '../i18n/text';
+import {usePaused} from '../parts/paused';
 import {useSession} from '../session/session';
 import {NAV} from './nav';
 
@@ -17,15 +18,18 @@ interface Goal {
   kind: Key;
   name: string;
   more: string;
+  /** What is looked through besides, and not shown. */
+  hidden?: string;
   to: string;
 }
 
 const SHOWN = 12;
 
-function useGoals(open: boolean): Goal[] {
+function useGoals(open: boolean, text: string): Goal[] {
   const {t} = useI18n();
   const {may} = useSession();
-  const vms = useApi<Page<Vm>>('vms', {limit: 10000}, {enabled: open && may('vm.read')});
+  const q = usePaused(text.trim());
+  const vms = useApi<Page<Vm>>('vms', {q, limit: SHOWN}, {enabled: open && q !== '' && may('vm.read')});
   const hosts = useApi<Page<Host>>('hosts', {limit: 10000}, {enabled: open && may('host.read')});
   const policies = useApi<Page<PolicySummary>>('policies', {limit: 10000}, {enabled: open && may('policy.read')});
   return useMemo(
@@ -38,6 +42,7 @@ function useGoals(open: boolean): Goal[] {
         kind: 'jump.vm' as const,
         name: v.name,
         more: [v.tenant, ...v.nics.flatMap((n) => n.addresses)].join(' '),
+        hidden: [v.uuid, ...v.nics.map((n) => n.mac)].join(' '),
         to: `/vms/${part(v.uuid)}`,
       })),
       ...(hosts.data?.items ?? []).map((h) => ({key: `h${h.name}`, kind: 'jump.host' as const, name: h.name, more: '', to: `/hosts/${part(h.name)}`})),
@@ -64,7 +69,7 @@ function search(goals: Goal[], text: string): Goal[] {
   for (const g of goals) {
     if (g.name.toLowerCase().startsWith(wanted)) {
       begins.push(g);
-    } else if (has.length < SHOWN && `${g.name} ${g.more}`.toLowerCase().includes(wanted)) {
+    } else if (has.length < SHOWN && `${g.name} ${g.more} ${g.hidden ?? ''}`.toLowerCase().includes(wanted)) {
       has.push(g);
     }
     if (begins.length >= SHOWN) {
@@ -77,8 +82,8 @@ function search(goals: Goal[], text: string): Goal[] {
 export function Jump({open, onClose}: {open: boolean; onClose: () => void}) {
   const {t} = useI18n();
   const navigate = useNavigate();
-  const goals = useGoals(open);
   const [text, setText] = useState('');
+  const goals = useGoals(open, text);
   const [at, setAt] = useState(0);
   const input = useRef<InputRef>(null);
   const found = useMemo(() => search(goals, text), [goals, text]);

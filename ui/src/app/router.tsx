@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which path shows which page. Each page is a chunk of its own, fetched when it is first looked at.
+// Which path shows which page. Each page is a chunk of its own, fetched when it is first looked at; that of the path the console is opened at
+// while the manager is still asked whose session this is.
 import {lazy, Suspense, type ComponentType, type ReactNode} from 'react';
-import {createBrowserRouter} from 'react-router-dom';
+import {createBrowserRouter, matchRoutes} from 'react-router-dom';
 
 import {Boundary} from '../parts/boundary';
 import {Waiting} from '../parts/waiting';
@@ -9,6 +10,32 @@ import {SessionProvider} from '../session/session';
 import {Shell} from './shell';
 
 type Load = () => Promise<{default: ComponentType}>;
+
+const PAGES: [path: string, load: Load][] = [
+  ['', () => import('../pages/overview')],
+  ['inventory', () => import('../pages/inventory')],
+  ['vms/:id', () => import('../pages/vm/vm')],
+  ['hosts', () => import('../pages/hosts')],
+  ['hosts/:name', () => import('../pages/host')],
+  ['map', () => import('../pages/map/map')],
+  ['migrations', () => import('../pages/migrations')],
+  ['policies', () => import('../pages/policies/list')],
+  ['policies/edit', () => import('../pages/policies/editor')],
+  ['policies/history', () => import('../pages/policies/history')],
+  ['policies/explain', () => import('../pages/policies/explain')],
+  ['policies/watched', () => import('../pages/policies/watched')],
+  ['policies/rules', () => import('../pages/policies/rules')],
+  ['policies/:tenant/:name', () => import('../pages/policies/policy')],
+  ['events', () => import('../pages/events/events')],
+  ['alerts', () => import('../pages/alerts')],
+  ['requests', () => import('../pages/requests')],
+  ['audit', () => import('../pages/audit')],
+  ['users', () => import('../pages/users/users')],
+  ['users/:name', () => import('../pages/users/user')],
+  ['settings', () => import('../pages/settings/settings')],
+  ['me', () => import('../pages/me/me')],
+  ['*', () => import('../pages/nowhere')],
+];
 
 function page(load: Load): ReactNode {
   const Page = lazy(load);
@@ -29,30 +56,12 @@ export const router = createBrowserRouter([
         <Shell />
       </SessionProvider>
     ),
-    children: [
-      {index: true, element: page(() => import('../pages/overview'))},
-      {path: 'inventory', element: page(() => import('../pages/inventory'))},
-      {path: 'vms/:id', element: page(() => import('../pages/vm/vm'))},
-      {path: 'hosts', element: page(() => import('../pages/hosts'))},
-      {path: 'hosts/:name', element: page(() => import('../pages/host'))},
-      {path: 'map', element: page(() => import('../pages/map/map'))},
-      {path: 'migrations', element: page(() => import('../pages/migrations'))},
-      {path: 'policies', element: page(() => import('../pages/policies/list'))},
-      {path: 'policies/edit', element: page(() => import('../pages/policies/editor'))},
-      {path: 'policies/history', element: page(() => import('../pages/policies/history'))},
-      {path: 'policies/explain', element: page(() => import('../pages/policies/explain'))},
-      {path: 'policies/watched', element: page(() => import('../pages/policies/watched'))},
-      {path: 'policies/rules', element: page(() => import('../pages/policies/rules'))},
-      {path: 'policies/:tenant/:name', element: page(() => import('../pages/policies/policy'))},
-      {path: 'events', element: page(() => import('../pages/events/events'))},
-      {path: 'alerts', element: page(() => import('../pages/alerts'))},
-      {path: 'requests', element: page(() => import('../pages/requests'))},
-      {path: 'audit', element: page(() => import('../pages/audit'))},
-      {path: 'users', element: page(() => import('../pages/users/users'))},
-      {path: 'users/:name', element: page(() => import('../pages/users/user'))},
-      {path: 'settings', element: page(() => import('../pages/settings/settings'))},
-      {path: 'me', element: page(() => import('../pages/me/me'))},
-      {path: '*', element: page(() => import('../pages/nowhere'))},
-    ],
+    children: PAGES.map(([path, load]) => ({...(path ? {path} : {index: true}), element: page(load), handle: load})),
   },
 ]);
+
+/** Fetches what the page at this path is made of; who shows it meets a failure again. */
+export function preload(path: string): void {
+  const load = matchRoutes(router.routes, path)?.at(-1)?.route.handle as Load | undefined;
+  load?.().catch(() => undefined);
+}

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tenants or hosts on the left, their VMs on the right, as libvirt shows them.
-import {Segmented, Select, Table, Tag, Tooltip, Tree, type TableColumnsType, type TreeDataNode} from 'antd';
-import {useCallback, useMemo} from 'react';
+import type {UseQueryResult} from '@tanstack/react-query';
+import {Segmented, Select, Table, Tag, Tooltip, Tree, type TableColumnsType, type TablePaginationConfig, type TreeDataNode} from 'antd';
+import type {SorterResult} from 'antd/es/table/interface';
+import {useCallback, useEffect, useMemo} from 'react';
 import {useNavigate} from 'react-router-dom';
 
 import {part} from '../api/client';
 import {CALM, useApi} from '../api/queries';
-import type {Nic, Page, Vm} from '../api/types';
+import type {Nic, Vm, VmPage} from '../api/types';
 import {useI18n, type I18n} from '../i18n/i18n';
 import {Data} from '../parts/data';
 import {Nothing} from '../parts/empty';
@@ -14,33 +16,16 @@ import {useFilters} from '../parts/filters';
 import {PageFrame} from '../parts/page';
 import {SearchField} from '../parts/search';
 import {Addresses, HostLink, LabelTags, VmLink, VmState} from '../parts/show';
+import {useSession} from '../session/session';
 
-type Names = 'by' | 'in' | 'q' | 'label' | 'protection' | 'state';
+type Names = 'by' | 'in' | 'q' | 'label' | 'protection' | 'state' | 'sort' | 'page' | 'size';
 
-const isOpen = (vm: Vm): boolean => vm.nics.some((n) => !n.protected) && vm.state !== 'shutoff' && vm.state !== 'gone';
+/** As the manager calls it where a host is named. */
+const NO_HOST = '-';
+const SIZES = [50, 100, 200];
+const STATES = ['running', 'blocked', 'paused', 'shutdown', 'shutoff', 'crashed', 'pmsuspended', 'gone'];
 
-const PROTECTION: Record<string, (vm: Vm) => boolean> = {
-  protected: (vm) => !isOpen(vm) && !vm.quarantine,
-  open: isOpen,
-  quarantine: (vm) => Boolean(vm.quarantine),
-  conflict: (vm) => Boolean(vm.address_conflicts?.length),
-  misplaced: (vm) => Boolean(vm.misplaced),
-};
-
-function matches(vm: Vm, f: Partial<Record<Names, string>>): boolean {
-  const [key, ...value] = (f.label ?? '').split('=');
-  const words = f.q?.toLowerCase();
-  return (
-    (!f.in || (f.by === 'host' ? (vm.host ?? '-') : vm.tenant) === f.in) &&
-    (!f.state || vm.state === f.state) &&
-    (!f.protection || (PROTECTION[f.protection]?.(vm) ?? true)) &&
-    (!key || (value.length ? vm.labels[key] === value.join('=') : key in vm.labels)) &&
-    (!words ||
-      vm.name.toLowerCase().includes(words) ||
-      vm.uuid.startsWith(words) ||
-      vm.nics.some((n) => n.mac.startsWith(words) || n.addresses.some((a) => a.includes(words))))
-  );
-}
+const isOpen = (vm: Vm): boolean => vm.nics.some((n) => !n.protected) && !['shutoff', 'crashed', 'gone'].includes(vm.state);
 
 export function ProtectionTag({vm}: {vm: Vm}) {
   const {t} = useI18n();
@@ -71,25 +56,20 @@ export function ProtectionTag({vm}: {vm: Vm}) {
   );
 }
 
-function Groups({vms, by, chosen, onChoose}: {vms: Vm[]; by: string; chosen: string | undefined; onChoose: (name: string | undefined) => void}) {
+function Groups({groups, chosen, onChoose}: {groups: NonNullable<VmPage['groups']>; chosen: string | undefined; onChoose: (name: string | undefined) => void}) {
   const {t, number} = useI18n();
-  const tree = useMemo<TreeDataNode[]>(() => {
-    const counts = new Map<string, number>();
-    for (const vm of vms) {
-      const name = by === 'host' ? (vm.host ?? '-') : vm.tenant;
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-    return [...counts]
-      .sort(([a], [b]) => a.localeCompare(b, undefined, {numeric: true}))
-      .map(([name, n]) => ({
-        key: name,
+  const tree = useMemo<TreeDataNode[]>(
+    () =>
+      groups.map(({name, vms}) => ({
+        key: name ?? NO_HOST,
         title: (
           <span className="tree-line">
-            {name === '-' ? t('inventory.no-host') : name} <span className="dim num">{number(n)}</span>
+            {name ?? t('inventory.no-host')} <span className="dim num">{number(vms)}</span>
           </span>
         ),
-      }));
-  }, [vms, by, t, number]);
+      })),
+    [groups, t, number],
+  );
   return (
     <Tree
       blockNode
@@ -117,55 +97,86 @@ export function NicTable({nics}: {nics: Nic[]}) {
   return <Table size="small" rowKey="mac" pagination={false} columns={nicColumns(i18n)} dataSource={nics} scroll={{x: 'max-content'}} />;
 }
 
-function vmColumns({t}: I18n, pick: (label: string) => void): TableColumnsType<Vm> {
+function vmColumns({t}: I18n, sort: string, seesHosts: boolean, pick: (label: string) => void): TableColumnsType<Vm> {
+  const sorted = (key: string) => ({key, sorter: true, sortOrder: sort === key ? ('ascend' as const) : sort === `-${key}` ? ('descend' as const) : null});
+  const host = {title: t('vm.host'), ...sorted('host'), render: (_: unknown, vm: Vm) => <HostLink name={vm.host} />};
   return [
     {
       title: t('vm.name'),
       dataIndex: 'name',
       fixed: 'left',
-      sorter: (a, b) => a.name.localeCompare(b.name, undefined, {numeric: true}),
+      ...sorted('name'),
       render: (name: string, vm) => <VmLink uuid={vm.uuid} name={name} />,
     },
     {title: t('vm.state'), dataIndex: 'state', render: (state: string) => <VmState state={state} />},
     {title: t('vm.protection'), key: 'protection', render: (_, vm) => <ProtectionTag vm={vm} />},
-    {title: t('vm.tenant'), dataIndex: 'tenant', sorter: (a, b) => a.tenant.localeCompare(b.tenant)},
+    {title: t('vm.tenant'), dataIndex: 'tenant', ...sorted('tenant')},
     {title: t('vm.labels'), key: 'labels', render: (_, vm) => <LabelTags labels={vm.labels} onPick={pick} />},
     {title: t('vm.addresses'), key: 'addresses', render: (_, vm) => <Addresses list={vm.nics.flatMap((n) => n.addresses).slice(0, 4)} />},
-    {title: t('vm.host'), dataIndex: 'host', sorter: (a, b) => (a.host ?? '').localeCompare(b.host ?? ''), render: (_, vm) => <HostLink name={vm.host} />},
+    ...(seesHosts ? [host] : []),
   ];
+}
+
+/** A page of the list with the counts beside it: ten thousand VMs are the manager's to look through. */
+function useVms(filters: Partial<Record<Names, string>>, by: 'tenant' | 'host'): {query: UseQueryResult<VmPage>; page: number; size: number} {
+  const page = Math.max(1, Number(filters.page) || 1);
+  const size = SIZES.find((s) => String(s) === filters.size) ?? SIZES[0] ?? 50;
+  const {q, label, protection, state, sort} = filters;
+  const query = useApi<VmPage>(
+    'vms',
+    {groups: by, [by]: filters.in, q, label, protection, state, sort, limit: size, offset: (page - 1) * size},
+    {every: CALM},
+  );
+  return {query, page, size};
 }
 
 export default function Inventory() {
   const i18n = useI18n();
   const {t, td} = i18n;
+  const {may} = useSession();
   const navigate = useNavigate();
-  const [filters, set, clear] = useFilters<Names>('by', 'in', 'q', 'label', 'protection', 'state');
-  const query = useApi<Page<Vm>>('vms', {limit: 10000}, {every: CALM});
-  const by = filters.by ?? 'tenant';
-  const vms = useMemo(() => query.data?.items ?? [], [query.data]);
-  const found = useMemo(() => vms.filter((vm) => matches(vm, filters)), [vms, filters]);
-  const states = useMemo(() => [...new Set(vms.map((v) => v.state))].sort(), [vms]);
-  const pick = useCallback((label: string) => set({label}), [set]);
-  const columns = useMemo(() => vmColumns(i18n, pick), [i18n, pick]);
-  const search = useCallback((q: string | undefined) => set({q}), [set]);
+  const [filters, set, clear] = useFilters<Names>('by', 'in', 'q', 'label', 'protection', 'state', 'sort', 'page', 'size');
+  const seesHosts = may('host.read');
+  const by = filters.by === 'host' && seesHosts ? 'host' : 'tenant';
+  const {query, page, size} = useVms(filters, by);
+  const sort = filters.sort ?? 'name';
+  const narrow = useCallback((change: Partial<Record<Names, string | undefined>>) => set({page: undefined, ...change}), [set]);
+  const pick = useCallback((label: string) => narrow({label}), [narrow]);
+  const columns = useMemo(() => vmColumns(i18n, sort, seesHosts, pick), [i18n, sort, seesHosts, pick]);
+  const search = useCallback((q: string | undefined) => narrow({q}), [narrow]);
+  const beyond = page > 1 && !query.isPlaceholderData && query.data?.items.length === 0;
+  useEffect(() => {
+    if (beyond) {
+      set({page: undefined});
+    }
+  }, [beyond, set]);
+  const onTable = (at: TablePaginationConfig, order: SorterResult<Vm>, why: string): void => {
+    if (why === 'sort') {
+      narrow({sort: order.order ? `${order.order === 'descend' ? '-' : ''}${String(order.columnKey)}` : undefined});
+    } else {
+      set({page: at.current === 1 ? undefined : String(at.current), size: at.pageSize === SIZES[0] ? undefined : String(at.pageSize)});
+    }
+  };
 
   return (
-    <PageFrame title={t('nav.inventory')} count={query.data ? found.length : undefined}>
+    <PageFrame title={t('nav.inventory')} count={query.data?.total}>
       <Data query={query}>
-        {() =>
-          vms.length ? (
+        {(data) =>
+          data.groups?.length ? (
             <div className="split">
               <aside className="panel panel-pad stack">
-                <Segmented
-                  block
-                  value={by}
-                  onChange={(v) => set({by: v === 'tenant' ? undefined : v, in: undefined})}
-                  options={[
-                    {value: 'tenant', label: t('inventory.by-tenant')},
-                    {value: 'host', label: t('inventory.by-host')},
-                  ]}
-                />
-                <Groups vms={vms} by={by} chosen={filters.in} onChoose={(name) => set({in: name})} />
+                {seesHosts && (
+                  <Segmented
+                    block
+                    value={by}
+                    onChange={(v) => narrow({by: v === 'tenant' ? undefined : v, in: undefined})}
+                    options={[
+                      {value: 'tenant', label: t('inventory.by-tenant')},
+                      {value: 'host', label: t('inventory.by-host')},
+                    ]}
+                  />
+                )}
+                <Groups groups={data.groups} chosen={filters.in} onChoose={(name) => narrow({in: name})} />
               </aside>
               <div className="stack">
                 <div className="filters">
@@ -175,19 +186,19 @@ export default function Inventory() {
                     value={filters.protection}
                     placeholder={t('vm.protection')}
                     style={{width: 160}}
-                    onChange={(v: string | undefined) => set({protection: v})}
-                    options={Object.keys(PROTECTION).map((p) => ({value: p, label: td(`vm.protection.${p}`, p)}))}
+                    onChange={(v: string | undefined) => narrow({protection: v})}
+                    options={['protected', 'open', 'quarantine', 'conflict', ...(seesHosts ? ['misplaced'] : [])].map((p) => ({value: p, label: td(`vm.protection.${p}`, p)}))}
                   />
                   <Select
                     allowClear
                     value={filters.state}
                     placeholder={t('vm.state')}
                     style={{width: 130}}
-                    onChange={(v: string | undefined) => set({state: v})}
-                    options={states.map((s) => ({value: s, label: td(`vm.state.${s}`, s)}))}
+                    onChange={(v: string | undefined) => narrow({state: v})}
+                    options={STATES.map((s) => ({value: s, label: td(`vm.state.${s}`, s)}))}
                   />
                   {filters.label && (
-                    <Tag closable onClose={() => set({label: undefined})}>
+                    <Tag closable onClose={() => narrow({label: undefined})}>
                       {filters.label}
                     </Tag>
                   )}
@@ -197,9 +208,18 @@ export default function Inventory() {
                     size="small"
                     rowKey="uuid"
                     columns={columns}
-                    dataSource={found}
+                    dataSource={data.items}
+                    loading={query.isPlaceholderData}
+                    onChange={(at, _filters, order, {action}) => onTable(at, order as SorterResult<Vm>, action)}
                     scroll={{x: 'max-content'}}
-                    pagination={{defaultPageSize: 50, pageSizeOptions: [50, 100, 200], hideOnSinglePage: true, showTotal: (n) => i18n.tn('inventory.vms', n)}}
+                    pagination={{
+                      current: page,
+                      pageSize: size,
+                      total: data.total,
+                      pageSizeOptions: SIZES,
+                      hideOnSinglePage: size === SIZES[0],
+                      showTotal: (n) => i18n.tn('inventory.vms', n),
+                    }}
                     expandable={{
                       expandedRowRender: (vm) => <NicTable nics={vm.nics} />,
                       rowExpandable: (vm) => vm.nics.length > 0,

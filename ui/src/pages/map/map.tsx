@@ -2,6 +2,7 @@
 // Who talks to whom: by tenant, by a label, by VM. The manager folds VMs into groups, so that ten thousand of them are a picture and not a
 // cloud; a click opens the group. What the map shows stands in the URL, and beside it the same as a table, for those who read better there.
 import {Button, Select, Segmented, Slider, Table} from 'antd';
+import type {SorterResult} from 'antd/es/table/interface';
 import {lazy, Suspense, useCallback, useMemo} from 'react';
 import {useNavigate} from 'react-router-dom';
 
@@ -45,10 +46,16 @@ export interface MapData {
   until: string;
   nodes: MapNode[];
   edges: MapEdge[];
+  /** With those that are not in edges; absent: they all are. */
+  edges_total?: number;
   left_out: number;
 }
 
-type Names = 'view' | 'by' | 'tenant' | 'label' | 'verdict' | 'hours' | 'end';
+type Names = 'view' | 'by' | 'tenant' | 'label' | 'verdict' | 'hours' | 'end' | 'sort' | 'page';
+
+/** More lines than this nobody can tell apart, and no browser draws at once. */
+const DRAWN = 400;
+const ROWS = 50;
 
 const HOUR_MS = 3600_000;
 const BACK_H = 168;
@@ -61,32 +68,49 @@ function useWindow(hours: number, end: number): {since: string; until: string | 
   };
 }
 
-function EdgeTable({data}: {data: MapData}) {
+interface TableProps {
+  data: MapData;
+  sort: string;
+  page: number;
+  loading: boolean;
+  onTurn: (sort: string, page: number) => void;
+}
+
+function EdgeTable({data, sort, page, loading, onTurn}: TableProps) {
   const {t, number, bytes} = useI18n();
   const name = useMemo(() => new Map(data.nodes.map((n) => [n.id, n.name])), [data]);
+  const sorted = (key: string) => ({
+    key,
+    sorter: true,
+    sortDirections: ['descend' as const, 'descend' as const],
+    sortOrder: sort === key ? ('descend' as const) : null,
+  });
   return (
     <Table<MapEdge>
       size="small"
       rowKey={(e) => `${e.from} ${e.to}`}
       dataSource={data.edges}
+      loading={loading}
       scroll={{x: 'max-content'}}
-      pagination={{defaultPageSize: 50, hideOnSinglePage: true}}
+      pagination={{current: page, pageSize: ROWS, total: data.edges_total ?? 0, showSizeChanger: false, hideOnSinglePage: true}}
+      onChange={(at, _filters, order, {action}) =>
+        action === 'sort' ? onTurn(String((order as SorterResult<MapEdge>).columnKey ?? sort), 1) : onTurn(sort, at.current ?? 1)
+      }
       columns={[
-        {title: t('flow.from'), render: (_, e) => name.get(e.from) ?? e.from, sorter: (a, b) => a.from.localeCompare(b.from)},
-        {title: t('flow.to'), render: (_, e) => name.get(e.to) ?? e.to, sorter: (a, b) => a.to.localeCompare(b.to)},
+        {title: t('flow.from'), render: (_, e) => name.get(e.from) ?? e.from},
+        {title: t('flow.to'), render: (_, e) => name.get(e.to) ?? e.to},
         {title: t('flow.service'), render: (_, e) => <span className="flow">{e.services.join(', ')}</span>},
-        {title: t('map.allowed'), dataIndex: 'allowed', align: 'right', className: 'num', render: number, sorter: (a, b) => a.allowed - b.allowed},
+        {title: t('map.allowed'), dataIndex: 'allowed', align: 'right', className: 'num', render: number, ...sorted('allowed')},
         {
           title: t('map.refused'),
           dataIndex: 'refused',
           align: 'right',
           className: 'num',
-          sorter: (a, b) => a.refused - b.refused,
-          defaultSortOrder: 'descend',
+          ...sorted('refused'),
           render: (n: number) => <span className={n ? 'bad' : 'dim'}>{number(n)}</span>,
         },
-        {title: t('flow.bytes'), dataIndex: 'bytes', align: 'right', className: 'num', render: bytes, sorter: (a, b) => a.bytes - b.bytes},
-        {title: t('preview.last'), render: (_, e) => <Time at={e.last} />},
+        {title: t('flow.bytes'), dataIndex: 'bytes', align: 'right', className: 'num', render: bytes, ...sorted('bytes')},
+        {title: t('preview.last'), ...sorted('last'), render: (_, e) => <Time at={e.last} />},
       ]}
     />
   );
@@ -96,10 +120,13 @@ export default function MapPage() {
   const {t, relative, number} = useI18n();
   const {may} = useSession();
   const navigate = useNavigate();
-  const [filters, set] = useFilters<Names>('view', 'by', 'tenant', 'label', 'verdict', 'hours', 'end');
+  const [filters, set] = useFilters<Names>('view', 'by', 'tenant', 'label', 'verdict', 'hours', 'end', 'sort', 'page');
   const hours = Number(filters.hours) || 24;
   const end = Number(filters.end) || 0;
   const by = filters.by ?? 'tenant';
+  const asTable = filters.view === 'table';
+  const sort = filters.sort ?? 'refused';
+  const page = Math.max(1, Number(filters.page) || 1);
   const {since, until} = useWindow(hours, end);
   const tenants = useApi<Page<Tenant>>('tenants', {limit: 10000}, {enabled: may('tenant.read')});
   const identities = useApi<Page<Identity>>('identities', {limit: 10000}, {enabled: may('vm.read')});
@@ -107,32 +134,33 @@ export default function MapPage() {
     () => [...new Set((identities.data?.items ?? []).flatMap((i) => Object.keys(i.labels)))].filter((k) => !k.startsWith('bulkhead/')).sort(),
     [identities.data],
   );
-  const query = useApi<MapData>(
-    'map',
-    {by: by === 'label' ? `label:${filters.label ?? keys[0] ?? 'role'}` : by, tenant: filters.tenant, verdict: filters.verdict, since, until},
-    {every: CALM, enabled: by !== 'label' || filters.label !== undefined || identities.data !== undefined},
-  );
+  const asked = {by: by === 'label' ? `label:${filters.label ?? keys[0] ?? 'role'}` : by, tenant: filters.tenant, verdict: filters.verdict, since, until};
+  const ready = by !== 'label' || filters.label !== undefined || identities.data !== undefined;
+  const picture = useApi<MapData>('map', {...asked, edges: DRAWN}, {every: CALM, enabled: ready && !asTable});
+  const list = useApi<MapData>('map', {...asked, edges: ROWS, sort, offset: (page - 1) * ROWS}, {every: CALM, enabled: ready && asTable});
+  const query = asTable ? list : picture;
+  const narrow = useCallback((change: Partial<Record<Names, string | undefined>>) => set({page: undefined, ...change}), [set]);
   const open = useCallback(
     (node: MapNode) => {
       if (node.kind === 'tenant') {
-        set({by: 'labels', tenant: node.name});
+        narrow({by: 'labels', tenant: node.name});
       } else if (node.kind === 'group') {
-        set({by: 'vm', ...(node.tenant ? {tenant: node.tenant} : {})});
+        narrow({by: 'vm', ...(node.tenant ? {tenant: node.tenant} : {})});
       } else if (node.kind === 'vm') {
         navigate(`/vms/${part(node.id.replace(/^vm:/, ''))}?tab=flows`);
       }
     },
-    [set, navigate],
+    [narrow, navigate],
   );
 
   return (
     <PageFrame
       title={t('nav.map')}
-      count={query.data?.nodes.length}
+      count={asTable ? query.data?.edges_total : query.data?.nodes.length}
       extra={
         <Segmented
           value={filters.view ?? 'map'}
-          onChange={(v) => set({view: v === 'map' ? undefined : v})}
+          onChange={(v) => narrow({view: v === 'map' ? undefined : v})}
           options={[
             {value: 'map', label: t('nav.map')},
             {value: 'table', label: t('map.table')},
@@ -143,7 +171,7 @@ export default function MapPage() {
       <div className="filters">
         <Segmented
           value={by}
-          onChange={(v) => set({by: v === 'tenant' ? undefined : v})}
+          onChange={(v) => narrow({by: v === 'tenant' ? undefined : v})}
           options={[
             {value: 'tenant', label: t('map.by.tenant')},
             {value: 'labels', label: t('map.by.labels')},
@@ -157,7 +185,7 @@ export default function MapPage() {
             value={filters.label ?? keys[0]}
             style={{width: 140}}
             aria-label={t('map.by.label')}
-            onChange={(v: string) => set({label: v})}
+            onChange={(v: string) => narrow({label: v})}
             options={keys.map((value) => ({value, label: value}))}
           />
         )}
@@ -167,12 +195,12 @@ export default function MapPage() {
           value={filters.tenant}
           placeholder={t('vm.tenant')}
           style={{width: 150}}
-          onChange={(v: string | undefined) => set({tenant: v})}
+          onChange={(v: string | undefined) => narrow({tenant: v})}
           options={(tenants.data?.items ?? []).map((x) => ({value: x.name, label: x.name}))}
         />
         <Segmented
           value={filters.verdict ?? ''}
-          onChange={(v) => set({verdict: v || undefined})}
+          onChange={(v) => narrow({verdict: v || undefined})}
           options={[
             {value: '', label: t('flow.any')},
             {value: 'allow', label: t('map.allowed')},
@@ -183,10 +211,10 @@ export default function MapPage() {
           value={hours}
           style={{width: 130}}
           aria-label={t('map.window')}
-          onChange={(v: number) => set({hours: v === 24 ? undefined : String(v)})}
+          onChange={(v: number) => narrow({hours: v === 24 ? undefined : String(v)})}
           options={[1, 6, 24, 72, 168].map((value) => ({value, label: t('map.hours', {n: value})}))}
         />
-        <Button disabled={!filters.tenant && by === 'tenant'} onClick={() => set({by: undefined, tenant: undefined, label: undefined})}>
+        <Button disabled={!filters.tenant && by === 'tenant'} onClick={() => narrow({by: undefined, tenant: undefined, label: undefined})}>
           {t('map.whole')}
         </Button>
       </div>
@@ -196,17 +224,23 @@ export default function MapPage() {
           min={-BACK_H}
           max={0}
           value={-end}
-          onChange={(v: number) => set({end: v ? String(-v) : undefined})}
+          onChange={(v: number) => narrow({end: v ? String(-v) : undefined})}
           tooltip={{formatter: (v) => (v ? relative(Date.now() + v * HOUR_MS) : t('map.now'))}}
           aria-label={t('map.time')}
         />
       </div>
       <Data query={query}>
         {(data) =>
-          data.edges.length ? (
-            filters.view === 'table' ? (
+          data.edges_total ? (
+            asTable ? (
               <section className="panel">
-                <EdgeTable data={data} />
+                <EdgeTable
+                  data={data}
+                  sort={sort}
+                  page={page}
+                  loading={query.isPlaceholderData}
+                  onTurn={(order, at) => set({sort: order === 'refused' ? undefined : order, page: at === 1 ? undefined : String(at)})}
+                />
               </section>
             ) : (
               <section className="panel map">

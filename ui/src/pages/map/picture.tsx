@@ -5,7 +5,6 @@ import {useEffect, useMemo, useRef, type ReactNode} from 'react';
 
 import {useTheme} from '../../app/theme';
 import {useI18n} from '../../i18n/i18n';
-import {onlyRefused, strongest} from './edges';
 import type {MapData, MapEdge, MapNode} from './map';
 
 interface Colors {
@@ -31,6 +30,8 @@ const DENSE = 200;
 const NAMED = 90;
 
 const widthOf = (e: MapEdge): number => Math.min(6, 1 + Math.log10(1 + e.allowed + e.refused));
+
+const onlyRefused = (e: MapEdge): boolean => e.refused > 0 && e.allowed === 0;
 
 function nodeData(n: MapNode, c: Colors, name: string, opens: boolean, named: boolean): NodeData {
   return {
@@ -119,7 +120,7 @@ export default function Picture({data, onOpen, children}: {data: MapData; onOpen
   open.current = onOpen;
   const edges = useMemo(() => {
     const known = new Set(data.nodes.map((n) => n.id));
-    return strongest(data.edges.filter((e) => known.has(e.from) && known.has(e.to)));
+    return data.edges.filter((e) => known.has(e.from) && known.has(e.to));
   }, [data]);
   // a fetch that brings what is shown already must not throw the picture about
   const key = JSON.stringify([data.nodes, edges.map((e) => [e.from, e.to, widthOf(e), e.refused > 0])]);
@@ -182,7 +183,7 @@ export default function Picture({data, onOpen, children}: {data: MapData; onOpen
       <div className="map-canvas" ref={place} />
       <div className="map-legend">
         {children}
-        {edges.length < data.edges.length && <span>{t('map.drawn', {n: edges.length, all: data.edges.length})}</span>}
+        {edges.length < (data.edges_total ?? 0) && <span>{t('map.drawn', {n: edges.length, all: data.edges_total ?? 0})}</span>}
       </div>
     </>
   );

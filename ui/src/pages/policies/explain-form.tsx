@@ -8,6 +8,7 @@ import type {Explained, Judged, Page, Vm} from '../../api/types';
 import {useI18n} from '../../i18n/i18n';
 import {Data} from '../../parts/data';
 import {useFilters} from '../../parts/filters';
+import {usePaused} from '../../parts/paused';
 import {PolicyLink, Verdict} from '../../parts/show';
 
 interface Question {
@@ -34,17 +35,28 @@ function Side({title, judged}: {title: string; judged: Judged | null | undefined
   );
 }
 
+const OFFERED = 20;
+
+/** A VM, an address, world or host; offers the VMs that fit what is there. The form gives it its id, value and onChange. */
+function End(field: {id?: string; value?: string; onChange?: (value: string) => void}) {
+  const {t} = useI18n();
+  const q = usePaused(field.value ?? '');
+  const vms = useApi<Page<Vm>>('vms', {q, limit: OFFERED});
+  const options = useMemo(
+    () => [
+      ...['world', 'host'].filter((name) => name.includes(q.toLowerCase())).map((value) => ({value, label: value})),
+      ...(vms.data?.items ?? []).map((v) => ({key: v.uuid, value: v.name, label: `${v.name} · ${v.tenant}`})),
+    ],
+    [q, vms.data],
+  );
+  return <AutoComplete {...field} options={options} filterOption={false} style={{width: 200}} placeholder={t('explain.end')} />;
+}
+
 export function Explain({from}: {from?: string}) {
   const {t} = useI18n();
   const [filters, set] = useFilters<'from' | 'to' | 'port'>('from', 'to', 'port');
   const [asked, setAsked] = useState<Question | null>(filters.to && (filters.from || from) ? {from: filters.from ?? from ?? '', to: filters.to, port: filters.port ?? ''} : null);
-  const vms = useApi<Page<Vm>>('vms', {limit: 10000});
   const answer = useApi<Explained>('policies:explain', asked ? {...asked} : undefined, {enabled: asked !== null});
-  const ends = useMemo(
-    () => [{value: 'world'}, {value: 'host'}, ...(vms.data?.items ?? []).map((v) => ({value: v.name, label: `${v.name} · ${v.tenant}`}))],
-    [vms.data],
-  );
-  const filter = (input: string, o?: {value: string}): boolean => o?.value.toLowerCase().includes(input.toLowerCase()) ?? false;
   const ask = (q: Question): void => {
     setAsked(q);
     set({to: q.to, port: q.port, ...(from ? {} : {from: q.from})});
@@ -61,11 +73,11 @@ export function Explain({from}: {from?: string}) {
       >
         {from === undefined && (
           <Form.Item name="from" label={t('explain.from')} rules={[{required: true, message: t('form.required')}]}>
-            <AutoComplete options={ends} filterOption={filter} style={{width: 200}} placeholder={t('explain.end')} />
+            <End />
           </Form.Item>
         )}
         <Form.Item name="to" label={from === undefined ? t('explain.to') : t('explain.may-reach')} rules={[{required: true, message: t('form.required')}]}>
-          <AutoComplete options={ends} filterOption={filter} style={{width: 200}} placeholder={t('explain.end')} />
+          <End />
         </Form.Item>
         <Form.Item name="port" label={t('explain.port')}>
           <Input placeholder="tcp/443" style={{width: 110}} className="mono" />
