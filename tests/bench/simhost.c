@@ -33,6 +33,7 @@ struct simhost {
 	struct bh_wbuf parts;
 	json_t *members; /* number of a VM -> what it says other than the simulated world does;
 			  * null: it is gone */
+	json_t *guests;	 /* uuid -> a VM that came from another simulated host */
 	struct simorders *orders;
 	bool greeted;
 };
@@ -125,15 +126,21 @@ static int join(struct simhost *h, const char *dir, struct bh_diag *diag)
 
 /* ---- what it says ---- */
 
-static void request(struct simhost *h, const char *type, json_t *body, bh_bus_reply_fn *fn)
+static void request_for(struct simhost *h, const char *type, json_t *body, bh_bus_reply_fn *fn,
+			void *arg)
 {
 	struct bh_bus_msg msg = {.json = body};
 
 	json_object_set_new(body, "type", json_string(type));
 	json_object_set_new(body, "session", json_string(h->session));
 	json_object_set_new(body, "n", json_integer((json_int_t)++h->n));
-	bh_bus_request(h->bus, h->subject, &msg, 60000, fn, h);
+	bh_bus_request(h->bus, h->subject, &msg, 60000, fn, arg);
 	json_decref(body);
+}
+
+static void request(struct simhost *h, const char *type, json_t *body, bh_bus_reply_fn *fn)
+{
+	request_for(h, type, body, fn, h);
 }
 
 static void say_hello(struct simhost *h);
@@ -153,21 +160,35 @@ static void on_inventory(int err, const struct bh_bus_msg *reply, void *arg)
 	h->greeted = !err;
 }
 
+/* As the host tells it; NULL: it has it no more. Owned. */
+static json_t *own_vm(const struct simhost *h, unsigned int number)
+{
+	json_t *vm = sim_vm(h->number, h->sim->o.vms, number, h->sim->o.tenants);
+	char key[16];
+
+	snprintf(key, sizeof(key), "%u", number);
+	json_object_update(vm, json_object_get(h->members, key));
+	if (json_is_null(json_object_get(h->members, key))) {
+		json_decref(vm);
+		return NULL;
+	}
+	return vm;
+}
+
 static void say_inventory(struct simhost *h)
 {
-	json_t *vms = json_array();
+	json_t *vms = json_array(), *guest;
+	const char *uuid;
 
 	for (unsigned int i = 0; i < h->sim->o.vms; i++) {
-		json_t *vm = sim_vm(h->number, h->sim->o.vms, i, h->sim->o.tenants);
-		char key[16];
+		json_t *vm = own_vm(h, i);
 
-		snprintf(key, sizeof(key), "%u", i);
-		json_object_update(vm, json_object_get(h->members, key));
-		if (json_is_null(json_object_get(h->members, key))) {
-			json_decref(vm);
-			continue;
+		if (vm) {
+			json_array_append_new(vms, vm);
 		}
-		json_array_append_new(vms, vm);
+	}
+	json_object_foreach (h->guests, uuid, guest) {
+		json_array_append(vms, guest);
 	}
 	request(h, "inventory", json_pack("{s:o}", "vms", vms), on_inventory);
 }
@@ -366,6 +387,92 @@ static void on_vm_changed(const char *uuid, const json_t *members, void *arg)
 	}
 }
 
+/* ---- VMs that travel ---- */
+
+#define CONNECTIONS 12 /* that each VM has open when it leaves */
+#define SUM	    "5ca1ab1e00000000000000000000000000000000000000000000000000000000"
+
+struct move {
+	struct simhost *source, *target;
+	unsigned int number;
+	json_t *vm;
+	char uuid[40], id[40], how[16];
+};
+
+static void move_free(struct move *m)
+{
+	json_decref(m->vm);
+	free(m);
+}
+
+static void say_phase(struct move *m, const char *phase, bh_bus_reply_fn *fn)
+{
+	request_for(m->target, "migrated",
+		    json_pack("{s:s, s:s, s:s, s:{s:i, s:s, s:i, s:{s:i, s:s}}}", "migration",
+			      m->id, "phase", phase, "why", "QEMU ended: out of memory", "receipt",
+			      "connections", CONNECTIONS, "hash", SUM, "bytes", CONNECTIONS * 96,
+			      "mark", "connections", CONNECTIONS, "hash", SUM),
+		    fn, m);
+}
+
+static bool move_refused(struct move *m, int err, const struct bh_bus_msg *reply)
+{
+	if (err && err != -ECANCELED) {
+		fprintf(stderr, "%s does not come to %s: %s\n", m->uuid, m->target->name,
+			bh_bus_reply_text(err, reply));
+	}
+	return err;
+}
+
+static void on_ended(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct move *m = arg;
+	char key[16];
+
+	if (!move_refused(m, err, reply) && !strcmp(m->how, "done")) {
+		snprintf(key, sizeof(key), "%u", m->number);
+		json_object_set_new(m->vm, "state", json_string("running"));
+		json_object_set_new(m->source->members, key, json_null());
+		say_inventory(m->source);
+	} else {
+		json_object_del(m->target->guests, m->uuid);
+	}
+	if (err != -ECANCELED) {
+		say_inventory(m->target);
+	}
+	move_free(m);
+}
+
+static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct move *m = arg;
+	bool done = !strcmp(m->how, "done");
+
+	if (move_refused(m, err, reply)) {
+		move_free(m);
+		return;
+	}
+	json_object_set(m->target->guests, m->uuid, m->vm); /* its memory is copied */
+	say_inventory(m->target);
+	if (done || !strcmp(m->how, "failed")) {
+		say_phase(m, done ? "final" : "failed", on_ended);
+	} else {
+		move_free(m);
+	}
+}
+
+static void on_asked(int err, const struct bh_bus_msg *reply, void *arg)
+{
+	struct move *m = arg;
+
+	if (move_refused(m, err, reply)) {
+		move_free(m);
+		return;
+	}
+	snprintf(m->id, sizeof(m->id), "%s", bh_json_str_or(reply->json, "migration", ""));
+	say_phase(m, "installed", on_installed);
+}
+
 static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg, void *arg)
 {
 	struct simhost *h = arg;
@@ -375,6 +482,10 @@ static void on_command(struct bh_bus_request *req, const struct bh_bus_msg *msg,
 		on_apply(h, req, msg);
 	} else if (strcmp(type, "ping") == 0) {
 		reply_hash(h, req, 0);
+	} else if (strcmp(type, "depart") == 0) {
+		bh_bus_reply(req, json_pack("{s:i}", "connections", CONNECTIONS));
+	} else if (strcmp(type, "depart-end") == 0 || strcmp(type, "arrive-end") == 0) {
+		bh_bus_reply(req, NULL);
 	} else if (strncmp(type, "order", 5) == 0) {
 		on_order(h, req, msg->json);
 	} else if (strcmp(type, "query") == 0 &&
@@ -440,6 +551,7 @@ int simhosts_new(const struct simhosts_options *options, struct simhosts **ret,
 		bh_subject_req(h->name, h->subject);
 		h->image = bh_image_new();
 		h->members = json_object();
+		h->guests = json_object();
 		h->orders = simorders_new(on_vm_changed, h);
 		bh_wbuf_init(&h->parts, 0);
 		dir = bh_asprintf("%s/%s", options->dir, h->name);
@@ -471,6 +583,7 @@ void simhosts_free(struct simhosts *sim)
 		bh_bus_free(sim->hosts[i].bus);
 		bh_image_free(sim->hosts[i].image);
 		json_decref(sim->hosts[i].members);
+		json_decref(sim->hosts[i].guests);
 		simorders_free(sim->hosts[i].orders);
 		bh_wbuf_done(&sim->hosts[i].parts);
 	}
@@ -521,6 +634,33 @@ int simhosts_behave(struct simhosts *sim, unsigned int host, const json_t *how,
 		return bh_diag_set(diag, -ENOENT, "no simulated host %u", host);
 	}
 	simorders_behave(h->orders, how);
+	return 0;
+}
+
+int simhosts_move(struct simhosts *sim, unsigned int from, unsigned int vm, unsigned int to,
+		  const char *how, struct bh_diag *diag)
+{
+	struct simhost *source = host_of(sim, from), *target = host_of(sim, to);
+	json_t *json = source && vm < sim->o.vms ? own_vm(source, vm) : NULL;
+	struct move *m;
+
+	if (!json || !target) {
+		json_decref(json);
+		return bh_diag_set(diag, -ENOENT, "no VM %u on simulated host %u, or no host %u",
+				   vm, from, to);
+	}
+	m = bh_alloc(sizeof(*m));
+	m->source = source;
+	m->target = target;
+	m->number = vm;
+	m->vm = json;
+	json_object_set_new(json, "state", json_string("paused"));
+	snprintf(m->uuid, sizeof(m->uuid), "%s", bh_json_str_or(json, "uuid", ""));
+	snprintf(m->how, sizeof(m->how), "%s", how);
+	request_for(target, "migrate",
+		    json_pack("{s:O, s:s, s:[{s:s, s:i}], s:i}", "vm", json, "why", "live", "by",
+			      "user", "root", "uid", 0, "connections", 0),
+		    on_asked, m);
 	return 0;
 }
 

@@ -42,6 +42,12 @@ void simhosts_free(struct simhosts *sim);
 /* What orders of the manager come to on that host from now on (simorders.h). -ENOENT. */
 [[nodiscard]] int simhosts_behave(struct simhosts *sim, unsigned int host, const json_t *how,
 				  struct bh_diag *diag);
+/* VM `vm` of host `from` comes to host `to`, which asks the manager as a host does
+ * (docs/migration.md). how: "done"; "copying": its memory never comes to an end; "failed": the
+ * target gives up. The manager may refuse all of them. Orders for a VM that has moved are answered,
+ * and change nothing. -ENOENT. */
+[[nodiscard]] int simhosts_move(struct simhosts *sim, unsigned int from, unsigned int vm,
+				unsigned int to, const char *how, struct bh_diag *diag);
 /* {"hosts", "connected", "greeted", "applied", "failed", "records"} */
 json_t *simhosts_stats(const struct simhosts *sim);
 

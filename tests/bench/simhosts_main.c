@@ -3,7 +3,8 @@
  * [FIRST [COUNT [VMS [TENANTS [ROWS]]]]]`. Runs until standard input ends. A line on it is answered
  * with a line of JSON that says how the hosts are; but a line `{"host": 0, "event": {...}}` makes
  * that host tell an event, and `{"host": 0, "vm": 3, "is": {"name": "x"}}` changes one of its VMs
- * and `{"host": 0, "orders": {}}` says what orders come to (simhost.h), all without an answer. */
+ * and `{"host": 0, "orders": {}}` says what orders come to, and `{"host": 1, "from": 0, "vm": 3,
+ * "moves": "done"}` lets a VM travel to that host (simhost.h), all without an answer. */
 #include "simhost.h"
 
 #include "base/buf.h"
@@ -27,12 +28,16 @@ static void tell(struct program *p, const json_t *line)
 	unsigned int host = (unsigned int)bh_json_u64_or(line, "host", 0);
 	const json_t *is = json_object_get(line, "is");
 	const json_t *orders = json_object_get(line, "orders");
+	const char *moves = json_string_value(json_object_get(line, "moves"));
+	unsigned int vm = (unsigned int)bh_json_u64_or(line, "vm", 0);
 	struct bh_diag diag = {};
 	int r;
 
 	if (is) {
-		r = simhosts_change_vm(p->sim, host, (unsigned int)bh_json_u64_or(line, "vm", 0),
-				       is, &diag);
+		r = simhosts_change_vm(p->sim, host, vm, is, &diag);
+	} else if (moves) {
+		r = simhosts_move(p->sim, (unsigned int)bh_json_u64_or(line, "from", 0), vm, host,
+				  moves, &diag);
 	} else if (orders) {
 		r = simhosts_behave(p->sim, host, orders, &diag);
 	} else {

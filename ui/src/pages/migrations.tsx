@@ -2,7 +2,7 @@
 import {Segmented, Steps, Table, Tag, type TableColumnsType} from 'antd';
 import {useCallback, useMemo} from 'react';
 
-import {part} from '../api/client';
+import {ApiError, part} from '../api/client';
 import {LIVELY, useApi} from '../api/queries';
 import type {Migration} from '../api/types';
 import {useI18n, type I18n} from '../i18n/i18n';
@@ -77,9 +77,11 @@ export function MigrationTable({items}: {items: Migration[]}) {
 
 export default function Migrations() {
   const {t} = useI18n();
-  const [filters, set] = useFilters<'vm' | 'open'>('vm', 'open');
+  const [filters, set, clear] = useFilters<'vm' | 'open'>('vm', 'open');
   const query = useApi<{items: Migration[]}>('migrations', {vm: filters.vm, open: filters.open, limit: 1000}, {every: LIVELY});
   const search = useCallback((vm: string | undefined) => set({vm}), [set]);
+  const noSuchVm = query.error instanceof ApiError && query.error.status === 404;
+  const noMatch = <Nothing title={t('list.no-match')} hint={<a onClick={clear}>{t('list.clear')}</a>} />;
   return (
     <PageFrame title={t('nav.migrations')} count={query.data?.items.length}>
       <div className="filters">
@@ -93,13 +95,23 @@ export default function Migrations() {
           ]}
         />
       </div>
-      <Data query={query}>
-        {({items}) => (
-          <section className="panel">
-            {items.length ? <MigrationTable items={items} /> : <Nothing title={t('migration.none')} hint={t('migration.none.hint')} />}
-          </section>
-        )}
-      </Data>
+      {noSuchVm ? (
+        <section className="panel">{noMatch}</section>
+      ) : (
+        <Data query={query}>
+          {({items}) => (
+            <section className="panel">
+              {items.length ? (
+                <MigrationTable items={items} />
+              ) : filters.vm || filters.open ? (
+                noMatch
+              ) : (
+                <Nothing title={t('migration.none')} hint={t('migration.none.hint')} />
+              )}
+            </section>
+          )}
+        </Data>
+      )}
     </PageFrame>
   );
 }
