@@ -361,7 +361,7 @@ static const struct bh_conf_key keys[] = {
 	     "memory of parsers, each flow"),
 	NUM("app-layer.max-tx", tx_max, "1024", 1, 1 << 16, "open transactions of a flow"),
 	CHOICE("app-layer.protocols.tls.encryption-handling", encryption_handling, "track-only",
-	       "track-only|bypass|full", "what becomes of a flow once it is encrypted"),
+	       "track-only|default|bypass|full", "what becomes of a flow once it is encrypted"),
 	BOOL("app-layer.protocols.smtp.mime.decode-mime", smtp_decode_mime, "yes",
 	     "look into mails"),
 	SIZE(HTTP "request-body-limit", http_request_body_limit, "100kb", 0, 1 * GB,
@@ -487,6 +487,8 @@ int gate_config_set(struct gate_config *config, const char *assignment, struct b
 {
 	size_t len = strcspn(assignment, "=");
 	BH_FREE char *key = bh_strdup(assignment);
+	const char *value = assignment + len + 1;
+	bool known;
 	int err;
 
 	if (!assignment[len]) {
@@ -497,8 +499,10 @@ int gate_config_set(struct gate_config *config, const char *assignment, struct b
 	while (len && key[len - 1] == ' ') {
 		key[--len] = '\0';
 	}
-	err = bh_conf_set(keys, BH_ARRAY_SIZE(keys), config, key,
-			  assignment + strcspn(assignment, "=") + 1, diag);
+	err = gate_config_of_suricata(key, value, &known, diag);
+	if (!known) {
+		err = bh_conf_set(keys, BH_ARRAY_SIZE(keys), config, key, value, diag);
+	}
 	gate_config_settle(config);
 	return err;
 }

@@ -125,7 +125,7 @@ struct gate_config {
 	uint64_t app_memcap;	 /* of a worker */
 	uint64_t session_memcap; /* of a flow */
 	uint64_t tx_max;
-	char *encryption_handling; /* track-only|bypass|full */
+	char *encryption_handling; /* track-only|bypass|full; default is the first */
 	uint32_t app_disabled;	   /* bit per enum gate_app: app-layer.protocols.X.enabled */
 	uint64_t http_request_body_limit, http_response_body_limit;
 	uint64_t http_request_inspect_min, http_request_inspect_window;
@@ -178,6 +178,10 @@ struct gate_config {
 /* "key=value", as in the file and also as Suricata spells it. */
 [[nodiscard]] int gate_config_set(struct gate_config *config, const char *assignment,
 				  struct bh_diag *diag);
+/* config_suricata.c: *ret_known when Suricata has that setting and this program does not; then 0
+ * when what is done here is what the value asks for. */
+[[nodiscard]] int gate_config_of_suricata(const char *key, const char *value, bool *ret_known,
+					  struct bh_diag *diag);
 /* What follows from other values (stream_inline); after members were set by hand. */
 void gate_config_settle(struct gate_config *config);
 /* Of an action (enum gate_action), from 0: which rules come first. */

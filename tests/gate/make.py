@@ -223,6 +223,12 @@ def rule_sets():
     return pcap(one + one, link=bytes)
 
 
+def words_vlan():
+    """A datagram without a tag, one behind each of two tags, and two behind several."""
+    said = udp(CLIENT, SERVER, 5000, 6000, b"hello")
+    return pcap([frame(said)] + [tagged(tags, said) for tags in ([10], [25], [10, 20], [10, 20, 30])], link=bytes)
+
+
 def two_shouts():
     """Two segments with the same word, for rules that drop or pass."""
     c = Connection(dport=4444).open()

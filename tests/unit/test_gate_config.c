@@ -71,6 +71,10 @@ static void test_set(void **state)
 	assert_int_equal(c.eve_types, 1u << GATE_EVE_FTP_DATA);
 	assert_int_equal(gate_config_set(&c, "threshold-file=/x/y=z", NULL), 0);
 	assert_string_equal(c.threshold_file, "/x/y=z");
+	assert_int_equal(gate_config_set(&c, "mpm-algo=ac", NULL), 0);
+	assert_int_equal(gate_config_set(&c, "outputs.1.fast.enabled=no", NULL), 0);
+	assert_int_equal(gate_config_set(&c, "app-layer.protocols.modbus.memcap=1gb", NULL), 0);
+	assert_int_equal(gate_config_set(&c, "exception-policy=ignore", NULL), 0);
 	gate_config_done(&c);
 }
 
@@ -86,6 +90,9 @@ static void test_mistakes(void **state)
 		{"app-layer.protocols.sip.port=1", "unknown key 'app-layer.protocols.sip.port'"},
 		{"host-os-policy.beos=0.0.0.0/0", "host-os-policy: there is no policy 'beos'"},
 		{"eve.types.0=netflow", "eve.types: there is no record 'netflow'"},
+		{"exception-policy=drop-flow",
+		 "exception-policy: 'drop-flow' can't be had; what is done here is ignore|auto"},
+		{"outputs=1", "unknown key 'outputs'"},
 		{"workers=0", "workers: expected a number from 1 to 256, not '0'"},
 	};
 	struct gate_config c;

@@ -212,7 +212,7 @@ static const struct {
 	 "alert tls any any -> any any (tls.cert_subject; content:\"CN=x\"; tls.version:771; "
 	 "tls_cert_notafter:<1445385600; tls_cert_expired; " TAIL},
 	{"alert tls any any -> any any (ssl_version:tls1.0,tls1.1; ssl_version:!tls1.3; sid:1;)",
-	 "alert tls any any -> any any (tls.version:768<>771; tls.version:!772; " TAIL},
+	 "alert tls any any -> any any (tls.version_bit:&12!=0; tls.version_bit:&32=0; " TAIL},
 	{"alert websocket any any -> any any (websocket.flags:fin,!comp; websocket.opcode:!text; "
 	 "sid:1;)",
 	 "alert websocket any any -> any any (websocket.flags:&192=128; "

@@ -124,6 +124,10 @@ static inline uint32_t gate_payload_size(const struct gate_packet *p)
 uint32_t gate_have_of(const struct gate_packet *p);
 bool gate_header_matches(struct gate_detector *d, const struct gate_sig *sig);
 bool gate_packet_matches(struct gate_detector *d, const struct gate_sig *sig);
+/* files.c: what is asked of several numbers, of which `holds` says whether one is right. */
+typedef bool gate_multi_fn(void *arg, uint32_t index);
+bool gate_multi_holds(const struct gate_multi *multi, uint32_t count, gate_multi_fn *holds,
+		      void *arg);
 /* match.c: one keyword of packet or flow. */
 bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m);
 /* checksum.c */

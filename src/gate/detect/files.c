@@ -121,20 +121,15 @@ static void slice_of(const struct gate_multi *multi, uint32_t *from, uint32_t *t
 	}
 }
 
-/* All of them are there: how many hold, where, and what that means. */
-static bool multi_holds(struct gate_detector *d, const struct gate_match *m)
+bool gate_multi_holds(const struct gate_multi *multi, uint32_t count, gate_multi_fn *holds,
+		      void *arg)
 {
-	const struct gate_multi *multi = &m->num.multi;
-	uint32_t from = 0, to = 0, hold = 0;
-	uint64_t value;
+	uint32_t from = 0, to = count, hold = 0;
 	int64_t at;
 
-	while (number_at(d, m, to, &value)) {
-		to++;
-	}
 	slice_of(multi, &from, &to);
 	for (uint32_t i = from; i < to; i++) {
-		hold += number_at(d, m, i, &value) && number_holds(m, value);
+		hold += holds(arg, i);
 	}
 	at = multi->at < 0 ? (int64_t)to + multi->at : (int64_t)from + multi->at;
 	switch (multi->mode) {
@@ -153,10 +148,36 @@ static bool multi_holds(struct gate_detector *d, const struct gate_match *m)
 		if (at < from || at >= to) {
 			return multi->mode == GATE_MULTI_AT_OR_OUT;
 		}
-		return number_at(d, m, (uint32_t)at, &value) && number_holds(m, value);
+		return holds(arg, (uint32_t)at);
 	default:
 		return hold > 0;
 	}
+}
+
+struct numbers {
+	struct gate_detector *d;
+	const struct gate_match *m;
+};
+
+static bool holds_at(void *arg, uint32_t index)
+{
+	const struct numbers *n = arg;
+	uint64_t value;
+
+	return number_at(n->d, n->m, index, &value) && number_holds(n->m, value);
+}
+
+/* All of them are there. */
+static bool numbers_hold(struct gate_detector *d, const struct gate_match *m)
+{
+	struct numbers n = {d, m};
+	uint32_t count = 0;
+	uint64_t value;
+
+	while (number_at(d, m, count, &value)) {
+		count++;
+	}
+	return gate_multi_holds(&m->num.multi, count, holds_at, &n);
 }
 
 enum gate_list_result gate_list_number(struct gate_detector *d, const struct gate_match *m)
@@ -173,7 +194,7 @@ enum gate_list_result gate_list_number(struct gate_detector *d, const struct gat
 	if (!d->side_over) {
 		return GATE_LIST_NOT_YET;
 	}
-	return !any && multi_holds(d, m) ? GATE_LIST_HOLDS : GATE_LIST_NEVER;
+	return !any && numbers_hold(d, m) ? GATE_LIST_HOLDS : GATE_LIST_NEVER;
 }
 
 enum gate_list_result gate_list_event(struct gate_detector *d, const struct gate_match *m)

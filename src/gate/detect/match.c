@@ -172,23 +172,25 @@ static bool match_icmp(const struct gate_packet *p, const struct gate_match *m)
 	}
 }
 
+struct tags {
+	const struct gate_packet *p;
+	const struct gate_match *m;
+};
+
+static bool tag_holds(void *arg, uint32_t index)
+{
+	const struct tags *t = arg;
+
+	return holds(t->m, t->p->vlan[index] & 0xfffu);
+}
+
 static bool match_vlan(const struct gate_packet *p, const struct gate_match *m)
 {
-	uint8_t layer = m->num.dir;
+	struct tags tags = {p, m};
 
-	if (m->kind == GATE_M_VLAN_LAYERS) {
-		return holds(m, p->vlan_count);
-	}
-	if (layer == 0) {
-		for (unsigned int i = 0; i < p->vlan_count; i++) {
-			if (holds(m, p->vlan[i] & 0xfffu)) {
-				return true;
-			}
-		}
-		return false;
-	}
-	layer = layer >= 0x80 ? (uint8_t)(p->vlan_count - (0x100 - layer)) : (uint8_t)(layer - 1);
-	return layer < p->vlan_count && holds(m, p->vlan[layer] & 0xfffu);
+	return m->kind == GATE_M_VLAN_LAYERS
+		       ? holds(m, p->vlan_count)
+		       : gate_multi_holds(&m->num.multi, p->vlan_count, tag_holds, &tags);
 }
 
 /* Sun RPC: over TCP there is a record mark before the call (RFC 5531). */

@@ -451,6 +451,8 @@ static const char *test_name(const struct gate_match *m)
 		return "icmpv6.mtu";
 	case GATE_M_IGMP_TYPE:
 		return "igmp.type";
+	case GATE_M_VLAN_ID:
+		return "vlan.id";
 	case GATE_M_VLAN_LAYERS:
 		return "vlan.layers";
 	case GATE_M_FLOW_AGE:
@@ -475,16 +477,6 @@ static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
 			       m->kind == GATE_M_FLOW_PKTS ? "flow.pkts" : "flow.bytes",
 			       flow[m->num.dir]);
 		gate_format_test(w, &m->num.test);
-	}
-	bh_wbuf_str(w, "; ");
-}
-
-static void put_vlan(struct bh_wbuf *w, const struct gate_match *m)
-{
-	bh_wbuf_str(w, "vlan.id:");
-	gate_format_test(w, &m->num.test);
-	if (m->num.dir) {
-		bh_wbuf_printf(w, ",%d", m->num.dir > 127 ? m->num.dir - 256 : m->num.dir - 1);
 	}
 	bh_wbuf_str(w, "; ");
 }
@@ -653,7 +645,7 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 	}
 	if (name) {
 		bh_wbuf_printf(f->w, "%s:", name);
-		if (m->kind == GATE_M_NUMBER) {
+		if (m->kind == GATE_M_NUMBER || m->kind == GATE_M_VLAN_ID) {
 			gate_format_number(f->w, m);
 		} else {
 			gate_format_test(f->w, &m->num.test);
@@ -699,9 +691,6 @@ void gate_format_match(struct gate_format *f, const struct gate_match *m)
 	case GATE_M_FLOW_PKTS:
 	case GATE_M_FLOW_BYTES:
 		put_sides(f->w, m);
-		break;
-	case GATE_M_VLAN_ID:
-		put_vlan(f->w, m);
 		break;
 	case GATE_M_APP_EVENT:
 		put_app_event(f->w, m);

@@ -126,29 +126,40 @@ static int multi_slice(struct gate_reading *r, char *text, struct gate_multi *mu
 	return 0;
 }
 
+int gate_multi_read(struct gate_reading *r, char *text, struct gate_multi *multi, char **ret_value)
+{
+	char *rest = text, *value = gate_part(&rest), *index = gate_part(&rest);
+	char *slice = gate_part(&rest);
+	int err = 0;
+
+	if (rest) {
+		return gate_refuse(r, "%s: a value, an index and a slice are expected",
+				   r->option->name);
+	}
+	*ret_value = value;
+	if (!strncmp(value, "count ", 6)) {
+		*ret_value = NULL;
+		multi->mode = GATE_MULTI_COUNT;
+		return index || gate_test_read(value + 6, UINT32_MAX, &multi->count)
+			       ? gate_refuse(r, "%s: count and a comparison are expected",
+					     r->option->name)
+			       : 0;
+	}
+	err = index ? multi_index(r, index, multi) : 0;
+	return !err && slice ? multi_slice(r, slice, multi) : err;
+}
+
 /* value[,index[,slice]], "count >5" */
 int gate_kw_number(struct gate_reading *r, const struct gate_option *o)
 {
-	char *rest = o->value, *value = gate_part(&rest), *index = gate_part(&rest);
-	char *slice = gate_part(&rest);
 	struct gate_multi multi = {};
 	struct gate_test test = {};
 	struct gate_match *match;
-	int err = 0;
+	char *value;
+	int err;
 
-	if (!strncmp(value, "count ", 6)) {
-		multi.mode = GATE_MULTI_COUNT;
-		if (index || gate_test_read(value + 6, UINT32_MAX, &multi.count)) {
-			err = gate_refuse(r, "%s: count and a comparison are expected", o->name);
-		}
-	} else {
-		err = number_test(r, o->keyword->number, value, &test);
-		err = !err && index ? multi_index(r, index, &multi) : err;
-		err = !err && slice ? multi_slice(r, slice, &multi) : err;
-	}
-	if (!err && rest) {
-		err = gate_refuse(r, "%s: a value, an index and a slice are expected", o->name);
-	}
+	err = gate_multi_read(r, o->value, &multi, &value);
+	err = !err && value ? number_test(r, o->keyword->number, value, &test) : err;
 	match = err ? NULL : gate_tx_match(r, GATE_M_NUMBER);
 	if (!match) {
 		return err ? err : -EINVAL;
@@ -382,16 +393,15 @@ int gate_kw_cert_date(struct gate_reading *r, const struct gate_option *o)
 	return add_number(r, o->keyword->number, &test);
 }
 
-/* One version, not one, or several without a gap between them. */
+/* "tls1.0,tls1.2": one of them; all with ! before them: none. */
 int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
 {
+	/* bits of the number as their place */
 	static const char *const names[] = {"sslv2",  "sslv3",	"tls1.0", "tls1.1",
 					    "tls1.2", "tls1.3", NULL};
-	static const uint16_t versions[] = {0x0200, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304};
 	bool negated = *o->value == '!';
+	struct gate_test test = {.op = negated ? GATE_MASK : GATE_NOT_MASK};
 	char *rest = o->value, *part;
-	unsigned int seen = 0, first, count;
-	struct gate_test test = {.op = negated ? GATE_NE : GATE_EQ};
 
 	while ((part = gate_part(&rest))) {
 		int which = gate_word_index(gate_trim(part + (*part == '!')), names);
@@ -400,19 +410,9 @@ int gate_kw_ssl_version(struct gate_reading *r, const struct gate_option *o)
 			return gate_refuse(r, "ssl_version: no version %s",
 					   *part ? part : "at all");
 		}
-		seen |= 1u << which;
+		test.a |= 1u << which;
 	}
-	first = (unsigned int)__builtin_ctz(seen);
-	count = (unsigned int)__builtin_popcount(seen);
-	if (seen >> first != (1u << count) - 1 || (count > 1 && !first)) {
-		return gate_refuse(r, "ssl_version: versions with others between them");
-	}
-	test.a = versions[first];
-	if (count > 1) {
-		test = (struct gate_test){negated ? GATE_NOT_RANGE : GATE_RANGE,
-					  versions[first] - 1u, versions[first + count - 1] + 1u};
-	}
-	return add_number(r, GATE_NUM_TLS_VERSION, &test);
+	return add_number(r, GATE_NUM_TLS_VERSION_BIT, &test);
 }
 
 /* "fin,!comp": each of them as it says. */
@@ -440,24 +440,28 @@ int gate_kw_websocket_flags(struct gate_reading *r, const struct gate_option *o)
 	return add_number(r, GATE_NUM_WEBSOCKET_FLAGS, &test);
 }
 
-/* "client_hello,server_hello": one of them has been seen. */
+/* "client_hello|!server_hello": a message that is one of them, or another than one with !. */
 int gate_kw_ssl_state(struct gate_reading *r, const struct gate_option *o)
 {
+	/* unknown is of no message */
 	static const char *const names[] = {"client_hello", "server_hello", "client_keyx",
-					    "server_keyx", NULL};
+					    "server_keyx",  "unknown",	    NULL};
 	struct gate_test test = {.op = GATE_NOT_MASK};
 	char *rest = o->value, *name;
 
 	while ((name = strsep(&rest, ",|"))) {
+		bool negated;
 		int which;
 
 		name = gate_trim(name);
-		which = gate_word_index(name, names);
+		negated = *name == '!';
+		which = gate_word_index(gate_trim(name + negated), names);
 		if (which < 0) {
 			return gate_refuse(r, "ssl_state: %s is no state that can be named",
 					   *name ? name : "nothing");
 		}
 		test.a |= 1u << which;
+		test.b |= negated ? 1u << which : 0;
 	}
 	return add_number(r, GATE_NUM_TLS_STATE, &test);
 }

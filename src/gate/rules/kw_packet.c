@@ -5,6 +5,9 @@
 #include <ctype.h>
 #include <netinet/in.h>
 
+#define VLAN_MAX  4095
+#define VLAN_TAGS 3 /* of a packet that rules can name */
+
 void gate_needs_packet(struct gate_reading *r)
 {
 	if (!r->needs_packet) {
@@ -271,29 +274,29 @@ int gate_kw_tcp_flags(struct gate_reading *r, const struct gate_option *o)
 	return 0;
 }
 
-/* id[, layer]; the layer -1 is the innermost. */
+/* id[, layer]: of any tag, of all, of one from the outermost (0) or from the innermost (-1) on. */
 int gate_kw_vlan_id(struct gate_reading *r, const struct gate_option *o)
 {
-	char *rest = o->value, *id = gate_part(&rest), *layer = gate_part(&rest);
+	struct gate_multi multi = {};
+	struct gate_test test = {};
 	struct gate_match *match;
-	struct gate_test test;
-	int64_t v = 0;
+	char *id;
+	int err;
 
-	if (gate_test_read(id, 4095, &test)) {
-		return gate_refuse(r, "vlan.id: %s can't be compared with", id);
+	err = gate_multi_read(r, o->value, &multi, &id);
+	if (!err && id && gate_test_read(id, VLAN_MAX, &test)) {
+		err = gate_refuse(r, "vlan.id: %s can't be compared with", id);
 	}
-	if (rest || (layer && strcmp(layer, "any") != 0 && gate_signed_read(layer, -3, 2, &v))) {
-		return gate_refuse(r, "vlan.id: the layer is -3 to 2");
+	if (!err && (multi.at < -VLAN_TAGS || multi.at >= VLAN_TAGS)) {
+		err = gate_refuse(r, "vlan.id: the layer is %d to %d", -VLAN_TAGS, VLAN_TAGS - 1);
 	}
-	match = gate_packet_match(r, GATE_M_VLAN_ID);
+	match = err ? NULL : gate_packet_match(r, GATE_M_VLAN_ID);
 	if (!match) {
-		return -EINVAL;
+		return err ? err : -EINVAL;
 	}
 	gate_needs_packet(r);
 	match->num.test = test;
-	if (layer && strcmp(layer, "any") != 0) {
-		match->num.dir = (uint8_t)(v < 0 ? 256 + v : v + 1);
-	}
+	match->num.multi = multi;
 	return 0;
 }
 

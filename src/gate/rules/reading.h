@@ -240,6 +240,10 @@ char *gate_word(char **rest);
 [[nodiscard]] int gate_number_read(const char *s, uint64_t max,
 				   uint64_t *ret); /* 10, 0x0a, 012 is 12 */
 [[nodiscard]] int gate_signed_read(const char *s, int64_t min, int64_t max, int64_t *ret);
+/* "value[,index[,slice]]" or "count >5" of a number that there may be several of, in option->value;
+ * *ret_value is NULL when they are only counted. Changes text. */
+[[nodiscard]] int gate_multi_read(struct gate_reading *r, char *text, struct gate_multi *multi,
+				  char **ret_value);
 /* 5, =5, !5, !=5, <5, >=5, 3<>7, 3-7, !3-7, &0xf0=0x10; kb, mb, gb behind numbers. */
 [[nodiscard]] int gate_test_read(const char *s, uint64_t max, struct gate_test *ret);
 [[nodiscard]] int gate_operand_read(struct gate_reading *r, const char *s, int64_t min, int64_t max,

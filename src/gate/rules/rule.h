@@ -420,12 +420,11 @@ struct gate_match {
 		struct {
 			struct gate_test test;
 			uint16_t number; /* enum gate_number, GATE_M_NUMBER */
-			/* stream_size, flow.pkts: enum gate_sides; vlan.id: the layer + 1 (0 any),
-			 * from the innermost as 0xff, 0xfe, .. FILESTORE: GATE_DIR_BITs, 0 that of
-			 * the match; number is one of enum gate_store_scope. */
+			/* stream_size, flow.pkts: enum gate_sides. FILESTORE: GATE_DIR_BITs, 0 that
+			 * of the match; number is one of enum gate_store_scope. */
 			uint8_t dir;
 			bool negated;
-			struct gate_multi multi; /* GATE_M_NUMBER */
+			struct gate_multi multi; /* GATE_M_NUMBER, vlan.id */
 		} num;				 /* whatever compares one whole number */
 		struct {
 			uint8_t set, mask; /* flags:S,12: mask has the bits that count */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records of TLS and SSLv2, and what rules ask of a connection; see tls.h. */
+#include "base/util.h"
 #include "gate/app/tls/tls.h"
 
 #include <errno.h>
@@ -512,6 +513,19 @@ static bool seen(const struct tls_side *side, uint32_t index, uint64_t *ret)
 	return false;
 }
 
+/* From SSLv2 to TLS 1.3, one each; 0: another. */
+static uint64_t version_bit(uint16_t version)
+{
+	static const uint16_t versions[] = {0x0200, 0x0300, 0x0301, 0x0302, 0x0303, 0x0304};
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(versions); i++) {
+		if (versions[i] == version) {
+			return 1u << i;
+		}
+	}
+	return 0;
+}
+
 static bool number(struct gate_tx *tx, enum gate_dir dir, enum gate_number which, uint32_t index,
 		   uint64_t *ret)
 {
@@ -526,6 +540,9 @@ static bool number(struct gate_tx *tx, enum gate_dir dir, enum gate_number which
 	switch (which) {
 	case GATE_NUM_TLS_VERSION:
 		*ret = side->version;
+		return side->version != 0;
+	case GATE_NUM_TLS_VERSION_BIT:
+		*ret = version_bit(side->version);
 		return side->version != 0;
 	case GATE_NUM_TLS_CERT_CHAIN_LEN:
 		*ret = side->cert_count;

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings of Suricata that this program does not have, and is as they ask for: who comes from
+ * there keeps a command line with `--set`. Those of how work is dealt and memory is laid out are
+ * taken with any value; the others with the values that say what is done here, and refused with
+ * the reason otherwise. A `*` stands for one part of the key; behind the last dot for all that
+ * follows.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "gate/config.h"
+
+#define YES "yes|true|on|1|auto|enabled"
+#define NO  "no|false|off|0|auto|disabled"
+#define ANY NULL
+
+static const struct {
+	const char *key;
+	const char *values; /* that say what is done; ANY: it says nothing of what is found */
+} taken[] = {
+	{"mpm-algo", ANY},
+	{"spm-algo", ANY},
+	{"runmode", ANY},
+	{"autofp-scheduler", ANY},
+	{"max-pending-packets", ANY},
+	{"default-packet-size", ANY},
+	{"threading.*", ANY},
+	{"detect.profile", ANY},
+	{"detect.custom-values.*", ANY},
+	{"detect.grouping.*", ANY},
+	{"detect.profiling.*", ANY},
+	{"detect.prefilter.default", ANY},
+	{"detect.sgh-mpm-context", ANY},
+	{"detect.sgh-mpm-caching", ANY},
+	{"stream.memcap", ANY},
+	{"stream.prealloc-sessions", ANY},
+	{"stream.reassembly.segment-prealloc", ANY},
+	{"flow.memcap", ANY},
+	{"flow.prealloc", ANY},
+	{"flow.emergency-recovery", ANY},
+	{"flow.managers", ANY},
+	{"flow.recyclers", ANY},
+	{"defrag.prealloc", ANY},
+	{"defrag.trackers", ANY},
+	{"defrag.hash-size", ANY},
+	{"host.*", ANY},
+	{"ippair.*", ANY},
+	{"datasets.defaults.hashsize", ANY},
+	{"app-layer.protocols.*.memcap", ANY},
+	{"logging.*", ANY},
+	{"outputs.*", ANY},
+	{"stats.enabled", ANY},
+	{"profiling.*", ANY},
+	{"security.*", ANY},
+	{"engine-analysis.*", ANY},
+	{"unix-command.enabled", ANY},
+	{"sensor-name", ANY},
+	{"pid-file", ANY},
+	{"coredump.*", ANY},
+	{"magic-file", ANY},
+
+	{"stream.reassembly.raw", YES},
+	{"stream.reassembly.check-overlap-different-data", YES},
+	{"stream.reassembly.randomize-chunk-size", NO},
+	{"stream.bypass", NO},
+	{"stream.midstream-policy", "ignore|auto"},
+	{"stream.memcap-policy", "ignore|auto"},
+	{"stream.reassembly.memcap-policy", "ignore|auto"},
+	{"flow.memcap-policy", "ignore|auto"},
+	{"defrag.memcap-policy", "ignore|auto"},
+	{"app-layer.error-policy", "ignore|auto"},
+	{"exception-policy", "ignore|auto"},
+	{"livedev.use-for-tracking", YES},
+	{"decoder.recursion-level.use-for-tracking", YES},
+	{"decoder.max-layers", "16"},
+	{"packet-alert-max", "15"},
+	{"multi-detect.enabled", NO},
+	{"datasets.rules.allow-absolute-filenames", YES},
+	{"datasets.rules.allow-write", YES},
+	{"app-layer.protocols.tls.ja3-fingerprints", YES},
+	{"app-layer.protocols.tls.ja4-fingerprints", YES},
+	{"app-layer.protocols.quic.ja3-fingerprints", YES},
+	{"app-layer.protocols.quic.ja4-fingerprints", YES},
+	{"app-layer.protocols.ssh.hassh", YES},
+	{"app-layer.protocols.dns.tcp.enabled", YES},
+	{"app-layer.protocols.dns.udp.enabled", YES},
+	{"app-layer.protocols.smtp.raw-extraction", NO},
+	{"app-layer.protocols.smtp.mime.decode-base64", YES},
+	{"app-layer.protocols.smtp.mime.decode-quoted-printable", YES},
+	{"app-layer.protocols.smtp.mime.extract-urls", YES},
+	{"app-layer.protocols.http.libhtp.default-config.personality", "IDS"},
+	{"app-layer.protocols.http.libhtp.default-config.http-body-inline", "auto"},
+	{"app-layer.protocols.http.libhtp.default-config.double-decode-path", NO},
+	{"app-layer.protocols.http.libhtp.default-config.double-decode-query", NO},
+	{"app-layer.protocols.http.libhtp.default-config.randomize-inspection-sizes", NO},
+};
+
+static bool key_fits(const char *pattern, const char *key)
+{
+	for (; *pattern && *pattern != '*'; pattern++, key++) {
+		if (*pattern != *key) {
+			return false;
+		}
+	}
+	if (!*pattern) {
+		return !*key;
+	}
+	if (!pattern[1]) {
+		return *key;
+	}
+	return key_fits(pattern + 1, key + strcspn(key, "."));
+}
+
+static bool value_fits(const char *values, const char *value)
+{
+	size_t size = strlen(value);
+
+	for (const char *v = values; v; v = strchr(v, '|') ? strchr(v, '|') + 1 : NULL) {
+		if (strcspn(v, "|") == size && !strncmp(v, value, size)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+int gate_config_of_suricata(const char *key, const char *value, bool *ret_known,
+			    struct bh_diag *diag)
+{
+	for (size_t i = 0; i < BH_ARRAY_SIZE(taken); i++) {
+		if (!key_fits(taken[i].key, key)) {
+			continue;
+		}
+		*ret_known = true;
+		return !taken[i].values || value_fits(taken[i].values, value)
+			       ? 0
+			       : bh_diag_set(diag, -EINVAL,
+					     "%s: '%.80s' can't be had; what is done here is %s",
+					     key, value, taken[i].values);
+	}
+	*ret_known = false;
+	return 0;
+}
