@@ -173,6 +173,39 @@ static bool has(const struct wire *c, const char *event)
 	return found;
 }
 
+static void hosts(void **state)
+{
+	static const char *const cases[][2] = {
+		{"A.example", "a.example"},
+		{"a.example:443", "a.example"},
+		{":443", ""},
+		{"u:p@[::A]:443", "[::a]"},
+		{"[::a]", "[::a]"},
+		{"[a:443", "[a"},
+		{"[::a]:4]43:44", "[::a]:4]43"},
+		{"a[:443]", "a["},
+	};
+	static struct wire c, s;
+
+	(void)state;
+	wire_open(&s);
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		const char *const fields[] = {":method", "GET", ":authority", cases[i][0], NULL};
+		char expected[64];
+
+		wire_open(&c);
+		put(&c, magic, strlen(magic));
+		headers(&c, 1, true, 0, fields);
+		nghttp2_hd_deflate_del(c.deflater);
+		BH_FREE char *text = run(&c, &s, 0);
+		(void)snprintf(expected, sizeof(expected), "http.host[0] 0 \"%s\"", cases[i][1]);
+		if (*cases[i][1] ? !strstr(text, expected) : strstr(text, "http.host[0]") != NULL) {
+			fail_msg("%s: %s", cases[i][0], text);
+		}
+	}
+	nghttp2_hd_deflate_del(s.deflater);
+}
+
 static void events(void **state)
 {
 	(void)state;
@@ -300,8 +333,9 @@ static void doh(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces), cmocka_unit_test(truncations), cmocka_unit_test(events),
-		cmocka_unit_test(floods), cmocka_unit_test(upgrade),	 cmocka_unit_test(doh),
+		cmocka_unit_test(pieces), cmocka_unit_test(truncations), cmocka_unit_test(hosts),
+		cmocka_unit_test(events), cmocka_unit_test(floods),	 cmocka_unit_test(upgrade),
+		cmocka_unit_test(doh),
 	};
 	return cmocka_run_group_tests_name("gate_http2", tests, NULL, NULL);
 }

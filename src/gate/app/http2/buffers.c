@@ -102,9 +102,11 @@ static bool build_host(struct http2_tx *tx, struct gate_text *text)
 		v.size -= (uint32_t)(at + 1 - v.data);
 		v.data = at + 1;
 	}
+	/* colons of an IPv6 address are no port's */
+	const uint8_t *end = v.size && v.data[0] == '[' ? memrchr(v.data, ']', v.size) : NULL;
 	for (uint32_t i = 0; i < v.size; i++) {
 		uint8_t c = v.data[i];
-		if (c == ':' && !(v.data[0] == '[' && memchr(v.data + i, ']', v.size - i))) {
+		if (c == ':' && (!end || v.data + i > end)) {
 			break;
 		}
 		c = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
