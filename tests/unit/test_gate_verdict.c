@@ -225,18 +225,21 @@ static void test_reset(void **state)
 #define IP6_OUT "20010db800000000000000000000000320010db8000000000000000000000004"
 
 static const char *const tunneled[] = {
-	/* VXLAN with a tag outside, Geneve with an option, GRE, GRE with sum and key, IP in IP */
+	/* VXLAN with a tag outside, Geneve with an option, GRE, GRE with sum and key, IP in IP,
+	 * Ethernet in GRE with sum and key */
 	MACS "8100000508004500005b000100004011648d" OF_A VXLAN MACS "0800" INNER,
 	MACS "08004500006300010000401164850a0101010a010102" GENEVE MACS "0800" INNER,
 	MACS "08004500004100010000402f6489" OF_A "00000800" INNER,
 	MACS "08004500004900010000402f6481" OF_A "a00008000000000000000009" INNER,
 	MACS "08004500003d00010000400464b8" OF_A INNER,
+	MACS "08004500005700010000402f6473" OF_A "a00065580000000000000009"
+	     "fe00000000020200000000010800" INNER,
 	/* IPv4 in IPv6, and twice: VXLAN in GRE */
 	MACS "86dd6000000000290440" IP6_OUT INNER,
 	MACS "08004500007300010000402f6457" OF_A "000008004500005b000100004011648d" OF_A VXLAN MACS
 	     "0800" INNER,
 };
-static const unsigned int depths[] = {1, 1, 1, 1, 1, 1, 2};
+static const unsigned int depths[] = {1, 1, 1, 1, 1, 1, 1, 2};
 
 static void test_reset_in_tunnels(void **state)
 {
@@ -461,8 +464,10 @@ static void on_inner_change(struct gate_packet *p, void *arg)
 	struct gate_packet *root = (struct gate_packet *)(uintptr_t)root_of(p);
 	uint64_t lost = bh_counter_get("gate_replace_lost");
 	struct world *w = arg;
-	uint8_t *gre = (uint8_t *)(uintptr_t)p->outer->payload.data;
+	const uint8_t *gre = p->outer->payload.data - p->outer->l4_size;
+	uint8_t head[8]; /* of what it carries */
 
+	memcpy(head, p->outer->payload.data, sizeof(head));
 	if (p->outer->udp) { /* one that covers what changes */
 		((struct udphdr *)(uintptr_t)p->outer->udp)->uh_sum = 1;
 	}
@@ -474,8 +479,10 @@ static void on_inner_change(struct gate_packet *p, void *arg)
 		assert_true(gate_checksum_ip4_ok(q));
 	}
 	if (p->outer->ip_proto == IPPROTO_GRE && gre[0] & 0x80) {
-		assert_int_equal(
-			gate_checksum_fold(gate_checksum_add(0, gre, p->outer->payload.size)), 0);
+		size_t size = p->outer->l4_size + p->outer->payload.size;
+
+		assert_int_equal(gate_checksum_fold(gate_checksum_add(0, gre, (uint32_t)size)), 0);
+		assert_memory_equal(head, p->outer->payload.data, sizeof(head));
 	}
 	assert_true(root->flags & GATE_PKT_INNER_MODIFIED);
 	/* a sum that the sender completes stays as it is, and so does one around it */

@@ -121,13 +121,14 @@ static bool is_partial(const struct gate_packet *p, const uint8_t *l4)
 
 static void redo_gre(struct gate_packet *p)
 {
-	const uint8_t *gre = p->payload.data;
+	uint32_t size = p->l4_size + p->payload.size;
+	const uint8_t *gre = p->payload.data - p->l4_size;
 
-	if (p->payload.size < GRE_SUM_SIZE || !(gre[0] & GRE_SUM) || is_partial(p, gre)) {
+	if (p->l4_size < GRE_SUM_SIZE || !(gre[0] & GRE_SUM) || is_partial(p, gre)) {
 		return;
 	}
 	store(gre + GRE_SUM_AT, 0);
-	store(gre + GRE_SUM_AT, gate_checksum_fold(gate_checksum_add(0, gre, p->payload.size)));
+	store(gre + GRE_SUM_AT, gate_checksum_fold(gate_checksum_add(0, gre, size)));
 }
 
 void gate_checksum_redo(struct gate_packet *p)
