@@ -512,6 +512,30 @@ static void holes(void **state)
 	app_world_close(&w);
 }
 
+/* What a hole took away from a part of a form is missing from its file, too. */
+static void hole_in_part(void **state)
+{
+	static const char before[] =
+		"POST /u HTTP/1.1\r\nHost: h\r\nContent-Length: 87\r\n"
+		"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+		"--b\r\nContent-Disposition: form-data; name=a; filename=f\r\n\r\nabc\r\n-";
+	static const char behind[] = "def\r\n--b--\r\n";
+	struct app_world w;
+	const struct gate_file *file;
+
+	(void)state;
+	app_world_open(&w, 80, NULL);
+	w.keep_txs = true;
+	app_world_feed(&w, GATE_TO_SERVER, before, strlen(before), false);
+	app_world_gap(&w, GATE_TO_SERVER, 10);
+	app_world_feed(&w, GATE_TO_SERVER, behind, strlen(behind), true);
+	file = gate_session_first(w.flow.session)->files[GATE_TO_SERVER].first;
+	assert_int_equal(file->size, 6 + 10 + 3);
+	assert_int_equal(file->state, GATE_FILE_TRUNCATED);
+	assert_true(file->flags & GATE_FILE_GAPS);
+	app_world_close(&w);
+}
+
 /* A hole reaches over the limit of bodies: the body is over there, whatever comes behind it. */
 static void hole_over_limit(void **state)
 {
@@ -592,21 +616,14 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(buffers),
-		cmocka_unit_test(events),
-		cmocka_unit_test(evaders),
-		cmocka_unit_test(encodings),
-		cmocka_unit_test(bomb),
-		cmocka_unit_test(silent_bomb),
-		cmocka_unit_test(slow_body),
-		cmocka_unit_test(many_headers),
-		cmocka_unit_test(many_requests),
-		cmocka_unit_test(holes),
-		cmocka_unit_test(hole_over_limit),
-		cmocka_unit_test(hashes),
-		cmocka_unit_test(order),
+		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
+		cmocka_unit_test(buffers),	 cmocka_unit_test(events),
+		cmocka_unit_test(evaders),	 cmocka_unit_test(encodings),
+		cmocka_unit_test(bomb),		 cmocka_unit_test(silent_bomb),
+		cmocka_unit_test(slow_body),	 cmocka_unit_test(many_headers),
+		cmocka_unit_test(many_requests), cmocka_unit_test(holes),
+		cmocka_unit_test(hole_in_part),	 cmocka_unit_test(hole_over_limit),
+		cmocka_unit_test(hashes),	 cmocka_unit_test(order),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);

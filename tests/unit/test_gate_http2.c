@@ -206,6 +206,38 @@ static void hosts(void **state)
 	nghttp2_hd_deflate_del(s.deflater);
 }
 
+/* Nothing can be decoded behind a hole, and the file is not whole. */
+static void hole(void **state)
+{
+	static const char *const gzip[] = {":status", "200", "content-encoding", "gzip", NULL};
+	static struct wire c, s;
+	const struct gate_file *file;
+	struct app_world w;
+
+	(void)state;
+	for (unsigned int coded = 0; coded < 2; coded++) {
+		wire_open(&c);
+		put(&c, magic, strlen(magic));
+		headers(&c, 1, true, 0, get);
+		wire_open(&s);
+		headers(&s, 1, false, 0, coded ? gzip : ok);
+		frame(&s, 0, 1, 1, "abcdefghij0123456789", 20);
+		app_world_open(&w, 8443, NULL);
+		w.keep_txs = true;
+		app_world_pieces(&w, GATE_TO_SERVER, c.data, c.size, 0);
+		app_world_pieces(&w, GATE_TO_CLIENT, s.data, s.size - 20, 0);
+		app_world_gap(&w, GATE_TO_CLIENT, 12);
+		app_world_pieces(&w, GATE_TO_CLIENT, s.data + s.size - 8, 8, 0);
+		file = gate_session_first(w.flow.session)->files[GATE_TO_CLIENT].first;
+		assert_int_equal(file->size, coded ? 0 : 20);
+		assert_int_equal(file->state, GATE_FILE_TRUNCATED);
+		assert_true(file->flags & GATE_FILE_GAPS);
+		app_world_close(&w);
+		nghttp2_hd_deflate_del(c.deflater);
+		nghttp2_hd_deflate_del(s.deflater);
+	}
+}
+
 static void events(void **state)
 {
 	(void)state;
@@ -333,9 +365,9 @@ static void doh(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces), cmocka_unit_test(truncations), cmocka_unit_test(hosts),
-		cmocka_unit_test(events), cmocka_unit_test(floods),	 cmocka_unit_test(upgrade),
-		cmocka_unit_test(doh),
+		cmocka_unit_test(pieces),  cmocka_unit_test(truncations), cmocka_unit_test(hosts),
+		cmocka_unit_test(hole),	   cmocka_unit_test(events),	  cmocka_unit_test(floods),
+		cmocka_unit_test(upgrade), cmocka_unit_test(doh),
 	};
 	return cmocka_run_group_tests_name("gate_http2", tests, NULL, NULL);
 }

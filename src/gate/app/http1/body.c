@@ -269,6 +269,14 @@ void gate_http1_body_data(struct http_tx *tx, enum gate_dir dir, const uint8_t *
 	}
 }
 
+static void tell_gap(struct http_tx *tx, struct http_body *body, uint32_t size)
+{
+	gate_file_gap(tx->session, body->file, size);
+	if (body->multipart) {
+		gate_http1_multipart_gap(tx, body->multipart, size);
+	}
+}
+
 void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 {
 	struct http_body *body = &tx->side[dir].body;
@@ -279,12 +287,12 @@ void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 		gate_coding_free(body->coding);
 		body->coding = NULL;
 		body->over = true;
-		gate_file_gap(tx->session, body->file, 0);
+		tell_gap(tx, body, 0);
 		return;
 	}
 	if (body->over) {
 		if (store) {
-			gate_file_gap(tx->session, body->file, size);
+			tell_gap(tx, body, size);
 		}
 		return;
 	}
@@ -292,7 +300,7 @@ void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 		open_body(tx, dir);
 	}
 	uint32_t take = take_within_limit(tx, dir, body, size);
-	gate_file_gap(tx->session, body->file, store ? size : take);
+	tell_gap(tx, body, store ? size : take);
 	body->own_offset += body->own.size + take;
 	body->own.size = 0;
 	if (body->over && !store) {

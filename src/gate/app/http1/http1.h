@@ -249,6 +249,7 @@ bool gate_http1_body_view(struct http_tx *tx, enum gate_dir dir, struct gate_buf
 struct http_multipart *gate_http1_multipart_new(struct http_tx *tx, struct gate_view content_type);
 void gate_http1_multipart_data(struct http_tx *tx, struct http_multipart *m, const uint8_t *data,
 			       uint32_t size);
+void gate_http1_multipart_gap(struct http_tx *tx, struct http_multipart *m, uint32_t size);
 void gate_http1_multipart_end(struct http_tx *tx, struct http_multipart *m);
 void gate_http1_multipart_free(struct http_tx *tx, struct http_multipart *m);
 /* name="value" of a header: false when it is not there. */

@@ -254,6 +254,19 @@ void gate_http1_multipart_data(struct http_tx *tx, struct http_multipart *m, con
 	}
 }
 
+/* Bytes that are missing: whether a boundary was among them nobody knows. */
+void gate_http1_multipart_gap(struct http_tx *tx, struct http_multipart *m, uint32_t size)
+{
+	if (m->file && m->head_size) {
+		gate_file_append(tx->session, m->file, m->head, m->head_size);
+	}
+	m->head_size = 0;
+	gate_file_gap(tx->session, m->file, size);
+	if (m->state == MP_AFTER || m->state == MP_HEAD) {
+		m->state = MP_CONTENT; /* of a part whose headers are not known */
+	}
+}
+
 void gate_http1_multipart_end(struct http_tx *tx, struct http_multipart *m)
 {
 	if (m->state == MP_CONTENT && m->file && m->head_size) {

@@ -207,6 +207,25 @@ void gate_http2_body(struct http2_tx *tx, enum gate_dir dir, const uint8_t *data
 	}
 }
 
+void gate_http2_body_gap(struct http2_tx *tx, enum gate_dir dir, uint32_t size)
+{
+	struct http2_body *body = &tx->side[dir].body;
+
+	gate_tx_progress(tx->session, &tx->tx, dir, H2_BODY);
+	if (!body->began) {
+		open_body(tx, dir);
+	}
+	if (body->coding) {
+		/* behind a hole nothing can be decoded */
+		gate_coding_free(body->coding);
+		body->coding = NULL;
+		body->over = true;
+		size = 0;
+	}
+	body->dns = false;
+	gate_file_gap(tx->session, body->file, size);
+}
+
 void gate_http2_body_end(struct http2_tx *tx, enum gate_dir dir, bool whole)
 {
 	struct http2_body *body = &tx->side[dir].body;

@@ -399,8 +399,8 @@ static void gap(struct http2_conn *conn, enum gate_dir dir, uint32_t size)
 	if (m->in_data && size <= m->data_left + m->pad_left) {
 		m->data_left -= n;
 		m->pad_left -= size - n;
-		if (tx) {
-			gate_file_gap(conn->session, tx->side[dir].body.file, n);
+		if (tx && n) {
+			gate_http2_body_gap(tx, dir, n);
 		}
 		(void)data_bytes(conn, dir, (const uint8_t *)"", 0);
 		return;

@@ -168,6 +168,7 @@ struct gate_view gate_http2_value(const struct http2_side *side, const struct ht
 /* body.c */
 void gate_http2_headers_done(struct http2_tx *tx, enum gate_dir dir);
 void gate_http2_body(struct http2_tx *tx, enum gate_dir dir, const uint8_t *data, uint32_t size);
+void gate_http2_body_gap(struct http2_tx *tx, enum gate_dir dir, uint32_t size);
 void gate_http2_body_end(struct http2_tx *tx, enum gate_dir dir, bool whole);
 
 /* buffers.c, log.c */
