@@ -48,9 +48,11 @@ static void cell_state(const struct cli_output *out, const json_t *vm, struct cl
 {
 	const char *state = bh_json_str_or(vm, "state", "");
 	bool quarantine = json_is_object(json_object_get(vm, "quarantine"));
+	bool over = json_is_object(json_object_get(vm, "over_quota"));
 
-	cli_cell_printf(cell, "%s%s", state, quarantine ? ", quarantine" : "");
-	cell->colour = quarantine		       ? CLI_COLOUR_WARN
+	cli_cell_printf(cell, "%s%s%s", state, quarantine ? ", quarantine" : "",
+			over ? ", out of quota" : "");
+	cell->colour = quarantine || over	       ? CLI_COLOUR_WARN
 		       : strcmp(state, "running") != 0 ? CLI_COLOUR_DIM
 						       : CLI_COLOUR_NONE;
 }
@@ -69,6 +71,21 @@ static void cell_misplaced(const struct cli_output *out, const json_t *vm, struc
 
 	cli_cell_printf(cell, "%s", *why ? why : "no");
 	cell->colour = *why ? CLI_COLOUR_BAD : CLI_COLOUR_NONE;
+}
+
+static void cell_quota(const struct cli_output *out, const json_t *vm, struct cli_cell *cell)
+{
+	const json_t *over = json_object_get(vm, "over_quota");
+
+	if (!json_is_object(over)) {
+		cli_cell_printf(cell, "kept");
+		return;
+	}
+	cli_cell_printf(cell, "%llu labels of %llu; %s",
+			(unsigned long long)bh_json_u64_or(over, "labels", 0),
+			(unsigned long long)bh_json_u64_or(over, "limit", 0),
+			bh_json_str_or(over, "message", ""));
+	cell->colour = CLI_COLOUR_BAD;
 }
 
 static int vm_list(struct cli *cli, const struct cli_call *call)
@@ -186,6 +203,7 @@ static void show_vm(const struct cli_output *out, const json_t *vm)
 		{.title = "birth", .fn = cell_birth},
 		{.title = "quarantine", .fn = cli_cell_quarantine},
 		{.title = "misplaced", .fn = cell_misplaced},
+		{.title = "quota", .fn = cell_quota},
 		{.title = "identity", .key = "identity"},
 		{.title = "labels", .fn = cell_labels},
 		{.title = "labels set here", .fn = cell_labels_api},

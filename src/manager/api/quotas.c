@@ -84,16 +84,37 @@ static int put_one(struct manager_request *req, const char *tenant, const json_t
 	return manager_store_put_quota(req->parts->db, tenant, name, limit, diag);
 }
 
+/* Who would be cut off by a number is asked first: a lower quota must not end what works. */
+static bool labels_fit(struct manager_request *req, const struct manager_tenant *t,
+		       const json_t *body)
+{
+	const char *name = manager_quota_name(MANAGER_QUOTA_LABELS);
+	const struct manager_vm *vm = manager_tenant_most_labels(req->parts->inv, t);
+	uint64_t limit = json_is_null(json_object_get(body, name))
+				 ? manager_quota_default(MANAGER_QUOTA_LABELS)
+				 : bh_json_u64_or(body, name, t->labels_max);
+
+	if (!vm || limit >= t->labels_max || json_object_size(vm->labels) <= limit) {
+		return true;
+	}
+	manager_reply_errorf(
+		req, 409, "quota",
+		"VM %s has %zu labels and would be put in quarantine: first take labels "
+		"away, in libvirt's metadata or with `bulkhead label remove`",
+		vm->report.name, json_object_size(vm->labels));
+	return false;
+}
+
 static void put_quota(struct manager_request *req)
 {
 	static const char *const known[] = {"policies", "rules", "labels", "events", NULL};
-	const struct manager_tenant *t = the_tenant(req);
+	struct manager_tenant *t = the_tenant(req);
 	BH_JSON json_t *body = t ? manager_request_json(req, known, false) : NULL;
 	BH_JSON json_t *before = NULL;
 	struct bh_diag diag = {};
 	int r;
 
-	if (!body) {
+	if (!body || !labels_fit(req, t, body)) {
 		return;
 	}
 	before = limits_json(req, t->name);
@@ -109,6 +130,8 @@ static void put_quota(struct manager_request *req)
 		manager_reply_failed(req, r, &diag);
 		return;
 	}
+	manager_tenant_review_quota(req->parts->inv, t);
+	manager_distribute_schedule(req->parts->dist);
 	manager_request_changed(req, t->number, NULL, json_incref(before),
 				limits_json(req, t->name));
 	manager_reply(req, 200, quota_json(req, t->name));

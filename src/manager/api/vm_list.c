@@ -39,7 +39,7 @@ static bool is_open(const struct manager_inventory *inv, const struct manager_vm
 
 static bool is_quarantined(const struct manager_inventory *inv, const struct manager_vm *vm)
 {
-	return manager_quarantine_of(inv, vm->uuid) != NULL;
+	return vm->over_quota || manager_quarantine_of(inv, vm->uuid);
 }
 
 static bool is_safe(const struct manager_inventory *inv, const struct manager_vm *vm)

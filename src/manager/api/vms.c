@@ -79,6 +79,7 @@ json_t *manager_vm_json(const struct manager_inventory *inv, const struct manage
 	json_object_set_new(obj, "nics", nics);
 	json_object_set_new(obj, "quarantine",
 			    manager_quarantine_json(manager_quarantine_of(inv, vm->uuid)));
+	json_object_set_new(obj, "over_quota", manager_vm_over_quota_json(vm));
 	json_object_set_new(obj, "misplaced",
 			    vm->misplaced ? json_string(vm->misplaced) : json_null());
 	json_object_set_new(obj, "address_conflicts", manager_conflicts_of(inv, vm));

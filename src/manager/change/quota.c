@@ -14,7 +14,7 @@ static const struct {
 } quotas[MANAGER_QUOTA_COUNT] = {
 	[MANAGER_QUOTA_POLICIES] = {"policies", 2000},
 	[MANAGER_QUOTA_RULES] = {"rules", 200000},
-	[MANAGER_QUOTA_LABELS] = {"labels", BH_LABELS_MAX},
+	[MANAGER_QUOTA_LABELS] = {MANAGER_STORE_QUOTA_LABELS, BH_LABELS_MAX},
 	[MANAGER_QUOTA_EVENTS] = {"events", 250000}, /* a quarter of what is kept by default */
 };
 

@@ -16,7 +16,7 @@
 enum manager_quota {
 	MANAGER_QUOTA_POLICIES,
 	MANAGER_QUOTA_RULES,
-	MANAGER_QUOTA_LABELS, /* of one VM, without those of Bulkhead */
+	MANAGER_QUOTA_LABELS, /* of one VM, without those of Bulkhead; identify.c holds it */
 	MANAGER_QUOTA_EVENTS, /* about flows, kept of an hour (events/ration.h) */
 	MANAGER_QUOTA_COUNT
 };

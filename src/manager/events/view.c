@@ -23,6 +23,8 @@ static const struct {
 	{"vm.quarantined", "vm vm_name tenant why"},
 	{"vm.released", "vm vm_name tenant why"},
 	{"vm.rolled-back", "vm vm_name tenant"},
+	{"vm.over-quota", "vm vm_name tenant labels limit message"},
+	{"vm.within-quota", "vm vm_name tenant labels limit"},
 	{"nic.", "vm vm_name tenant nic"},
 	{"policy.committed", "tenant revision author summary changes confirm_until"},
 	{"policy.confirmed", "tenant revision author summary"},

@@ -2,9 +2,13 @@
 /* From tenant, labels and policy classes to the identity of a VM. */
 #include "manager/inventory/inventory.h"
 
+#include "base/counter.h"
 #include "base/json.h"
 
 #include <errno.h>
+
+BH_COUNTER(inventory_over_quota,
+	   "VMs put in quarantine because libvirt's metadata gave them too many labels");
 
 void manager_nic_addresses(const struct manager_nic *nic, bool learned, struct manager_addrs *ret)
 {
@@ -80,7 +84,7 @@ struct manager_identity *manager_identity_for(struct manager_inventory *inv,
 	struct manager_identity *id;
 
 	add_classes(vm, policies, labels);
-	if (manager_quarantine_of(inv, vm->uuid)) {
+	if (vm->over_quota || manager_quarantine_of(inv, vm->uuid)) {
 		json_object_set_new(labels, BH_POLICY_QUARANTINE, json_string(""));
 	}
 	text = bh_json_dump(labels);
@@ -166,6 +170,43 @@ static struct manager_tenant *tenant_of(struct manager_inventory *inv, const str
 	return manager_tenant_get(inv, *name ? name : inv->default_tenant, diag);
 }
 
+static const char over_quota[] =
+	"out of quota: the VM has more labels than its tenant may give one, and is in quarantine "
+	"until libvirt's metadata has fewer or the quota is raised";
+
+json_t *manager_vm_over_quota_json(const struct manager_vm *vm)
+{
+	if (!vm->over_quota) {
+		return json_null();
+	}
+	return json_pack("{s:I, s:I, s:s}", "labels", (json_int_t)json_object_size(vm->labels),
+			 "limit", (json_int_t)vm->tenant->labels_max, "message", over_quota);
+}
+
+/* Labels of the API were refused before they came here; those of libvirt's metadata are there
+ * whatever we say. None is left out: with fewer labels fewer policies would refuse something to the
+ * VM. It is put in quarantine instead, where it keeps what is refused and loses what is allowed. */
+static void hold_to_quota(const struct manager_inventory *inv, struct manager_vm *vm)
+{
+	bool over = json_object_size(vm->labels) > vm->tenant->labels_max;
+	json_t *body;
+
+	if (over == vm->over_quota) {
+		return;
+	}
+	vm->over_quota = over;
+	bh_counter_add(&inventory_over_quota, over);
+	body = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s*}", "vm", vm->uuid, "vm_name",
+			 vm->report.name, "tenant", vm->tenant->name, "labels",
+			 (json_int_t)json_object_size(vm->labels), "limit",
+			 (json_int_t)vm->tenant->labels_max, "message", over ? over_quota : NULL);
+	if (vm->host) {
+		json_object_set_new(body, "host", json_string(vm->host->name));
+	}
+	manager_inventory_notice(inv, over ? "vm.over-quota" : "vm.within-quota",
+				 over ? "warning" : "notice", body);
+}
+
 int manager_vm_identify(struct manager_inventory *inv, struct manager_vm *vm, struct bh_diag *diag)
 {
 	struct manager_tenant *tenant = tenant_of(inv, vm, diag);
@@ -186,6 +227,7 @@ int manager_vm_identify(struct manager_inventory *inv, struct manager_vm *vm, st
 	json_object_update(labels, json_object_get(vm->api, "labels"));
 	json_decref(vm->labels);
 	vm->labels = labels;
+	hold_to_quota(inv, vm);
 	identity = manager_identity_for(inv, vm, inv->policies, diag);
 	if (!identity) {
 		return -ENOSPC;

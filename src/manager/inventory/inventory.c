@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "manager/store/changes.h"
 
 #include <errno.h>
 #include <utlist.h>
@@ -20,14 +21,23 @@ void manager_inventory_notice(const struct manager_inventory *inv, const char *t
 
 /* ---- tenants ---- */
 
-static struct manager_tenant *add_tenant(struct manager_inventory *inv, uint32_t number,
-					 const char *name, bool saved)
+static void take_quota(const struct manager_inventory *inv, struct manager_tenant *t)
+{
+	t->labels_max = strcmp(t->name, BH_POLICY_PROVIDER) == 0
+				? UINT64_MAX
+				: manager_store_quota(inv->db, t->name, MANAGER_STORE_QUOTA_LABELS,
+						      BH_LABELS_MAX);
+}
+
+struct manager_tenant *manager_tenant_add(struct manager_inventory *inv, uint32_t number,
+					  const char *name, bool saved)
 {
 	struct manager_tenant *t = bh_alloc(sizeof(*t));
 
 	t->number = number;
 	t->saved = saved;
 	snprintf(t->name, sizeof(t->name), "%s", name);
+	take_quota(inv, t);
 	HASH_ADD_STR(inv->tenants, name, t);
 	HASH_ADD(hh_number, inv->tenants_by_number, number, sizeof(t->number), t);
 	return t;
@@ -67,7 +77,7 @@ struct manager_tenant *manager_tenant_get(struct manager_inventory *inv, const c
 	}
 	inv->dirty = true;
 	inv->numbers_saved = false;
-	return add_tenant(inv, inv->next_tenant++, name, false);
+	return manager_tenant_add(inv, inv->next_tenant++, name, false);
 }
 
 void manager_tenant_remove(struct manager_inventory *inv, struct manager_tenant *t)
@@ -75,6 +85,34 @@ void manager_tenant_remove(struct manager_inventory *inv, struct manager_tenant 
 	HASH_DELETE(hh, inv->tenants, t);
 	HASH_DELETE(hh_number, inv->tenants_by_number, t);
 	free(t);
+}
+
+void manager_tenant_review_quota(struct manager_inventory *inv, struct manager_tenant *t)
+{
+	struct manager_vm *vm, *tmp;
+
+	take_quota(inv, t);
+	HASH_ITER (hh, inv->vms, vm, tmp) {
+		if (vm->tenant == t) {
+			/* Too many identities: it stays as it is, in quarantine or not. */
+			(void)!manager_vm_identify(inv, vm, NULL);
+		}
+	}
+}
+
+const struct manager_vm *manager_tenant_most_labels(const struct manager_inventory *inv,
+						    const struct manager_tenant *t)
+{
+	const struct manager_vm *most = NULL;
+	struct manager_vm *vm, *tmp;
+
+	HASH_ITER (hh, inv->vms, vm, tmp) {
+		if (vm->tenant == t &&
+		    (!most || json_object_size(vm->labels) > json_object_size(most->labels))) {
+			most = vm;
+		}
+	}
+	return most;
 }
 
 /* ---- networks ---- */

@@ -39,7 +39,8 @@ struct manager_tenant {
 	uint32_t number;
 	char name[BH_NAME_MAX + 1];
 	bool saved;
-	bool in_universe; /* distribute's */
+	bool in_universe;    /* distribute's */
+	uint64_t labels_max; /* that one of its VMs may have (change/quota.h) */
 	unsigned int vms;
 	UT_hash_handle hh, hh_number;
 };
@@ -150,6 +151,7 @@ struct manager_vm {
 	struct manager_nic *nics; /* report.nic_count of them */
 	json_t *api;		  /* {"tenant", "birth", "labels": {}, "addresses": {mac: []}} */
 	json_t *labels;		  /* in force, without classes */
+	bool over_quota;	  /* more of them than its tenant may give it: in quarantine */
 	struct manager_tenant *tenant;
 	struct manager_identity *identity;
 	struct manager_host *host;     /* NULL: gone */
@@ -287,6 +289,11 @@ const char *manager_vm_birth(const struct manager_vm *vm); /* "open" or "closed"
 struct manager_tenant *manager_tenant_get(struct manager_inventory *inv, const char *name,
 					  struct bh_diag *diag);
 void manager_tenant_remove(struct manager_inventory *inv, struct manager_tenant *tenant);
+/* Its quota of labels in the store has changed: who is over it is judged anew. */
+void manager_tenant_review_quota(struct manager_inventory *inv, struct manager_tenant *tenant);
+/* The VM of the tenant with the most labels; NULL: it has none. */
+const struct manager_vm *manager_tenant_most_labels(const struct manager_inventory *inv,
+						    const struct manager_tenant *tenant);
 struct manager_host *manager_host_add(struct manager_inventory *inv, const char *name,
 				      uint64_t now_ns);
 /* Its VMs are gone then. */
@@ -342,6 +349,9 @@ struct manager_identity *manager_identity_for(struct manager_inventory *inv,
 void manager_vm_set_identity(struct manager_inventory *inv, struct manager_vm *vm,
 			     struct manager_identity *identity);
 void manager_vm_touch(struct manager_inventory *inv, struct manager_vm *vm);
+/* {"labels", "limit", "message"} of one with more labels than its tenant may give it, else null;
+ * owned. */
+json_t *manager_vm_over_quota_json(const struct manager_vm *vm);
 /* Removes an identity that no VM has and that is in no universe. */
 void manager_identity_remove(struct manager_inventory *inv, struct manager_identity *identity);
 /* Its labels for the policy room; *ret is owned (free), the text borrowed. */
@@ -395,6 +405,8 @@ void manager_host_drop_claims(struct manager_host *host);
 /* When its host does not run the VM and another one does, that is its place; when none has it, any
  * that claims it. */
 void manager_vm_settle(struct manager_inventory *inv, struct manager_vm *vm, uint64_t now_ns);
+struct manager_tenant *manager_tenant_add(struct manager_inventory *inv, uint32_t number,
+					  const char *name, bool saved);
 struct manager_vm *manager_vm_new(struct manager_inventory *inv, const uint8_t id[16],
 				  uint64_t now_ns);
 /* Takes over the report (leaves it empty); learned addresses of NICs that stay are kept. */

@@ -11,14 +11,7 @@
 
 static int load_tenant(const struct manager_store_number *row, void *arg)
 {
-	struct manager_inventory *inv = arg;
-	struct manager_tenant *t = bh_alloc(sizeof(*t));
-
-	t->number = row->number;
-	t->saved = true;
-	snprintf(t->name, sizeof(t->name), "%s", row->name);
-	HASH_ADD_STR(inv->tenants, name, t);
-	HASH_ADD(hh_number, inv->tenants_by_number, number, sizeof(t->number), t);
+	manager_tenant_add(arg, row->number, row->name, true);
 	return 0;
 }
 

@@ -298,6 +298,7 @@ struct birth {
 static void answer_birth(const struct birth *b, const struct manager_sync *sync)
 {
 	const struct manager_quarantine *q = manager_quarantine_of(b->link->inv, b->vm);
+	struct manager_vm *vm = NULL;
 	char hash[2 * BH_HASH_SIZE + 1];
 	json_t *body;
 
@@ -306,6 +307,9 @@ static void answer_birth(const struct birth *b, const struct manager_sync *sync)
 	body = json_pack("{s:s, s:I}", "hash", hash, "generation", (json_int_t)b->generation);
 	if (q) {
 		json_object_set_new(body, "quarantine", json_string(q->why));
+	} else if (manager_vm_find(b->link->inv, b->vm, &vm, NULL) == 0 && vm->over_quota) {
+		json_object_set_new(body, "quarantine",
+				    json_string("out of quota: too many labels"));
 	}
 	bh_bus_reply(b->req, body);
 }

@@ -117,6 +117,7 @@ typedef int manager_store_monitor_fn(const struct manager_store_monitor *row, vo
 					     const char *name, struct bh_diag *diag);
 
 /* ---- quotas ---- */
+#define MANAGER_STORE_QUOTA_LABELS "labels"
 /* dflt when the tenant has none of its own. */
 uint64_t manager_store_quota(struct manager_db *db, const char *tenant, const char *what,
 			     uint64_t dflt);

@@ -150,6 +150,7 @@ export interface Vm {
   labels_metadata?: Labels;
   nics: Nic[];
   quarantine?: Quarantine | null;
+  over_quota?: {labels: number; limit: number; message: string} | null;
   misplaced?: string | null;
   address_conflicts?: AddressConflict[];
   last_seen?: string;

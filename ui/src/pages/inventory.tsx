@@ -38,6 +38,15 @@ export function ProtectionTag({vm}: {vm: Vm}) {
       </Tooltip>
     );
   }
+  if (vm.over_quota) {
+    return (
+      <Tooltip title={t('vm.over-quota.note', {labels: vm.over_quota.labels, limit: vm.over_quota.limit})}>
+        <Tag color="purple" bordered={false}>
+          {t('vm.over-quota')}
+        </Tag>
+      </Tooltip>
+    );
+  }
   if (isOpen(vm)) {
     return (
       <Tooltip title={vm.nics.find((n) => !n.protected)?.reason}>

@@ -28,6 +28,9 @@ function Warnings({vm}: {vm: Vm}) {
   return (
     <>
       {vm.quarantine && <Alert type="warning" showIcon message={t('vm.quarantine.note', {why: vm.quarantine.why})} description={t('vm.quarantine.text')} />}
+      {vm.over_quota && (
+        <Alert type="error" showIcon message={t('vm.over-quota.note', {labels: vm.over_quota.labels, limit: vm.over_quota.limit})} description={t('vm.over-quota.text')} />
+      )}
       {open.map((n) => (
         <Alert key={n.mac} type="error" showIcon message={t('vm.open.note', {mac: n.mac})} description={n.reason || t('vm.open.hint')} />
       ))}
