@@ -104,6 +104,31 @@ static void acts(struct manager_audit *audit, unsigned int count)
 	json_decref(after);
 }
 
+/* As many at once as people press a button: they begin together, and their ends are written with the
+ * beginnings of the next ones. */
+static void acts_together(struct manager_audit *audit, unsigned int count, unsigned int at_once)
+{
+	BH_FREE struct manager_audit_note *notes = bh_alloc_array(at_once, sizeof(*notes));
+	BH_FREE int64_t *open = bh_alloc_array(at_once, sizeof(*open));
+	unsigned int done = 0;
+	uint64_t start = bh_time_mono_ns();
+
+	for (; done < count; done += at_once) {
+		for (unsigned int i = 0; i < at_once; i++) {
+			notes[i] = a_note(done + i, NULL, NULL);
+		}
+		if (manager_audit_begin_all(audit, notes, at_once, bh_time_wall_ns(), open, NULL) <
+		    0) {
+			exit(1);
+		}
+		for (unsigned int i = 0; i < at_once; i++) {
+			manager_audit_end_soon(audit, open[i], &notes[i], 1, bh_time_wall_ns());
+		}
+	}
+	manager_audit_flush(audit);
+	printf("acts: %u, %u at once: %.3f ms each\n", done, at_once, seconds(start) * 1e3 / done);
+}
+
 /* In transactions of a thousand, to have many soon. */
 static void fill(struct manager_audit *audit, unsigned int count)
 {
@@ -174,6 +199,8 @@ int main(int argc, char **argv)
 	plain(argv[1], count * 2);
 	audit = open_log(argv[1]);
 	acts(audit, count);
+	acts_together(audit, count, 8);
+	acts_together(audit, count, 32);
 	fill(audit, entries);
 	export_and_verify(audit);
 	manager_audit_close(audit);

@@ -421,6 +421,124 @@ static void test_unknown(void **state)
 	expect_good(w->audit, 0, 2);
 }
 
+/* ---- acts that share a wait for the disk ---- */
+
+enum { TOGETHER = 3 };
+
+static void begin_together(struct manager_audit *audit, struct manager_audit_note notes[TOGETHER],
+			   int64_t open[TOGETHER])
+{
+	static const char *const objects[TOGETHER] = {"vm/0", "vm/1", "vm/2"};
+	struct bh_diag diag = {};
+
+	for (int i = 0; i < TOGETHER; i++) {
+		notes[i] = note(2, "anna", objects[i]);
+	}
+	if (manager_audit_begin_all(audit, notes, TOGETHER, NOW, open, &diag) < 0) {
+		fail_msg("%s", diag.text);
+	}
+}
+
+static unsigned int count_of(const char *text, const char *words)
+{
+	unsigned int count = 0;
+
+	for (const char *p = text; (p = strstr(p, words)); p++) {
+		count++;
+	}
+	return count;
+}
+
+static void test_together(void **state)
+{
+	struct world *w = *state;
+	struct manager_audit_note notes[TOGETHER];
+	BH_FREE char *text = NULL;
+	int64_t open[TOGETHER];
+
+	begin_together(w->audit, notes, open);
+	assert_true(open[0] < open[1] && open[1] < open[2]);
+	assert_false(manager_audit_waits(w->audit));
+	for (int i = 0; i < TOGETHER; i++) {
+		manager_audit_end_soon(w->audit, open[i], &notes[i], 1, NOW);
+	}
+	assert_true(manager_audit_waits(w->audit));
+	manager_audit_flush(w->audit);
+	assert_false(manager_audit_waits(w->audit));
+	/* whatever is written at once takes along what waits, in front of it */
+	begin_together(w->audit, notes, open);
+	manager_audit_end_soon(w->audit, open[0], &notes[0], 1, NOW);
+	manager_audit_end(w->audit, open[1], &notes[1], 1, NOW);
+	assert_false(manager_audit_waits(w->audit));
+	/* who reads sees it */
+	manager_audit_end_soon(w->audit, open[2], &notes[2], 1, NOW);
+	text = export(w->audit, 2, 0, 0);
+	assert_int_equal(count_of(text, "\"state\":\"done\""), 2 * TOGETHER);
+	expect_good(w->audit, 2, 4 * TOGETHER);
+	manager_audit_close(w->audit);
+	reopen(w);
+	expect_good(w->audit, 0, 4 * TOGETHER); /* nothing was left open */
+}
+
+enum crash { CRASH_BEGUN, CRASH_WAITS, CRASH_TAKEN_ALONG, CRASH_FLUSHED, CRASH_COUNT };
+
+/* Three acts have begun, two have ended, and the third is under way. */
+static void crash_at(struct world *w, enum crash where)
+{
+	struct manager_audit_note notes[TOGETHER], other = note(2, "berta", "vm/9");
+	int64_t open[TOGETHER], another;
+
+	reopen(w);
+	begin_together(w->audit, notes, open);
+	if (where == CRASH_BEGUN) {
+		return;
+	}
+	manager_audit_end_soon(w->audit, open[0], &notes[0], 1, NOW);
+	manager_audit_end_soon(w->audit, open[1], &notes[1], 1, NOW);
+	if (where == CRASH_TAKEN_ALONG) {
+		(void)!manager_audit_begin(w->audit, &other, NOW, &another, NULL);
+	} else if (where == CRASH_FLUSHED) {
+		manager_audit_flush(w->audit);
+	}
+}
+
+/* An end that nobody was told of is unknown, one that was let go is there; never both. */
+static void test_crashes(void **state)
+{
+	static const struct {
+		unsigned int done, unknown;
+	} expected[] = {[CRASH_BEGUN] = {0, 3},
+			[CRASH_WAITS] = {0, 3},
+			[CRASH_TAKEN_ALONG] = {2, 2},
+			[CRASH_FLUSHED] = {2, 1}};
+	struct world *w = *state;
+	unsigned int done = 0, unknown = 0;
+	int status;
+
+	manager_audit_close(w->audit);
+	for (int where = 0; where < CRASH_COUNT; where++) {
+		BH_FREE char *text = NULL;
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			crash_at(w, (enum crash)where);
+			kill(getpid(), SIGKILL);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		reopen(w);
+		text = export(w->audit, 2, 0, 0);
+		done += expected[where].done;
+		unknown += expected[where].unknown;
+		assert_int_equal(count_of(text, "\"state\":\"done\""), done);
+		assert_int_equal(count_of(text, "\"state\":\"unknown\""), unknown);
+		assert_int_equal(count_of(text, "\"state\":\"begun\""), done + unknown);
+		expect_good(w->audit, 2, 2 * (uint64_t)(done + unknown));
+		manager_audit_close(w->audit);
+	}
+	reopen(w);
+}
+
 /* ---- a full disk ---- */
 
 /* No file may grow beyond `size`. SQLite takes that for a full disk; nothing is signalled. */
@@ -459,6 +577,33 @@ static void test_full(void **state)
 	assert_true(manager_audit_ready(w->audit));
 	act(w->audit, 2, "anna", NOW);
 	expect_good(w->audit, 0, 6);
+}
+
+/* Of acts that would begin together none does; the ends of others are kept and written later. */
+static void test_full_together(void **state)
+{
+	struct world *w = *state;
+	struct manager_audit_note notes[TOGETHER], others[2];
+	int64_t open[TOGETHER], refused[2] = {-1, -1};
+	struct bh_diag diag = {};
+
+	begin_together(w->audit, notes, open);
+	others[0] = others[1] = notes[0];
+	manager_audit_end_soon(w->audit, open[0], &notes[0], 1, NOW);
+	limit_files(1);
+	assert_true(manager_audit_begin_all(w->audit, others, 2, NOW, refused, &diag) < 0);
+	assert_true(*diag.text && refused[0] == 0 && refused[1] == 0);
+	assert_true(manager_audit_waits(w->audit)); /* it is not lost with them */
+	manager_audit_flush(w->audit);
+	assert_false(manager_audit_waits(w->audit));
+	assert_false(manager_audit_ready(w->audit));
+	manager_audit_end_soon(w->audit, open[1], &notes[1], 1, NOW);
+	manager_audit_end(w->audit, open[2], &notes[2], 1, NOW);
+	limit_files(RLIM_INFINITY);
+	assert_true(manager_audit_begin_all(w->audit, others, 2, NOW, refused, &diag) < 0);
+	manager_audit_tick(w->audit, NOW);
+	assert_true(manager_audit_ready(w->audit));
+	expect_good(w->audit, 0, 2 * TOGETHER);
 }
 
 /* On a file system that is full the reserve lets the end of an act through. */
@@ -620,10 +765,11 @@ static void test_prune(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_export),  TEST(test_empty),	      TEST(test_seals),
-		TEST(test_list),    TEST(test_tenants_apart), TEST(test_limited),
-		TEST(test_unknown), TEST(test_full),	      TEST(test_reserve),
-		TEST(test_changed), TEST(test_newer_key),     TEST(test_older_copy),
+		TEST(test_export),   TEST(test_empty),	       TEST(test_seals),
+		TEST(test_list),     TEST(test_tenants_apart), TEST(test_limited),
+		TEST(test_unknown),  TEST(test_full),	       TEST(test_reserve),
+		TEST(test_together), TEST(test_crashes),       TEST(test_full_together),
+		TEST(test_changed),  TEST(test_newer_key),     TEST(test_older_copy),
 		TEST(test_prune),
 	};
 

@@ -64,7 +64,7 @@ static void start(struct manager_request *req, const char *password, bool verify
 								       .arg = req});
 	if (!req->password_job) {
 		manager_reply_errorf(req, 429, "too_many_requests", "try again in a moment");
-	} else if (!req->suspended) {
+	} else {
 		manager_request_later(req);
 	}
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/api/record.h"
 
+#include "manager/api/batch.h"
+
 #include "base/json.h"
 #include "base/time.h"
 #include "manager/audit/audit.h"
@@ -196,31 +198,43 @@ void manager_record_policies(struct manager_request *req, const json_t *changes,
 
 /* ---- the entries ---- */
 
-bool manager_record_begin(struct manager_request *req)
+bool manager_record_begins(struct manager_request *req)
 {
-	char roles[MANAGER_ROLES_SIZE];
-	struct bh_diag diag = {};
-	struct manager_audit_note note;
-	struct manager_record *rec;
-
 	if (!req->parts->audit || !(req->route->flags & (API_AUDIT | API_AUDIT_AFTER))) {
-		return true;
+		return false;
 	}
-	rec = record_new(req);
 	if (req->route->flags & API_AUDIT_AFTER) {
-		return true;
-	}
-	note = note_of(req);
-	keep_to_tenant(req, &note, roles);
-	if (manager_audit_begin(req->parts->audit, &note, bh_time_wall_ns(), &rec->open, &diag) <
-	    0) {
-		rec->ended = true;
-		manager_reply_errorf(req, 507, "audit_full",
-				     "nothing was done: what must be recorded can't be (%s)",
-				     diag.text);
+		record_new(req);
 		return false;
 	}
 	return true;
+}
+
+void manager_record_begin(struct manager_request *const *reqs, size_t count)
+{
+	BH_FREE struct manager_audit_note *notes = bh_alloc_array(count + 1, sizeof(*notes));
+	BH_FREE char(*roles)[MANAGER_ROLES_SIZE] = bh_alloc_array(count + 1, sizeof(*roles));
+	BH_FREE int64_t *open = bh_alloc_array(count + 1, sizeof(*open));
+	struct bh_diag diag = {};
+	int r;
+
+	for (size_t i = 0; i < count; i++) {
+		record_new(reqs[i]);
+		notes[i] = note_of(reqs[i]);
+		keep_to_tenant(reqs[i], &notes[i], roles[i]);
+	}
+	r = count ? manager_audit_begin_all(reqs[0]->parts->audit, notes, count, bh_time_wall_ns(),
+					    open, &diag)
+		  : 0;
+	for (size_t i = 0; i < count; i++) {
+		reqs[i]->record->open = open[i];
+		if (r < 0) {
+			reqs[i]->record->ended = true;
+			manager_reply_errorf(
+				reqs[i], 507, "audit_full",
+				"nothing was done: what must be recorded can't be (%s)", diag.text);
+		}
+	}
 }
 
 /* Whose user it was that logged in: "alice@shop". */
@@ -272,7 +286,8 @@ static void write_end(struct manager_request *req, struct manager_audit_note *no
 	for (size_t i = 0; i < count; i++) {
 		keep_to_tenant(req, &notes[i], roles[i]);
 	}
-	manager_audit_end(req->parts->audit, rec->open, notes, count, bh_time_wall_ns());
+	manager_audit_end_soon(req->parts->audit, rec->open, notes, count, bh_time_wall_ns());
+	manager_batch_wake(req->api);
 }
 
 void manager_record_end(struct manager_request *req, unsigned int status, const char *error)

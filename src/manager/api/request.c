@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What handlers do with a request: answer it, read its body and its arguments. */
+#include "manager/api/batch.h"
 #include "manager/api/record.h"
 #include "manager/api/request.h"
 
@@ -38,6 +39,29 @@ static void audit(struct manager_request *req, unsigned int status)
 			   status < 300 ? BH_SEVERITY_NOTICE : BH_SEVERITY_WARNING, body);
 }
 
+void manager_request_suspend(struct manager_request *req)
+{
+	if (!req->suspended) {
+		req->suspended = true;
+		MHD_suspend_connection(req->connection);
+	}
+}
+
+void manager_request_resume(struct manager_request *req)
+{
+	req->suspended = false;
+	MHD_resume_connection(req->connection);
+	manager_api_poke(req->api);
+}
+
+/* The answer of a request that sleeps is there. */
+static void wake(struct manager_request *req)
+{
+	if (req->suspended && !manager_batch_holds(req)) {
+		manager_request_resume(req);
+	}
+}
+
 void manager_reply_text(struct manager_request *req, unsigned int status, const char *type,
 			char *text, size_t size)
 {
@@ -58,11 +82,7 @@ void manager_reply_text(struct manager_request *req, unsigned int status, const 
 	bh_counter_add(&api_bad_requests, status >= 400 && status < 500);
 	manager_record_end(req, status, req->error);
 	audit(req, status);
-	if (req->suspended) {
-		req->suspended = false;
-		MHD_resume_connection(req->connection);
-		manager_api_poke(req->api);
-	}
+	wake(req);
 }
 
 static void reply_json(struct manager_request *req, unsigned int status, struct bh_wbuf *text)
@@ -96,6 +116,7 @@ void manager_reply_ready(struct manager_request *req, unsigned int status,
 	req->ready = response;
 	manager_record_end(req, status, NULL);
 	audit(req, status);
+	wake(req);
 }
 
 void manager_reply_nothing(struct manager_request *req)
@@ -179,8 +200,7 @@ void manager_request_etag_end(struct manager_request *req, crypto_generichash_st
 
 void manager_request_later(struct manager_request *req)
 {
-	req->suspended = true;
-	MHD_suspend_connection(req->connection);
+	manager_request_suspend(req);
 }
 
 void manager_request_detail(struct manager_request *req, const char *fmt, ...)

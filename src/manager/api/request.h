@@ -71,6 +71,13 @@ void manager_route_check_arguments(struct manager_request *req);
 extern const struct manager_route manager_routes_audit[], manager_routes_requests[];
 extern const struct manager_route manager_routes_export[];
 
+enum manager_batched {
+	BATCH_NONE,
+	BATCH_JOINED, /* its handler runs in the next turn */
+	BATCH_HELD,   /* its answer waits for the disk */
+	BATCH_PASSED, /* it may go out */
+};
+
 struct manager_request {
 	struct manager_api *api;
 	const struct manager_parts *parts;
@@ -104,6 +111,8 @@ struct manager_request {
 	char *error;		       /* owned; what was said when it was refused */
 	char *audit_detail;	       /* owned; what the audit event says beyond the path */
 	struct manager_record *record; /* record.c's; NULL: nothing to record */
+	enum manager_batched batched;  /* batch.c's, as those two */
+	struct manager_request *batch_prev, *batch_next;
 	struct manager_follower *follower;
 	struct manager_wait *wait;
 	void *state; /* of a handler that waits */
@@ -178,6 +187,9 @@ void manager_reply_errorf(struct manager_request *req, unsigned int status, cons
 void manager_reply_failed(struct manager_request *req, int err, const struct bh_diag *diag);
 /* The answer comes later. */
 void manager_request_later(struct manager_request *req);
+/* Its connection sleeps, and wakes. */
+void manager_request_suspend(struct manager_request *req);
+void manager_request_resume(struct manager_request *req);
 
 /* The body as a JSON object with only these members (NULL-terminated); NULL when it was answered
  * with an error. `empty` true: no body is an empty object. Owned. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* libmicrohttpd on the loop, and the life of a request. */
 #include "manager/api/auth.h"
+#include "manager/api/batch.h"
 #include "manager/api/console.h"
 #include "manager/api/denied.h"
 #include "manager/api/framing.h"
@@ -65,6 +66,7 @@ struct manager_api {
 	char *cert_file, *key_file, *ca_pem;
 	char *cert, *key; /* PEM, as they are used; NULL without TCP */
 	struct manager_denied *denied;
+	struct manager_batch *batch;
 	struct manager_patience *patience;
 	uint8_t etag_key[crypto_generichash_KEYBYTES]; /* new with each run */
 	unsigned int port;
@@ -94,6 +96,11 @@ const uint8_t *manager_api_etag_key(const struct manager_api *api)
 struct manager_denied *manager_api_denied(const struct manager_api *api)
 {
 	return api->denied;
+}
+
+struct manager_batch *manager_api_batch(const struct manager_api *api)
+{
+	return api->batch;
 }
 
 struct manager_auth_rules manager_api_rules(const struct manager_api *api, uint64_t now_ns)
@@ -368,11 +375,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	}
 	if (!req->answered && !req->suspended && !req->follower) {
 		manager_patience_turn(connection, PHASE_WORK, 0);
-		if (manager_record_begin(req)) {
+		if (manager_record_begins(req)) {
+			manager_batch_join(req);
+		} else {
 			req->route->fn(req);
 		}
 	}
-	if (req->answered && !req->follower) {
+	if (req->answered && !req->follower && !manager_batch_holds(req)) {
 		return send_answer(req);
 	}
 	return MHD_YES;
@@ -402,6 +411,7 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 	if (req->state_free) {
 		req->state_free(req->state);
 	}
+	manager_batch_leave(req);
 	manager_record_done(req);
 	DL_DELETE(req->api->requests, req);
 	bh_wbuf_done(&req->body);
@@ -641,6 +651,7 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 	api->parts = *parts;
 	api->auth = manager_auth_new(options->token_hash);
 	api->denied = manager_denied_new();
+	api->batch = manager_batch_new(parts);
 	api->patience = manager_patience_new(options->patience_s);
 	randombytes_buf(api->etag_key, sizeof(api->etag_key));
 	api->console = manager_console_load(options->console_dir);
@@ -681,6 +692,7 @@ void manager_api_close(struct manager_api *api)
 		return;
 	}
 	api->closing = true;
+	manager_batch_close(api->batch);
 	manager_events_unwatch(api->parts.events, on_events, api);
 	DL_FOREACH_SAFE(api->requests, req, tmp)
 	{

@@ -177,15 +177,50 @@ static int put(struct manager_audit *audit, const struct manager_audit_note *n, 
 	return r;
 }
 
-/* All or nothing. open: > 0 that act ends, < 0 one begins, 0 neither. */
-static int put_all(struct manager_audit *audit, const struct manager_audit_note *notes,
-		   size_t count, uint64_t wall_ns, int64_t open, struct bh_diag *diag)
+static void drop_all(struct audit_late **list)
 {
+	struct audit_late *late, *tmp;
+
+	DL_FOREACH_SAFE(*list, late, tmp)
+	{
+		DL_DELETE(*list, late);
+		audit_late_free(late);
+	}
+}
+
+struct batch {
+	const struct manager_audit_note *notes;
+	size_t count;
+	uint64_t wall_ns;
+	int64_t open;	   /* > 0: with the first that act ends; 0: none */
+	int64_t *ret_open; /* each begins an act; NULL: none does */
+};
+
+static int put_batch(struct manager_audit *audit, const struct batch *b, struct bh_diag *diag)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < b->count && r == 0; i++) {
+		int64_t open = b->ret_open ? -1 : i == 0 ? b->open : 0;
+
+		r = put(audit, &b->notes[i], b->wall_ns, open, diag);
+		if (b->ret_open) {
+			b->ret_open[i] = (int64_t)audit->all->seq;
+		}
+	}
+	return r;
+}
+
+/* The ends that wait and then these, all or nothing: one wait for the disk. */
+static int put_all(struct manager_audit *audit, const struct batch *b, struct bh_diag *diag)
+{
+	const struct audit_late *late;
 	int r = manager_db_begin(audit->db, diag);
 
-	for (size_t i = 0; i < count && r == 0; i++) {
-		r = put(audit, &notes[i], wall_ns, i == 0 ? open : 0, diag);
+	DL_FOREACH (audit->soon, late) {
+		r = r < 0 ? r : put(audit, &late->note, late->wall_ns, late->open, diag);
 	}
+	r = r < 0 ? r : put_batch(audit, b, diag);
 	if (r == 0) {
 		r = store_chain(audit, audit->all, diag);
 	}
@@ -197,8 +232,12 @@ static int put_all(struct manager_audit *audit, const struct manager_audit_note 
 		(void)!audit_chains_load(audit, NULL); /* if even that fails so does what follows */
 		return r;
 	}
-	bh_counter_add(&audit_entries, count);
-	audit->unsealed_ns = audit->unsealed_ns ? audit->unsealed_ns : wall_ns;
+	bh_counter_add(&audit_entries, b->count + audit->soon_count);
+	if (!audit->unsealed_ns) {
+		audit->unsealed_ns = audit->soon ? audit->soon->wall_ns : b->wall_ns;
+	}
+	drop_all(&audit->soon);
+	audit->soon_count = 0;
 	return 0;
 }
 
@@ -279,16 +318,23 @@ void audit_late_free(struct audit_late *late)
 	}
 }
 
-static void keep(struct manager_audit *audit, const struct manager_audit_note *notes, size_t count,
-		 uint64_t wall_ns, int64_t open)
+static void append(struct audit_late **list, const struct batch *b)
 {
-	bh_counter_add(&audit_late, count);
-	for (size_t i = 0; i < count; i++) {
-		struct audit_late *late = audit_late_new(&notes[i], wall_ns);
+	for (size_t i = 0; i < b->count; i++) {
+		struct audit_late *late = audit_late_new(&b->notes[i], b->wall_ns);
 
-		late->open = i == 0 ? open : 0;
-		DL_APPEND(audit->late, late);
+		late->open = i == 0 ? b->open : 0;
+		DL_APPEND(*list, late);
 	}
+}
+
+static void keep(struct manager_audit *audit, const struct batch *b)
+{
+	bh_counter_add(&audit_late, b->count + audit->soon_count);
+	DL_CONCAT(audit->late, audit->soon);
+	audit->soon = NULL;
+	audit->soon_count = 0;
+	append(&audit->late, b);
 }
 
 static void try_late(struct manager_audit *audit)
@@ -298,7 +344,9 @@ static void try_late(struct manager_audit *audit)
 
 	DL_FOREACH_SAFE(audit->late, late, tmp)
 	{
-		if (put_all(audit, &late->note, 1, late->wall_ns, late->open, &diag) < 0) {
+		struct batch one = {&late->note, 1, late->wall_ns, late->open, NULL};
+
+		if (put_all(audit, &one, &diag) < 0) {
 			bh_log_limited(BH_LOG_ERROR, "audit", 1, "ends of acts wait: %s",
 				       diag.text);
 			return;
@@ -310,41 +358,77 @@ static void try_late(struct manager_audit *audit)
 
 /* ---- for callers ---- */
 
-int manager_audit_begin(struct manager_audit *audit, const struct manager_audit_note *note,
-			uint64_t wall_ns, int64_t *ret_open, struct bh_diag *diag)
+int manager_audit_begin_all(struct manager_audit *audit, const struct manager_audit_note *notes,
+			    size_t count, uint64_t wall_ns, int64_t *ret_open, struct bh_diag *diag)
 {
-	struct manager_audit_note begun = *note;
+	BH_FREE struct manager_audit_note *begun = bh_alloc_array(count + 1, sizeof(*begun));
+	struct batch b = {begun, count, wall_ns, 0, ret_open};
 	int r = -ENOSPC;
 
-	begun.state = "begun";
+	for (size_t i = 0; i < count; i++) {
+		begun[i] = notes[i];
+		begun[i].state = "begun";
+	}
 	if (!manager_audit_ready(audit)) {
 		bh_diag_set(diag, r, "the disk of the audit log is full");
 	} else {
-		r = put_all(audit, &begun, 1, wall_ns, -1, diag);
+		r = put_all(audit, &b, diag);
 	}
 	if (r < 0) {
-		bh_counter_add(&audit_refused, 1);
+		memset(ret_open, 0, count * sizeof(*ret_open));
+		bh_counter_add(&audit_refused, count);
 		bh_log_limited(BH_LOG_ERROR, "audit", 1, "acts are refused: %s",
 			       diag ? diag->text : "");
-		return r;
 	}
-	*ret_open = (int64_t)audit->all->seq;
-	return 0;
+	return r;
+}
+
+int manager_audit_begin(struct manager_audit *audit, const struct manager_audit_note *note,
+			uint64_t wall_ns, int64_t *ret_open, struct bh_diag *diag)
+{
+	return manager_audit_begin_all(audit, note, 1, wall_ns, ret_open, diag);
+}
+
+static void end(struct manager_audit *audit, const struct batch *b)
+{
+	struct bh_diag diag = {};
+	int r = audit->late ? -EBUSY : put_all(audit, b, &diag);
+
+	if (r < 0 && audit->reserve) {
+		bh_log(BH_LOG_ERROR, "audit", "%s; the reserve is given up", diag.text);
+		reserve_give(audit);
+		r = put_all(audit, b, &diag);
+	}
+	if (r < 0) {
+		keep(audit, b);
+	}
 }
 
 void manager_audit_end(struct manager_audit *audit, int64_t open,
 		       const struct manager_audit_note *notes, size_t count, uint64_t wall_ns)
 {
-	struct bh_diag diag = {};
-	int r = audit->late ? -EBUSY : put_all(audit, notes, count, wall_ns, open, &diag);
+	end(audit, &(struct batch){notes, count, wall_ns, open, NULL});
+}
 
-	if (r < 0 && audit->reserve) {
-		bh_log(BH_LOG_ERROR, "audit", "%s; the reserve is given up", diag.text);
-		reserve_give(audit);
-		r = put_all(audit, notes, count, wall_ns, open, &diag);
+void manager_audit_end_soon(struct manager_audit *audit, int64_t open,
+			    const struct manager_audit_note *notes, size_t count, uint64_t wall_ns)
+{
+	append(&audit->soon, &(struct batch){notes, count, wall_ns, open, NULL});
+	audit->soon_count += count;
+	if (audit->soon_count > AUDIT_SOON_MAX) {
+		manager_audit_flush(audit);
 	}
-	if (r < 0) {
-		keep(audit, notes, count, wall_ns, open);
+}
+
+bool manager_audit_waits(const struct manager_audit *audit)
+{
+	return audit && audit->soon;
+}
+
+void manager_audit_flush(struct manager_audit *audit)
+{
+	if (manager_audit_waits(audit)) {
+		end(audit, &(struct batch){});
 	}
 }
 
@@ -359,6 +443,7 @@ void manager_audit_tick(struct manager_audit *audit, uint64_t wall_ns)
 	bool many = audit->all->seq - audit->all->sealed >= MANAGER_AUDIT_SEAL_EVERY;
 	struct bh_diag diag = {};
 
+	manager_audit_flush(audit);
 	if (audit->late) {
 		try_late(audit);
 	}
@@ -391,6 +476,7 @@ json_t *manager_audit_stats(struct manager_audit *audit)
 	const struct audit_late *late;
 	size_t count;
 
+	manager_audit_flush(audit);
 	DL_COUNT(audit->late, late, count);
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "log", audit->log, "key",
 			 bh_audit_key_id(audit->key), "entries", (json_int_t)audit->all->seq,
@@ -480,22 +566,19 @@ int manager_audit_open(const struct manager_audit_options *o, struct manager_aud
 void manager_audit_close(struct manager_audit *audit)
 {
 	struct audit_chain *c, *tmp;
-	struct audit_late *late, *late_tmp;
 
 	if (!audit) {
 		return;
 	}
 	audit_limits_done(audit);
+	manager_audit_flush(audit);
 	if (audit->late) {
 		try_late(audit);
 	}
 	if (audit->key && audit->all->seq > audit->all->sealed) {
 		(void)!audit_seal(audit, bh_time_wall_ns(), NULL); /* else at the next start */
 	}
-	DL_FOREACH_SAFE(audit->late, late, late_tmp)
-	{
-		audit_late_free(late);
-	}
+	drop_all(&audit->late);
 	HASH_ITER (hh, audit->chains, c, tmp) {
 		HASH_DEL(audit->chains, c);
 		free(c);

@@ -10,6 +10,11 @@
  *   that can't be written even so is kept in memory and tried again. Acts that were open when the
  *   manager died get an entry `unknown` at the next start.
  *
+ *   Acts that come together share their waits for the disk: the beginnings of many are one
+ *   transaction, and ends wait in memory for the next one, whatever it is for. Whoever ends acts so
+ *   (manager_audit_end_soon()) lets no answer out while manager_audit_waits(). An end that was lost
+ *   in memory is that of an act that nobody was told of: it gets its `unknown`.
+ *
  *   The text, the two chains and the seals are model/audit.h's; the database holds the lines as
  *   they are, with columns to find them by. Every 1,000 entries, or ten minutes after the first
  *   that is not sealed, the head of each chain is signed with pki/audit.key, and which one it was
@@ -73,10 +78,22 @@ struct manager_audit_note {
 [[nodiscard]] int manager_audit_begin(struct manager_audit *audit,
 				      const struct manager_audit_note *note, uint64_t wall_ns,
 				      int64_t *ret_open, struct bh_diag *diag);
+/* As that for several acts, with one wait for the disk: all of them or none. */
+[[nodiscard]] int manager_audit_begin_all(struct manager_audit *audit,
+					  const struct manager_audit_note *notes, size_t count,
+					  uint64_t wall_ns, int64_t *ret_open,
+					  struct bh_diag *diag);
 /* The ends of an act, one for each tenant that it concerns, in one transaction. Never fails for the
  * caller: what can't be written now is kept. open 0: the act had no beginning. */
 void manager_audit_end(struct manager_audit *audit, int64_t open,
 		       const struct manager_audit_note *notes, size_t count, uint64_t wall_ns);
+/* As that, but durable only with the next entries that are written at once, or the next flush. */
+void manager_audit_end_soon(struct manager_audit *audit, int64_t open,
+			    const struct manager_audit_note *notes, size_t count, uint64_t wall_ns);
+/* Does any end wait? NULL: none. */
+bool manager_audit_waits(const struct manager_audit *audit);
+/* None waits after it: each is durable, or kept because it can't be written. NULL is fine. */
+void manager_audit_flush(struct manager_audit *audit);
 /* One entry by itself: logins, system acts, reads. As manager_audit_end() with open 0. */
 void manager_audit_add(struct manager_audit *audit, const struct manager_audit_note *note,
 		       uint64_t wall_ns);

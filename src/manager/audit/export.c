@@ -65,6 +65,7 @@ int manager_audit_export_new(struct manager_audit *audit,
 	if (audit->exports >= AUDIT_EXPORTS_MAX) {
 		return bh_diag_set(diag, -EBUSY, "%d exports are running", AUDIT_EXPORTS_MAX);
 	}
+	manager_audit_flush(audit);
 	x = bh_alloc(sizeof(*x));
 	c = audit_chain_of(audit, o->tenant);
 	x->audit = audit;
@@ -276,6 +277,7 @@ int manager_audit_prune(struct manager_audit *audit, uint64_t to, const struct b
 	int64_t first = (int64_t)oldest(audit, 0), known;
 	int r;
 
+	manager_audit_flush(audit);
 	/* statement holds the number that such an export began with */
 	if (manager_db_number(audit->db, 0, "SELECT count(*) FROM open WHERE seq <= ?1", "i",
 			      (int64_t)to)) {

@@ -13,6 +13,7 @@
 #define AUDIT_LIMIT_PASS  10
 #define AUDIT_LIMIT_NS	  (60 * BH_NS_PER_S)
 #define AUDIT_EXPORTS_MAX 4 /* at once */
+#define AUDIT_SOON_MAX	  4096
 
 /* 0 is the chain of everything. */
 struct audit_chain {
@@ -47,7 +48,9 @@ struct manager_audit {
 	struct bh_audit_key *key;
 	struct audit_chain *chains, *all; /* all is the one of 0 */
 	char *head_file;
-	struct audit_late *late;
+	struct audit_late *soon; /* ends that wait for the next transaction */
+	size_t soon_count;
+	struct audit_late *late; /* what could not be written; older than those */
 	struct audit_limit *limits;
 	char *reserve_path;
 	uint64_t reserve_bytes;

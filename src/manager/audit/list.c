@@ -245,8 +245,10 @@ int manager_audit_list(struct manager_audit *audit, const struct manager_audit_f
 					       ? LOOKED_MAX
 					       : LOOKED_MAX / (unsigned int)filter->scope.count};
 	struct range range;
-	int r = range_of(audit, filter, &range, diag);
+	int r;
 
+	manager_audit_flush(audit);
+	r = range_of(audit, filter, &range, diag);
 	if (r < 0) {
 		return r;
 	}
