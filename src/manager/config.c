@@ -19,6 +19,13 @@ static int add_name(void *target, const char *path, const char *value, struct bh
 	return 0;
 }
 
+static int add_proxy(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	struct manager_config *c = target;
+
+	return manager_proxies_add(&c->proxies, value, diag);
+}
+
 #define AT(member) offsetof(struct manager_config, member)
 static const struct bh_conf_key keys[] = {
 	{.key = "state_dir",
@@ -52,6 +59,16 @@ static const struct bh_conf_key keys[] = {
 	 .type = BH_CONF_EACH,
 	 .each = add_name,
 	 .help = "further names and addresses of this machine, for its certificates"},
+	{.key = "proxy.trust",
+	 .type = BH_CONF_EACH,
+	 .each = add_proxy,
+	 .help = "addresses and networks of reverse proxies, whose word on clients is taken"},
+	{.key = "proxy.header",
+	 .type = BH_CONF_STR,
+	 .offset = AT(proxy_header),
+	 .dflt = "x-forwarded-for",
+	 .choices = "x-forwarded-for|forwarded",
+	 .help = "the header in which they say whose a request is"},
 	{.key = "provider_default",
 	 .type = BH_CONF_STR,
 	 .offset = AT(provider_default),
@@ -140,8 +157,10 @@ int manager_config_load(const char *path, bool must_exist, struct manager_config
 	}
 	if (r < 0) {
 		manager_config_done(ret);
+		return r;
 	}
-	return r;
+	ret->proxies.forwarded = strcmp(ret->proxy_header, "forwarded") == 0;
+	return 0;
 }
 
 void manager_config_done(struct manager_config *config)

@@ -4,6 +4,7 @@
 #define BH_MANAGER_CONFIG_H
 
 #include "base/diag.h"
+#include "manager/api/proxy.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,8 @@ struct manager_config {
 	char *listen;
 	char *console_dir;
 	uint64_t client_patience_s;
+	struct manager_proxies proxies;
+	char *proxy_header;
 	char *provider_default;
 	char *default_tenant;
 	char *bus_listen, *bus_url, *bus_urls, *bus_server;

@@ -352,6 +352,7 @@ static int build_api(struct program *p, struct bh_diag *diag)
 					      .ca_pem = manager_enroll_ca(p->parts.enroll),
 					      .console_dir = p->config.console_dir,
 					      .patience_s = p->config.client_patience_s,
+					      .proxies = &p->config.proxies,
 					      .token_hash = token};
 	struct bh_ctl_options ctl = {
 		.path = ctl_path, .program = "bulkheadd", .mode = 0600, .root_only = true};

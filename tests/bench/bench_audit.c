@@ -104,8 +104,8 @@ static void acts(struct manager_audit *audit, unsigned int count)
 	json_decref(after);
 }
 
-/* As many at once as people press a button: they begin together, and their ends are written with the
- * beginnings of the next ones. */
+/* As many at once as people press a button: they begin together, and their ends are written with
+ * the beginnings of the next ones. */
 static void acts_together(struct manager_audit *audit, unsigned int count, unsigned int at_once)
 {
 	BH_FREE struct manager_audit_note *notes = bh_alloc_array(at_once, sizeof(*notes));

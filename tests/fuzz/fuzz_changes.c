@@ -82,7 +82,8 @@ static void make_lasting(void)
 	struct manager_accounts_options accounts = {.loop = uv_default_loop()};
 	struct manager_events_options events = {
 		.loop = uv_default_loop(), .keep = 1000, .keep_bytes = 1 << 20};
-	struct manager_api_options options = {.listen = "", .token_hash = token};
+	static const struct manager_proxies none;
+	struct manager_api_options options = {.listen = "", .token_hash = token, .proxies = &none};
 
 	check(sodium_init() >= 0 && mkdtemp(folder) && atexit(remove_folder) == 0);
 	path = bh_asprintf("%s/events.db", folder);

@@ -10,6 +10,7 @@
 #include "bus/client.h"
 #include "bus/server.h"
 #include "manager/change/change.h"
+#include "manager/api/proxy.h"
 #include "manager/auth/requests.h"
 #include "manager/distribute/distribute.h"
 #include "manager/enroll/enroll.h"
@@ -51,6 +52,7 @@ struct manager_api_options {
 	const char *cert_file, *key_file, *ca_pem; /* for HTTPS; the CA is sent with the chain */
 	const char *console_dir;		   /* of the web console; NULL: none */
 	uint64_t patience_s;			   /* patience.h */
+	const struct manager_proxies *proxies;	   /* borrowed */
 	const uint8_t *token_hash; /* 32 bytes: SHA-256 of the administrator's token */
 };
 [[nodiscard]] int manager_api_new(const struct manager_parts *parts,

@@ -6,16 +6,17 @@
  * come from our own origin.
  */
 #include "manager/api/auth.h"
+#include "manager/api/crowd.h"
 #include "manager/api/denied.h"
 #include "manager/api/login.h"
 
 #include "base/counter.h"
 #include "base/time.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <strings.h>
 
+BH_COUNTER(api_proxy_unclear, "requests of a trusted proxy whose client it did not say clearly");
 BH_COUNTER(api_csrf, "requests refused because they did not come from our own pages");
 
 static void be_root(struct manager_request *req, const char *who)
@@ -42,6 +43,45 @@ static void describe_local(struct manager_request *req)
 	}
 }
 
+/* A header may come in several lines, and whoever adds to it may add a line. */
+struct lines {
+	const char *name;
+	struct bh_wbuf text;
+	bool there;
+};
+
+static enum MHD_Result join_line(void *cls, enum MHD_ValueKind kind, const char *key,
+				 const char *value)
+{
+	struct lines *l = cls;
+
+	if (strcasecmp(key, l->name) == 0) {
+		bh_wbuf_printf(&l->text, "%s%s", l->there ? ", " : "", value ? value : "");
+		l->there = true;
+	}
+	return MHD_YES;
+}
+
+static void look_behind_proxy(struct manager_request *req)
+{
+	const struct manager_proxies *proxies = manager_api_proxies(req->api);
+	struct lines l = {.name = manager_proxies_header(proxies)};
+	char client[BH_ADDR_TEXT_SIZE];
+
+	if (!manager_proxies_trust(proxies, req->from)) {
+		return;
+	}
+	bh_wbuf_init(&l.text, 0);
+	MHD_get_connection_values(req->connection, MHD_HEADER_KIND, join_line, &l);
+	if (!manager_proxies_client(proxies, req->from, l.there ? bh_wbuf_cstr(&l.text) : NULL,
+				    client)) {
+		bh_counter_add(&api_proxy_unclear, 1);
+	}
+	req->proxied = strcmp(client, req->from) != 0;
+	snprintf(req->from, sizeof(req->from), "%s", client);
+	bh_wbuf_done(&l.text);
+}
+
 void manager_request_peer(struct manager_request *req)
 {
 	const union MHD_ConnectionInfo *info;
@@ -51,13 +91,8 @@ void manager_request_peer(struct manager_request *req)
 		return;
 	}
 	info = MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	if (info && info->client_addr->sa_family == AF_INET) {
-		inet_ntop(AF_INET, &((const struct sockaddr_in *)info->client_addr)->sin_addr,
-			  req->from, sizeof(req->from));
-	} else if (info && info->client_addr->sa_family == AF_INET6) {
-		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)info->client_addr)->sin6_addr,
-			  req->from, sizeof(req->from));
-	}
+	manager_crowd_address(info ? info->client_addr : NULL, req->from);
+	look_behind_proxy(req);
 }
 
 /* ---- sessions ---- */

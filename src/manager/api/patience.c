@@ -13,6 +13,7 @@ BH_COUNTER(api_slow, "connections cut off because their request or its answer to
 
 struct client {
 	int fd;
+	char place[MANAGER_CROWD_ADDRESS]; /* of a crowd; "": none */
 	enum manager_phase phase;
 	uint64_t since_ns;
 	uint64_t bytes;
@@ -21,14 +22,19 @@ struct client {
 
 struct manager_patience {
 	uint64_t seconds;
+	struct manager_crowd *crowd;
+	const struct manager_proxies *proxies;
 	struct client *clients;
 };
 
-struct manager_patience *manager_patience_new(uint64_t seconds)
+struct manager_patience *manager_patience_new(uint64_t seconds, struct manager_crowd *crowd,
+					      const struct manager_proxies *proxies)
 {
 	struct manager_patience *p = bh_alloc(sizeof(*p));
 
 	p->seconds = seconds;
+	p->crowd = crowd;
+	p->proxies = proxies;
 	return p;
 }
 
@@ -52,6 +58,34 @@ static void turn(struct client *c, enum manager_phase phase, size_t bytes)
 	c->bytes = bytes;
 }
 
+/* Requests of who comes through a proxy have places of their own (server.c). */
+static bool has_place(const struct manager_patience *p, const char *address)
+{
+	return *address && !manager_proxies_trust(p->proxies, address);
+}
+
+enum MHD_Result manager_patience_accepts(void *cls, const struct sockaddr *sa, socklen_t size)
+{
+	const struct manager_patience *p = cls;
+	char address[MANAGER_CROWD_ADDRESS];
+
+	manager_crowd_address(sa, address);
+	return !has_place(p, address) || manager_crowd_has_room(p->crowd, address) ? MHD_YES
+										   : MHD_NO;
+}
+
+static void take_place(struct manager_patience *p, struct MHD_Connection *connection,
+		       struct client *c)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	manager_crowd_address(info ? info->client_addr : NULL, c->place);
+	if (!has_place(p, c->place) || !manager_crowd_enter(p->crowd, c->place)) {
+		*c->place = '\0';
+	}
+}
+
 void manager_patience_notify(void *cls, struct MHD_Connection *connection, void **context,
 			     enum MHD_ConnectionNotificationCode code)
 {
@@ -64,10 +98,14 @@ void manager_patience_notify(void *cls, struct MHD_Connection *connection, void 
 
 		c = bh_alloc(sizeof(*c));
 		c->fd = info ? info->connect_fd : -1;
+		take_place(p, connection, c);
 		turn(c, PHASE_ASK, 0);
 		DL_APPEND(p->clients, c);
 		*context = c;
 	} else if (c) {
+		if (*c->place) {
+			manager_crowd_leave(p->crowd, c->place);
+		}
 		DL_DELETE(p->clients, c);
 		free(c);
 		*context = NULL;

@@ -9,6 +9,9 @@
 #ifndef BH_MANAGER_API_PATIENCE_H
 #define BH_MANAGER_API_PATIENCE_H
 
+#include "manager/api/crowd.h"
+#include "manager/api/proxy.h"
+
 #include <microhttpd.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,9 +27,13 @@ enum manager_phase {
 
 struct manager_patience;
 
-struct manager_patience *manager_patience_new(uint64_t seconds);
+/* crowd and proxies are borrowed. */
+struct manager_patience *manager_patience_new(uint64_t seconds, struct manager_crowd *crowd,
+					      const struct manager_proxies *proxies);
 /* After every connection has ended. */
 void manager_patience_free(struct manager_patience *patience);
+/* An MHD_AcceptPolicyCallback: has its address a place left? cls is the patience. */
+enum MHD_Result manager_patience_accepts(void *cls, const struct sockaddr *sa, socklen_t size);
 /* For MHD_OPTION_NOTIFY_CONNECTION; cls is the patience. */
 void manager_patience_notify(void *cls, struct MHD_Connection *connection, void **context,
 			     enum MHD_ConnectionNotificationCode code);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a request leaves in the audit log. A route with API_AUDIT has an entry `begun` before its
- * handler runs and its end before the answer goes out (batch.h); with API_AUDIT_AFTER only the end, limited
- * when it failed (logins: anybody can make them fail); with API_AUDIT_READ an end that is limited
- * and does not keep a reader from reading. Handlers say what they changed with
+ * handler runs and its end before the answer goes out (batch.h); with API_AUDIT_AFTER only the end,
+ * limited when it failed (logins: anybody can make them fail); with API_AUDIT_READ an end that is
+ * limited and does not keep a reader from reading. Handlers say what they changed with
  * manager_request_changed(); with several tenants each gets its own entry.
  */
 #ifndef BH_MANAGER_API_RECORD_H
@@ -15,7 +15,8 @@
 bool manager_record_begins(struct manager_request *req);
 /* These begin, with one wait for the disk. Answers all of them when they can't: none is done. */
 void manager_record_begin(struct manager_request *const *reqs, size_t count);
-/* With the answer. It goes out when the entry is on disk (batch.h). error: what it says when it is one, may be NULL. */
+/* With the answer. It goes out when the entry is on disk (batch.h). error: what it says when it is
+ * one, may be NULL. */
 void manager_record_end(struct manager_request *req, unsigned int status, const char *error);
 /* What a commit changed, policy by policy: each in its tenant's chain, with its text before and
  * after. changes: of struct manager_commit_result; was: the set before. */

@@ -95,6 +95,8 @@ struct manager_request {
 	char set_cookie[128];		/* "": none */
 	uint64_t password_job;		/* that is waited for; 0: none */
 	bool local;
+	bool proxied; /* from is what a trusted proxy said */
+	bool crowded; /* its address has too many open */
 	struct bh_wbuf body;
 	size_t body_size; /* read so far, also of a body that is not kept */
 	bool close;	  /* the connection ends with the answer */
@@ -153,7 +155,9 @@ void manager_request_identify(struct manager_request *req);
 /* Is it still the one who asked, of an answer that goes on for long? His session or token may have
  * ended. principal is what he holds now. */
 bool manager_request_still(struct manager_request *req);
-void manager_request_peer(struct manager_request *req); /* from, and root on the unix socket */
+/* From whom, through whom, and root on the unix socket. */
+void manager_request_peer(struct manager_request *req);
+const struct manager_proxies *manager_api_proxies(const struct manager_api *api);
 struct manager_auth *manager_api_auth(const struct manager_api *api);
 /* The VM that the caller may see by this UUID or name; as manager_vm_find() with only those. */
 [[nodiscard]] int manager_request_find_vm(struct manager_request *req, const char *id,

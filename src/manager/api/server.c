@@ -23,7 +23,6 @@
 #include <utlist.h>
 
 #define CONNECTIONS_MAX	     1200
-#define CONNECTIONS_PER_IP   128
 #define CONNECTION_MEMORY    (64u * 1024)
 #define CONNECTION_TIMEOUT_S 30
 #define RUNS_AT_ONCE	     32
@@ -67,6 +66,8 @@ struct manager_api {
 	char *cert, *key; /* PEM, as they are used; NULL without TCP */
 	struct manager_denied *denied;
 	struct manager_batch *batch;
+	struct manager_crowd *crowd;
+	const struct manager_proxies *proxies;
 	struct manager_patience *patience;
 	uint8_t etag_key[crypto_generichash_KEYBYTES]; /* new with each run */
 	unsigned int port;
@@ -96,6 +97,11 @@ const uint8_t *manager_api_etag_key(const struct manager_api *api)
 struct manager_denied *manager_api_denied(const struct manager_api *api)
 {
 	return api->denied;
+}
+
+const struct manager_proxies *manager_api_proxies(const struct manager_api *api)
+{
+	return api->proxies;
 }
 
 struct manager_batch *manager_api_batch(const struct manager_api *api)
@@ -293,8 +299,18 @@ static struct manager_request *begin(struct daemon *d, struct MHD_Connection *co
 	req->local = d->local;
 	bh_wbuf_init(&req->body, API_BODY_MAX);
 	manager_request_peer(req);
+	req->crowded = req->proxied && !manager_crowd_enter(d->api->crowd, req->from);
 	DL_APPEND(d->api->requests, req);
 	return req;
+}
+
+static enum MHD_Result send_crowded(struct manager_request *req)
+{
+	req->checked = req->close = true;
+	req->retry_after_s = 5;
+	manager_reply_errorf(req, 429, "too_many_requests",
+			     "%d requests of this address are open already", MANAGER_CROWD_MAX);
+	return send_answer(req);
 }
 
 /* Of a request that is answered already it is only read. */
@@ -352,6 +368,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		doubt = manager_framing_doubt(connection, version);
 		if (doubt) {
 			return send_doubtful(req, doubt);
+		}
+		if (req->crowded) {
+			return send_crowded(req);
 		}
 		check(req);
 		manager_patience_turn(connection, PHASE_BODY, 0);
@@ -411,6 +430,9 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 	if (req->state_free) {
 		req->state_free(req->state);
 	}
+	if (req->proxied && !req->crowded) {
+		manager_crowd_leave(req->api->crowd, req->from);
+	}
 	manager_batch_leave(req);
 	manager_record_done(req);
 	DL_DELETE(req->api->requests, req);
@@ -452,7 +474,6 @@ static struct daemon *start_daemon(struct manager_api *api, int fd, char *cert, 
 		{MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
 		{MHD_OPTION_LISTEN_SOCKET, fd, NULL},
 		{MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
-		{MHD_OPTION_PER_IP_CONNECTION_LIMIT, tls ? CONNECTIONS_PER_IP : 0, NULL},
 		{tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, key},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
@@ -461,12 +482,13 @@ static struct daemon *start_daemon(struct manager_api *api, int fd, char *cert, 
 
 	d->api = api;
 	d->local = !tls;
-	d->mhd = MHD_start_daemon(flags | (tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, d,
-				  MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-				  MHD_OPTION_UNESCAPE_CALLBACK, manager_route_unescape, NULL,
-				  MHD_OPTION_NOTIFY_CONNECTION, manager_patience_notify,
-				  api->patience, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-				  MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+	d->mhd = MHD_start_daemon(flags | (tls ? MHD_USE_TLS : 0), 0, manager_patience_accepts,
+				  api->patience, on_request, d, MHD_OPTION_EXTERNAL_LOGGER,
+				  on_mhd_log, NULL, MHD_OPTION_UNESCAPE_CALLBACK,
+				  manager_route_unescape, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+				  manager_patience_notify, api->patience,
+				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_ARRAY,
+				  options, MHD_OPTION_END);
 	if (!d->mhd) { /* it has closed fd in most cases: better left open in the others */
 		free(d);
 		bh_diag_set(diag, -EIO, "cannot start the HTTP server (%s)",
@@ -652,7 +674,9 @@ int manager_api_new(const struct manager_parts *parts, const struct manager_api_
 	api->auth = manager_auth_new(options->token_hash);
 	api->denied = manager_denied_new();
 	api->batch = manager_batch_new(parts);
-	api->patience = manager_patience_new(options->patience_s);
+	api->crowd = manager_crowd_new();
+	api->proxies = options->proxies;
+	api->patience = manager_patience_new(options->patience_s, api->crowd, api->proxies);
 	randombytes_buf(api->etag_key, sizeof(api->etag_key));
 	api->console = manager_console_load(options->console_dir);
 	*ret = api;
@@ -730,6 +754,7 @@ void manager_api_free(struct manager_api *api)
 	manager_auth_free(api->auth);
 	manager_denied_free(api->denied);
 	manager_patience_free(api->patience);
+	manager_crowd_free(api->crowd);
 	manager_console_free(api->console);
 	free(api->unix_path);
 	free(api->cert_file);

@@ -450,6 +450,7 @@ static void answer(struct manager_follower *f, const char *type, const char *dis
 		MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	}
 	MHD_add_response_header(response, "Cache-Control", "no-store");
+	MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx gathers else */
 	MHD_queue_response(req->connection, 200, response);
 	MHD_destroy_response(response);
 }
