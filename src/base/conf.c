@@ -409,12 +409,15 @@ int bh_conf_set(const struct bh_conf_key *keys, size_t count, void *target, cons
 	const struct bh_conf_key *key;
 	const char *rest = NULL;
 
-	/* A key's own dots have to stay: each prefix that ends at a dot may be an EACH key. */
+	/* A key's own dots have to stay: each prefix that ends at a dot may be an EACH key. The
+	 * longest comes first. */
 	key = find_key(keys, count, lines, path, &rest);
-	for (char *dot = strchr(lines, '.'); dot && !key; dot = strchr(dot + 1, '.')) {
-		*dot = '\n';
-		key = find_key(keys, count, lines, path, &rest);
-		*dot = '.';
+	for (size_t i = strlen(lines); i-- > 0 && !key;) {
+		if (lines[i] == '.') {
+			lines[i] = '\n';
+			key = find_key(keys, count, lines, path, &rest);
+			lines[i] = '.';
+		}
 	}
 	if (!key) {
 		return bh_diag_set(diag, -EINVAL, "unknown key '%.200s'", path);

@@ -199,6 +199,23 @@ static int each_hash(void *target, const char *path, const char *value, struct b
 			   "file-store.force-hash: '%.40s' is not md5, sha1 or sha256", value);
 }
 
+const char *const gate_url_schemes[GATE_URL_SCHEMES] = {"http", "https", "ftp", "mailto"};
+
+static int each_scheme(void *target, const char *path, const char *value, struct bh_diag *diag)
+{
+	struct gate_config *config = target;
+
+	for (unsigned int i = 0; i < GATE_URL_SCHEMES; i++) {
+		if (!strcmp(gate_url_schemes[i], value)) {
+			config->smtp_url_schemes |= (uint8_t)(1u << i);
+			return 0;
+		}
+	}
+	return bh_diag_set(diag, -EINVAL,
+			   "extract-urls-schemes: '%.40s' is not http, https, ftp or mailto",
+			   value);
+}
+
 static int each_eve_type(void *target, const char *path, const char *value, struct bh_diag *diag)
 {
 	struct gate_config *config = target;
@@ -286,6 +303,9 @@ static int each_app(void *target, const char *path, const char *value, struct bh
 	{                                                                                          \
 		.key = name, .type = BH_CONF_EACH, .each = fn, .help = text                        \
 	}
+/* clang-format off */
+#define EXCEPTIONS "auto|ignore|drop-flow|drop-packet|reject|bypass|pass-flow|pass-packet"
+/* clang-format on */
 #define HTTP				   "app-layer.protocols.http.libhtp.default-config."
 #define GB				   (1ull << 30)
 #define DAY				   86400
@@ -353,6 +373,12 @@ static const struct bh_conf_key keys[] = {
 	       "data counts before it is acknowledged; auto: with --inline"),
 	BOOL("stream.midstream", stream_midstream, "no", "take up connections without handshake"),
 	BOOL("stream.async-oneside", stream_async, "no", "connections of which one side is seen"),
+	CHOICE("exception-policy", exception_policy, "auto", EXCEPTIONS,
+	       "for those that say auto; auto: drop-flow with --simulate-ips, else ignore"),
+	CHOICE("stream.midstream-policy", midstream_policy, "auto", EXCEPTIONS,
+	       "connections without handshake; auto: ignore with stream.midstream"),
+	CHOICE("app-layer.error-policy", error_policy, "auto", EXCEPTIONS,
+	       "what becomes of a flow that its parser gives up"),
 	BOOL("stream.drop-invalid", stream_drop_invalid, "yes", "inline: drop what can't be"),
 
 	SIZE("app-layer.memcap", app_memcap, "256mb", 1 << 20, 256 * GB,
@@ -364,6 +390,8 @@ static const struct bh_conf_key keys[] = {
 	       "track-only|default|bypass|full", "what becomes of a flow once it is encrypted"),
 	BOOL("app-layer.protocols.smtp.mime.decode-mime", smtp_decode_mime, "yes",
 	     "look into mails"),
+	EACH("app-layer.protocols.smtp.mime.extract-urls-schemes", each_scheme,
+	     "of URLs in mails, for email.url: http, https, ftp, mailto; http without it"),
 	SIZE(HTTP "request-body-limit", http_request_body_limit, "100kb", 0, 1 * GB,
 	     "bytes of a body; 0: all"),
 	SIZE(HTTP "response-body-limit", http_response_body_limit, "100kb", 0, 1 * GB,
@@ -385,6 +413,14 @@ static const struct bh_conf_key keys[] = {
 	NUM(HTTP "headers-limit", http_headers_max, "1024", 1, 1 << 16, "headers of a message"),
 	SIZE(HTTP "meta-field-limit", http_header_size_max, "18432", 256, 1 << 24,
 	     "bytes of a line or header"),
+	BOOL(HTTP "double-decode-path", http_double_decode_path, "no",
+	     "http.uri: the path is decoded twice"),
+	BOOL(HTTP "double-decode-query", http_double_decode_query, "no",
+	     "http.uri: the query is decoded twice"),
+	BOOL(HTTP "query-plusspace-decode", http_plus_is_space, "no",
+	     "http.uri: a plus in the query is a space"),
+	BOOL(HTTP "uri-include-all", http_uri_whole, "no",
+	     "http.uri begins with scheme and host where the request names them"),
 	SIZE("app-layer.protocols.http.byterange.memcap", range_memcap, "100mb", 1 << 16, 64 * GB,
 	     "memory of all workers for files that are fetched in parts"),
 	NUM("app-layer.protocols.http.byterange.timeout", range_timeout_s, "60", 1, DAY,
@@ -452,6 +488,37 @@ static const struct bh_conf_key keys[] = {
 	STR("run-as.user", user, NULL, "who the process is after start"),
 };
 
+/* As Suricata: what is to drop means nothing where nothing stands in the way. */
+static enum gate_exception exception_of(const struct gate_config *config, const char *name,
+					bool ignored)
+{
+	static const char *const names[] = {
+		[GATE_EXCEPTION_IGNORE] = "ignore",
+		[GATE_EXCEPTION_DROP_FLOW] = "drop-flow",
+		[GATE_EXCEPTION_DROP_PACKET] = "drop-packet",
+		[GATE_EXCEPTION_REJECT] = "reject",
+		[GATE_EXCEPTION_BYPASS] = "bypass",
+		[GATE_EXCEPTION_PASS_FLOW] = "pass-flow",
+		[GATE_EXCEPTION_PASS_PACKET] = "pass-packet",
+	};
+	bool stands = config->inline_mode || config->simulate_ips;
+	enum gate_exception policy = GATE_EXCEPTION_IGNORE;
+
+	if (!name || !strcmp(name, "auto")) {
+		name = config->exception_policy;
+	}
+	if (!name || !strcmp(name, "auto")) {
+		return config->simulate_ips && !ignored ? GATE_EXCEPTION_DROP_FLOW : policy;
+	}
+	while (strcmp(names[policy], name) != 0 && policy + 1 < BH_ARRAY_SIZE(names)) {
+		policy++;
+	}
+	return !stands && (policy == GATE_EXCEPTION_DROP_FLOW ||
+			   policy == GATE_EXCEPTION_DROP_PACKET)
+		       ? GATE_EXCEPTION_IGNORE
+		       : policy;
+}
+
 void gate_config_settle(struct gate_config *config)
 {
 	const char *mode = config->stream_inline_mode;
@@ -459,6 +526,9 @@ void gate_config_settle(struct gate_config *config)
 
 	config->stream_inline = is_auto ? config->inline_mode || config->simulate_ips
 					: strchr("yto", mode[0]) && strcmp(mode, "off") != 0;
+	config->on_midstream =
+		exception_of(config, config->midstream_policy, config->stream_midstream);
+	config->on_app_error = exception_of(config, config->error_policy, false);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(default_groups); i++) {
 		const struct default_group *group = &default_groups[i];
 
@@ -483,12 +553,40 @@ int gate_config_load(const char *path, struct gate_config *ret, struct bh_diag *
 	return 0;
 }
 
+static bool is_own(const char *key)
+{
+	static const char protocols[] = "app-layer.protocols.", enabled[] = ".enabled";
+	size_t len = strlen(protocols);
+
+	for (size_t i = 0; i < BH_ARRAY_SIZE(keys); i++) {
+		size_t size = strlen(keys[i].key);
+
+		if (!strncmp(keys[i].key, key, size) &&
+		    (!key[size] ||
+		     (keys[i].each && keys[i].each != each_app && key[size] == '.'))) {
+			return true;
+		}
+	}
+	if (strncmp(key, protocols, len) != 0) {
+		return false;
+	}
+	for (unsigned int i = GATE_APP_HTTP1; i < GATE_APP_COUNT; i++) {
+		const char *name = gate_app_name((enum gate_app)i);
+
+		if (!strncmp(key + len, name, strlen(name)) &&
+		    !strcmp(key + len + strlen(name), enabled)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int gate_config_set(struct gate_config *config, const char *assignment, struct bh_diag *diag)
 {
 	size_t len = strcspn(assignment, "=");
 	BH_FREE char *key = bh_strdup(assignment);
 	const char *value = assignment + len + 1;
-	bool known;
+	bool known = false;
 	int err;
 
 	if (!assignment[len]) {
@@ -499,7 +597,7 @@ int gate_config_set(struct gate_config *config, const char *assignment, struct b
 	while (len && key[len - 1] == ' ') {
 		key[--len] = '\0';
 	}
-	err = gate_config_of_suricata(key, value, &known, diag);
+	err = is_own(key) ? 0 : gate_config_of_suricata(key, value, &known, diag);
 	if (!known) {
 		err = bh_conf_set(keys, BH_ARRAY_SIZE(keys), config, key, value, diag);
 	}

@@ -10,6 +10,7 @@
 
 #include "base/diag.h"
 #include "base/util.h"
+#include "gate/gate.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -79,6 +80,9 @@ struct gate_config_set {
 	BH_VEC(struct gate_network) networks;
 };
 
+#define GATE_URL_SCHEMES 4
+extern const char *const gate_url_schemes[GATE_URL_SCHEMES];
+
 struct gate_config {
 	/* vars.address-groups.*, vars.port-groups.*: name, text as in suricata.yaml */
 	BH_VEC(struct gate_group) groups;
@@ -119,7 +123,9 @@ struct gate_config {
 	char *stream_inline_mode; /* auto|yes|no */
 	bool stream_inline;	  /* what it comes to: `auto` is by mode */
 	bool stream_midstream, stream_async, stream_drop_invalid;
-	char *urgent_policy; /* inline|drop|oob|gap */
+	char *urgent_policy;					  /* inline|drop|oob|gap */
+	char *exception_policy, *midstream_policy, *error_policy; /* by name; what they come to: */
+	enum gate_exception on_midstream, on_app_error;
 
 	/* app */
 	uint64_t app_memcap;	 /* of a worker */
@@ -137,9 +143,12 @@ struct gate_config {
 	bool file_store;
 	char *file_store_dir;	      /* in log_dir */
 	uint64_t file_store_open_max; /* descriptors; 0: as many as there are files */
-	bool file_hashes[3];	      /* md5, sha1, sha256 of all files */
-	bool file_types;	      /* and what they are */
+	bool http_double_decode_path, http_double_decode_query, http_plus_is_space;
+	bool http_uri_whole; /* http.uri begins with scheme and host, if they are there */
+	bool file_hashes[3]; /* md5, sha1, sha256 of all files */
+	bool file_types;     /* and what they are */
 	bool smtp_decode_mime;
+	uint8_t smtp_url_schemes; /* bits of gate_url_schemes; 0: http */
 
 	/* detect */
 	uint8_t action_order[4]; /* enum gate_action, reject for all kinds of it; 0: not said */
@@ -175,11 +184,12 @@ struct gate_config {
 
 /* path NULL: defaults. 0 or < 0 with file, line, column. */
 [[nodiscard]] int gate_config_load(const char *path, struct gate_config *ret, struct bh_diag *diag);
-/* "key=value", as in the file and also as Suricata spells it. */
+/* "key=value", as in the file and also as Suricata spells it. 1: a setting of Suricata that means
+ * nothing here, or another value of it does; diag says which, nothing is set. */
 [[nodiscard]] int gate_config_set(struct gate_config *config, const char *assignment,
 				  struct bh_diag *diag);
-/* config_suricata.c: *ret_known when Suricata has that setting and this program does not; then 0
- * when what is done here is what the value asks for. */
+/* config_suricata.c: *ret_known when Suricata has that setting and this program does not. Then 0
+ * when what is done here is what the value asks for, else 1 and diag says what is. */
 [[nodiscard]] int gate_config_of_suricata(const char *key, const char *value, bool *ret_known,
 					  struct bh_diag *diag);
 /* What follows from other values (stream_inline); after members were set by hand. */

@@ -2,9 +2,9 @@
 /*
  * Settings of Suricata that this program does not have, and is as they ask for: who comes from
  * there keeps a command line with `--set`. Those of how work is dealt and memory is laid out are
- * taken with any value; the others with the values that say what is done here, and refused with
- * the reason otherwise. A `*` stands for one part of the key; behind the last dot for all that
- * follows.
+ * taken with any value; the others with the values that say what is done here, and passed over with
+ * a warning otherwise. A `*` stands for one part of the key; behind the last dot for all that
+ * follows. The first line that fits counts.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,13 +12,15 @@
 #include "base/util.h"
 #include "gate/config.h"
 
-#define YES "yes|true|on|1|auto|enabled"
-#define NO  "no|false|off|0|auto|disabled"
-#define ANY NULL
+#define YES	"yes|true|on|1|auto|enabled"
+#define NO	"no|false|off|0|auto|disabled"
+#define ANY	NULL
+#define NOTHING ""
 
 static const struct {
 	const char *key;
-	const char *values; /* that say what is done; ANY: it says nothing of what is found */
+	/* that say what is done; ANY: it says nothing of what is found; NOTHING: none does */
+	const char *values;
 } taken[] = {
 	{"mpm-algo", ANY},
 	{"spm-algo", ANY},
@@ -60,6 +62,35 @@ static const struct {
 	{"pid-file", ANY},
 	{"coredump.*", ANY},
 	{"magic-file", ANY},
+	{"af-packet.*", ANY},
+	{"af-xdp.*", ANY},
+	{"asn1-max-frames", ANY},
+	{"daemon-directory", ANY},
+	{"detect-engine.*", ANY},
+	{"detect.guess-applayer-tx", ANY},
+	{"detect.sgh-mpm-caching-path", ANY},
+	{"detect.stream-tx-log-limit", ANY},
+	{"detect.thresholds.hash-size", ANY},
+	{"dpdk.*", ANY},
+	{"flow.end-flow-timeout", ANY},
+	{"flow.rate-tracking.*", ANY},
+	{"heartbeat.*", ANY},
+	{"ipfw.*", ANY},
+	{"napatech.*", ANY},
+	{"netmap.*", ANY},
+	{"nflog.*", ANY},
+	{"nfq.*", ANY},
+	{"pcap-file.*", ANY},
+	{"pcap.*", ANY},
+	{"pfring.*", ANY},
+	{"rule-reload", ANY},
+	{"stats.*", ANY},
+	{"stream.max-syn-queued", ANY},
+	{"stream.max-synack-queued", ANY},
+	{"stream.reassembly.max-regions", ANY},
+	{"stream.reassembly.randomize-chunk-range", ANY},
+	{"stream.reassembly.zero-copy-size", ANY},
+	{"umask", ANY},
 
 	{"stream.reassembly.raw", YES},
 	{"stream.reassembly.check-overlap-different-data", YES},
@@ -95,6 +126,27 @@ static const struct {
 	{"app-layer.protocols.http.libhtp.default-config.double-decode-path", NO},
 	{"app-layer.protocols.http.libhtp.default-config.double-decode-query", NO},
 	{"app-layer.protocols.http.libhtp.default-config.randomize-inspection-sizes", NO},
+
+	{"app-layer.protocols.*", NOTHING},
+	{"capture.checksum-validation", NOTHING},
+	{"datasets.rules.*", NOTHING},
+	{"decoder.recursion-level", NOTHING},
+	{"defrag.host-config.*", NOTHING},
+	{"detect.inspection-recursion-limit", NOTHING},
+	{"detect.prefilter.*", NOTHING},
+	{"firewall.*", NOTHING},
+	{"geoip-database", NOTHING},
+	{"host-mode", NOTHING},
+	{"ips.*", NOTHING},
+	{"landlock.*", NOTHING},
+	{"legacy.*", NOTHING},
+	{"livedev.*", NOTHING},
+	{"lua.*", NOTHING},
+	{"luajit.*", NOTHING},
+	{"plugins", NOTHING},
+	{"run-as.group", NOTHING},
+	{"stream.liberal-timestamps", NOTHING},
+	{"stream.reassembly.urgent.oob-limit-policy", NOTHING},
 };
 
 static bool key_fits(const char *pattern, const char *key)
@@ -129,15 +181,20 @@ int gate_config_of_suricata(const char *key, const char *value, bool *ret_known,
 			    struct bh_diag *diag)
 {
 	for (size_t i = 0; i < BH_ARRAY_SIZE(taken); i++) {
+		const char *values = taken[i].values;
+
 		if (!key_fits(taken[i].key, key)) {
 			continue;
 		}
 		*ret_known = true;
-		return !taken[i].values || value_fits(taken[i].values, value)
-			       ? 0
-			       : bh_diag_set(diag, -EINVAL,
+		if (!values || value_fits(values, value)) {
+			return 0;
+		}
+		(void)(*values ? bh_diag_set(diag, -EINVAL,
 					     "%s: '%.80s' can't be had; what is done here is %s",
-					     key, value, taken[i].values);
+					     key, value, values)
+			       : bh_diag_set(diag, -EINVAL, "%s: means nothing here", key));
+		return 1;
 	}
 	*ret_known = false;
 	return 0;

@@ -58,6 +58,17 @@ enum gate_action {
 	GATE_ALERT = 1 << 5,
 };
 
+/* What becomes of packets that rules can't judge (Suricata's exception policies). */
+enum gate_exception {
+	GATE_EXCEPTION_IGNORE,
+	GATE_EXCEPTION_DROP_FLOW,
+	GATE_EXCEPTION_DROP_PACKET,
+	GATE_EXCEPTION_REJECT, /* the flow, with an answer */
+	GATE_EXCEPTION_BYPASS,
+	GATE_EXCEPTION_PASS_FLOW, /* parsed, not inspected */
+	GATE_EXCEPTION_PASS_PACKET,
+};
+
 /* Protocols above the transport. Names as in EVE and in rules (names.c). */
 enum gate_app {
 	GATE_APP_UNKNOWN, /* not known yet */

@@ -223,6 +223,10 @@ static int load_config(const struct options *o, struct gate_config *ret, struct 
 
 	for (size_t i = 0; i < o->set_count && !err; i++) {
 		err = gate_config_set(ret, o->sets[i], diag);
+		if (err > 0) {
+			bh_log(BH_LOG_WARN, "config", "%s", diag->text);
+			err = 0;
+		}
 	}
 	err = err ? err : set(ret, "default-log-dir", o->log_dir, diag);
 	err = err ? err : set(ret, "workers", o->workers, diag);

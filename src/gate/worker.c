@@ -357,7 +357,7 @@ static void drop(struct gate_packet *p, enum gate_drop_reason reason)
 static void transport(struct gate_worker *w, struct gate_packet *p)
 {
 	if (p->tcp) {
-		if (!gate_stream_packet(w->streams, p->flow, p)) {
+		if (!gate_stream_packet(w->streams, p->flow, p) && !(p->flags & GATE_PKT_DROP)) {
 			drop(p, GATE_DROP_STREAM);
 		}
 	} else if (p->udp && p->payload.size) {

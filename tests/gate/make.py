@@ -448,3 +448,79 @@ def words_dns():
     for i in range(1, 60):
         packets += [udp(CLIENT, SERVER, 1000 + i, 53, query), udp(SERVER, CLIENT, 53, 1000 + i, reply)]
     return pcap(packets)
+
+
+def http_odd_codings():
+    """Servers that say oddly how a body is packed, a connection each: clients unpack some of them."""
+    packed = gzip.compress(b"HIDDEN-IN-GZIP" * 3, mtime=0)
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)
+    length = b"Content-Length: %d\r\n\r\n" % len(packed)
+    answers = [
+        b"Content-Encoding: gzip\r\nTransfer-Encoding: chun\0ked\r\n\r\n" + chunks,
+        b"Content-Encoding: g\0zip\r\n" + length + packed,
+        b"Content-Encoding: x-gzip\r\n" + length + packed,
+        b"Content-Encoding: identity, gzip\r\n" + length + packed,
+        b"Content-Encoding: gzip\r\n" + length + packed[:2] + b"\x07" + packed[3:],
+        b"Content-Encoding: rot13\r\n" + length + packed,
+        b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n000" + chunks,
+    ]
+    packets = []
+    for i, head in enumerate(answers, 1):
+        c = Connection(1000 + i).open().send(0, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        packets += c.send(1, b"HTTP/1.1 200 OK\r\n" + head).close().packets
+    return pcap(packets)
+
+
+def http_decoded_twice():
+    """%2561 is %61, and that is an a to a server that decodes twice."""
+    c = Connection().open().send(0, b"GET /%2561bc?q=%2561+b HTTP/1.1\r\nHost: a.example\r\n\r\n").send(1, answer(b"ok"))
+    return pcap(c.close().packets)
+
+
+def tcp_after_reset():
+    """A RST with data in it; one after which its target still talks; one whose sender goes on as if there was none."""
+    first = Connection(1001, 4444).open().send(0, b"before")
+    first.raw(1, first.seq[1], first.seq[0], RST, b"because")
+    second = Connection(1002, 4444).open().send(0, b"before")
+    second.raw(1, second.seq[1], second.seq[0], RST | ACK)
+    second.raw(0, second.seq[0], second.seq[1], PSH | ACK, b"STILL-TALKING")
+    third = Connection(1003, 4444).open().send(0, b"before")
+    third.raw(1, third.seq[1], third.seq[0], RST | ACK)
+    third.send(1, b"NOT-MY-RESET")
+    return pcap(first.packets + second.packets + third.packets)
+
+
+def midstream_shouts():
+    """A connection whose handshake nobody saw, and another one."""
+    late = Connection(1001, 4444).open()
+    late.packets = []
+    late.send(0, b"SHOUT one").send(1, b"hm").send(0, b"SHOUT two")
+    whole = Connection(1002, 4444).open().send(0, b"SHOUT three").close()
+    return pcap(late.packets + whole.packets)
+
+
+def dns_response_names():
+    """An answer with names in its data."""
+    def name(text):
+        return b"".join(bytes([len(part)]) + part.encode() for part in text.split(".")) + b"\0"
+
+    def record(kind, data):
+        return b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
+    records = [record(5, name("alias.example.net")), record(15, b"\0\x0a" + name("mail.example.net")),
+               record(6, name("primary.example.net") + name("root.example.net") + bytes(20)), record(33, bytes(6) + name("srv.example.net"))]
+    packets = []
+    for i in range(1, 12):
+        asked = name("www.example.com") + struct.pack("!HH", 255, 1)
+        packets.append(udp(CLIENT, SERVER, 1000 + i, 53, struct.pack("!HHHHHH", i, 0x0100, 1, 0, 0, 0) + asked))
+        packets.append(udp(SERVER, CLIENT, 53, 1000 + i,
+                           struct.pack("!HHHHHH", i, 0x8180, 1, len(records), 0, 0) + asked + b"".join(records)))
+    return pcap(packets)
+
+
+def mail_urls():
+    """A mail with URLs of several kinds."""
+    c = Connection(dport=25).open().send(1, b"220 mx\r\n").send(0, b"EHLO a\r\n").send(1, b"250 mx\r\n")
+    c.send(0, b"MAIL FROM:<a@a.example>\r\n").send(1, b"250 ok\r\n").send(0, b"RCPT TO:<b@b.example>\r\n").send(1, b"250 ok\r\n")
+    c.send(0, b"DATA\r\n").send(1, b"354 go\r\n")
+    c.send(0, b"From: a\r\nSubject: x\r\n\r\nsee http://plain.example/1 and https://safe.example/2\r\n.\r\n").send(1, b"250 ok\r\n")
+    return pcap(c.send(0, b"QUIT\r\n").send(1, b"221 bye\r\n").close().packets)

@@ -67,6 +67,11 @@ static void test_set(void **state)
 	assert_int_equal(c.http_decompress_layers, 3);
 	assert_int_equal(gate_config_set(&c, "vars.address-groups.HOME_NET=[10.0.0.0/8]", NULL), 0);
 	assert_string_equal(group(&c, "HOME_NET", false), "[10.0.0.0/8]");
+	assert_int_equal(gate_config_set(&c,
+					 "app-layer.protocols.smtp.mime.extract-urls-schemes.0=ftp",
+					 NULL),
+			 0);
+	assert_int_equal(c.smtp_url_schemes, 1u << 2);
 	assert_int_equal(gate_config_set(&c, "eve.types.0=ftp_data", NULL), 0);
 	assert_int_equal(c.eve_types, 1u << GATE_EVE_FTP_DATA);
 	assert_int_equal(gate_config_set(&c, "threshold-file=/x/y=z", NULL), 0);
@@ -85,13 +90,13 @@ static void test_mistakes(void **state)
 	} cases[] = {
 		{"stream.inlin=yes", "unknown key 'stream.inlin'"},
 		{"stream.inline", "--set: expected KEY=VALUE, not 'stream.inline'"},
-		{"app-layer.protocols.enip.enabled=yes",
-		 "app-layer.protocols: 'enip' is not among the protocols"},
-		{"app-layer.protocols.sip.port=1", "unknown key 'app-layer.protocols.sip.port'"},
+		{"app-layer.protocols.sip.enabled=1",
+		 "app-layer.protocols.sip.enabled: expected yes or no, not '1'"},
+		{"app-layer.protocols.smtp.mime.extract-urls-schemes.0=gopher",
+		 "extract-urls-schemes: 'gopher' is not http, https, ftp or mailto"},
+		{"stream.memcapp=1gb", "unknown key 'stream.memcapp'"},
 		{"host-os-policy.beos=0.0.0.0/0", "host-os-policy: there is no policy 'beos'"},
 		{"eve.types.0=netflow", "eve.types: there is no record 'netflow'"},
-		{"exception-policy=drop-flow",
-		 "exception-policy: 'drop-flow' can't be had; what is done here is ignore|auto"},
 		{"outputs=1", "unknown key 'outputs'"},
 		{"workers=0", "workers: expected a number from 1 to 256, not '0'"},
 	};
@@ -104,6 +109,60 @@ static void test_mistakes(void **state)
 		assert_int_equal(gate_config_set(&c, cases[i].text, &diag), -EINVAL);
 		assert_string_equal(diag.text, cases[i].reason);
 	}
+	gate_config_done(&c);
+}
+
+/* What Suricata knows and the engine has no use for is passed over. */
+static void test_foreign(void **state)
+{
+	static const struct {
+		const char *text, *warning;
+	} cases[] = {
+		{"app-layer.protocols.enip.enabled=yes",
+		 "app-layer.protocols.enip.enabled: means nothing here"},
+		{"app-layer.protocols.sip.port=1",
+		 "app-layer.protocols.sip.port: means nothing here"},
+		{"packet-alert-max=30",
+		 "packet-alert-max: '30' can't be had; what is done here is 15"},
+		{"packet-alert-max=15", NULL},
+		{"app-layer.protocols.tls.ja3-fingerprints=yes", NULL},
+		{"outputs.1.eve-log.enabled=no", NULL},
+		{"stream.memcap=1gb", NULL},
+		{"flow.managers = 2", NULL},
+		{"runmode=single", NULL},
+	};
+	struct gate_config c;
+
+	assert_int_equal(gate_config_load(NULL, &c, NULL), 0);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		struct bh_diag diag = {};
+
+		assert_int_equal(gate_config_set(&c, cases[i].text, &diag), !!cases[i].warning);
+		assert_string_equal(diag.text, cases[i].warning ? cases[i].warning : "");
+	}
+	gate_config_done(&c);
+}
+
+static void test_exceptions(void **state)
+{
+	struct gate_config c;
+
+	assert_int_equal(gate_config_load(NULL, &c, NULL), 0);
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_IGNORE);
+	assert_int_equal(gate_config_set(&c, "stream.midstream-policy=drop-flow", NULL), 0);
+	assert_int_equal(gate_config_set(&c, "app-layer.error-policy=pass-flow", NULL), 0);
+	/* a sensor drops nothing */
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_IGNORE);
+	assert_int_equal(c.on_app_error, GATE_EXCEPTION_PASS_FLOW);
+	c.simulate_ips = true;
+	gate_config_settle(&c);
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_DROP_FLOW);
+	assert_int_equal(gate_config_set(&c, "stream.midstream-policy=auto", NULL), 0);
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_DROP_FLOW);
+	assert_int_equal(gate_config_set(&c, "stream.midstream=yes", NULL), 0);
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_IGNORE);
+	assert_int_equal(gate_config_set(&c, "exception-policy=bypass", NULL), 0);
+	assert_int_equal(c.on_midstream, GATE_EXCEPTION_BYPASS);
 	gate_config_done(&c);
 }
 
@@ -141,10 +200,9 @@ static void test_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),
-		cmocka_unit_test(test_set),
-		cmocka_unit_test(test_mistakes),
-		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_set),
+		cmocka_unit_test(test_mistakes),   cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_exceptions), cmocka_unit_test(test_file),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

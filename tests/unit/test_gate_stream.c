@@ -410,7 +410,7 @@ static void test_no_session(void **arg)
 	SEND(w, .dir = GATE_TO_SERVER, .seq = 1, .ack = 3, .flags = FIN | ACK);
 	assert_true(has(&w->p, GATE_EVENT_STREAM_FIN_BUT_NO_SESSION));
 	SEND(w, .dir = GATE_TO_SERVER, .seq = 1, .ack = 1, .flags = SYN | FIN);
-	assert_true(has(&w->p, GATE_EVENT_STREAM_FIN_SYN));
+	assert_true(has(&w->p, GATE_EVENT_STREAM_FIN_BUT_NO_SESSION));
 	assert_true(has(&w->p, GATE_EVENT_STREAM_PKT_BROKEN_ACK));
 	handshake(w);
 	assert_int_equal(state(w), GATE_TCP_ESTABLISHED);

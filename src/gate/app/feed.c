@@ -198,6 +198,16 @@ static enum gate_dir detect_stream(struct gate_session *session, enum gate_dir d
 	return dir;
 }
 
+/* The parser has given up: what the configuration wants of such flows. */
+static void on_error(struct gate_session *session, const struct gate_app_input *in)
+{
+	if (in->packet && in->packet->flow == session->flow) {
+		gate_flow_except(session->flow, in->packet, session->apps->config->on_app_error,
+				 GATE_DROP_APP);
+	}
+	gate_session_fail(session);
+}
+
 /* Returns how many bytes the parser is through with. */
 static uint32_t feed(struct gate_session *session, enum gate_dir dir,
 		     const struct gate_app_input *in)
@@ -209,7 +219,7 @@ static uint32_t feed(struct gate_session *session, enum gate_dir dir,
 	for (;;) {
 		int64_t n = session->ops->parse(session, session->state, dir, &rest);
 		if (n < 0) {
-			gate_session_fail(session);
+			on_error(session, in);
 			return in->size;
 		}
 		n = n > rest.size ? rest.size : n;
@@ -354,7 +364,7 @@ void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct g
 				    .time_us = p->time_us,
 				    .packet = p};
 	if (session->ops->parse(session, session->state, dir, &in) < 0) {
-		gate_session_fail(session);
+		on_error(session, &in);
 	}
 }
 

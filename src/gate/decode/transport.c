@@ -3,10 +3,14 @@
 #include "gate/decode/checksum.h"
 #include "gate/decode/decoder.h"
 
-#define TCP_MIN	  20
-#define UDP_SIZE  8
-#define SCTP_SIZE 12
-#define ESP_SIZE  8
+#define TCP_MIN	       20
+#define UDP_SIZE       8
+#define SCTP_SIZE      12
+#define SCTP_CHUNK     4
+#define SCTP_DATA_SIZE 16
+#define SCTP_DATA      0
+#define SCTP_INIT      1
+#define ESP_SIZE       8
 
 enum tcp_option {
 	OPT_EOL = 0,
@@ -174,6 +178,42 @@ void decode_udp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 	decode_udp_tunnel(d, p);
 }
 
+/* The payload is the user's data of the first chunk that has some; without one it is all chunks. */
+static void sctp_chunks(struct gate_packet *p, const uint8_t *data, uint32_t size)
+{
+	uint32_t tag = gate_be32(p->sctp + 4), at = 0;
+	unsigned int count = 0, inits = 0, datas = 0;
+
+	for (; size - at >= SCTP_CHUNK; count++) {
+		uint32_t len = gate_be16(data + at + 2), whole = (len + 3) & ~3u;
+		uint8_t type = data[at];
+		uint32_t least = type == SCTP_DATA ? SCTP_DATA_SIZE : SCTP_CHUNK;
+
+		if (len < least || len > size - at) {
+			gate_packet_event(p, GATE_EVENT_SCTP_CHUNK_LEN_INVALID);
+			return;
+		}
+		if (type == SCTP_DATA && !datas++) {
+			p->payload.data = data + at + SCTP_DATA_SIZE;
+			p->payload.size = len - SCTP_DATA_SIZE;
+		}
+		inits += type == SCTP_INIT;
+		at += whole < size - at ? whole : size - at;
+	}
+	if (at < size) {
+		gate_packet_event(p, GATE_EVENT_SCTP_CHUNK_TOO_SMALL);
+	}
+	if (inits && count > 1) {
+		gate_packet_event(p, GATE_EVENT_SCTP_INIT_CHUNK_NOT_ALONE);
+	}
+	if (inits && tag) {
+		gate_packet_event(p, GATE_EVENT_SCTP_INIT_WITH_NON_ZERO_VTAG);
+	}
+	if (datas && !tag) {
+		gate_packet_event(p, GATE_EVENT_SCTP_DATA_WITH_ZERO_VTAG);
+	}
+}
+
 void decode_sctp(struct gate_packet *p, const uint8_t *data, uint32_t size)
 {
 	if (size < SCTP_SIZE) {
@@ -185,6 +225,7 @@ void decode_sctp(struct gate_packet *p, const uint8_t *data, uint32_t size)
 	p->dport = gate_be16(data + 2);
 	p->l4_size = SCTP_SIZE;
 	p->payload = (struct gate_view){data + SCTP_SIZE, size - SCTP_SIZE};
+	sctp_chunks(p, data + SCTP_SIZE, size - SCTP_SIZE);
 }
 
 void decode_esp(struct gate_packet *p, const uint8_t *data, uint32_t size)

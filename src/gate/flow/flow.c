@@ -388,6 +388,34 @@ void gate_flow_set_state(struct gate_flow_table *table, struct gate_flow *flow,
 	}
 }
 
+void gate_flow_except(struct gate_flow *flow, struct gate_packet *p, enum gate_exception policy,
+		      enum gate_drop_reason reason)
+{
+	switch (policy) {
+	case GATE_EXCEPTION_REJECT:
+		p->flags |= GATE_PKT_REJECT_SRC;
+		__attribute__((fallthrough));
+	case GATE_EXCEPTION_DROP_FLOW:
+		flow->flags |= GATE_FLOW_DROP;
+		__attribute__((fallthrough));
+	case GATE_EXCEPTION_DROP_PACKET:
+		p->flags |= GATE_PKT_DROP | GATE_PKT_NO_PACKET;
+		p->drop_reason = (uint16_t)reason;
+		break;
+	case GATE_EXCEPTION_BYPASS:
+		gate_flow_set_state(gate_flow_table_of(flow), flow, GATE_FLOW_BYPASSED);
+		break;
+	case GATE_EXCEPTION_PASS_FLOW:
+		flow->flags |= GATE_FLOW_PASS;
+		break;
+	case GATE_EXCEPTION_PASS_PACKET:
+		p->flags |= GATE_PKT_NO_PACKET;
+		break;
+	default:
+		break;
+	}
+}
+
 struct gate_flow_table *gate_flow_table_of(const struct gate_flow *flow)
 {
 	return flow->hooks ? BH_CONTAINER_OF(flow->hooks, struct gate_flow_table, hooks) : NULL;

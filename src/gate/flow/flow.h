@@ -115,6 +115,9 @@ void gate_flow_tick(struct gate_flow_table *table, uint64_t now_us, unsigned int
 /* Ends them all. */
 void gate_flow_end_all(struct gate_flow_table *table, enum gate_flow_reason reason,
 		       uint64_t now_us);
+/* Something happened that rules can't judge: what the configuration wants of such packets. */
+void gate_flow_except(struct gate_flow *flow, struct gate_packet *p, enum gate_exception policy,
+		      enum gate_drop_reason reason);
 void gate_flow_set_state(struct gate_flow_table *table, struct gate_flow *flow,
 			 enum gate_flow_state state);
 struct gate_flow_table *gate_flow_table_of(const struct gate_flow *flow); /* NULL: of a test */

@@ -116,6 +116,8 @@ static void put_drops(struct items *items)
 		{"gate_drop_decode", "decode_error", "packets that can't be read"},
 		{"gate_drop_defrag", "defrag_error", "fragments that can't be"},
 		{"gate_drop_memcap", "flow_memcap", "packets without a flow for want of room"},
+		{"gate_drop_midstream", "stream_midstream", "of connections without handshake"},
+		{"gate_drop_app", "applayer_error", "packets of what a parser has given up"},
 	};
 
 	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {

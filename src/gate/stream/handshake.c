@@ -227,24 +227,54 @@ static void pick_up(struct tcp_in *in)
 	side_insert(in);
 }
 
+/* The last data of a connection, and that it is the last. */
+static void pick_up_fin(struct tcp_in *in)
+{
+	pick_up(in);
+	if (in->stream) {
+		in->from->flags |= SIDE_FIN;
+		in->from->fin_seq = in->end;
+		in->from->next_seq = in->end + 1;
+		tcp_set_state(in, in->to_server ? GATE_TCP_CLOSE_WAIT : GATE_TCP_FIN_WAIT1);
+	}
+}
+
+/* A connection whose beginning was not seen: may it be taken up? */
+static bool is_let_in(struct tcp_in *in)
+{
+	enum gate_exception policy = in->streams->on_midstream;
+
+	gate_flow_except(in->flow, in->p, policy, GATE_DROP_MIDSTREAM);
+	return policy == GATE_EXCEPTION_IGNORE || policy == GATE_EXCEPTION_PASS_FLOW;
+}
+
 bool tcp_none(struct tcp_in *in)
 {
 	bool late = in->streams->midstream || in->streams->async;
+	bool let_in = true;
 
 	if (in->flags & TCP_RST) {
 		tcp_event(in, GATE_EVENT_STREAM_RST_BUT_NO_SESSION);
 		return false;
 	}
+	if (SYN_FLAGS(in) != TCP_SYN && in->flags & (TCP_ACK | TCP_FIN)) {
+		let_in = is_let_in(in);
+	}
 	if (in->flags & TCP_FIN) {
-		tcp_event(in, in->flags & TCP_SYN ? GATE_EVENT_STREAM_FIN_SYN
-						  : GATE_EVENT_STREAM_FIN_BUT_NO_SESSION);
+		if (in->streams->midstream && in->len) {
+			if (let_in) {
+				pick_up_fin(in);
+			}
+			return let_in;
+		}
+		tcp_event(in, GATE_EVENT_STREAM_FIN_BUT_NO_SESSION);
 		return false;
 	}
 	if (SYN_FLAGS(in) == TCP_SYN) {
 		begin(in);
-	} else if (SYN_FLAGS(in) == (TCP_SYN | TCP_ACK) && late) {
+	} else if (SYN_FLAGS(in) == (TCP_SYN | TCP_ACK) && late && let_in) {
 		pick_up_synack(in);
-	} else if (SYN_FLAGS(in) == TCP_ACK && in->streams->midstream) {
+	} else if (SYN_FLAGS(in) == TCP_ACK && in->streams->midstream && let_in) {
 		pick_up(in);
 	}
 	return true;
@@ -366,10 +396,6 @@ bool tcp_syn_sent(struct tcp_in *in)
 		return false;
 	}
 	if (in->flags & TCP_FIN) {
-		if (in->flags & TCP_SYN) {
-			tcp_event(in, GATE_EVENT_STREAM_FIN_SYN);
-			return false;
-		}
 		return true;
 	}
 	switch (SYN_FLAGS(in)) {
@@ -489,10 +515,6 @@ bool tcp_syn_recv(struct tcp_in *in)
 		return tcp_reset(in);
 	}
 	if (in->flags & TCP_FIN) {
-		if (in->flags & TCP_SYN) {
-			tcp_event(in, GATE_EVENT_STREAM_FIN_SYN);
-			return false;
-		}
 		return tcp_fin(in);
 	}
 	switch (SYN_FLAGS(in)) {

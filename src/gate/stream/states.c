@@ -89,11 +89,11 @@ static bool est_synack(struct tcp_in *in)
 	enum gate_event event = GATE_EVENT_STREAM_EST_SYNACK_RESEND;
 	if (in->to_server) {
 		event = GATE_EVENT_STREAM_EST_SYNACK_TOSERVER;
-	} else if (in->ack != in->to->isn + 1) {
+	} else if (in->ack != in->to->last_ack) {
 		event = GATE_EVENT_STREAM_EST_SYNACK_RESEND_WITH_DIFFERENT_ACK;
 	} else if (in->seq != in->from->isn) {
 		event = GATE_EVENT_STREAM_EST_SYNACK_RESEND_WITH_DIFF_SEQ;
-	} else if (in->to->in_off == 0 && in->to->next_seq == in->to->isn + 1) {
+	} else if (!(in->stream->flags & STREAM_CONFIRMED)) {
 		return true; /* the client's ACK may have been lost behind us */
 	}
 	tcp_event(in, event);
@@ -150,6 +150,7 @@ static bool est_data(struct tcp_in *in)
 	if (!tcp_valid_ts(in)) {
 		return false;
 	}
+	in->stream->flags |= in->to_server ? 0 : STREAM_CONFIRMED;
 	if (!tcp_valid_ack(in)) {
 		tcp_event(in, GATE_EVENT_STREAM_EST_INVALID_ACK);
 		return false;
@@ -174,10 +175,6 @@ bool tcp_established(struct tcp_in *in)
 {
 	if (in->flags & TCP_RST) {
 		return tcp_reset(in);
-	}
-	if ((in->flags & (TCP_FIN | TCP_SYN)) == (TCP_FIN | TCP_SYN)) {
-		tcp_event(in, GATE_EVENT_STREAM_FIN_SYN);
-		return false;
 	}
 	if (in->flags & TCP_FIN) {
 		return tcp_fin(in);
@@ -215,7 +212,7 @@ static void take_fin(struct tcp_in *in)
 	}
 }
 
-/* The first FIN. One in the middle of what has been sent is no FIN to any receiver. */
+/* The first FIN. One in the middle of what has been sent is no FIN to a receiver that has it. */
 bool tcp_fin(struct tcp_in *in)
 {
 	if (!tcp_valid_ts(in)) {
@@ -225,11 +222,17 @@ bool tcp_fin(struct tcp_in *in)
 		tcp_event(in, GATE_EVENT_STREAM_FIN_INVALID_ACK);
 		return false;
 	}
-	if (SEQ_LT(in->end, in->from->next_seq) ||
-	    (SEQ_GT(in->seq, in->from->last_ack + in->from->window) &&
-	     !(in->stream->flags & STREAM_ASYNC))) {
+	if (SEQ_LT(in->seq, in->from->last_ack) ||
+	    (SEQ_GT(in->end, in->from->next_win) && !(in->stream->flags & STREAM_ASYNC))) {
 		tcp_event(in, GATE_EVENT_STREAM_FIN_OUT_OF_WINDOW);
 		return false;
+	}
+	if (in->flags & TCP_SYN) {
+		tcp_event(in, GATE_EVENT_STREAM_FIN_SYN);
+		return false;
+	}
+	if (SEQ_LT(in->end, in->from->next_seq)) {
+		return true;
 	}
 	tcp_set_state(in, in->to_server ? GATE_TCP_CLOSE_WAIT : GATE_TCP_FIN_WAIT1);
 	take_fin(in);
@@ -348,8 +351,9 @@ bool tcp_closing(struct tcp_in *in)
 	return true;
 }
 
-/* After an RST nothing more should come: what goes on as before shows that its target did not take
- * it, and is looked into as before (RSTs forged, or not for the target: bad checksum, low TTL). */
+/* After an RST nothing more should come. Who sent it and goes on as before shows that it was not
+ * his, or not for its target (bad checksum, low TTL), and is looked into as before; what its target
+ * sends was on its way. */
 bool tcp_closed(struct tcp_in *in)
 {
 	struct gate_stream *stream = in->stream;
@@ -359,16 +363,15 @@ bool tcp_closed(struct tcp_in *in)
 		in->from->flags |= reset ? SIDE_RST_SENT : 0;
 		return true;
 	}
-	if (!reset || in->flags & TCP_SYN || !(in->flags & TCP_ACK) ||
+	if (in->flags & TCP_SYN || !(in->flags & TCP_ACK) ||
 	    stream->before_rst < GATE_TCP_ESTABLISHED || stream->before_rst == GATE_TCP_CLOSED) {
 		return true;
 	}
-	if (in->to->flags & SIDE_RST_SENT && in->from->flags & SIDE_RST_SENT) {
-		return true; /* both agree that it is over */
+	if (!(in->from->flags & SIDE_RST_SENT) || in->to->flags & SIDE_RST_SENT) {
+		return true;
 	}
 	tcp_event(in, GATE_EVENT_STREAM_SUSPECTED_RST_INJECT);
 	in->from->flags &= (uint16_t)~SIDE_RST_SENT;
-	in->to->flags &= (uint16_t)~SIDE_RST_SENT;
 	tcp_set_state(in, stream->before_rst);
 	return stream->before_rst == GATE_TCP_ESTABLISHED ? tcp_established(in) : tcp_closing(in);
 }

@@ -10,6 +10,9 @@
 
 #include <arpa/inet.h>
 
+#define SMALL_WINDOW 1024u /* a window above it may be smaller by .. */
+#define WINDOW_SLACK 32u   /* .. than what is acknowledged accounts for */
+
 const char *gate_tcp_state_name(enum gate_tcp_state state)
 {
 	static const char *const names[] = {
@@ -53,6 +56,7 @@ struct gate_streams *gate_streams_new(const struct gate_config *config, gate_str
 	streams->drop_invalid = config->stream_drop_invalid;
 	streams->fail_open = config->fail_open;
 	streams->midstream = config->stream_midstream;
+	streams->on_midstream = config->on_midstream;
 	streams->async = config->stream_async;
 	streams->urgent = urgent_of(config->urgent_policy);
 	streams->stats.memory_max = config->stream_memcap / (config->workers ? config->workers : 1);
@@ -70,22 +74,27 @@ void gate_streams_free(struct gate_streams *streams)
 	}
 }
 
-/* A probe whether the other side is still there: one byte, or none, before the next. */
+/* A probe whether the other side is still there (RFC 9293 3.8.4): one byte, or none, before the
+ * next. A byte that may not have arrived is no probe: it could be another one now. */
 static bool is_keepalive(const struct tcp_in *in)
 {
 	return in->len <= 1 && in->seq + 1 == in->from->next_seq &&
 	       !(in->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && in->flags & TCP_ACK &&
-	       SEQ_GEQ(in->from->last_ack, in->from->next_seq);
+	       in->ack == in->to->last_ack &&
+	       (!in->len || SEQ_GEQ(in->from->last_ack, in->from->next_seq));
 }
 
-/* A smaller window from a place where neither side is yet: it would hide what follows. */
+/* A smaller window from a place where neither side is yet: it would hide what follows. What is
+ * acknowledged may make a window smaller by as much, and after losses by a little more. */
 static bool is_bad_window_update(const struct tcp_in *in)
 {
 	uint32_t window = in->window << in->to->wscale;
+	uint32_t allowed = in->ack - in->to->last_ack + (window > SMALL_WINDOW ? WINDOW_SLACK : 0);
+	uint32_t less = in->to->window - window;
 
-	return in->stream->state >= GATE_TCP_ESTABLISHED && in->stream->state != GATE_TCP_CLOSED &&
+	return in->stream->state != GATE_TCP_CLOSED &&
 	       !(in->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && window < in->to->window &&
-	       in->to->window - window > in->len && SEQ_GT(in->ack, in->to->next_seq) &&
+	       less > in->len && less > allowed && SEQ_GT(in->ack, in->to->next_seq) &&
 	       SEQ_GT(in->seq, in->from->next_seq);
 }
 

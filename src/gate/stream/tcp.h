@@ -132,6 +132,7 @@ enum stream_flag {
 	STREAM_SACK = 1 << 8,
 	STREAM_SWAPPED = 1 << 9,    /* the flow was when the stream began */
 	STREAM_REWRITTEN = 1 << 10, /* a packet's bytes: the checksum is to be redone */
+	STREAM_CONFIRMED = 1 << 11, /* the server has gone on after the handshake */
 };
 
 struct gate_stream {
@@ -165,6 +166,7 @@ struct gate_streams {
 	uint64_t depth;
 	uint32_t chunk[GATE_DIRS];
 	bool inline_mode, drop_invalid, fail_open, midstream, async;
+	enum gate_exception on_midstream;
 	enum urgent { URGENT_OOB, URGENT_INLINE, URGENT_DROP, URGENT_GAP } urgent;
 	struct os_network *networks;
 	unsigned int network_count;

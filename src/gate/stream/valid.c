@@ -100,7 +100,7 @@ static bool rst_in_window(const struct tcp_in *in)
 	case OS_LINUX:
 	case OS_SOLARIS:
 		return SEQ_GEQ(in->seq + in->len, from->last_ack) &&
-		       SEQ_LEQ(in->seq, from->last_ack + from->window);
+		       SEQ_LT(in->seq, from->next_seq + from->window);
 	default:
 		return in->seq == from->next_seq;
 	}
@@ -108,15 +108,18 @@ static bool rst_in_window(const struct tcp_in *in)
 
 bool tcp_valid_rst(struct tcp_in *in)
 {
-	if (in->stream->flags & STREAM_ASYNC) {
-		return in->seq == in->from->next_seq || SEQ_GEQ(in->seq, in->from->next_seq);
-	}
 	if (!tcp_valid_ts(in)) {
 		return false;
 	}
-	if (in->flags & TCP_ACK && !tcp_valid_ack(in)) {
+	if (in->len) {
+		tcp_event(in, GATE_EVENT_STREAM_RST_WITH_DATA);
+	}
+	if (in->flags & TCP_ACK && in->ack && !tcp_valid_ack(in)) {
 		tcp_event(in, GATE_EVENT_STREAM_RST_INVALID_ACK);
 		return false;
+	}
+	if (in->stream->flags & STREAM_ASYNC) {
+		return SEQ_GEQ(in->seq, in->from->next_seq);
 	}
 	return rst_in_window(in);
 }

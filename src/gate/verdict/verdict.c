@@ -12,6 +12,8 @@ BH_COUNTER(gate_drop_stream, "packets dropped by the stream: they can't be");
 BH_COUNTER(gate_drop_decode, "packets dropped by the decoder");
 BH_COUNTER(gate_drop_defrag, "fragments dropped");
 BH_COUNTER(gate_drop_memcap, "packets dropped for want of memory");
+BH_COUNTER(gate_drop_midstream, "packets dropped: of a connection without handshake");
+BH_COUNTER(gate_drop_app, "packets dropped: their flow's parser has given up");
 BH_COUNTER(gate_reject_sent, "answers to rejected packets");
 BH_COUNTER(gate_reject_limited, "answers that were not sent: too many a second");
 BH_COUNTER(gate_reject_unanswerable, "rejected packets that nothing can be answered to");
@@ -32,6 +34,8 @@ static const struct reason reasons[GATE_DROP_REASONS] = {
 	[GATE_DROP_DECODE] = {"decode error", &gate_drop_decode},
 	[GATE_DROP_DEFRAG] = {"defrag error", &gate_drop_defrag},
 	[GATE_DROP_MEMCAP] = {"memcap", &gate_drop_memcap},
+	[GATE_DROP_MIDSTREAM] = {"stream midstream", &gate_drop_midstream},
+	[GATE_DROP_APP] = {"applayer error", &gate_drop_app},
 };
 
 const char *gate_drop_reason_name(enum gate_drop_reason reason)
