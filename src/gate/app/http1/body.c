@@ -21,32 +21,59 @@ static uint64_t limit_of(const struct http_tx *tx, enum gate_dir dir)
 
 /* ---- content codings ---- */
 
-static int coding_kind(struct http_tx *tx, struct gate_view name)
+/* NONE also for LZMA, which is not unpacked (Suricata's lzma-enabled no). */
+static bool whole_value(struct gate_view ce, uint8_t *ret)
 {
-	if (gate_http1_equals(name, "gzip") || gate_http1_equals(name, "x-gzip")) {
-		return HTTP_CODING_GZIP;
+	static const struct {
+		const char *name;
+		enum http_coding_kind kind;
+	} names[] = {
+		{"gzip", HTTP_CODING_GZIP},	  {"x-gzip", HTTP_CODING_GZIP},
+		{"deflate", HTTP_CODING_DEFLATE}, {"x-deflate", HTTP_CODING_DEFLATE},
+		{"br", HTTP_CODING_BROTLI},	  {"lzma", HTTP_CODING_NONE},
+		{"inflate", HTTP_CODING_NONE},	  {"none", HTTP_CODING_NONE},
+	};
+	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		if (gate_http1_is(ce, names[i].name)) {
+			*ret = (uint8_t)names[i].kind;
+			return true;
+		}
 	}
-	if (gate_http1_equals(name, "deflate") || gate_http1_equals(name, "x-deflate")) {
-		return HTTP_CODING_DEFLATE;
-	}
-	if (gate_http1_equals(name, "br")) {
-		return HTTP_CODING_BROTLI;
-	}
-	if (gate_http1_equals(name, "inflate") || gate_http1_equals(name, "none")) {
-		return HTTP_CODING_NONE;
-	}
-	gate_http1_event(tx, HTTP_EV_ABNORMAL_CE);
-	return gate_http1_has(name, "gzip")	 ? HTTP_CODING_GZIP
-	       : gate_http1_has(name, "deflate") ? HTTP_CODING_DEFLATE
-						 : HTTP_CODING_NONE;
+	return false;
 }
 
-void gate_http1_body_begin(struct http_tx *tx, enum gate_dir dir)
+static bool is_exactly(struct gate_view v, const char *name)
 {
-	struct http_side *side = &tx->side[dir];
-	struct gate_view ce = gate_http1_header(side, HTTP_K_CONTENT_ENCODING);
+	return v.size == strlen(name) && !memcmp(v.data, name, v.size);
+}
+
+/* One of several: browsers look for the word only, anywhere in it. */
+static uint8_t one_of_several(struct http_tx *tx, struct gate_view name)
+{
+	bool odd = false;
+	uint8_t kind = HTTP_CODING_NONE;
+	if (gate_http1_has(name, "gzip")) {
+		kind = HTTP_CODING_GZIP;
+		odd = !is_exactly(name, "gzip") && !is_exactly(name, "x-gzip");
+	} else if (gate_http1_has(name, "deflate")) {
+		kind = HTTP_CODING_DEFLATE;
+		odd = !is_exactly(name, "deflate") && !is_exactly(name, "x-deflate");
+	} else if (is_exactly(name, "br")) {
+		kind = HTTP_CODING_BROTLI;
+	} else {
+		odd = !is_exactly(name, "lzma") && !is_exactly(name, "inflate") &&
+		      !is_exactly(name, "none");
+	}
+	if (odd) {
+		gate_http1_event(tx, HTTP_EV_ABNORMAL_CE);
+	}
+	return kind;
+}
+
+/* How many there are, in the order in which they were applied. */
+static unsigned int several(struct http_tx *tx, struct gate_view ce, uint8_t *kinds)
+{
 	uint64_t layers_max = tx->conn->config->http_decompress_layers;
-	uint8_t kinds[HTTP_CODINGS_MAX];
 	unsigned int count = 0, seen = 0;
 	for (uint32_t at = 0; at < ce.size;) {
 		uint32_t end = at;
@@ -58,16 +85,31 @@ void gate_http1_body_begin(struct http_tx *tx, enum gate_dir dir)
 		if (!name.size) {
 			continue;
 		}
-		if (++seen > layers_max && seen > 1) {
+		if (++seen > layers_max) {
 			gate_http1_event(tx, HTTP_EV_LAYERS);
 			break;
 		}
-		int kind = coding_kind(tx, name);
+		uint8_t kind = one_of_several(tx, name);
 		if (kind != HTTP_CODING_NONE && count < HTTP_CODINGS_MAX) {
-			kinds[count++] = (uint8_t)kind;
+			kinds[count++] = kind;
 		}
 	}
-	if (count && layers_max) {
+	return count;
+}
+
+void gate_http1_body_begin(struct http_tx *tx, enum gate_dir dir)
+{
+	struct http_side *side = &tx->side[dir];
+	struct gate_view ce = gate_http1_header(side, HTTP_K_CONTENT_ENCODING);
+	uint8_t kinds[HTTP_CODINGS_MAX] = {HTTP_CODING_NONE};
+	unsigned int count = 1;
+	if (!ce.size || !tx->conn->config->http_decompress_layers) {
+		return;
+	}
+	if (!whole_value(ce, kinds)) {
+		count = several(tx, ce, kinds);
+	}
+	if (count && kinds[0] != HTTP_CODING_NONE) {
 		side->body.coding = gate_coding_new(tx->session, kinds, count);
 	}
 }
@@ -119,7 +161,10 @@ static void read_range(struct http_tx *tx, struct gate_file *file)
 static struct gate_view file_name(struct http_tx *tx, enum gate_dir dir)
 {
 	gate_http1_normalise(tx);
-	struct gate_view name = {.data = tx->normal.data, .size = tx->path_size};
+	struct gate_view name = {.size = tx->path_size};
+	if (name.size) {
+		name.data = tx->normal.data + tx->path_at;
+	}
 	struct http_side *side = &tx->side[dir];
 	if (dir == GATE_TO_CLIENT && gate_http1_has_header(side, HTTP_K_CONTENT_DISPOSITION)) {
 		struct gate_view cd = gate_http1_header(side, HTTP_K_CONTENT_DISPOSITION), v;

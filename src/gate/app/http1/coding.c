@@ -317,10 +317,10 @@ static void sniff(struct layer *layer, unsigned int index, bool last)
 		begin(layer, index, 0, false);
 		return;
 	}
-	if (n < 2 && !last) {
+	if (n < 3 && !last) {
 		return;
 	}
-	if (n >= 2 && p[0] == 0x1f && p[1] == 0x8b) {
+	if (n >= 3 && p[0] == 0x1f && p[1] == 0x8b && p[2] == Z_DEFLATED) {
 		uint32_t head = gzip_head(layer);
 		if (head) {
 			begin(layer, index, head, false);

@@ -145,8 +145,8 @@ struct http_tx {
 
 	struct http_span method, uri, protocol;
 	struct http_uri parts;
-	struct http_text normal; /* the normalised URI; path_size of it is the path */
-	uint32_t path_size;
+	struct http_text normal; /* the normalised URI; path_size of it at path_at is the path */
+	uint32_t path_at, path_size;
 	struct http_span host; /* lower case, without port; side to server */
 	int32_t port;	       /* -1 none */
 	uint8_t method_number, version;
@@ -206,6 +206,8 @@ bool gate_http1_add(struct http_tx *tx, struct http_text *text, const void *data
 void gate_http1_text_free(struct http_tx *tx, struct http_text *text);
 struct gate_view gate_http1_view(const struct http_side *side, const struct http_span *span);
 bool gate_http1_equals(struct gate_view a, const char *lower); /* any case */
+/* Those two leave NULs out of a, as libhtp does where a value decides how the message is read. */
+bool gate_http1_is(struct gate_view a, const char *lower);
 bool gate_http1_has(struct gate_view a, const char *lower);
 void gate_http1_event(struct http_tx *tx, enum http_event event);
 struct gate_view gate_http1_trim(struct gate_view v);
@@ -225,7 +227,7 @@ bool gate_http1_looks_like_body(const uint8_t *line, uint32_t size);
 bool gate_http1_ignorable(const uint8_t *line, uint32_t size);
 /* Decimal digits somewhere in v; false: none. Events when tx is not NULL. */
 bool gate_http1_length(struct http_tx *tx, struct gate_view v, uint64_t *ret);
-/* A chunk's size. 1: read, 0: an empty line, -1: none. */
+/* A chunk's size. 1: read, 0: an empty line, 2: too large, -1: none. */
 int gate_http1_chunk_size(const uint8_t *line, uint32_t size, uint64_t *ret, bool *ret_ext);
 
 /* uri.c */

@@ -324,13 +324,13 @@ static int hex_value(uint8_t c)
 int gate_http1_chunk_size(const uint8_t *line, uint32_t size, uint64_t *ret, bool *ret_ext)
 {
 	uint32_t i = 0;
-	while (i < size && (http_is_space(line[i]) || line[i] == 0 || line[i] == '\v')) {
+	while (i < size && http_is_space(line[i])) {
 		i++;
 	}
 	uint32_t from = i;
 	uint64_t n = 0;
 	for (; i < size && hex_value(line[i]) >= 0; i++) {
-		if (n > UINT64_MAX >> 5) {
+		if (n >> 60) {
 			return -1;
 		}
 		n = n << 4 | (uint64_t)hex_value(line[i]);
@@ -340,7 +340,7 @@ int gate_http1_chunk_size(const uint8_t *line, uint32_t size, uint64_t *ret, boo
 	}
 	/* As libhtp: what is beyond a signed 32 bit number is none. */
 	if (n > INT32_MAX) {
-		return 0;
+		return 2;
 	}
 	*ret_ext = memchr(line + i, ';', size - i) != NULL;
 	*ret = n;

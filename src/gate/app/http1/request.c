@@ -293,7 +293,7 @@ static enum http_step chunk_size(struct http_machine *m, struct http_input *in)
 	bool ext = false;
 	int r = gate_http1_chunk_size(line, size, &m->left, &ext);
 	in->pos += size;
-	if (r < 0) {
+	if (r < 0 || r == 2) {
 		gate_http1_event(tx, HTTP_EV_REQUEST_CHUNK_LEN);
 		return HTTP_FAIL;
 	}

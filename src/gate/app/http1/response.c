@@ -407,7 +407,7 @@ static enum http_step chunk_size(struct http_machine *m, struct http_input *in)
 	if (ext) {
 		gate_http1_event(tx, HTTP_EV_RESPONSE_CHUNK_EXT);
 	}
-	if (r > 0) {
+	if (r == 1) {
 		m->left = n;
 		m->state = n ? HTTP_CHUNK_DATA : HTTP_IN_HEADERS;
 		tx->side[GATE_TO_CLIENT].trailer = !n;

@@ -62,12 +62,32 @@ bool gate_http1_equals(struct gate_view a, const char *b)
 	return i == a.size && !b[i];
 }
 
+/* Behind what of a is b, NULs left out; NULL: a is something else. */
+static const uint8_t *behind(struct gate_view a, const char *b)
+{
+	uint32_t i = 0;
+	for (; i < a.size && *b; i++) {
+		if (a.data[i] && lower(a.data[i]) != (uint8_t)*b) {
+			return NULL;
+		}
+		b += a.data[i] != 0;
+	}
+	return *b ? NULL : a.data + i;
+}
+
+bool gate_http1_is(struct gate_view a, const char *b)
+{
+	const uint8_t *end = behind(a, b);
+	while (end && end < a.data + a.size && !*end) {
+		end++;
+	}
+	return end == a.data + a.size;
+}
+
 bool gate_http1_has(struct gate_view a, const char *b)
 {
-	uint32_t size = (uint32_t)strlen(b);
-	for (uint32_t i = 0; i + size <= a.size; i++) {
-		struct gate_view at = {.data = a.data + i, .size = size};
-		if (gate_http1_equals(at, b)) {
+	for (; a.size; a.data++, a.size--) {
+		if (behind(a, b)) {
 			return true;
 		}
 	}

@@ -5,6 +5,7 @@
  * made one, UTF-8 made bytes, dot segments removed (RFC 3986 5.2.4). What is not valid stays.
  */
 #include "gate/app/http1/http1.h"
+#include "gate/config.h"
 
 #include <string.h>
 
@@ -265,6 +266,17 @@ void gate_http1_split_uri(struct http_tx *tx)
 	}
 }
 
+/* What was decoded stands at `at`: once more. */
+static void decode_again(struct http_tx *tx, uint32_t at)
+{
+	uint32_t size = tx->normal.size - at;
+	uint32_t again = size ? decode(tx->normal.data + at, size, false) : 0;
+	if (again < size) {
+		gate_http1_event(tx, HTTP_EV_DOUBLE_ENCODED);
+	}
+	tx->normal.size = at + again;
+}
+
 static bool add_decoded(struct http_tx *tx, const struct http_span *span)
 {
 	struct gate_view v = gate_http1_view(&tx->side[GATE_TO_SERVER], span);
@@ -276,24 +288,69 @@ static bool add_decoded(struct http_tx *tx, const struct http_span *span)
 	return true;
 }
 
+static bool add_query(struct http_tx *tx)
+{
+	const struct gate_config *config = tx->conn->config;
+	uint32_t at = tx->normal.size + 1;
+	struct gate_view raw = gate_http1_view(&tx->side[GATE_TO_SERVER], &tx->parts.query);
+	if (!gate_http1_add(tx, &tx->normal, "?", 1) ||
+	    !gate_http1_add(tx, &tx->normal, raw.data, raw.size)) {
+		return false;
+	}
+	for (uint32_t i = at; config->http_plus_is_space && i < tx->normal.size; i++) {
+		tx->normal.data[i] = tx->normal.data[i] == '+' ? ' ' : tx->normal.data[i];
+	}
+	tx->normal.size = at + (raw.size ? decode(tx->normal.data + at, raw.size, false) : 0);
+	if (config->http_double_decode_query) {
+		decode_again(tx, at);
+	}
+	return true;
+}
+
+/* Scheme and host as they stand before the path, in lower case. */
+static bool add_authority(struct http_tx *tx)
+{
+	uint32_t end = tx->parts.path.is    ? tx->parts.path.at
+		       : tx->parts.query.is ? tx->parts.query.at - 1
+					    : tx->uri.at + tx->uri.size;
+	struct http_span span = {.at = tx->uri.at, .size = end - tx->uri.at, .is = true};
+	struct gate_view v = gate_http1_view(&tx->side[GATE_TO_SERVER], &span);
+	if (!tx->parts.host.is || !gate_http1_add(tx, &tx->normal, v.data, v.size)) {
+		return !tx->parts.host.is;
+	}
+	for (uint32_t i = 0; i < v.size; i++) {
+		uint8_t c = tx->normal.data[i];
+		tx->normal.data[i] = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
+	}
+	return true;
+}
+
 void gate_http1_normalise(struct http_tx *tx)
 {
+	const struct gate_config *config = tx->conn->config;
 	struct gate_view path = gate_http1_view(&tx->side[GATE_TO_SERVER], &tx->parts.path);
 	if (tx->normalised) {
 		return;
 	}
 	tx->normalised = true;
+	if (config->http_uri_whole && !add_authority(tx)) {
+		return;
+	}
+	uint32_t at = tx->path_at = tx->normal.size;
 	if (!gate_http1_add(tx, &tx->normal, path.data, path.size)) {
 		return;
 	}
 	if (path.size) {
-		uint8_t *p = tx->normal.data;
+		uint8_t *p = tx->normal.data + at;
 		uint32_t size = decode(p, path.size, true);
 		size = utf8_to_bytes(p, size);
-		tx->path_size = tx->normal.size = remove_dots(p, size);
+		tx->normal.size = at + remove_dots(p, size);
+		if (config->http_double_decode_path) {
+			decode_again(tx, at);
+		}
+		tx->path_size = tx->normal.size - at;
 	}
-	if (tx->parts.query.is &&
-	    (!gate_http1_add(tx, &tx->normal, "?", 1) || !add_decoded(tx, &tx->parts.query))) {
+	if (tx->parts.query.is && !add_query(tx)) {
 		return;
 	}
 	if (tx->parts.fragment.is && gate_http1_add(tx, &tx->normal, "#", 1)) {
