@@ -71,6 +71,9 @@ struct gate_dns_rr {
 	uint16_t type, class;
 	uint16_t data_at, data_size; /* in raw; none of a query */
 	uint32_t ttl;
+	uint32_t value_at; /* in names: what data name; of CNAME, PTR, MX, NS, SOA */
+	uint16_t value_size, value_offset;
+	uint16_t value_owner; /* which record has the value with this one's index among values */
 };
 
 struct gate_dns_message {
@@ -79,6 +82,7 @@ struct gate_dns_message {
 	uint16_t events;		    /* bits of enum gate_dns_event */
 	uint32_t raw_size, used;	    /* used: bytes up to the end of the last record */
 	const struct gate_dns_rr *rrs;	    /* the sections one after the other */
+	uint16_t value_count;		    /* of those that have a value */
 	const uint8_t *names;
 	const uint8_t *raw;
 };

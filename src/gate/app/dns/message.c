@@ -117,11 +117,15 @@ struct walk {
 	uint8_t *names;
 	uint32_t rr_capacity, names_capacity;
 	uint32_t rr_count, names_size;
-	uint16_t events;
+	uint16_t events, value_count;
+};
+struct place {
+	uint32_t at; /* in names */
+	uint16_t size, offset;
 };
 
 /* The place of a name that was read before, false when there is none. */
-static bool find_name(const struct walk *w, uint32_t first, struct gate_dns_rr *rr)
+static bool find_name(const struct walk *w, uint32_t first, struct place *place)
 {
 	uint32_t count = w->rr_count < w->rr_capacity ? w->rr_count : w->rr_capacity;
 	uint32_t look = count < 8 ? count : 8;
@@ -129,34 +133,38 @@ static bool find_name(const struct walk *w, uint32_t first, struct gate_dns_rr *
 		/* the first one, mostly the question, then those just before */
 		const struct gate_dns_rr *old = i ? &w->rrs[count - i] : &w->rrs[0];
 		if (old->name_offset == first && old->name_size) {
-			rr->name_at = old->name_at;
-			rr->name_size = old->name_size;
+			*place = (struct place){old->name_at, old->name_size, (uint16_t)first};
+			return true;
+		}
+		if (old->value_offset == first && old->value_size) {
+			*place = (struct place){old->value_at, old->value_size, (uint16_t)first};
 			return true;
 		}
 	}
 	return false;
 }
 
-static void keep_name(struct walk *w, const struct name *n, struct gate_dns_rr *rr)
+static struct place keep_name(struct walk *w, const struct name *n)
 {
-	rr->name_offset = (uint16_t)n->first;
-	if (!n->length || find_name(w, n->first, rr)) {
-		return;
+	struct place place = {.offset = (uint16_t)n->first};
+	if (!n->length || find_name(w, n->first, &place)) {
+		return place;
 	}
 	if (w->names_size + n->length > GATE_DNS_NAMES_MAX) {
 		w->events |= 1u << GATE_DNS_NAME_TOO_LONG;
-		return;
+		return place;
 	}
-	rr->name_at = w->names_size;
-	rr->name_size = n->length;
+	place.at = w->names_size;
+	place.size = n->length;
 	if (w->names_size + n->length <= w->names_capacity) {
 		memcpy(w->names + w->names_size, n->text, n->length);
 	}
 	w->names_size += n->length;
+	return place;
 }
 
-/* Data that must have the form of its type. */
-static bool data_ok(const struct walk *w, const struct gate_dns_rr *rr)
+/* Data that must have the form of its type. value: the name in it. */
+static bool data_ok(const struct walk *w, const struct gate_dns_rr *rr, struct name *value)
 {
 	static const struct {
 		uint16_t type, name_at;
@@ -164,23 +172,46 @@ static bool data_ok(const struct walk *w, const struct gate_dns_rr *rr)
 		{GATE_DNS_NS, 0},  {GATE_DNS_CNAME, 0}, {GATE_DNS_PTR, 0},
 		{GATE_DNS_SOA, 0}, {GATE_DNS_MX, 2},	{GATE_DNS_SRV, 6},
 	};
+	value->length = 0;
 	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++) {
-		struct name n;
 		if (named[i].type == rr->type) {
 			return rr->data_size >= named[i].name_at &&
 			       (!rr->data_size ||
-				name_read(&n, w->raw, w->size,
+				name_read(value, w->raw, w->size,
 					  (uint32_t)rr->data_at + named[i].name_at));
 		}
 	}
 	return true;
 }
 
+static void keep_value(struct walk *w, struct gate_dns_rr *rr, const struct name *value)
+{
+	struct place place = {};
+	if (value->length && rr->type != GATE_DNS_SRV &&
+	    w->names_size + value->length <= GATE_DNS_NAMES_MAX) {
+		place = keep_name(w, value);
+	}
+	rr->value_at = place.at;
+	rr->value_size = place.size;
+	rr->value_offset = place.offset;
+	if (!place.size) {
+		return;
+	}
+	/* there are never more values than records up to this one */
+	if (w->value_count == w->rr_count) {
+		rr->value_owner = (uint16_t)w->rr_count;
+	} else if (w->value_count < w->rr_capacity) {
+		w->rrs[w->value_count].value_owner = (uint16_t)w->rr_count;
+	}
+	w->value_count++;
+}
+
 static bool read_rr(struct walk *w, bool query)
 {
 	struct gate_dns_rr rr = {};
-	struct name n;
+	struct name n, value;
 	uint32_t fixed = query ? 4 : 10;
+	value.length = 0;
 	if (!name_read(&n, w->raw, w->size, w->at) || n.end + fixed > w->size) {
 		w->events |= n.events;
 		return false;
@@ -193,13 +224,17 @@ static bool read_rr(struct walk *w, bool query)
 		rr.ttl = gate_be32(p + 4);
 		rr.data_size = gate_be16(p + 8);
 		rr.data_at = (uint16_t)next;
-		if (rr.data_size > w->size - next || !data_ok(w, &rr)) {
+		if (rr.data_size > w->size - next || !data_ok(w, &rr, &value)) {
 			return false;
 		}
 		next += rr.data_size;
 	}
 	w->events |= n.events;
-	keep_name(w, &n, &rr);
+	struct place place = keep_name(w, &n);
+	rr.name_at = place.at;
+	rr.name_size = place.size;
+	rr.name_offset = place.offset;
+	keep_value(w, &rr, &value);
 	if (w->rr_count < w->rr_capacity) {
 		w->rrs[w->rr_count] = rr;
 	}
@@ -227,7 +262,7 @@ static int walk_message(struct walk *w, struct gate_dns_message *m)
 	const uint8_t *raw = w->raw;
 	w->at = GATE_DNS_HEADER_SIZE;
 	w->rr_count = w->names_size = 0;
-	w->events = 0;
+	w->events = w->value_count = 0;
 	memset(m->counts, 0, sizeof(m->counts));
 	for (unsigned int s = 0; s < GATE_DNS_SECTIONS; s++) {
 		uint16_t count = gate_be16(raw + 4 + 2 * (size_t)s);
@@ -243,6 +278,7 @@ static int walk_message(struct walk *w, struct gate_dns_message *m)
 		}
 	}
 	m->events = w->events;
+	m->value_count = w->value_count;
 	m->used = w->at;
 	return 0;
 }
@@ -318,6 +354,7 @@ void gate_dns_keep(const struct gate_dns_reading *r, void *memory, struct gate_d
 	if (walk_message(&w, ret) || w.rr_count != r->rr_count) {
 		/* It was sound when it was counted; keep to what both agree on. */
 		memset(ret->counts, 0, sizeof(ret->counts));
+		ret->value_count = 0;
 	}
 }
 
@@ -332,6 +369,23 @@ static bool view_name(const struct gate_dns_message *m, unsigned int first, unsi
 	const struct gate_dns_rr *rr = &m->rrs[first + index];
 	*ret = (struct gate_buffer_view){
 		.data = m->names + rr->name_at, .size = rr->name_size, .complete = true};
+	return true;
+}
+
+/* All names of the message, then those in its data. */
+static bool view_any(const struct gate_dns_message *m, unsigned int count, uint32_t index,
+		     struct gate_buffer_view *ret)
+{
+	if (index < count) {
+		return view_name(m, 0, count, index, ret);
+	}
+	index -= count;
+	if (index >= m->value_count || index >= count) {
+		return false;
+	}
+	const struct gate_dns_rr *rr = &m->rrs[m->rrs[index].value_owner];
+	*ret = (struct gate_buffer_view){
+		.data = m->names + rr->value_at, .size = rr->value_size, .complete = true};
 	return true;
 }
 
@@ -354,7 +408,7 @@ bool gate_dns_buffer(const struct gate_dns_message *m, enum gate_buffer buffer, 
 		return view_name(m, queries + answers + authorities, additionals, index, ret);
 	case GATE_BUF_DNS_RESPONSE_RRNAME:
 		return (m->flags & GATE_DNS_QR) &&
-		       view_name(m, 0, queries + answers + authorities + additionals, index, ret);
+		       view_any(m, queries + answers + authorities + additionals, index, ret);
 	default:
 		return false;
 	}

@@ -52,6 +52,19 @@ struct pgsql_conn {
 	struct pgsql_tx *tx;
 };
 
+enum {
+	PGSQL_INVALID_LENGTH,
+	PGSQL_MALFORMED_REQUEST,
+	PGSQL_MALFORMED_RESPONSE,
+	PGSQL_TOO_MANY,
+	PGSQL_EVENTS
+};
+static const struct gate_app_event events[PGSQL_EVENTS] = {
+	[PGSQL_INVALID_LENGTH] = {"invalid_length", "a message's length can't be"},
+	[PGSQL_MALFORMED_REQUEST] = {"malformed_request", "a startup without parameters"},
+	[PGSQL_MALFORMED_RESPONSE] = {"malformed_response", "authentication without its kind"},
+	[PGSQL_TOO_MANY] = {"too_many_transactions", "too many queries wait for their answer"},
+};
 static const char *const states[] = {"started", "complete", NULL};
 static const uint16_t ports[] = {5432, 0};
 static const char *const client_patterns[] = {
@@ -118,6 +131,14 @@ static struct pgsql_tx *tx_begin(struct pgsql_conn *conn)
 	return conn->tx;
 }
 
+static void event(struct pgsql_conn *conn, uint16_t event)
+{
+	struct pgsql_tx *tx = tx_begin(conn);
+	if (tx) {
+		gate_tx_event(conn->session, &tx->tx, event);
+	}
+}
+
 static void tx_end(struct pgsql_conn *conn)
 {
 	if (conn->tx) {
@@ -176,6 +197,9 @@ static void startup(struct pgsql_conn *conn, struct gate_view v)
 	tx->version = code;
 	conn->started = true;
 	while (v.size > 1 && add_parameter(conn, &tx->startup, &v)) {
+	}
+	if (!tx->startup.count) {
+		event(conn, PGSQL_MALFORMED_REQUEST);
 	}
 	gate_tx_progress(conn->session, &tx->tx, GATE_TO_SERVER, 0);
 }
@@ -237,6 +261,7 @@ static void error(struct pgsql_conn *conn, struct pgsql_tx *tx, struct gate_view
 static void authentication(struct pgsql_conn *conn, struct pgsql_tx *tx, struct gate_view v)
 {
 	if (v.size < 4) {
+		event(conn, PGSQL_MALFORMED_RESPONSE);
 		return;
 	}
 	uint32_t kind = gate_be32(v.data);
@@ -326,6 +351,7 @@ static int64_t message(struct pgsql_conn *conn, enum gate_dir dir, const uint8_t
 	}
 	uint32_t length = gate_be32(p + head - 4);
 	if (length < (plain ? 8u : 4u) || length > INT32_MAX) {
+		event(conn, PGSQL_INVALID_LENGTH);
 		return -EBADMSG;
 	}
 	uint32_t body = length - 4, want = body < MESSAGE_MAX ? body : MESSAGE_MAX;
@@ -560,6 +586,9 @@ const struct gate_app_ops gate_pgsql_ops = {
 	.log = "pgsql",
 	.transports = 1,
 	.states = {states, states},
+	.events = events,
+	.event_count = PGSQL_EVENTS,
+	.too_many = PGSQL_TOO_MANY + 1,
 	.ports = ports,
 	.patterns = {client_patterns, NULL},
 	.probe = probe,

@@ -60,8 +60,12 @@ bool gate_smb_ahead_hold(struct smb_conn *conn, const struct smb_content *c, str
 	    !has_to_wait(conn, c->file_id, c->offset, place_of(conn, c->file_id))) {
 		return false;
 	}
-	if (data.size > c->size || c->size > SMB_AHEAD_MAX - conn->ahead_bytes ||
-	    conn->ahead_count >= SMB_AHEADS_MAX) {
+	bool large = c->size > SMB_AHEAD_MAX - conn->ahead_bytes;
+	bool many = conn->ahead_count >= SMB_AHEADS_MAX;
+	if (data.size > c->size || large || many) {
+		if (large || many) {
+			gate_smb_event(conn, large ? SMB_READ_QUEUE_SIZE : SMB_READ_QUEUE_COUNT);
+		}
 		gate_smb_ahead_flush(conn, c->file_id, true);
 		return false;
 	}

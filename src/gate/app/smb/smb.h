@@ -33,7 +33,8 @@
 #define SMB_AHEAD_MAX	  (4u << 20)
 #define SMB_AHEADS_MAX	  64
 #define SMB_DIALECTS_MAX  32
-#define SMB_CHAIN_MAX	  16 /* and-X commands, compounds: of a record */
+#define SMB_CONTENT_MAX	  (16u << 20) /* of a read or write, whatever was negotiated */
+#define SMB_CHAIN_MAX	  16	      /* and-X commands, compounds: of a record */
 #define SMB_COMPOUND_MAX  64
 
 enum smb_event {
@@ -46,6 +47,17 @@ enum smb_event {
 	SMB_REQUEST_TO_CLIENT,
 	SMB_RESPONSE_TO_SERVER,
 	SMB_TOO_MANY,
+	SMB_INTERNAL_ERROR,
+	SMB_MALFORMED_NTLMSSP_RESPONSE,
+	SMB_NEGOTIATE_READ_TOO_LARGE,
+	SMB_NEGOTIATE_WRITE_TOO_LARGE,
+	SMB_READ_REQUEST_TOO_LARGE,
+	SMB_READ_RESPONSE_TOO_LARGE,
+	SMB_READ_QUEUE_SIZE,
+	SMB_READ_QUEUE_COUNT,
+	SMB_WRITE_REQUEST_TOO_LARGE,
+	SMB_WRITE_QUEUE_SIZE,
+	SMB_WRITE_QUEUE_COUNT,
 	SMB_EVENTS
 };
 
@@ -134,6 +146,7 @@ struct smb_conn {
 	uint16_t dialect;
 	char dialect_name[24]; /* of version 1 */
 	bool negotiated;
+	uint32_t max_read, max_write; /* of version 2, as the server says; 0: not known */
 };
 
 /* One message: what is there of it, and how long it is (more when a large record is cut). Numbers

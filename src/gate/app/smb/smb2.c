@@ -90,6 +90,11 @@ static struct smb_content content_of(const struct head *h, const uint8_t *file_i
 				    .file_id = file_id};
 }
 
+static bool too_large(uint64_t size, uint32_t negotiated)
+{
+	return size > SMB_CONTENT_MAX || (negotiated && size > negotiated);
+}
+
 /* ---- requests ---- */
 
 static void negotiate_request(const struct head *h)
@@ -147,6 +152,10 @@ static void write_request(const struct head *h)
 	uint8_t id[16];
 	uint64_t at = get(h, 2, 2), size = get(h, 4, 4);
 	if (!guid(h, 16, id)) {
+		return;
+	}
+	if (too_large(size, h->conn->max_write)) {
+		gate_smb_event(h->conn, SMB_WRITE_REQUEST_TOO_LARGE);
 		return;
 	}
 	struct smb_content c = content_of(h, id, size);
@@ -256,13 +265,21 @@ static void negotiate_response(const struct head *h, struct smb_tx *tx)
 	uint16_t dialect = (uint16_t)get(h, 4, 2);
 	h->conn->dialect = dialect;
 	h->conn->negotiated = true;
+	h->conn->max_read = (uint32_t)get(h, 32, 4);
+	h->conn->max_write = (uint32_t)get(h, 36, 4);
+	if (h->conn->max_read > SMB_CONTENT_MAX) {
+		gate_smb_event(h->conn, SMB_NEGOTIATE_READ_TOO_LARGE);
+	}
+	if (h->conn->max_write > SMB_CONTENT_MAX) {
+		gate_smb_event(h->conn, SMB_NEGOTIATE_WRITE_TOO_LARGE);
+	}
 	if (!tx) {
 		return;
 	}
 	tx->dialect = dialect;
 	(void)guid(h, 8, tx->server_guid);
-	tx->max_read = (uint32_t)get(h, 32, 4);
-	tx->max_write = (uint32_t)get(h, 36, 4);
+	tx->max_read = h->conn->max_read;
+	tx->max_write = h->conn->max_write;
 	bool offered = tx->version == 1;
 	for (uint32_t i = 0; i + 1 < tx->name.size && !offered; i += 2) {
 		offered = tx->name.data[i] == (dialect & 0xff) &&
@@ -299,6 +316,11 @@ static void read_response(const struct head *h)
 		return;
 	}
 	uint64_t at = get(h, 2, 1), size = get(h, 4, 4);
+	if (too_large(size, h->conn->max_read)) {
+		gate_smb_event(h->conn, SMB_READ_RESPONSE_TOO_LARGE);
+		gate_smb_ahead_flush(h->conn, read.file_id, false);
+		return;
+	}
 	struct smb_content c = content_of(h, read.file_id, size);
 	const struct smb_file *f = gate_smb_file(h->conn, read.file_id);
 	c.offset = read.offset;

@@ -2,6 +2,7 @@
 /* The body of a part: its encoding undone, into the file of an attachment or searched for URLs. */
 #include "gate/app/smtp/mime.h"
 #include "gate/base64.h"
+#include "gate/config.h"
 
 #include <strings.h>
 
@@ -32,20 +33,29 @@ static void keep_url(struct mime *m, const uint8_t *data, uint32_t size)
 	}
 }
 
+/* Is what stands before `end` one of those wanted? */
+static bool is_scheme(const uint8_t *end, uint32_t before, uint8_t wanted)
+{
+	for (unsigned int i = 0; i < GATE_URL_SCHEMES; i++) {
+		uint32_t len = (uint32_t)strlen(gate_url_schemes[i]);
+		if ((wanted >> i & 1) && before >= len &&
+		    !strncasecmp((const char *)end - len, gate_url_schemes[i], len)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* As Suricata: the URL is kept without its scheme. */
 static void find_urls(struct mime *m, const uint8_t *data, uint32_t size)
 {
-	static const char *const schemes[] = {"http", "https", "ftp"};
+	uint8_t wanted = gate_session_config(m->session)->smtp_url_schemes;
 	const uint8_t *at = data, *end = data + size;
 	while (at < end && (at = memchr(at, ':', (size_t)(end - at)))) {
-		uint32_t before = (uint32_t)(at - data), left = (uint32_t)(end - at);
-		for (unsigned int i = 0; i < 3 && left > 3 && at[1] == '/' && at[2] == '/'; i++) {
-			uint32_t len = (uint32_t)strlen(schemes[i]);
-			const char *begin = (const char *)at - len;
-			if (before >= len && !strncasecmp(begin, schemes[i], len)) {
-				keep_url(m, at + 3, left - 3);
-				break;
-			}
+		uint32_t left = (uint32_t)(end - at);
+		if (left > 3 && at[1] == '/' && at[2] == '/' &&
+		    is_scheme(at, (uint32_t)(at - data), wanted ? wanted : 1)) {
+			keep_url(m, at + 3, left - 3);
 		}
 		at++;
 	}
