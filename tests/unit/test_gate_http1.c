@@ -512,6 +512,36 @@ static void holes(void **state)
 	app_world_close(&w);
 }
 
+/* Nothing can be decoded behind a hole; it is not kept as it is, either. */
+static void hole_in_coded(void **state)
+{
+	static const char *const set[] = {"file-store.enabled=yes", NULL};
+	static const char text[] = "text that is longer than what is packed of it, than that, that";
+	char head[128];
+	uint8_t packed[256];
+	size_t n = deflate_with(31, text, strlen(text), packed, sizeof(packed));
+	struct app_world w;
+	const struct gate_file *file;
+
+	(void)state;
+	app_world_open(&w, 80, set);
+	w.keep_txs = true;
+	app_world_feed(&w, GATE_TO_SERVER, "GET /g HTTP/1.1\r\nHost: h\r\n\r\n", 28, false);
+	(void)snprintf(head, sizeof(head),
+		       "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+		       n + 100);
+	app_world_feed(&w, GATE_TO_CLIENT, head, strlen(head), false);
+	app_world_feed(&w, GATE_TO_CLIENT, packed, n, false);
+	app_world_gap(&w, GATE_TO_CLIENT, 50);
+	app_world_feed(&w, GATE_TO_CLIENT, packed, 20, false);
+	app_world_gap(&w, GATE_TO_CLIENT, 20);
+	app_world_feed(&w, GATE_TO_CLIENT, packed, 10, true);
+	file = gate_session_first(w.flow.session)->files[GATE_TO_CLIENT].first;
+	assert_int_equal(file->size, strlen(text));
+	assert_int_equal(file->state, GATE_FILE_TRUNCATED);
+	app_world_close(&w);
+}
+
 /* What a hole took away from a part of a form is missing from its file, too. */
 static void hole_in_part(void **state)
 {
@@ -616,14 +646,23 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
-		cmocka_unit_test(buffers),	 cmocka_unit_test(events),
-		cmocka_unit_test(evaders),	 cmocka_unit_test(encodings),
-		cmocka_unit_test(bomb),		 cmocka_unit_test(silent_bomb),
-		cmocka_unit_test(slow_body),	 cmocka_unit_test(many_headers),
-		cmocka_unit_test(many_requests), cmocka_unit_test(holes),
-		cmocka_unit_test(hole_in_part),	 cmocka_unit_test(hole_over_limit),
-		cmocka_unit_test(hashes),	 cmocka_unit_test(order),
+		cmocka_unit_test(pieces),
+		cmocka_unit_test(truncations),
+		cmocka_unit_test(buffers),
+		cmocka_unit_test(events),
+		cmocka_unit_test(evaders),
+		cmocka_unit_test(encodings),
+		cmocka_unit_test(bomb),
+		cmocka_unit_test(silent_bomb),
+		cmocka_unit_test(slow_body),
+		cmocka_unit_test(many_headers),
+		cmocka_unit_test(many_requests),
+		cmocka_unit_test(holes),
+		cmocka_unit_test(hole_in_coded),
+		cmocka_unit_test(hole_in_part),
+		cmocka_unit_test(hole_over_limit),
+		cmocka_unit_test(hashes),
+		cmocka_unit_test(order),
 		cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("gate_http1", tests, NULL, NULL);

@@ -307,6 +307,9 @@ void gate_http1_body_data(struct http_tx *tx, enum gate_dir dir, const uint8_t *
 	}
 	body->message_size += size;
 	tx->tx.updated = true;
+	if (body->lost) {
+		return;
+	}
 	if (body->coding) {
 		tell(tx, gate_coding_data(body->coding, data, size, decoded, &target));
 	} else {
@@ -327,11 +330,13 @@ void gate_http1_body_gap(struct http_tx *tx, enum gate_dir dir, uint32_t size)
 	struct http_body *body = &tx->side[dir].body;
 	bool store = is_stored(tx, body);
 	body->message_size += size;
+	if (body->lost) {
+		return;
+	}
 	if (body->coding) {
-		/* behind a hole nothing can be decoded */
 		gate_coding_free(body->coding);
 		body->coding = NULL;
-		body->over = true;
+		body->over = body->lost = true;
 		tell_gap(tx, body, 0);
 		return;
 	}

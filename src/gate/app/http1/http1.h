@@ -112,6 +112,7 @@ struct http_body {
 	struct http_text own; /* when it is not the file's window (multipart) */
 	uint64_t own_offset;
 	bool is_own, over, began; /* over: past the limit */
+	bool lost;		  /* what comes now can't be decoded: there was a hole before it */
 	uint64_t size;		  /* decoded so far, within the limit */
 	uint64_t message_size;	  /* as it came */
 	uint64_t entity_size;	  /* decoded, beyond the limit too */
