@@ -167,8 +167,8 @@ static const struct bh_conf_key *find_key(const struct bh_conf_key *keys, size_t
 		size_t len = strlen(key->key);
 
 		if (key->type == BH_CONF_EACH && strncmp(dotted, key->key, len) == 0 &&
-		    lines[len] == '\n') {
-			*ret_rest = lines + len + 1;
+		    (lines[len] == '\n' || (key->alone && !lines[len]))) {
+			*ret_rest = lines + len + (lines[len] == '\n');
 			return key;
 		}
 		if (key->type != BH_CONF_EACH && strcmp(dotted, key->key) == 0) {

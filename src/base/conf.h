@@ -45,6 +45,7 @@ struct bh_conf_key {
 	uint64_t min, max;   /* U64 */
 	const char *choices; /* STR: "allow|deny", NULL for any text */
 	bh_conf_each_fn *each;
+	bool alone;	  /* EACH: one value may stand at the key itself; `path` is "" */
 	const char *help; /* a sentence for the manual */
 };
 

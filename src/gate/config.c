@@ -119,6 +119,21 @@ static int each_rule_file(void *target, const char *path, const char *value, str
 	return 0;
 }
 
+/* One file, or several in one text. */
+static int each_reputation_file(void *target, const char *path, const char *value,
+				struct bh_diag *diag)
+{
+	struct gate_config *config = target;
+	BH_FREE char *names = bh_strdup(value);
+	char *save = NULL;
+
+	for (char *name = strtok_r(names, " ,[]", &save); name;
+	     name = strtok_r(NULL, " ,[]", &save)) {
+		*bh_vec_push(&config->reputation_files) = bh_strdup(name);
+	}
+	return 0;
+}
+
 /* As action-order knows them: reject is one. */
 static const struct {
 	const char *name;
@@ -299,6 +314,10 @@ static int each_app(void *target, const char *path, const char *value, struct bh
 		.key = name, .type = BH_CONF_U64, .offset = AT(member), .dflt = value, .min = low, \
 		.max = high, .help = text                                                          \
 	}
+#define LIST(name, fn, text)                                                                       \
+	{                                                                                          \
+		.key = name, .type = BH_CONF_EACH, .each = fn, .alone = true, .help = text         \
+	}
 #define EACH(name, fn, text)                                                                       \
 	{                                                                                          \
 		.key = name, .type = BH_CONF_EACH, .each = fn, .help = text                        \
@@ -328,7 +347,7 @@ static const struct bh_conf_key keys[] = {
 	SIZE("datasets.defaults.memcap", dataset_memcap, "100mb", 1 << 16, 64 * GB,
 	     "memory of all datasets"),
 	STR("reputation-categories-file", reputation_categories, NULL, "names of iprep categories"),
-	STR("reputation-files", reputation_files, NULL, "addresses with their reputation"),
+	LIST("reputation-files", each_reputation_file, "addresses with their reputation"),
 	STR("default-reputation-path", reputation_path, NULL, "folder of reputation files"),
 
 	BOOL("stream.checksum-validation", check_checksums, "yes",
@@ -618,9 +637,13 @@ void gate_config_done(struct gate_config *config)
 	bh_vec_foreach (file, &config->rule_files) {
 		free(*file);
 	}
+	bh_vec_foreach (file, &config->reputation_files) {
+		free(*file);
+	}
 	bh_vec_done(&config->groups);
 	bh_vec_done(&config->os_policies);
 	bh_vec_done(&config->rule_files);
+	bh_vec_done(&config->reputation_files);
 	gate_config_sets_done(config);
 	bh_conf_done(keys, BH_ARRAY_SIZE(keys), config);
 }

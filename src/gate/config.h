@@ -93,9 +93,10 @@ struct gate_config {
 	char *classification_file; /* NULL: built in (that of Suricata) */
 	char *reference_file;
 	char *threshold_file;
-	char *cache_dir; /* of compiled rules; NULL: none */
-	char *data_dir;	 /* of datasets, relative ones too */
-	char *reputation_categories, *reputation_files, *reputation_path; /* iprep */
+	char *cache_dir;			       /* of compiled rules; NULL: none */
+	char *data_dir;				       /* of datasets, relative ones too */
+	char *reputation_categories, *reputation_path; /* iprep */
+	BH_VEC(char *) reputation_files;
 
 	/* decode */
 	bool check_checksums; /* -k */

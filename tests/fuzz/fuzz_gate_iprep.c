@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_file file = fuzz_file_new(data, size);
-	struct gate_config config = {.reputation_files = file.path};
+	struct gate_config config = {
+		.reputation_files = {.items = (char *[]){file.path}, .count = 1}};
 	struct gate_iprep *iprep = gate_iprep_new(&config);
 
 	for (size_t at = 0; at + 16 <= size && at < 1024; at += 5) {

@@ -76,6 +76,10 @@ static void test_set(void **state)
 	assert_int_equal(c.eve_types, 1u << GATE_EVE_FTP_DATA);
 	assert_int_equal(gate_config_set(&c, "threshold-file=/x/y=z", NULL), 0);
 	assert_string_equal(c.threshold_file, "/x/y=z");
+	assert_int_equal(gate_config_set(&c, "reputation-files.0=a.list", NULL), 0);
+	assert_int_equal(gate_config_set(&c, "reputation-files=b.list, c.list", NULL), 0);
+	assert_int_equal(c.reputation_files.count, 3);
+	assert_string_equal(c.reputation_files.items[2], "c.list");
 	assert_int_equal(gate_config_set(&c, "mpm-algo=ac", NULL), 0);
 	assert_int_equal(gate_config_set(&c, "outputs.1.fast.enabled=no", NULL), 0);
 	assert_int_equal(gate_config_set(&c, "app-layer.protocols.modbus.memcap=1gb", NULL), 0);
@@ -177,6 +181,7 @@ static void test_file(void **state)
 	fputs("vars:\n  address-groups:\n    HOME_NET: \"[1.2.3.0/24]\"\n    LAB: 1.2.3.4\n"
 	      "rule-files: [a.rules, b.rules]\n"
 	      "host-os-policy:\n  windows: [0.0.0.0/0, \"::/0\"]\n"
+	      "reputation-files: one.list\n"
 	      "eve: {types: [alert, drop], community-id: yes}\n",
 	      f);
 	fflush(f);
@@ -184,6 +189,7 @@ static void test_file(void **state)
 	assert_string_equal(group(&c, "LAB", false), "1.2.3.4");
 	assert_string_equal(group(&c, "HOME_NET", false), "[1.2.3.0/24]");
 	assert_int_equal(c.rule_files.count, 2);
+	assert_int_equal(c.reputation_files.count, 1);
 	assert_int_equal(c.os_policies.count, 2);
 	assert_string_equal(c.os_policies.items[1].network, "::/0");
 	assert_int_equal(c.eve_types, 1u << GATE_EVE_ALERT | 1u << GATE_EVE_DROP);
@@ -192,7 +198,7 @@ static void test_file(void **state)
 	fputs("flow: {entrys: 3}\n", f);
 	fclose(f);
 	assert_int_equal(gate_config_load(path, &c, &diag), -EINVAL);
-	assert_int_equal(diag.line, 9);
+	assert_int_equal(diag.line, 10);
 	gate_config_done(&c);
 	unlink(path);
 }

@@ -93,18 +93,11 @@ static void load(struct gate_iprep *iprep, const char *path)
 struct gate_iprep *gate_iprep_new(const struct gate_config *config)
 {
 	struct gate_iprep *iprep = bh_alloc(sizeof(*iprep));
-	BH_FREE char *names = NULL;
-	char *save = NULL;
 
-	if (!config->reputation_files) {
-		return iprep;
-	}
-	names = bh_strdup(config->reputation_files);
-	for (char *name = strtok_r(names, " ,[]", &save); name;
-	     name = strtok_r(NULL, " ,[]", &save)) {
-		BH_FREE char *path = name[0] == '/' || !config->reputation_path
-					     ? bh_strdup(name)
-					     : bh_asprintf("%s/%s", config->reputation_path, name);
+	bh_vec_foreach (name, &config->reputation_files) {
+		BH_FREE char *path = **name == '/' || !config->reputation_path
+					     ? bh_strdup(*name)
+					     : bh_asprintf("%s/%s", config->reputation_path, *name);
 
 		load(iprep, path);
 	}
