@@ -125,6 +125,9 @@ static void names_say_whose_they_are(void **state)
 	assert_int_equal(manager_user_name("alice", provider, name, NULL), 0);
 	assert_string_equal(name, "alice");
 	assert_int_equal(manager_user_name("alice@provider", provider, name, NULL), -EINVAL);
+	assert_int_equal(manager_user_name("root", provider, name, NULL), -EINVAL);
+	assert_int_equal(manager_user_name("bulkheadd", provider, name, NULL), -EINVAL);
+	assert_int_equal(manager_user_name("root", w->shop, name, NULL), 0);
 	for (size_t i = 0; i < BH_ARRAY_SIZE(wrong); i++) {
 		assert_int_equal(manager_user_name(wrong[i], w->shop, name, NULL), -EINVAL);
 	}
@@ -156,6 +159,39 @@ static void sub_users_shrink_with_their_maker(void **state)
 	assert_int_equal(manager_store_drop_user(w->db, sub, NULL), 0);
 	assert_false(rights(w, subsub, shop) & R(VM_LABELS));
 	assert_true(rights(w, subsub, shop) & R(VM_READ));
+}
+
+/* What somebody lost with his maker he does not get back by that one's removal. */
+static void nobody_gains_by_a_removal(void **state)
+{
+	struct world *w = *state;
+	uint32_t shop = w->shop->number;
+	int64_t admin = add_user(w, "admin", w->shop, 0), sub = add_user(w, "sub", w->shop, admin);
+	struct manager_store_role night = {.tenant = shop,
+					   .name = "night",
+					   .rights = "vm.release",
+					   .words = "",
+					   .maker = admin};
+	struct bh_diag diag = {};
+	int64_t role = give(w, admin, "tenant-admin", shop, 0, true);
+	int64_t given = give(w, sub, "tenant-operator", shop, 0, false);
+
+	assert_int_equal(manager_store_add_role(w->db, &night, NULL), 0);
+	assert_int_equal(manager_user_may_leave(w->a, admin, w->now, &diag), 0);
+	assert_int_equal(manager_store_drop_given(w->db, admin, role, NULL), 0);
+	give(w, admin, "tenant-viewer", shop, 0, true);
+	assert_int_equal(manager_user_may_leave(w->a, admin, w->now, &diag), -EBUSY);
+	assert_non_null(strstr(diag.text, "sub@shop"));
+	assert_false(rights(w, sub, shop) & R(VM_LABELS)); /* trying it changed nothing */
+	assert_int_equal(manager_store_drop_given(w->db, sub, given, NULL), 0);
+	assert_int_equal(manager_user_may_leave(w->a, admin, w->now, &diag), -EBUSY);
+	assert_non_null(strstr(diag.text, "night"));
+	assert_int_equal(manager_store_drop_role(w->db, shop, "night", NULL), 0);
+	assert_int_equal(manager_user_may_leave(w->a, admin, w->now, &diag), 0);
+	give(w, sub, "tenant-viewer", shop, 0, false);
+	assert_int_equal(manager_user_may_leave(w->a, admin, w->now, &diag), 0);
+	assert_int_equal(manager_user_may_leave(w->a, sub, w->now, &diag), 0);
+	assert_int_equal(manager_user_may_leave(w->a, 4711, w->now, &diag), -ENOENT);
 }
 
 /* A provider administrator makes a tenant's administrator without holding what that one holds. */
@@ -770,6 +806,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(names_say_whose_they_are),
 		T(sub_users_shrink_with_their_maker),
+		T(nobody_gains_by_a_removal),
 		T(who_is_appointed_is_not_cut),
 		T(custom_roles_are_of_their_maker),
 		T(roles_of_roles_cost_no_more_with_each_hand),

@@ -356,11 +356,16 @@ static void delete_user(struct manager_request *req)
 	if (!manager_request_other(req, &u) || !manager_request_manages(req, &u)) {
 		return;
 	}
+	r = manager_user_may_leave(req->parts->accounts, u.id, bh_time_wall_ns(), &diag);
+	if (r == -EBUSY) {
+		manager_reply_error(req, 409, "conflict", &diag);
+		return;
+	}
 	/* What he asked for and was given goes by his name, which somebody else may have later. */
-	r = req->parts->requests
+	r = r == 0 && req->parts->requests
 		    ? manager_requests_forget(req->parts->requests, u.name, req->principal.name,
 					      bh_time_wall_ns(), &diag)
-		    : 0;
+		    : r;
 	r = r < 0 ? r : manager_store_drop_user(req->parts->db, u.id, &diag);
 	if (r < 0) {
 		manager_reply_failed(req, r, &diag);

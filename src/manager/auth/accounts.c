@@ -305,6 +305,12 @@ int manager_user_name(const char *text, const struct manager_tenant *tenant,
 			"with a letter",
 			NAME_MAX_LEN);
 	}
+	if (tenant->number == MANAGER_PROVIDER &&
+	    (strcmp(text, "root") == 0 || strcmp(text, "bulkheadd") == 0)) {
+		return bh_diag_set(diag, -EINVAL,
+				   "'%s' is what the record calls somebody else: take another name",
+				   text);
+	}
 	if (text[len] &&
 	    (tenant->number == MANAGER_PROVIDER || strcmp(text + len + 1, tenant->name) != 0)) {
 		return bh_diag_set(diag, -EINVAL,

@@ -117,6 +117,9 @@ struct manager_user { /* a row that one may keep */
 /* What his roles give: of one who may be disabled, and whose tenant may have no self-service. */
 [[nodiscard]] int manager_user_holdings(struct manager_accounts *a, int64_t user, uint64_t now_ns,
 					struct manager_principal *ret);
+/* May he be removed? -EBUSY with words when somebody would get by it what he does not have now. */
+[[nodiscard]] int manager_user_may_leave(struct manager_accounts *a, int64_t user, uint64_t now_ns,
+					 struct bh_diag *diag);
 /* What a role by name gives at a tenant; -ENOENT. */
 [[nodiscard]] int manager_role_rights(struct manager_accounts *a, const char *role, uint32_t tenant,
 				      uint64_t now_ns, uint64_t *ret_provider,

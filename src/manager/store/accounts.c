@@ -107,6 +107,29 @@ int manager_store_set_user(struct manager_db *db, const struct manager_store_use
 		(int64_t)u->must_change);
 }
 
+static int run_all(struct manager_db *db, const char *const *statements, size_t count, int64_t id,
+		   struct bh_diag *diag)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		r = manager_db_run(db, diag, statements[i], "i", id);
+	}
+	return r;
+}
+
+int manager_store_leave_users(struct manager_db *db, int64_t id, struct bh_diag *diag)
+{
+	static const char *const statements[] = {
+		"UPDATE custom_roles SET maker = (SELECT maker FROM users WHERE id = ?1)"
+		" WHERE maker = ?1",
+		"UPDATE users SET maker = (SELECT u.maker FROM users u WHERE u.id = ?1)"
+		" WHERE maker = ?1",
+	};
+
+	return run_all(db, statements, BH_ARRAY_SIZE(statements), id, diag);
+}
+
 int manager_store_drop_user(struct manager_db *db, int64_t id, struct bh_diag *diag)
 {
 	static const char *const statements[] = {
@@ -116,17 +139,12 @@ int manager_store_drop_user(struct manager_db *db, int64_t id, struct bh_diag *d
 		"DELETE FROM security_keys WHERE user = ?1",
 		"DELETE FROM oidc_links WHERE user = ?1",
 		"DELETE FROM api_tokens WHERE user = ?1",
-		"UPDATE custom_roles SET maker = (SELECT maker FROM users WHERE id = ?1)"
-		" WHERE maker = ?1",
-		"UPDATE users SET maker = (SELECT u.maker FROM users u WHERE u.id = ?1)"
-		" WHERE maker = ?1",
 		"DELETE FROM users WHERE id = ?1",
 	};
 	int r = manager_db_begin(db, diag);
 
-	for (size_t i = 0; r == 0 && i < BH_ARRAY_SIZE(statements); i++) {
-		r = manager_db_run(db, diag, statements[i], "i", id);
-	}
+	r = r < 0 ? r : manager_store_leave_users(db, id, diag);
+	r = r < 0 ? r : run_all(db, statements, BH_ARRAY_SIZE(statements), id, diag);
 	if (r == 0) {
 		r = manager_db_commit(db, diag);
 	} else {

@@ -42,6 +42,9 @@ typedef int manager_store_user_fn(const struct manager_store_user *row, void *ar
 [[nodiscard]] int manager_store_set_user(struct manager_db *db,
 					 const struct manager_store_user *row,
 					 struct bh_diag *diag);
+/* Whom and which roles he made his maker has made from here on. */
+[[nodiscard]] int manager_store_leave_users(struct manager_db *db, int64_t id,
+					    struct bh_diag *diag);
 /* With all that hangs on him; whom he made was made by his maker from here on. */
 [[nodiscard]] int manager_store_drop_user(struct manager_db *db, int64_t id, struct bh_diag *diag);
 bool manager_store_has_users(struct manager_db *db, uint32_t tenant);
