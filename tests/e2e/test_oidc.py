@@ -207,7 +207,9 @@ def session(browser):
 def test_settings(m, there):
     off = m.get("settings/oidc").json
     assert not off["enabled"] and not off["client_secret_set"] and Browser(m).ways() == {"oidc": None}
-    assert Browser(m).raw("login/oidc").status == 404
+    page = Browser(m).raw("login/oidc")
+    assert page.status == 404 and page.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert page.headers["Referrer-Policy"] == "no-referrer"  # addresses on the way hold codes
     shown = set_up(m, there).json
     assert shown["client_secret_set"] and "client_secret" not in shown and b"a secret of" not in m.get("settings/oidc").data
     assert shown["redirect_uri"] == f"{CONSOLE}/v1/login/oidc/callback"

@@ -222,6 +222,10 @@ static enum MHD_Result send_answer(struct manager_request *req)
 	}
 	MHD_add_response_header(response, "Cache-Control", "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	/* No answer is a page that loads anything; those on the way of a login lead on. */
+	MHD_add_response_header(response, "Content-Security-Policy",
+				"default-src 'none'; frame-ancestors 'none'");
 	if (req->close) {
 		MHD_add_response_header(response, "Connection", "close");
 	}
