@@ -181,6 +181,17 @@ def test_guesses_at_once_are_no_more_than_one_after_the_other(m):
     assert set(statuses) <= {401, 429} and statuses.count(429) >= 8, statuses  # waits of seconds end meanwhile
 
 
+def test_who_opens_the_console_is_no_attacker(m):
+    """Each page that is opened asks who is logged in. That is no guess, which would have others of the address wait, and no alarm."""
+    visitor = Person(m)
+    assert {visitor.get("session").status for _ in range(25)} == {401}
+    thief = Person(m)
+    assert thief.get("hosts").status == 401
+    m.wait(lambda: [e for e in m.get("events?type=audit.denied&limit=1000").json["items"] if e["from"] == thief.address] or
+           thief.get("hosts").status == 0, 60, "the event of the other one")
+    assert not [e for e in m.get("events?type=audit.denied&limit=1000").json["items"] if e["from"] == visitor.address]
+
+
 # ---- who sees what
 
 

@@ -189,6 +189,16 @@ static void be_token(struct manager_request *req, const char *text)
 		 (long long)req->principal.token);
 }
 
+/* Who says nothing guesses nothing. Nor does he try anything who asks whether he is logged in, as
+ * every console does that is opened. */
+static void be_nobody(struct manager_request *req)
+{
+	if (!req->route || strcmp(req->route->path, "session") != 0 || !only_reads(req)) {
+		manager_denied_nobody(req);
+	}
+	manager_reply_errorf(req, 401, "unauthorized", "log in, or send a bearer token");
+}
+
 static void be_admin(struct manager_request *req, const char *header)
 {
 	struct manager_auth *auth = manager_api_auth(req->api);
@@ -202,7 +212,7 @@ static void be_admin(struct manager_request *req, const char *header)
 		   manager_accounts_settings(req->parts->accounts)->admin_token) {
 		be_root(req, "token:admin");
 	} else {
-		unknown(req, header ? "this token is not valid" : "log in, or send a bearer token");
+		unknown(req, "this token is not valid");
 	}
 }
 
@@ -231,8 +241,10 @@ void manager_request_identify(struct manager_request *req)
 		} else {
 			be_user(req, secret);
 		}
-	} else {
+	} else if (header) {
 		be_admin(req, header);
+	} else {
+		be_nobody(req);
 	}
 }
 
