@@ -523,13 +523,19 @@ def test_owners_read_of_attempts_on_their_things(m):
     assert p.request("DELETE", "tenants/shop").status == 403
     assert p.request("DELETE", "tenants/third").status == 404  # he does not see it
     own, theirs = attempts("bank"), attempts("shop")
-    assert [e["object"] for e in own] == [e["object"] for e in theirs] == ["/v1/tenants/shop shop"]
+    assert [e["object"] for e in own] == [e["object"] for e in theirs] == ["tenant/shop"]
     assert own[0]["role"] == "tenant-operator at bank, tenant-viewer at shop" and theirs[0]["role"] == "tenant-viewer at shop"
     assert theirs[0]["reason"] == "no role of yours gives tenant.delete at this tenant" and theirs[0]["code"] == 403
     assert "bank" not in json.dumps(theirs[0]).replace("crosser@bank", "")
     assert attempts("third") == [] and [e["code"] for e in attempts("provider")] == [404]
     assert p.get("hosts").status == 403  # the provider's things are his to watch over
-    assert [e["act"] for e in audited(m, "&tenant=provider&user=crosser@bank&result=denied")][0] == "host.read"
+    newest = audited(m, "&tenant=provider&user=crosser@bank&result=denied")[0]
+    assert (newest["act"], newest["object"]) == ("host.read", "/v1/hosts")
+    assert p.request("PUT", "hosts/nowhere/maintenance", {"on": True}).status in (403, 404)
+    assert audited(m, "&tenant=provider&user=crosser@bank&result=denied")[0]["object"] == "host/nowhere"
+    assert p.post("policies:apply", {"documents": []}).status in (400, 403)
+    assert p.request("DELETE", "policies/shop/none").status in (403, 404)
+    assert "policy/shop/none" in [e["object"] for e in audited(m, "&user=crosser@bank&result=denied")]
 
 
 def test_the_table_is_what_is_answered(m):

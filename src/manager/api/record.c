@@ -366,12 +366,40 @@ static void note_denied(struct manager_request *req, struct manager_audit_note n
 	manager_audit_denied(req->parts->audit, &note, bh_time_wall_ns());
 }
 
+/* As the entries of what is done name it: by the path when that names a thing, a tenant that a
+ * handler asked for by itself, else the path. Owned. */
+static char *denied_object(const struct manager_request *req, const struct manager_object *object)
+{
+	static const struct {
+		const char *noun, *kind;
+	} kinds[] = {{"hosts", "host"},	      {"tenants", "tenant"},   {"users", "user"},
+		     {"drafts", "draft"},     {"alerts", "alert"},     {"channels", "channel"},
+		     {"requests", "request"}, {"sessions", "session"}, {"settings", "settings"}};
+	const char *id = object->id, *rest = strchr(req->route->path, '/');
+	const char *noun = req->segments[0], *name = req->segments[1];
+
+	if (object->kind == OBJECT_VM || (id && rest && strcmp(noun, "vms") == 0)) {
+		return bh_asprintf("vm/%s", id);
+	}
+	if (rest && rest[1] == '*' && strcmp(noun, "policies") == 0) {
+		return bh_asprintf("policy/%s/%s", name, req->segments[2]);
+	}
+	for (size_t i = 0; rest && i < BH_ARRAY_SIZE(kinds); i++) {
+		if (strcmp(noun, kinds[i].noun) == 0) {
+			return bh_asprintf("%s/%s", kinds[i].kind, name);
+		}
+	}
+	if (id && strcmp(id, name_of(req, object->tenant)) == 0) {
+		return bh_asprintf("tenant/%s", id);
+	}
+	return bh_strdup(req->path);
+}
+
 /* What the user does not see may not show in what his tenant reads either. */
 void manager_record_denied(struct manager_request *req, enum manager_verb verb,
 			   const struct manager_object *object, const struct manager_judgement *j)
 {
-	BH_FREE char *text = bh_asprintf("%s%s%s", req->path, object->id ? " " : "",
-					 object->id ? object->id : "");
+	BH_FREE char *text = denied_object(req, object);
 	bool hidden = j->decision == MANAGER_HIDDEN;
 	uint32_t home = hidden ? MANAGER_PROVIDER : home_of(req);
 	struct manager_audit_note note;
