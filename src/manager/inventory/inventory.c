@@ -172,7 +172,7 @@ bool manager_host_lost(const struct manager_host *host, uint64_t now_ns)
 
 static int by_name(const struct manager_host *a, const struct manager_host *b)
 {
-	return strcmp(a->name, b->name);
+	return strverscmp(a->name, b->name);
 }
 
 struct manager_host *manager_host_add(struct manager_inventory *inv, const char *name,

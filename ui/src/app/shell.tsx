@@ -6,24 +6,12 @@ import {useEffect, useMemo, useState} from 'react';
 import {Link, Outlet, useLocation, useNavigate} from 'react-router-dom';
 
 import {useI18n} from '../i18n/i18n';
+import {useNarrow} from '../parts/narrow';
 import {useSession} from '../session/session';
 import {CommitBanner} from './commit-banner';
 import {Jump} from './jump';
 import {itemOf, NAV} from './nav';
 import {LanguageSwitch, ThemeSwitch} from './switches';
-
-const NARROW = '(max-width: 900px)';
-
-function useNarrow(): boolean {
-  const [narrow, setNarrow] = useState(() => matchMedia(NARROW).matches);
-  useEffect(() => {
-    const media = matchMedia(NARROW);
-    const changed = (): void => setNarrow(media.matches);
-    media.addEventListener('change', changed);
-    return () => media.removeEventListener('change', changed);
-  }, []);
-  return narrow;
-}
 
 function Contents({onChosen}: {onChosen?: () => void}) {
   const {t} = useI18n();

@@ -48,6 +48,7 @@ function config(dark: boolean): ThemeConfig {
       colorInfoBg: dark ? '#14263b' : '#e9f1fa',
       colorInfoBorder: dark ? '#274a70' : '#bcd5ee',
       colorPrimaryBg: dark ? '#172a40' : '#e7f0f9',
+      colorTextPlaceholder: dark ? '#808a95' : '#6b7580',
       fontSizeSM: 12,
       borderRadius: 5,
       fontSize: 13,

@@ -16,7 +16,7 @@ import {Facts} from '../parts/facts';
 import {useFilters} from '../parts/filters';
 import {PageFrame} from '../parts/page';
 import {SearchField} from '../parts/search';
-import {SeverityTag, Time} from '../parts/show';
+import {Long, SeverityTag, Time} from '../parts/show';
 import {useSession} from '../session/session';
 
 interface Step {
@@ -190,7 +190,7 @@ export default function Alerts() {
         ),
       },
       {title: t('alert.object'), render: (_: unknown, a: Alert) => a.name || a.object},
-      {title: t('flow.rule'), dataIndex: 'signature', ellipsis: true},
+      {title: t('flow.rule'), dataIndex: 'signature', render: (text: string) => <Long text={text} />},
       {title: t('vm.tenant'), dataIndex: 'tenant'},
       {title: t('alert.count'), dataIndex: 'count', align: 'right' as const, className: 'num', render: number, sorter: (a: Alert, b: Alert) => a.count - b.count},
       {title: t('alert.last'), render: (_: unknown, a: Alert) => <Time at={a.last} />},

@@ -13,6 +13,7 @@ import {useI18n, type I18n} from '../i18n/i18n';
 import {Data} from '../parts/data';
 import {Nothing} from '../parts/empty';
 import {useFilters} from '../parts/filters';
+import {useNarrow} from '../parts/narrow';
 import {PageFrame} from '../parts/page';
 import {SearchField} from '../parts/search';
 import {Addresses, HostLink, LabelTags, VmLink, VmState} from '../parts/show';
@@ -67,6 +68,7 @@ export function ProtectionTag({vm}: {vm: Vm}) {
 
 function Groups({groups, chosen, onChoose}: {groups: NonNullable<VmPage['groups']>; chosen: string | undefined; onChoose: (name: string | undefined) => void}) {
   const {t, number} = useI18n();
+  const narrow = useNarrow();
   const tree = useMemo<TreeDataNode[]>(
     () =>
       groups.map(({name, vms}) => ({
@@ -82,7 +84,7 @@ function Groups({groups, chosen, onChoose}: {groups: NonNullable<VmPage['groups'
   return (
     <Tree
       blockNode
-      height={560}
+      height={narrow ? 170 : 560}
       treeData={tree}
       selectedKeys={chosen ? [chosen] : []}
       onSelect={(keys) => onChoose(keys[0] === undefined ? undefined : String(keys[0]))}

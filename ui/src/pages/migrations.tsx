@@ -32,7 +32,7 @@ function columns({t, td, number, span, bytes}: I18n): TableColumnsType<Migration
     {title: t('migration.took'), align: 'right', className: 'num', render: (_, m) => span(m.ms)},
     {title: t('migration.connections'), dataIndex: 'connections', align: 'right', className: 'num', render: number},
     {title: t('migration.size'), dataIndex: 'bytes', align: 'right', className: 'num', render: bytes},
-    {title: t('migration.reason'), dataIndex: 'reason'},
+    {title: t('migration.reason'), dataIndex: 'reason', render: (text: string | null) => <span className="cell-text">{text}</span>},
   ];
 }
 

@@ -11,7 +11,7 @@ import {Data} from '../parts/data';
 import {Nothing} from '../parts/empty';
 import {summary} from '../parts/event-table';
 import {PageFrame} from '../parts/page';
-import {HostStateTag, SeverityTag, Time, VmLink} from '../parts/show';
+import {HostStateTag, Long, SeverityTag, Time, VmLink} from '../parts/show';
 import {Stat} from '../parts/stat';
 import {useSession} from '../session/session';
 
@@ -151,7 +151,7 @@ function Refused() {
                 {title: t('flow.from'), render: (_, e) => (e.src_vm ? <VmLink uuid={undefined} name={e.src_vm} /> : <span className="flow">{e.src}</span>)},
                 {title: t('flow.to'), render: (_, e) => (e.dst_vm ? <VmLink uuid={undefined} name={e.dst_vm} /> : <span className="flow">{e.dst}</span>)},
                 {title: t('flow.service'), render: (_, e) => <span className="flow">{`${e.proto ?? ''}${e.dport ? `/${e.dport}` : ''}`}</span>},
-                {title: t('flow.rule'), dataIndex: 'rule_text', ellipsis: true},
+                {title: t('flow.rule'), dataIndex: 'rule_text', className: 'half', render: (text?: string) => <Long text={text} />},
               ]}
             />
           ) : (

@@ -118,7 +118,7 @@ export default function Requests() {
                   {title: t('audit.who'), dataIndex: 'user'},
                   {title: t('vm.tenant'), dataIndex: 'tenant'},
                   {title: t('request.what'), render: (_, r) => (r.verb ? td(`verb.${r.verb}`, r.verb) : td(`request.kind.${r.kind}`, r.kind))},
-                  {title: t('audit.object'), dataIndex: 'object', className: 'mono'},
+                  {title: t('audit.object'), className: 'mono', render: (_, r) => r.object ?? (typeof r.vm?.name === 'string' ? r.vm.name : '')},
                   {
                     title: t('alert.state'),
                     render: (_, r) => (

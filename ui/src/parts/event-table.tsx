@@ -14,12 +14,14 @@ export function endOf(event: BusEvent, side: 'src' | 'dst'): string {
 }
 
 function End({event, side}: {event: BusEvent; side: 'src' | 'dst'}) {
-  const name = side === 'src' ? event.src_vm : event.dst_vm;
+  // what a guard stops comes from the VM, whatever address it wears
+  const own = side === 'src' && event.type.startsWith('guard.') ? event.vm_name : undefined;
+  const name = (side === 'src' ? event.src_vm : event.dst_vm) ?? own;
   return (
     <span>
       {name && (
         <>
-          <VmLink uuid={undefined} name={name} />{' '}
+          <VmLink uuid={own && event.vm} name={name} />{' '}
         </>
       )}
       <span className="flow dim">{endOf(event, side)}</span>

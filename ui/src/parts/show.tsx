@@ -34,6 +34,15 @@ export function LabelTags({labels, onPick}: {labels: Labels | undefined; onPick?
   );
 }
 
+/** A text that may be long, in a cell: cut off, and whole under the pointer. */
+export function Long({text}: {text: string | null | undefined}) {
+  return text ? (
+    <span className="long" title={text}>
+      {text}
+    </span>
+  ) : null;
+}
+
 const VERDICT_COLOR: Record<Action, string> = {allow: 'success', deny: 'error', reject: 'warning'};
 
 export function Verdict({action}: {action: Action | undefined}) {

@@ -62,6 +62,7 @@ export const vms = {
   'vm.policy.tenant-rules': 'What decides, in this order; the first that matches holds.',
   'vm.history.none': 'No place is known yet',
   'vm.history.migrations': 'Migrations',
+  'vm.history.no-migrations': 'It has not migrated',
   'vm.history.orders': 'What was asked of its host',
   'vm.misplaced': 'Its host may not run it',
   'vm.conflict': '{address} is also claimed by {vm}',

@@ -64,6 +64,7 @@ export const vms: Record<keyof typeof en, string> = {
   'vm.policy.tenant-rules': '按此顺序判定,首个匹配的规则生效。',
   'vm.history.none': '尚无运行记录',
   'vm.history.migrations': '迁移',
+  'vm.history.no-migrations': '该虚拟机没有迁移记录',
   'vm.history.orders': '对宿主机下达的操作',
   'vm.misplaced': '当前宿主机不允许运行它',
   'vm.conflict': '{address} 同时被 {vm} 声明',

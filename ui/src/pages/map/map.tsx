@@ -77,8 +77,8 @@ interface TableProps {
 }
 
 function EdgeTable({data, sort, page, loading, onTurn}: TableProps) {
-  const {t, number, bytes} = useI18n();
-  const name = useMemo(() => new Map(data.nodes.map((n) => [n.id, n.name])), [data]);
+  const {t, td, number, bytes} = useI18n();
+  const name = useMemo(() => new Map(data.nodes.map((n) => [n.id, n.kind === 'entity' ? td(`entity.${n.name}`, n.name) : n.name])), [data, td]);
   const sorted = (key: string) => ({
     key,
     sorter: true,

@@ -33,7 +33,10 @@ const widthOf = (e: MapEdge): number => Math.min(6, 1 + Math.log10(1 + e.allowed
 
 const onlyRefused = (e: MapEdge): boolean => e.refused > 0 && e.allowed === 0;
 
-function nodeData(n: MapNode, c: Colors, name: string, opens: boolean, named: boolean): NodeData {
+/** The whole is shown as small as it must be to fit; names stay readable. */
+const textOf = (nodes: number): number => Math.round(12 * Math.max(1, Math.sqrt(nodes / 30)));
+
+function nodeData(n: MapNode, c: Colors, name: string, opens: boolean, nodes: number): NodeData {
   return {
     id: n.id,
     style: {
@@ -43,14 +46,14 @@ function nodeData(n: MapNode, c: Colors, name: string, opens: boolean, named: bo
       stroke: c.halo,
       lineWidth: 1.5,
       labelText: name.length > 40 ? `${name.slice(0, 39)}…` : name,
-      label: named,
+      label: n.kind === 'entity' || nodes <= NAMED,
       labelFill: c.text,
       labelBackground: true,
       labelBackgroundFill: c.halo,
       labelBackgroundOpacity: 0.8,
       labelBackgroundRadius: 3,
       labelPadding: [0, 3],
-      labelFontSize: 12,
+      labelFontSize: textOf(nodes),
       labelPlacement: 'bottom',
       cursor: n.kind === 'entity' || !opens ? 'default' : 'pointer',
     },
@@ -129,7 +132,7 @@ export default function Picture({data, onOpen, children}: {data: MapData; onOpen
     const colors = dark ? DARK : LIGHT;
     const name = (n: MapNode): string => (n.kind === 'entity' ? td(`entity.${n.name}`, n.name) : n.kind === 'vm' || n.vms === undefined ? n.name : `${n.name} · ${tn('map.vms', n.vms)}`);
     return {
-      nodes: data.nodes.map((n) => nodeData(n, colors, name(n), opens, n.kind === 'entity' || data.nodes.length <= NAMED)),
+      nodes: data.nodes.map((n) => nodeData(n, colors, name(n), opens, data.nodes.length)),
       edges: edges.map((e) => edgeData(e, colors, edges.length)),
     };
     // key stands for data

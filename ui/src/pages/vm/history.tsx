@@ -37,7 +37,7 @@ export function VmHistory({vm}: {vm: Vm}) {
         <Nothing title={t('vm.history.none')} />
       )}
       <h2 className="part-head">{t('vm.history.migrations')}</h2>
-      <Data query={migrations}>{({items}) => (items.length ? <MigrationTable items={items} /> : <Nothing title={t('migration.none')} />)}</Data>
+      <Data query={migrations}>{({items}) => (items.length ? <MigrationTable items={items} /> : <Nothing title={t('vm.history.no-migrations')} />)}</Data>
       <h2 className="part-head">{t('vm.history.orders')}</h2>
       <OrderTable vm={vm} />
     </div>
