@@ -446,16 +446,19 @@ static void on_ended(int err, const struct bh_bus_msg *reply, void *arg)
 static void on_installed(int err, const struct bh_bus_msg *reply, void *arg)
 {
 	struct move *m = arg;
-	bool done = !strcmp(m->how, "done");
 
 	if (move_refused(m, err, reply)) {
 		move_free(m);
 		return;
 	}
+	if (!strcmp(m->how, "failed")) {
+		say_phase(m, "failed", on_ended);
+		return;
+	}
 	json_object_set(m->target->guests, m->uuid, m->vm); /* its memory is copied */
 	say_inventory(m->target);
-	if (done || !strcmp(m->how, "failed")) {
-		say_phase(m, done ? "final" : "failed", on_ended);
+	if (!strcmp(m->how, "done")) {
+		say_phase(m, "final", on_ended);
 	} else {
 		move_free(m);
 	}

@@ -37,6 +37,15 @@ async function fill(manager) {
   await manager.must('POST', 'drafts', {tenant: 't0', title: MARKUP, documents: `# ${MARKUP}\n`});
   await manager.must('POST', 'drafts', {tenant: 't0', title: LONG, documents: `# ${LONG}\n`});
   await manager.must('PUT', `vms/${other.uuid}/quarantine`, {on: true, reason: MARKUP});
+  // Labels, policies and channels have names that no hostile word can be; what is written beside them is free.
+  const policy = (name, words) => `kind: Policy\nmetadata: {name: ${JSON.stringify(name)}, tenant: t0, description: ${JSON.stringify(words)}}\nspec: {selector: {matchLabels: {role: db}}, ingress: []}\n`;
+  for (const words of [MARKUP, LINK, TURNED]) {
+    assert.equal((await manager.api('PATCH', `vms/${vm.uuid}/labels`, {labels: {[words]: 'x'}})).status, 400);
+    assert.equal((await manager.api('PATCH', `vms/${vm.uuid}/labels`, {labels: {x: words}})).status, 400);
+    assert.ok((await manager.api('POST', 'policies:apply', policy(words, 'x'))).status >= 400);
+    assert.ok((await manager.api('PUT', `channels/${encodeURIComponent(words)}`, {kind: 'webhook', url: 'https://127.0.0.1:9/'})).status >= 400);
+  }
+  await manager.must('POST', 'policies:apply', policy(LONG.slice(0, 63).toLowerCase(), MARKUP));
   await manager.must('PUT', 'channels/siem', {kind: 'webhook', url: 'https://127.0.0.1:9/', format: 'ecs', enabled: true});
   await manager.must('PATCH', 'settings/accounts', {console_url: `https://127.0.0.1:${manager.port}`, fresh_s: 3600});
   await manager.must('PUT', 'settings/oidc', {enabled: true, name: MARKUP, issuer: 'https://127.0.0.1:9', client_id: MARKUP, client_secret: 'x'});
@@ -65,9 +74,19 @@ stage(
     await fill(manager);
     here.first = await browser.open();
     await login(here.first, await manager.person('anna', ALL_ROLES, {app: true}));
+    await here.first.evaluate(async (names) => {
+      const {csrf} = await (await fetch('/v1/session')).json();
+      for (const name of names) {
+        const headers = {'Content-Type': 'application/json', 'X-Bulkhead-Csrf': csrf};
+        const answer = await fetch('/v1/me/tokens', {method: 'POST', headers, body: JSON.stringify({name, verbs: ['vm.read']})});
+        if (!answer.ok) {
+          throw new Error(await answer.text());
+        }
+      }
+    }, [MARKUP.slice(0, 63), LONG.slice(0, 63)]);
     const [vm, other, third] = manager.vms.map((v) => `/vms/${v.uuid}`);
     const tabs = ['', '?tab=flows', '?tab=events', '?tab=snapshots', '?tab=history'];
-    const more = ['/users/mallory', '/users/bob', '/users/lilly', '/policies/watched', ...['oidc', 'accounts', 'alerts'].map((tab) => `/settings?tab=${tab}`)];
+    const more = [`/policies/t0/${LONG.slice(0, 63).toLowerCase()}`, `/policies/edit?policy=t0/${LONG.slice(0, 63).toLowerCase()}`, '/users/mallory', '/users/bob', '/users/lilly', '/policies/watched', ...['oidc', 'accounts', 'alerts'].map((tab) => `/settings?tab=${tab}`)];
     here.paths = [...PAGES, ...tabs.map((tab) => vm + tab), other, third, ...more];
   },
   (here, walk) => {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import {calm, noFaults, prove} from './browser.mjs';
 import {until} from './harness.mjs';
 import {packages, Provider} from './provider.mjs';
-import {choose, officer, stage} from './stage.mjs';
+import {choose, dialog, officer, stage, stale} from './stage.mjs';
 
 stage(
   'single sign-on',
@@ -129,6 +129,47 @@ stage(
       const made = await manager.must('GET', 'users/newcomer@t0');
       assert.deepEqual(made.roles.map((r) => r.role), ['tenant-operator']);
       noFaults(page);
+    });
+
+    walk('before a dangerous act she shows herself anew at the provider: self-service of a tenant is switched', async () => {
+      const {manager, provider} = here;
+      await manager.must('PUT', 'users/anna/oidc', {subject: 'sub-of-anna'});
+      await provider.be('sub-of-anna', {amr: ['hwk']}); // counts as a second factor
+      const page = await come();
+      await page.locator('.shell').waitFor();
+      await stale(manager, page);
+      const self = page.getByRole('switch', {name: 'Self-service of t1'});
+      await page.goto('/settings');
+      await self.click();
+      await dialog(page).getByRole('button', {name: 'Show it at the provider; come back and try again'}).click();
+      const age = () => page.evaluate(async () => (await (await fetch('/v1/session')).json()).second_factor.age_s);
+      await until('a fresh proof', async () => (await age()) < 30);
+      await manager.must('PATCH', 'settings/accounts', {fresh_s: 3600});
+      await page.goto('/settings');
+      await self.click();
+      await until('no self-service', async () => (await manager.must('GET', 'tenants/t1')).self_service === false);
+      await until('the switch to say so', async () => (await self.getAttribute('aria-checked')) === 'false');
+      await self.click();
+      await until('self-service', async () => (await manager.must('GET', 'tenants/t1')).self_service !== false);
+      noFaults(page);
+    });
+
+    walk('who logs out is led to the provider, and comes back to the login', async () => {
+      const {provider, manager, browser} = here;
+      await here.page.goto('/settings?tab=oidc');
+      await here.page.getByLabel('Who logs out here is led to the provider to log out there too').click();
+      await here.page.getByRole('button', {name: 'Save'}).click();
+      await until('the setting', async () => (await manager.must('GET', 'settings/oidc')).logout);
+      const page = await come(); // of sessions from before nothing is kept that the provider would know
+      await calm(page);
+      await page.locator('.top-person').click();
+      await page.getByRole('menuitem', {name: 'Log out'}).click();
+      await page.waitForURL(`${provider.origin}/**`);
+      await page.locator('button[name=logout]').click();
+      await page.locator('#user').waitFor();
+      assert.equal(new URL(page.url()).origin, browser.origin);
+      await page.goto('/inventory');
+      await page.locator('#user').waitFor(); // nobody is logged in
     });
   },
 );
