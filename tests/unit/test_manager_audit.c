@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The manager's audit log: what is written, that it can be verified, what it does with a full disk,
  * a crash, and a database that was changed behind its back. */
-#include "manager/audit/audit.h"
+#include "manager/audit/internal.h"
 #include "manager/store/db.h"
 #include "model/audit_verify.h"
 
@@ -606,6 +606,28 @@ static void test_full_together(void **state)
 	expect_good(w->audit, 0, 2 * TOGETHER);
 }
 
+/* While the disk is full for long, what people are denied is counted and not piled up in memory. */
+static void test_full_for_long(void **state)
+{
+	struct world *w = *state;
+	struct manager_audit_note n = note(2, "anna", "vm/7");
+	int64_t open = 0;
+
+	assert_int_equal(manager_audit_begin(w->audit, &n, NOW, &open, NULL), 0);
+	limit_files(1);
+	for (unsigned int i = 0; i < AUDIT_LATE_MAX + 7; i++) {
+		manager_audit_add(w->audit, &n, NOW);
+	}
+	manager_audit_end(w->audit, open, &n, 1, NOW); /* an act that runs has its entry */
+	limit_files(RLIM_INFINITY);
+	while (!manager_audit_ready(w->audit)) {
+		manager_audit_tick(w->audit, NOW);
+	}
+	expect_good(w->audit, 0, AUDIT_LATE_MAX + 2);
+	BH_FREE char *text = export(w->audit, 0, 0, 0);
+	assert_non_null(strstr(text, "\"left_out\":7"));
+}
+
 /* On a file system that is full the reserve lets the end of an act through. */
 static void test_reserve(void **state)
 {
@@ -765,12 +787,12 @@ static void test_prune(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_export),   TEST(test_empty),	       TEST(test_seals),
-		TEST(test_list),     TEST(test_tenants_apart), TEST(test_limited),
-		TEST(test_unknown),  TEST(test_full),	       TEST(test_reserve),
-		TEST(test_together), TEST(test_crashes),       TEST(test_full_together),
-		TEST(test_changed),  TEST(test_newer_key),     TEST(test_older_copy),
-		TEST(test_prune),
+		TEST(test_export),	  TEST(test_empty),	    TEST(test_seals),
+		TEST(test_list),	  TEST(test_tenants_apart), TEST(test_limited),
+		TEST(test_unknown),	  TEST(test_full),	    TEST(test_full_for_long),
+		TEST(test_reserve),	  TEST(test_together),	    TEST(test_crashes),
+		TEST(test_full_together), TEST(test_changed),	    TEST(test_newer_key),
+		TEST(test_older_copy),	  TEST(test_prune),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -328,22 +328,37 @@ static void append(struct audit_late **list, const struct batch *b)
 	}
 }
 
+/* Acts that have begun are few, since none begins any more; denials are as many as people like, so
+ * those beyond AUDIT_LATE_MAX are counted in the last entry. */
 static void keep(struct manager_audit *audit, const struct batch *b)
 {
 	bh_counter_add(&audit_late, b->count + audit->soon_count);
 	DL_CONCAT(audit->late, audit->soon);
+	audit->late_count += audit->soon_count;
 	audit->soon = NULL;
 	audit->soon_count = 0;
+	if (!b->open && audit->late_count >= AUDIT_LATE_MAX) {
+		for (size_t i = 0; i < b->count; i++) {
+			audit->late->prev->note.left_out += 1 + b->notes[i].left_out;
+		}
+		return;
+	}
 	append(&audit->late, b);
+	audit->late_count += b->count;
 }
 
-static void try_late(struct manager_audit *audit)
+/* At most so many: each waits for the disk. */
+static void try_late(struct manager_audit *audit, size_t most)
 {
 	struct audit_late *late, *tmp;
 	struct bh_diag diag = {};
+	size_t tried = 0;
 
 	DL_FOREACH_SAFE(audit->late, late, tmp)
 	{
+		if (tried++ == most) {
+			return;
+		}
 		struct batch one = {&late->note, 1, late->wall_ns, late->open, NULL};
 
 		if (put_all(audit, &one, &diag) < 0) {
@@ -352,6 +367,7 @@ static void try_late(struct manager_audit *audit)
 			return;
 		}
 		DL_DELETE(audit->late, late);
+		audit->late_count--;
 		audit_late_free(late);
 	}
 }
@@ -445,7 +461,7 @@ void manager_audit_tick(struct manager_audit *audit, uint64_t wall_ns)
 
 	manager_audit_flush(audit);
 	if (audit->late) {
-		try_late(audit);
+		try_late(audit, AUDIT_LATE_PASS);
 	}
 	audit_limits_tick(audit, wall_ns);
 	if (audit->unsealed_ns &&
@@ -480,8 +496,8 @@ json_t *manager_audit_stats(struct manager_audit *audit)
 	DL_COUNT(audit->late, late, count);
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:b}", "log", audit->log, "key",
 			 bh_audit_key_id(audit->key), "entries", (json_int_t)audit->all->seq,
-			 "sealed", (json_int_t)audit->all->sealed, "late", (json_int_t)count,
-			 "ready", manager_audit_ready(audit));
+			 "sealed", (json_int_t)audit->all->sealed, "late",
+			 (json_int_t)audit->late_count, "ready", manager_audit_ready(audit));
 }
 
 /* ---- opening ---- */
@@ -573,7 +589,7 @@ void manager_audit_close(struct manager_audit *audit)
 	audit_limits_done(audit);
 	manager_audit_flush(audit);
 	if (audit->late) {
-		try_late(audit);
+		try_late(audit, AUDIT_LATE_PASS);
 	}
 	if (audit->key && audit->all->seq > audit->all->sealed) {
 		(void)!audit_seal(audit, bh_time_wall_ns(), NULL); /* else at the next start */

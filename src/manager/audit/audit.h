@@ -22,7 +22,8 @@
  *   database is not an older or another one than that file says.
  *
  *   What anybody can cause without an account (denials, wrong passwords) is limited per user and
- *   address: ten a minute, the rest is counted in the next entry (`left_out`).
+ *   address: ten a minute, the rest is counted in the next entry (`left_out`). While the disk is
+ *   full a thousand of them wait in memory, and the rest is counted in the last.
  *
  * Loop thread only. Blocks for as long as the disk takes to sync.
  */

@@ -12,7 +12,9 @@
 #define AUDIT_LIMITS_MAX  1024
 #define AUDIT_LIMIT_PASS  10
 #define AUDIT_LIMIT_NS	  (60 * BH_NS_PER_S)
-#define AUDIT_EXPORTS_MAX 4 /* at once */
+#define AUDIT_EXPORTS_MAX 4    /* at once */
+#define AUDIT_LATE_MAX	  1000 /* entries that wait for a full disk, but for ends of acts */
+#define AUDIT_LATE_PASS	  100  /* of them, written at once */
 #define AUDIT_SOON_MAX	  4096
 
 /* 0 is the chain of everything. */
@@ -51,6 +53,7 @@ struct manager_audit {
 	struct audit_late *soon; /* ends that wait for the next transaction */
 	size_t soon_count;
 	struct audit_late *late; /* what could not be written; older than those */
+	size_t late_count;
 	struct audit_limit *limits;
 	char *reserve_path;
 	uint64_t reserve_bytes;
