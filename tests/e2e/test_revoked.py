@@ -223,6 +223,21 @@ def test_alerts_of_flows_are_for_who_reads_flows(m):
     assert refused.status == 409 and str(again["id"]) in refused.json["error"]["message"]
 
 
+def test_a_channel_is_for_who_may_take_all_out(m):
+    """It carries events of all tenants: neither the provider's administrator sets one, nor an officer of the provider alone."""
+    operator, half, whole = (make(m, name, role, at=at, enroll=True) for name, role, at in (
+        ("wirer", "provider-admin", "*"), ("half", "security-officer", None), ("whole", "security-officer", "*")))
+    channel = {"kind": "webhook", "url": "https://127.0.0.1:9/", "enabled": False}
+    for person, verb in ((operator, "channel.write"), (half, "event.export")):
+        refused = person.request("PUT", "channels/out", channel)
+        assert refused.status == 403 and verb in refused.data.decode(), refused.data
+        assert m.get("channels/out").status == 404
+    made = whole.request("PUT", "channels/out", channel)
+    assert made.status == 201, made.data
+    assert operator.request("DELETE", "channels/out").status == 403
+    assert whole.request("DELETE", "channels/out").status == 204
+
+
 def test_a_name_of_two_tenants_vms_is_no_obstacle(m):
     """Who waits for his labels gets an answer about his VM, whatever others call theirs."""
     p = make(m, "namer", "tenant-operator", tenant="t0")

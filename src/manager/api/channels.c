@@ -45,6 +45,19 @@ static void channel_changed(struct manager_request *req, json_t *before)
 	manager_request_changed(req, MANAGER_PROVIDER, object, before, channel_state(req));
 }
 
+/* A channel takes what happens at all tenants out of here. */
+static bool takes_out_all(struct manager_request *req)
+{
+	if (manager_request_holds_all(req, VERB_EVENT_EXPORT) &&
+	    manager_request_holds_all(req, VERB_FLOW_READ)) {
+		return true;
+	}
+	manager_reply_errorf(req, 403, "forbidden",
+			     "a channel carries events of all tenants: who sets one has to hold "
+			     "event.export and flow.read at all of them (security-officer at *)");
+	return false;
+}
+
 /* Secrets and keys that the body leaves out stay as they are. `from`: only for a new one. */
 static void put_channel(struct manager_request *req)
 {
@@ -61,7 +74,7 @@ static void put_channel(struct manager_request *req)
 	const char *from;
 	int r;
 
-	if (!body) {
+	if (!body || !takes_out_all(req)) {
 		return;
 	}
 	from = bh_json_str_or(body, "from", "now");
@@ -114,11 +127,11 @@ static void test_channel(struct manager_request *req)
 const struct manager_route manager_routes_channels[] = {
 	{"GET", "channels", list_channels, VERB_SETTINGS_READ, OBJECT_SYSTEM, 0, NULL, NULL},
 	{"GET", "channels/*", get_channel, VERB_SETTINGS_READ, OBJECT_SYSTEM, 0, NULL, NULL},
-	{"PUT", "channels/*", put_channel, VERB_SETTINGS_WRITE, OBJECT_SYSTEM, API_AUDIT,
+	{"PUT", "channels/*", put_channel, VERB_CHANNEL_WRITE, OBJECT_SYSTEM, API_AUDIT,
 	 "channel.write", NULL},
-	{"DELETE", "channels/*", delete_channel, VERB_SETTINGS_WRITE, OBJECT_SYSTEM, API_AUDIT,
+	{"DELETE", "channels/*", delete_channel, VERB_CHANNEL_WRITE, OBJECT_SYSTEM, API_AUDIT,
 	 "channel.delete", NULL},
-	{"POST", "channels/*:test", test_channel, VERB_SETTINGS_WRITE, OBJECT_SYSTEM, API_AUDIT,
+	{"POST", "channels/*:test", test_channel, VERB_CHANNEL_WRITE, OBJECT_SYSTEM, API_AUDIT,
 	 "channel.test", NULL},
 	{},
 };

@@ -37,6 +37,7 @@ export const rights = {
   'verb.flow.read': 'see recorded and live flows',
   'verb.event.read': 'see events and alerts',
   'verb.event.export': 'take events out in bulk',
+  'verb.channel.write': 'send events of all tenants to other systems',
   'verb.alert.write': 'acknowledge, comment, assign and close alerts',
   'verb.audit.read': 'read the audit log',
   'verb.audit.export': 'take the audit log out',

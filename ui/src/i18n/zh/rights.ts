@@ -39,6 +39,7 @@ export const rights: Record<keyof typeof en, string> = {
   'verb.flow.read': '查看流量',
   'verb.event.read': '查看事件与告警',
   'verb.event.export': '批量导出事件',
+  'verb.channel.write': '将所有租户的事件发送到其他系统',
   'verb.alert.write': '处理告警',
   'verb.audit.read': '查看审计日志',
   'verb.audit.export': '导出审计日志',

@@ -93,7 +93,7 @@ export function Channels() {
   const refresh = useRefresh();
   const [making, setMaking] = useState(false);
   const query = useApi<{items: Channel[]}>('channels', undefined, {every: LIVELY});
-  const writes = may('settings.write');
+  const writes = may('channel.write');
   const add = writes && (
     <Button type="primary" onClick={() => setMaking(true)}>
       {t('channel.new')}
