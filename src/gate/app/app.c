@@ -141,7 +141,6 @@ struct gate_tx *gate_tx_new(struct gate_session *session, size_t size)
 	tx->size = (uint32_t)size;
 	tx->id = session->next_id++;
 	tx->first_us = tx->last_us = session->time_us;
-	tx->updated = true;
 	tx->prev = session->last;
 	if (session->last) {
 		session->last->next = tx;
@@ -166,14 +165,12 @@ void gate_tx_event(struct gate_session *session, struct gate_tx *tx, uint16_t ev
 	}
 	if (tx->event_count < GATE_TX_EVENTS_MAX) {
 		tx->events[tx->event_count++] = event;
-		tx->updated = true;
 	}
 }
 
 void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
 		      uint8_t progress)
 {
-	tx->updated = true;
 	tx->last_us = session->time_us;
 	if (progress > tx->progress[dir]) {
 		tx->progress[dir] = progress;

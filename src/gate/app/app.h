@@ -49,9 +49,9 @@ struct gate_tx {
 	uint8_t done_dirs; /* the parser is through: GATE_DIR_BITs */
 	uint8_t skip_dirs; /* sides that this transaction does not have */
 	uint8_t event_count;
-	bool logged, updated;	/* updated: something new since detection looked last */
-	bool no_record;		/* a rule says so: `config` */
-	uint8_t inspected_dirs; /* complete and seen by detection */
+	bool logged;
+	bool no_record;			     /* a rule says so: `config` */
+	uint8_t inspected_dirs;		     /* complete and seen by detection */
 	uint16_t events[GATE_TX_EVENTS_MAX]; /* the parser's numbers */
 	struct gate_file_list files[GATE_DIRS];
 	struct gate_file_order store; /* of its files to come */

@@ -276,7 +276,6 @@ struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *t
 	list->last = &file->f;
 	list->count++;
 	apps->stats.files++;
-	tx->updated = true;
 	follow_order(&file->f, &tx->store);
 	follow_order(&file->f, &session->store);
 	read_on(session, &file->f);

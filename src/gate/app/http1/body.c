@@ -306,7 +306,6 @@ void gate_http1_body_data(struct http_tx *tx, enum gate_dir dir, const uint8_t *
 		return;
 	}
 	body->message_size += size;
-	tx->tx.updated = true;
 	if (body->lost) {
 		return;
 	}

@@ -94,7 +94,6 @@ void gate_http2_close(struct http2_tx *tx, enum gate_dir dir)
 static struct http2_frame *remember(struct http2_tx *tx, enum gate_dir dir, uint8_t type)
 {
 	struct http2_side *side = &tx->side[dir];
-	tx->tx.updated = true;
 	if (side->frame_count == FRAMES_MAX) {
 		if (type != H2_DATA && type != H2_WINDOW_UPDATE) {
 			gate_http2_event(tx, H2_EV_FRAMES);

@@ -29,7 +29,6 @@ static void keep_url(struct mime *m, const uint8_t *data, uint32_t size)
 	if (memchr(data, '.', len) && m->url_count < MIME_URLS_MAX &&
 	    gate_mime_keep(m, data, len, &span)) {
 		m->urls[m->url_count++] = span;
-		m->tx->updated = true;
 	}
 }
 
@@ -88,7 +87,6 @@ static void out(struct mime *m, const void *data, uint32_t size)
 {
 	if (m->file) {
 		gate_file_append(m->session, m->file, data, size);
-		m->tx->updated = true;
 	} else if (m->text) {
 		text_out(m, data, size);
 	}

@@ -283,7 +283,6 @@ void gate_mime_header(struct mime *m)
 		    gate_mime_keep(m, value.data, value.size, &span)) {
 			m->fields[m->field_count].span = span;
 			m->fields[m->field_count++].field = f;
-			m->tx->updated = true;
 		}
 	}
 }
