@@ -45,6 +45,7 @@ async function fill(manager) {
     assert.ok((await manager.api('POST', 'policies:apply', policy(words, 'x'))).status >= 400);
     assert.ok((await manager.api('PUT', `channels/${encodeURIComponent(words)}`, {kind: 'webhook', url: 'https://127.0.0.1:9/'})).status >= 400);
   }
+  await manager.must('PATCH', `vms/${third.uuid}/labels`, {labels: {[LONG.slice(0, 63).toLowerCase()]: LONG.slice(0, 63).toLowerCase()}});
   await manager.must('POST', 'policies:apply', policy(LONG.slice(0, 63).toLowerCase(), MARKUP));
   await manager.must('PUT', 'channels/siem', {kind: 'webhook', url: 'https://127.0.0.1:9/', format: 'ecs', enabled: true});
   await manager.must('PATCH', 'settings/accounts', {console_url: `https://127.0.0.1:${manager.port}`, fresh_s: 3600});

@@ -86,7 +86,7 @@ export function LabelEditor({vm}: {vm: Vm}) {
           <Space wrap>
             {entries.map(([key, value]) => (
               <Tooltip key={key} title={vm.labels_api && key in vm.labels_api ? t('vm.labels.of-api') : t('vm.labels.of-metadata')}>
-                <Tag className="mono">
+                <Tag className="mono tag-words">
                   {key}={value}
                 </Tag>
               </Tooltip>
