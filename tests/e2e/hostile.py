@@ -243,7 +243,7 @@ def found(node, name):
 SAFE_TYPES = re.compile(r"application/(json|x-ndjson)|text/(yaml|event-stream)|text/csv; charset=utf-8|text/plain(; version=0\.0\.4)?; charset=utf-8")
 HEADERS = {"content-type", "content-length", "etag", "date", "connection", "cache-control", "x-content-type-options", "allow", "set-cookie",
            "retry-after", "www-authenticate", "transfer-encoding", "content-disposition", "strict-transport-security",
-           "content-security-policy"}
+           "content-security-policy", "referrer-policy", "x-accel-buffering"}
 INNER = re.compile(r'near "[^"]*": syntax|SQLITE_[A-Z]+|no such (table|column|module)|unrecognized token|SQL logic|fts5:|root:x:0:|\bsrc/manager|'
                    r"1787569|uid=0|AddressSanitizer|runtime error:")
 ERROR_MAX = 3000
