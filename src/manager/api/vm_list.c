@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /v1/vms: which VMs, in which order, a page of them. Consoles ask every few seconds, so what is
- * done for each VM is looking; JSON is made of those on the page. */
+/* GET /v1/vms: which VMs, in which order, a page of them. Consoles ask every few seconds, so what
+ * is done for each VM is looking; JSON is made of those on the page. */
 #include "manager/api/shown.h"
 
 #include "base/json.h"
