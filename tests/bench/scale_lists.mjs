@@ -52,10 +52,13 @@ function filtered(world) {
 /** again: as somebody asks who has the answer (304). */
 async function measure(world, client, path, rounds, again = false) {
   const got = await client.get(path);
+  if (got.status !== 200) {
+    return {path, status: got.status};
+  }
   const headers = again ? {'If-None-Match': got.headers.etag} : {};
   const first = again ? await client.get(path, headers) : got;
-  if (first.status !== (again ? 304 : 200)) {
-    return {path, status: first.status};
+  if (again && first.status !== 304) {
+    throw new Error(`${path}: ${first.status} for an answer that is as before`);
   }
   const times = [];
   const begun = world.cpu();
