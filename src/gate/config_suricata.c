@@ -80,6 +80,7 @@ static const struct {
 	{"netmap.*", ANY},
 	{"nflog.*", ANY},
 	{"nfq.*", ANY},
+	{"pcap-file.checksum-checks", YES},
 	{"pcap-file.*", ANY},
 	{"pcap.*", ANY},
 	{"pfring.*", ANY},

@@ -129,6 +129,9 @@ static void test_foreign(void **state)
 		{"packet-alert-max=30",
 		 "packet-alert-max: '30' can't be had; what is done here is 15"},
 		{"packet-alert-max=15", NULL},
+		{"pcap-file.checksum-checks=no",
+		 "pcap-file.checksum-checks: 'no' can't be had; what is done here is "
+		 "yes|true|on|1|auto|enabled"},
 		{"app-layer.protocols.tls.ja3-fingerprints=yes", NULL},
 		{"outputs.1.eve-log.enabled=no", NULL},
 		{"stream.memcap=1gb", NULL},
