@@ -52,3 +52,9 @@ enum gate_inflate_result gate_inflate_out(struct gate_inflate *z, uint8_t *out, 
 	}
 	return s->avail_out ? GATE_INFLATE_MORE : GATE_INFLATE_ROOM;
 }
+
+uint32_t gate_inflate_left(const struct gate_inflate *z, uint32_t *ret_held)
+{
+	*ret_held = z->state.read_in_length > 0 ? (uint32_t)z->state.read_in_length / 8 : 0;
+	return z->state.avail_in;
+}

@@ -34,5 +34,8 @@ void gate_inflate_in(struct gate_inflate *z, const uint8_t *data, uint32_t size)
 /* Until it says something else than ROOM. */
 enum gate_inflate_result gate_inflate_out(struct gate_inflate *z, uint8_t *out, uint32_t room,
 					  uint32_t *ret_size);
+/* After END: how many bytes of the last input stand behind it. *ret_held: how many more, 8 at most,
+ * are in the decoder; those come first. */
+uint32_t gate_inflate_left(const struct gate_inflate *z, uint32_t *ret_held);
 
 #endif

@@ -291,10 +291,14 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 
 static void tell(struct http_tx *tx, enum http_coding_result result)
 {
-	if (result == HTTP_CODING_FAILED) {
-		gate_http1_event(tx, HTTP_EV_DECOMPRESSION_FAILED);
-	} else if (result == HTTP_CODING_BOMB) {
-		gate_http1_event(tx, HTTP_EV_BOMB);
+	static const enum http_event events[] = {
+		[HTTP_CODING_FAILED] = HTTP_EV_DECOMPRESSION_FAILED,
+		[HTTP_CODING_BOMB] = HTTP_EV_BOMB,
+		[HTTP_CODING_EXTRA] = HTTP_EV_COMPRESSED_EXTRA,
+		[HTTP_CODING_CUT] = HTTP_EV_COMPRESSED_CUT,
+	};
+	if (result != HTTP_CODING_OK) {
+		gate_http1_event(tx, events[result]);
 	}
 }
 
@@ -362,7 +366,10 @@ void gate_http1_body_end(struct http_tx *tx, enum gate_dir dir, bool whole)
 	struct http_body *body = &tx->side[dir].body;
 	struct target target = {.tx = tx, .dir = dir};
 	if (body->coding) {
-		tell(tx, gate_coding_end(body->coding, decoded, &target));
+		enum http_coding_result result = gate_coding_end(body->coding, decoded, &target);
+		if (whole || result != HTTP_CODING_CUT) {
+			tell(tx, result);
+		}
 		gate_coding_free(body->coding);
 		body->coding = NULL;
 	}

@@ -3,7 +3,8 @@
  * Content codings. A chain of decoders: what comes out of one goes into the next, the last one's
  * goes to the caller. What a server calls gzip or deflate is told by the first bytes and not by the
  * name, as browsers do: gzip's own header is read here and leniently, what follows is raw deflate;
- * its trailer is not checked. Raw deflate is igzip's, what has zlib's header is zlib's.
+ * its trailer is not checked, and another member may follow (RFC 1952, 2.2). Raw deflate is
+ * igzip's, what has zlib's header is zlib's.
  */
 #include "gate/app/http1/coding.h"
 #include "base/counter.h"
@@ -16,27 +17,45 @@
 #include <time.h>
 #include <zlib.h>
 
-#define OUT_SIZE      8192
-#define BOMB_RATIO    2048
-#define GZIP_HEAD_MAX 1024
-#define SNIFF_SIZE    16
+#define OUT_SIZE     8192
+#define BOMB_RATIO   2048
+#define SNIFF_SIZE   16
+#define GZIP_TRAILER 8
 
 BH_COUNTER(gate_http_bombs, "bodies that were no longer decoded: compression bombs");
 BH_COUNTER(gate_http_coding_failed, "bodies that could not be decoded");
 
-enum layer_state { LAYER_SNIFF, LAYER_GZIP_HEAD, LAYER_ON, LAYER_PLAIN, LAYER_DEAD };
+enum layer_state {
+	LAYER_SNIFF,
+	LAYER_GZIP_HEAD,
+	LAYER_ON,
+	LAYER_GZIP_TRAILER,
+	LAYER_GZIP_NEXT, /* another member, or nothing */
+	LAYER_PLAIN,
+	LAYER_ENDED, /* by itself */
+	LAYER_DEAD
+};
+
+/* RFC 1952, 2.3: parts of a member's header, in their order; each but the first is there when its
+ * flag is. */
+enum gzip_part { GZIP_FIXED, GZIP_XLEN, GZIP_EXTRA, GZIP_NAME, GZIP_COMMENT, GZIP_CRC, GZIP_PARTS };
+static const uint8_t gzip_flag[GZIP_PARTS] = {0, 4, 4, 8, 16, 2};
+static const uint8_t gzip_magic[] = {0x1f, 0x8b, Z_DEFLATED};
 
 struct layer {
 	struct http_coding *coding;
 	uint8_t kind; /* as the header says */
 	enum layer_state state;
-	bool inflating, proved;
+	bool inflating, proved, is_gzip;
 	struct gate_inflate *raw;
-	uint8_t head[GZIP_HEAD_MAX]; /* what has been held back */
-	uint32_t head_size;
-	z_stream z;
 	BrotliDecoderState *brotli;
-	uint8_t out[OUT_SIZE]; /* the last: not zeroed */
+	uint8_t part, flags; /* of gzip's header */
+	uint32_t done,
+		extra; /* bytes of that part, of the trailer or the magic; size of GZIP_EXTRA */
+	uint32_t head_size;
+	uint8_t head[SNIFF_SIZE]; /* what has been held back */
+	z_stream z;		  /* from here on not zeroed */
+	uint8_t out[OUT_SIZE];
 };
 
 struct http_coding {
@@ -114,12 +133,12 @@ static void layer_close(struct layer *layer)
 	layer->brotli = NULL;
 }
 
-static void layer_dead(struct layer *layer, enum http_coding_result why)
+static void layer_dead(struct layer *layer)
 {
 	layer->state = LAYER_DEAD;
 	layer_close(layer);
 	if (layer->coding->result == HTTP_CODING_OK) {
-		layer->coding->result = why;
+		layer->coding->result = HTTP_CODING_FAILED;
 	}
 }
 
@@ -177,8 +196,21 @@ static enum gate_inflate_result inflate_out(struct layer *layer, uint32_t *ret_s
 	}
 }
 
-static void inflate_more(struct layer *layer, unsigned int index, const uint8_t *data,
-			 uint32_t size)
+/* What is behind the end. The trailer's first bytes may be in the decoder already. */
+static uint32_t inflate_ended(struct layer *layer)
+{
+	uint32_t held = 0;
+	uint32_t left = layer->raw ? gate_inflate_left(layer->raw, &held) : layer->z.avail_in;
+
+	layer_close(layer);
+	layer->state = layer->is_gzip ? LAYER_GZIP_TRAILER : LAYER_ENDED;
+	layer->done = held < GZIP_TRAILER ? held : GZIP_TRAILER;
+	return left;
+}
+
+/* Returns how many bytes were of use. */
+static uint32_t inflate_more(struct layer *layer, unsigned int index, const uint8_t *data,
+			     uint32_t size)
 {
 	struct http_coding *coding = layer->coding;
 
@@ -192,22 +224,25 @@ static void inflate_more(struct layer *layer, unsigned int index, const uint8_t 
 			bh_counter_add(&gate_http_coding_failed, 1);
 			coding->result = HTTP_CODING_FAILED;
 			layer_plain(layer, index, data, size);
-			return;
+			return size;
 		}
 		layer->proved = true;
 		if (n) {
 			push(coding, index + 1, layer->out, n);
 		}
-		if (r == GATE_INFLATE_BAD || r == GATE_INFLATE_END) {
-			layer_dead(layer,
-				   r == GATE_INFLATE_BAD ? HTTP_CODING_FAILED : HTTP_CODING_OK);
+		if (r == GATE_INFLATE_BAD) {
+			layer_dead(layer);
+		} else if (r == GATE_INFLATE_END) {
+			return size - inflate_ended(layer);
 		} else if (r == GATE_INFLATE_MORE) {
-			return;
+			break;
 		}
 	}
+	return size;
 }
 
-static void brotli_more(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
+static uint32_t brotli_more(struct layer *layer, unsigned int index, const uint8_t *data,
+			    uint32_t size)
 {
 	struct http_coding *coding = layer->coding;
 	size_t in_size = size;
@@ -221,62 +256,29 @@ static void brotli_more(struct layer *layer, unsigned int index, const uint8_t *
 			bh_counter_add(&gate_http_coding_failed, 1);
 			coding->result = HTTP_CODING_FAILED;
 			layer_plain(layer, index, data, size);
-			return;
+			return size;
 		}
 		layer->proved = true;
 		if (out_size < OUT_SIZE) {
 			push(coding, index + 1, layer->out, (uint32_t)(OUT_SIZE - out_size));
 		}
-		if (r == BROTLI_DECODER_RESULT_ERROR || r == BROTLI_DECODER_RESULT_SUCCESS) {
-			layer_dead(layer, r == BROTLI_DECODER_RESULT_ERROR ? HTTP_CODING_FAILED
-									   : HTTP_CODING_OK);
+		if (r == BROTLI_DECODER_RESULT_ERROR) {
+			layer_dead(layer);
+		} else if (r == BROTLI_DECODER_RESULT_SUCCESS) {
+			layer_close(layer);
+			layer->state = LAYER_ENDED;
+			return size - (uint32_t)in_size;
 		} else if (r == BROTLI_DECODER_RESULT_NEEDS_MORE_INPUT) {
-			return;
+			break;
 		}
 	}
+	return size;
 }
 
-static void layer_run(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
-{
-	if (layer->kind == HTTP_CODING_BROTLI) {
-		brotli_more(layer, index, data, size);
-	} else {
-		inflate_more(layer, index, data, size);
-	}
-}
+/* ---- gzip's header and trailer ---- */
 
-/* ---- which it is ---- */
-
-/* Size of a gzip header at the head, 0: there is more to come. */
-static uint32_t gzip_head(const struct layer *layer)
-{
-	const uint8_t *p = layer->head;
-	uint32_t n = layer->head_size, at = 10;
-	if (n < at) {
-		return 0;
-	}
-	if (p[3] & 4) {
-		if (n < at + 2) {
-			return 0;
-		}
-		at += 2u + p[at] + (uint32_t)p[at + 1] * 256;
-	}
-	for (unsigned int flag = 8; flag <= 16; flag *= 2) {
-		if (!(p[3] & flag)) {
-			continue;
-		}
-		const uint8_t *nul = at < n ? memchr(p + at, 0, n - at) : NULL;
-		if (!nul) {
-			return 0;
-		}
-		at = (uint32_t)(nul - p) + 1;
-	}
-	at += p[3] & 2 ? 2 : 0;
-	return at <= n ? at : 0;
-}
-
-/* skip: of what has been held back; wrapped: zlib's header comes first. */
-static void begin(struct layer *layer, unsigned int index, uint32_t skip, bool wrapped)
+/* wrapped: zlib's header comes first. */
+static void begin(struct layer *layer, bool wrapped)
 {
 	bool ok = false;
 	if (layer->kind == HTTP_CODING_BROTLI) {
@@ -287,14 +289,94 @@ static void begin(struct layer *layer, unsigned int index, uint32_t skip, bool w
 		ok = wrapped ? zlib_begin(layer) : raw_begin(layer);
 	}
 	if (!ok) {
-		layer_dead(layer, HTTP_CODING_FAILED);
+		layer_dead(layer);
 		return;
 	}
 	layer->state = LAYER_ON;
-	if (layer->head_size > skip) {
-		layer_run(layer, index, layer->head + skip, layer->head_size - skip);
+}
+
+/* Takes one byte of the part that it is in. True: that was its last. */
+static bool gzip_byte(struct layer *layer, uint8_t byte)
+{
+	uint32_t at = layer->done++;
+
+	switch (layer->part) {
+	case GZIP_FIXED:
+		if (at == 3) {
+			layer->flags = byte;
+		}
+		return at == 9;
+	case GZIP_XLEN:
+		layer->extra = at ? layer->extra | (uint32_t)byte << 8 : byte;
+		return at == 1;
+	case GZIP_EXTRA:
+		return at + 1 == layer->extra;
+	case GZIP_CRC:
+		return at == 1;
+	default:
+		return !byte;
 	}
 }
+
+static void gzip_next_part(struct layer *layer)
+{
+	do {
+		layer->part++;
+	} while (layer->part < GZIP_PARTS && (!(layer->flags & gzip_flag[layer->part]) ||
+					      (layer->part == GZIP_EXTRA && !layer->extra)));
+	layer->done = 0;
+}
+
+static uint32_t gzip_head(struct layer *layer, const uint8_t *data, uint32_t size)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		if (gzip_byte(layer, data[i])) {
+			gzip_next_part(layer);
+		}
+		if (layer->part == GZIP_PARTS) {
+			begin(layer, false);
+			return i + 1;
+		}
+	}
+	return size;
+}
+
+/* already: bytes of the header that have been taken. */
+static void gzip_begin(struct layer *layer, uint32_t already)
+{
+	layer->is_gzip = true;
+	layer->state = LAYER_GZIP_HEAD;
+	layer->part = GZIP_FIXED;
+	layer->done = already;
+	layer->flags = 0;
+}
+
+static uint32_t gzip_trailer(struct layer *layer, uint32_t size)
+{
+	uint32_t n = GZIP_TRAILER - layer->done;
+
+	n = n < size ? n : size;
+	layer->done += n;
+	if (layer->done == GZIP_TRAILER) {
+		layer->state = LAYER_GZIP_NEXT;
+		layer->done = 0;
+	}
+	return n;
+}
+
+static uint32_t gzip_next(struct layer *layer, const uint8_t *data)
+{
+	if (data[0] != gzip_magic[layer->done]) {
+		layer->state = LAYER_ENDED;
+		return 0;
+	}
+	if (++layer->done == sizeof(gzip_magic)) {
+		gzip_begin(layer, sizeof(gzip_magic));
+	}
+	return 1;
+}
+
+/* ---- which it is ---- */
 
 /* Raw deflate has no mark of its own, and its fixed code makes something of any text: what is all
  * printable is no deflate. */
@@ -308,29 +390,24 @@ static bool looks_plain(const uint8_t *p, uint32_t n)
 	return true;
 }
 
-/* The first bytes stand in the head. */
+/* The first bytes stand in the head; last: no more come. What it is goes into its state. */
 static void sniff(struct layer *layer, unsigned int index, bool last)
 {
 	const uint8_t *p = layer->head;
 	uint32_t n = layer->head_size;
 	if (layer->kind == HTTP_CODING_BROTLI) {
-		begin(layer, index, 0, false);
+		begin(layer, false);
 		return;
 	}
-	if (n < 3 && !last) {
+	if (n < sizeof(gzip_magic) && !last) {
 		return;
 	}
-	if (n >= 3 && p[0] == 0x1f && p[1] == 0x8b && p[2] == Z_DEFLATED) {
-		uint32_t head = gzip_head(layer);
-		if (head) {
-			begin(layer, index, head, false);
-		} else if (last || n == GZIP_HEAD_MAX) {
-			layer_plain(layer, index, p, n);
-		}
+	if (n >= sizeof(gzip_magic) && !memcmp(p, gzip_magic, sizeof(gzip_magic))) {
+		gzip_begin(layer, 0);
 		return;
 	}
 	if (n >= 2 && (p[0] & 0x0f) == 8 && (p[0] * 256 + p[1]) % 31 == 0) {
-		begin(layer, index, 0, true);
+		begin(layer, true);
 		return;
 	}
 	bool plain = looks_plain(p, n);
@@ -340,30 +417,79 @@ static void sniff(struct layer *layer, unsigned int index, bool last)
 	if (plain) {
 		layer->coding->result = HTTP_CODING_FAILED;
 		bh_counter_add(&gate_http_coding_failed, 1);
-		layer_plain(layer, index, p, n);
+		layer->state = LAYER_PLAIN;
 		return;
 	}
-	begin(layer, index, 0, false);
+	begin(layer, false);
+}
+
+static void layer_push(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size);
+
+/* What was held back comes first. */
+static void sniff_held(struct layer *layer, unsigned int index, bool last)
+{
+	sniff(layer, index, last);
+	if (layer->state != LAYER_SNIFF) {
+		layer_push(layer, index, layer->head, layer->head_size);
+	}
+}
+
+static uint32_t hold_back(struct layer *layer, unsigned int index, const uint8_t *data,
+			  uint32_t size)
+{
+	uint32_t room = SNIFF_SIZE - layer->head_size;
+	uint32_t n = size < room ? size : room;
+
+	memcpy(layer->head + layer->head_size, data, n);
+	layer->head_size += n;
+	sniff_held(layer, index, false);
+	return n;
+}
+
+/* Behind the end people pad with zeros; anything else is there for somebody. */
+static void behind_end(struct layer *layer, const uint8_t *data, uint32_t size)
+{
+	for (uint32_t i = 0; i < size; i++) {
+		if (data[i] && layer->coding->result == HTTP_CODING_OK) {
+			layer->coding->result = HTTP_CODING_EXTRA;
+		}
+	}
+}
+
+/* Returns how many bytes that took. */
+static uint32_t layer_step(struct layer *layer, unsigned int index, const uint8_t *data,
+			   uint32_t size)
+{
+	switch (layer->state) {
+	case LAYER_SNIFF:
+		return hold_back(layer, index, data, size);
+	case LAYER_GZIP_HEAD:
+		return gzip_head(layer, data, size);
+	case LAYER_ON:
+		return layer->kind == HTTP_CODING_BROTLI ? brotli_more(layer, index, data, size)
+							 : inflate_more(layer, index, data, size);
+	case LAYER_GZIP_TRAILER:
+		return gzip_trailer(layer, size);
+	case LAYER_GZIP_NEXT:
+		return gzip_next(layer, data);
+	case LAYER_PLAIN:
+		push(layer->coding, index + 1, data, size);
+		return size;
+	case LAYER_ENDED:
+		behind_end(layer, data, size);
+		return size;
+	default:
+		return size;
+	}
 }
 
 static void layer_push(struct layer *layer, unsigned int index, const uint8_t *data, uint32_t size)
 {
-	while (size && layer->state == LAYER_SNIFF && !layer->coding->stopped) {
-		uint32_t room = GZIP_HEAD_MAX - layer->head_size;
-		uint32_t n = size < room ? size : room;
-		memcpy(layer->head + layer->head_size, data, n);
-		layer->head_size += n;
-		data += n;
-		size -= n;
-		sniff(layer, index, false);
-	}
-	if (!size || layer->coding->stopped) {
-		return;
-	}
-	if (layer->state == LAYER_ON) {
-		layer_run(layer, index, data, size);
-	} else if (layer->state == LAYER_PLAIN) {
-		push(layer->coding, index + 1, data, size);
+	while (size && !layer->coding->stopped) {
+		uint32_t used = layer_step(layer, index, data, size);
+
+		data += used;
+		size -= used;
 	}
 }
 
@@ -399,9 +525,7 @@ struct http_coding *gate_coding_new(struct gate_session *session, const uint8_t 
 			gate_coding_free(coding);
 			return NULL;
 		}
-		memset(layer, 0, offsetof(struct layer, head));
-		layer->head_size = 0;
-		layer->brotli = NULL;
+		memset(layer, 0, offsetof(struct layer, z));
 		layer->coding = coding;
 		/* what was applied last is taken off first */
 		layer->kind = kinds[count - 1 - i];
@@ -475,7 +599,11 @@ enum http_coding_result gate_coding_end(struct http_coding *coding, http_coding_
 	for (unsigned int i = 0; i < coding->count && !coding->stopped; i++) {
 		struct layer *layer = coding->layers[i];
 		if (layer->state == LAYER_SNIFF && layer->head_size) {
-			sniff(layer, i, true);
+			sniff_held(layer, i, true);
+		}
+		if ((layer->state == LAYER_ON || layer->state == LAYER_GZIP_HEAD) &&
+		    coding->result == HTTP_CODING_OK) {
+			coding->result = HTTP_CODING_CUT;
 		}
 	}
 	return coding->result;

@@ -22,7 +22,13 @@ enum http_coding_kind {
 };
 #define HTTP_CODINGS_MAX 16
 
-enum http_coding_result { HTTP_CODING_OK, HTTP_CODING_FAILED, HTTP_CODING_BOMB };
+enum http_coding_result {
+	HTTP_CODING_OK,
+	HTTP_CODING_FAILED,
+	HTTP_CODING_BOMB,
+	HTTP_CODING_EXTRA, /* bytes behind the end of what is encoded: they are lost */
+	HTTP_CODING_CUT,   /* it breaks off; only gate_coding_end says so */
+};
 
 /* Returns false when no more is wanted: decoding ends. */
 typedef bool http_coding_fn(void *arg, const uint8_t *data, uint32_t size);

@@ -138,6 +138,19 @@ static int end_size(const struct lexer *lx, const uint8_t *p, uint32_t n, bool *
 	return *p == '\n' || (lx->response && *p == '\r') ? 1 : 0;
 }
 
+/* Who reads only some of the line ends as such sees other headers than who reads all. */
+static void note_eol(const struct lexer *lx, const uint8_t *p, uint32_t size)
+{
+	static const enum http_event mixed[] = {HTTP_EV_REQUEST_EOLS, HTTP_EV_RESPONSE_EOLS};
+	uint8_t *eols = &lx->side->eols;
+	if (size) {
+		*eols |= size > 1 ? HTTP_EOL_CRLF : *p == '\r' ? HTTP_EOL_CR : HTTP_EOL_LF;
+	}
+	if (*eols & (*eols - 1)) {
+		gate_http1_event(lx->tx, mixed[lx->response]);
+	}
+}
+
 /* Where the line that begins at `from` ends: offset of its end, -1: not there yet. */
 static int64_t find_end(const struct lexer *lx, uint32_t from)
 {
@@ -208,6 +221,7 @@ static int fold(const struct lexer *lx, uint32_t at, struct lexed *h)
 			made->size = begin;
 			return NEED_MORE;
 		}
+		note_eol(lx, lx->data + stop, (uint32_t)eol);
 		h->end = stop + (uint32_t)eol;
 		if (stop == at && eol == 1 && !(h->end < lx->size && lx->data[h->end] == '\n')) {
 			/* LF, space, LF: that is the empty line */
@@ -292,6 +306,7 @@ static int lex(const struct lexer *lx, struct lexed *h)
 	if (h->end >= lx->size && !lx->complete) {
 		return NEED_MORE;
 	}
+	note_eol(lx, lx->data + stop, (uint32_t)eol);
 	split_name(lx, colon, stop, h);
 	if (h->end < lx->size && is_lws(lx->data[h->end]) && !h->deformed) {
 		return fold(lx, h->end + 1, h);
@@ -531,6 +546,7 @@ int64_t gate_http1_read_header(struct http_tx *tx, enum gate_dir dir, const uint
 			return -ENOMEM;
 		}
 		lx.side->headers_end = lx.side->raw.size;
+		note_eol(&lx, data, end);
 		return end;
 	}
 	int r = lex(&lx, &h);

@@ -121,6 +121,8 @@ struct http_body {
 	struct http_multipart *multipart;
 };
 
+enum http_eol { HTTP_EOL_LF = 1, HTTP_EOL_CRLF = 2, HTTP_EOL_CR = 4 };
+
 struct http_side {
 	struct http_text raw, made;
 	struct http_span line;
@@ -130,6 +132,7 @@ struct http_side {
 	uint16_t known[HTTP_KNOWN]; /* index + 1 */
 	uint16_t repetitions;
 	bool chunked, trailer;
+	uint8_t eols; /* enum http_eol: how its headers' lines end */
 	struct http_body body;
 	struct http_built built[HTTP_BUILTS];
 };
@@ -268,7 +271,8 @@ int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct 
 			const struct gate_app_input *app_in);
 enum http_step gate_http1_identity(struct http_machine *m, enum gate_dir dir,
 				   struct http_input *in); /* a chunk's data too */
-enum http_step gate_http1_chunk_end(struct http_machine *m, struct http_input *in);
+enum http_step gate_http1_chunk_end(struct http_machine *m, enum gate_dir dir,
+				    struct http_input *in);
 
 /* request.c, response.c */
 int64_t gate_http1_request(struct http_conn *conn, const struct gate_app_input *in);

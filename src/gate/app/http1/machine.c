@@ -21,10 +21,29 @@ enum http_step gate_http1_identity(struct http_machine *m, enum gate_dir dir, st
 	return HTTP_GO;
 }
 
-enum http_step gate_http1_chunk_end(struct http_machine *m, struct http_input *in)
+/* A client may take what stands there for more of the body. */
+static void tell_chunk_end(struct http_machine *m, enum gate_dir dir, const uint8_t *p,
+			   uint32_t size)
+{
+	static const enum http_event events[GATE_DIRS] = {
+		[GATE_TO_SERVER] = HTTP_EV_REQUEST_CHUNK_END,
+		[GATE_TO_CLIENT] = HTTP_EV_RESPONSE_CHUNK_END,
+	};
+	for (uint32_t i = 0; i < size; i++) {
+		if (p[i] != '\r' && p[i] != '\n') {
+			gate_http1_event(m->tx, events[dir]);
+			return;
+		}
+	}
+}
+
+enum http_step gate_http1_chunk_end(struct http_machine *m, enum gate_dir dir,
+				    struct http_input *in)
 {
 	uint32_t size = 0;
-	if (!gate_http1_find_line(m, in, &size)) {
+	bool found = gate_http1_find_line(m, in, &size);
+	tell_chunk_end(m, dir, in->data + in->pos, found ? size : in->size - in->pos);
+	if (!found) {
 		in->pos = in->size;
 		m->scanned = 0;
 		return HTTP_WAIT;
@@ -49,6 +68,17 @@ static void note_frame(struct http_conn *conn, enum gate_dir dir, enum http_stat
 	}
 	if ((state == HTTP_IDLE || state == HTTP_IGNORE) && state != was) {
 		gate_frame_end(conn->session, dir, kind);
+	}
+}
+
+/* It was closed in the middle, by whoever spoke: a client may make do with what there is. */
+static void tell_cut(const struct http_machine *m, enum gate_dir dir, const struct http_input *in)
+{
+	bool within = m->state == HTTP_IDENTITY || m->state == HTTP_CHUNK_SIZE ||
+		      m->state == HTTP_CHUNK_DATA || m->state == HTTP_CHUNK_END;
+	if (within && !in->cut) {
+		gate_http1_event(m->tx, dir == GATE_TO_SERVER ? HTTP_EV_REQUEST_CUT
+							      : HTTP_EV_RESPONSE_CUT);
 	}
 }
 
@@ -83,6 +113,7 @@ int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct 
 		return -EBADMSG;
 	}
 	if (in.eof && m->tx) {
+		tell_cut(m, dir, &in);
 		gate_http1_body_end(m->tx, dir, m->state == HTTP_UNTIL_CLOSE);
 	}
 	return in.pos;

@@ -409,7 +409,7 @@ static enum http_step step(struct http_conn *conn, struct http_input *in)
 	case HTTP_CHUNK_DATA:
 		return gate_http1_identity(m, GATE_TO_SERVER, in);
 	case HTTP_CHUNK_END:
-		return gate_http1_chunk_end(m, in);
+		return gate_http1_chunk_end(m, GATE_TO_SERVER, in);
 	case HTTP_FINALIZE:
 		return finalize(conn, in);
 	default:

@@ -257,6 +257,7 @@ static enum http_step go_on(struct http_machine *m)
 	tx->seen_continue = true;
 	side->count = 0;
 	side->repetitions = 0;
+	side->eols = 0;
 	memset(side->known, 0, sizeof(side->known));
 	m->state = HTTP_IN_LINE;
 	return HTTP_GO;
@@ -274,10 +275,9 @@ static void refuse_body(struct http_conn *conn)
 	}
 }
 
-static enum http_step chunked(struct http_machine *m, struct gate_view te, bool has_length)
+static enum http_step chunked(struct http_machine *m, struct gate_view te)
 {
 	struct http_tx *tx = m->tx;
-	(void)has_length;
 	if (!gate_http1_equals(te, "chunked")) {
 		gate_http1_event(tx, HTTP_EV_RESPONSE_ABNORMAL_TE);
 	}
@@ -298,7 +298,10 @@ static enum http_step with_body(struct http_machine *m)
 	struct gate_view te = gate_http1_header(side, HTTP_K_TRANSFER_ENCODING);
 	gate_http1_body_begin(tx, GATE_TO_CLIENT);
 	if (gate_http1_has(te, "chunked")) {
-		return chunked(m, te, has_length);
+		return chunked(m, te);
+	}
+	if (te.size) {
+		gate_http1_event(tx, HTTP_EV_RESPONSE_TE);
 	}
 	if (has_length) {
 		struct gate_view cl = gate_http1_header(side, HTTP_K_CONTENT_LENGTH);
@@ -466,7 +469,7 @@ static enum http_step step(struct http_conn *conn, struct http_input *in)
 	case HTTP_CHUNK_SIZE:
 		return chunk_size(m, in);
 	case HTTP_CHUNK_END:
-		return gate_http1_chunk_end(m, in);
+		return gate_http1_chunk_end(m, GATE_TO_CLIENT, in);
 	case HTTP_FINALIZE:
 		return finalize(conn, in);
 	default:

@@ -187,8 +187,14 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 
 static void tell(struct http2_tx *tx, enum http_coding_result result)
 {
+	static const enum http2_event events[] = {
+		[HTTP_CODING_FAILED] = H2_EV_DECOMPRESSION,
+		[HTTP_CODING_BOMB] = H2_EV_DECOMPRESSION,
+		[HTTP_CODING_EXTRA] = H2_EV_COMPRESSED_EXTRA,
+		[HTTP_CODING_CUT] = H2_EV_COMPRESSED_CUT,
+	};
 	if (result != HTTP_CODING_OK) {
-		gate_http2_event(tx, H2_EV_DECOMPRESSION);
+		gate_http2_event(tx, events[result]);
 	}
 }
 
@@ -231,7 +237,10 @@ void gate_http2_body_end(struct http2_tx *tx, enum gate_dir dir, bool whole)
 	struct http2_body *body = &tx->side[dir].body;
 	struct target target = {.tx = tx, .dir = dir};
 	if (body->coding) {
-		tell(tx, gate_coding_end(body->coding, decoded, &target));
+		enum http_coding_result result = gate_coding_end(body->coding, decoded, &target);
+		if (whole || result != HTTP_CODING_CUT) {
+			tell(tx, result);
+		}
 		gate_coding_free(body->coding);
 		body->coding = NULL;
 	}
