@@ -2,16 +2,20 @@
 /*
  * Fragments of IPv4 and IPv6 datagrams until they are whole.
  *
- * A datagram that is incomplete is known by addresses, identification, protocol (IPv4), VLANs and
- * depth of tunnels. Its fragments are kept as they came; a bit per 8 bytes says what is covered.
- * When the last fragment is here and nothing is missing, they are laid over one another in order of
- * arrival; who wins where two overlap is the receiver's policy (Novak, "Target-Based Fragmentation
- * Reassembly", 2005), chosen by its address (host-os-policy, longest prefix; without one: BSD).
+ * A datagram that is incomplete is known by addresses, identification, protocol (IPv4), VLANs,
+ * depth of tunnels, and as flows are by VNI and interface. Its fragments are kept as they came; a
+ * bit per 8 bytes says what is covered. What stands behind the last whole unit of a fragment that
+ * is not the last is nobody's: receivers cut it off (Linux) or drop all of it. When the last
+ * fragment is here and nothing is missing, they are laid over one another in order of arrival; who
+ * wins where two overlap is the receiver's policy (Novak, "Target-Based Fragmentation Reassembly",
+ * 2005), chosen by its address (host-os-policy, longest prefix; without one: BSD). Of last
+ * fragments that disagree the one that ends first says where the end is.
  *
  * Memory is blocks of one pool (defrag.memcap, shared among the workers): a block for a datagram,
- * one or more for a fragment. When there are none left, the oldest datagram goes. Limits: fragments
- * that wait (defrag.max-frags), bytes of one datagram (four times the largest: overlaps), age
- * (defrag.timeout since its first fragment).
+ * one or more for a fragment. When there are none left, or as many fragments wait as may
+ * (defrag.max-frags), the oldest datagram goes: a flood must not shut out what comes behind it.
+ * Limits of one datagram: bytes (four times the largest: overlaps), age (defrag.timeout since its
+ * first fragment).
  */
 #include "gate/decode/checksum.h"
 #include "gate/decode/decoder.h"
@@ -36,7 +40,7 @@
 #define FRAGMENT_OFFSET_PLACE 6
 
 BH_COUNTER(gate_defrag_timeouts, "datagrams that were not whole in time");
-BH_COUNTER(gate_defrag_evicted, "incomplete datagrams that had to go for want of memory");
+BH_COUNTER(gate_defrag_evicted, "incomplete datagrams that had to go for want of room");
 BH_COUNTER(gate_defrag_refused, "fragments that were not kept: limits");
 BH_COUNTER(gate_defrag_overlaps, "fragments that overlap with others");
 BH_COUNTER(gate_defrag_too_large, "fragments that end behind the largest datagram");
@@ -96,7 +100,7 @@ struct fragment {
 
 struct key {
 	struct gate_addr src, dst;
-	uint32_t id;
+	uint32_t id, vni, source;
 	uint16_t vlan[GATE_VLANS_MAX];
 	uint8_t vlan_count, version, proto, depth;
 };
@@ -128,6 +132,7 @@ struct defrag {
 	uint64_t timeout_us;
 	uint64_t hash_key[2];
 	uint32_t bucket_mask;
+	bool by_vni, by_source;
 	struct datagram **buckets;
 	struct datagram *oldest, *newest;
 	BH_VEC(struct policy_net) nets;
@@ -186,19 +191,25 @@ static void datagram_free(struct defrag *d, struct datagram *g)
 	block_put(d, g);
 }
 
-/* A block, if need be at the cost of the oldest datagram but `keep`. */
+/* The oldest datagram but `keep` goes; false: there is none. */
+static bool evict(struct defrag *d, const struct datagram *keep)
+{
+	struct datagram *victim = d->oldest == keep && keep ? keep->newer : d->oldest;
+
+	if (!victim) {
+		return false;
+	}
+	datagram_free(d, victim);
+	bh_counter_add(&gate_defrag_evicted, 1);
+	return true;
+}
+
+/* A block, if need be at the cost of other datagrams than `keep`. */
 static void *block_take(struct defrag *d, const struct datagram *keep)
 {
 	void *block = block_get(d);
 
-	while (!block) {
-		struct datagram *victim = d->oldest == keep && keep ? keep->newer : d->oldest;
-
-		if (!victim) {
-			return NULL;
-		}
-		datagram_free(d, victim);
-		bh_counter_add(&gate_defrag_evicted, 1);
+	while (!block && evict(d, keep)) {
 		block = block_get(d);
 	}
 	return block;
@@ -226,12 +237,15 @@ static uint32_t hash(const struct defrag *d, const struct key *key)
 	return (uint32_t)(h ^ h >> 32);
 }
 
-static void key_of(const struct gate_packet *p, const struct defrag_part *part, struct key *ret)
+static void key_of(const struct defrag *d, const struct gate_packet *p,
+		   const struct defrag_part *part, struct key *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->src = p->src;
 	ret->dst = p->dst;
 	ret->id = part->id;
+	ret->vni = d->by_vni ? p->vni : 0;
+	ret->source = d->by_source ? p->source : 0;
 	ret->vlan_count = p->vlan_count;
 	memcpy(ret->vlan, p->vlan, sizeof(ret->vlan));
 	ret->version = p->ip_version;
@@ -363,9 +377,13 @@ static bool keep(struct defrag *d, struct datagram *g, const struct defrag_part 
 	struct fragment *f;
 	struct writer w;
 
-	if (d->fragments >= d->fragments_max || g->bytes + header + part->size > BYTES_MAX ||
-	    g->count == OWNERS_MAX) {
+	if (g->bytes + header + part->size > BYTES_MAX || g->count == OWNERS_MAX) {
 		return false;
+	}
+	while (d->fragments >= d->fragments_max) {
+		if (!evict(d, g)) {
+			return false;
+		}
 	}
 	f = block_take(d, g);
 	if (!f) {
@@ -391,12 +409,10 @@ static bool keep(struct defrag *d, struct datagram *g, const struct defrag_part 
 	return true;
 }
 
-/* Marks units; true when any of them was marked before. A unit that is not whole counts only in
- * the last fragment. */
+/* Marks units; true when any of them was marked before. Only the last one can be in part. */
 static bool cover(struct datagram *g, const struct defrag_part *part)
 {
-	uint32_t end = part->offset + part->size;
-	uint32_t to = part->more ? end / 8 : (end + 7) / 8;
+	uint32_t to = (part->offset + part->size + 7) / 8;
 	bool overlap = false;
 
 	for (uint32_t unit = part->offset / 8; unit < to; unit++) {
@@ -572,30 +588,24 @@ static bool is_too_large(const struct gate_packet *p, const struct defrag_part *
 	return least + part->offset + part->size > DATAGRAM_MAX;
 }
 
-uint32_t defrag_add(struct defrag *defrag, struct gate_packet *p, const struct defrag_part *part,
-		    uint8_t *ret)
+/* With the datagram that it is now part of, whose last one it may be; NULL: it is not kept. */
+static struct datagram *datagram_with(struct defrag *d, struct gate_packet *p,
+				      const struct defrag_part *part)
 {
 	bool v4 = p->ip_version == 4;
 	struct datagram *g;
 	struct key key;
-	uint32_t size;
 
-	if (is_too_large(p, part)) {
-		gate_packet_event(p, v4 ? GATE_EVENT_IPV4_FRAG_PKT_TOO_LARGE
-					: GATE_EVENT_IPV6_FRAG_PKT_TOO_LARGE);
-		bh_counter_add(&gate_defrag_too_large, 1);
-		return 0;
-	}
-	if (part->more && !part->size) {
-		return 0; /* says nothing */
-	}
-	key_of(p, part, &key);
-	g = datagram_of(defrag, &key, p->time_us);
-	if (!g || !keep(defrag, g, part)) {
+	key_of(d, p, part, &key);
+	g = datagram_of(d, &key, p->time_us);
+	if (!g || !keep(d, g, part)) {
 		gate_packet_event(p,
 				  v4 ? GATE_EVENT_IPV4_FRAG_IGNORED : GATE_EVENT_IPV6_FRAG_IGNORED);
 		bh_counter_add(&gate_defrag_refused, 1);
-		return 0;
+		if (g && !g->count) {
+			datagram_free(d, g);
+		}
+		return NULL;
 	}
 	if (cover(g, part)) {
 		g->overlap = true;
@@ -605,6 +615,32 @@ uint32_t defrag_add(struct defrag *defrag, struct gate_packet *p, const struct d
 	}
 	if (!part->more && part->offset + part->size < g->total) {
 		g->total = part->offset + part->size;
+	}
+	return g;
+}
+
+uint32_t defrag_add(struct defrag *defrag, struct gate_packet *p, const struct defrag_part *part,
+		    uint8_t *ret)
+{
+	struct defrag_part units = *part;
+	struct datagram *g;
+	uint32_t size;
+
+	if (is_too_large(p, part)) {
+		gate_packet_event(p, p->ip_version == 4 ? GATE_EVENT_IPV4_FRAG_PKT_TOO_LARGE
+							: GATE_EVENT_IPV6_FRAG_PKT_TOO_LARGE);
+		bh_counter_add(&gate_defrag_too_large, 1);
+		return 0;
+	}
+	if (part->more) {
+		units.size &= ~7u;
+		if (!units.size) {
+			return 0; /* says nothing */
+		}
+	}
+	g = datagram_with(defrag, p, &units);
+	if (!g) {
+		return 0;
 	}
 	if (!is_covered(g)) {
 		return 0;
@@ -680,6 +716,8 @@ struct defrag *defrag_new(const struct gate_config *config)
 	d->fragments_max = config->defrag_max_frags / workers;
 	d->fragments_max = d->fragments_max > 16 ? d->fragments_max : 16;
 	d->timeout_us = config->defrag_timeout_s * 1000000;
+	d->by_vni = config->vni_tracking;
+	d->by_source = !config->inline_mode;
 	d->blocks = mmap(NULL, d->block_count * BLOCK_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (d->blocks == MAP_FAILED) {
