@@ -195,7 +195,9 @@ static const struct fragment *owner_of(const struct datagram *g, const char *pol
 static bool overlaps(const struct datagram *g, const struct fragment *f)
 {
 	for (const struct fragment *was = g->first; was != f; was = was->next) {
-		if (f->offset < end_of(was) && was->offset < end_of(f)) {
+		uint32_t from = f->offset > was->offset ? f->offset : was->offset;
+
+		if (from < end_of(f) && from < end_of(was)) {
 			return true;
 		}
 	}
