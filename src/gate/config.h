@@ -95,6 +95,7 @@ struct gate_config {
 	char *threshold_file;
 	char *cache_dir;			       /* of compiled rules; NULL: none */
 	char *data_dir;				       /* of datasets, relative ones too */
+	bool dataset_any_path, dataset_writes;	       /* what rules may name */
 	char *reputation_categories, *reputation_path; /* iprep */
 	BH_VEC(char *) reputation_files;
 
@@ -154,8 +155,8 @@ struct gate_config {
 	/* detect */
 	uint8_t action_order[4]; /* enum gate_action, reject for all kinds of it; 0: not said */
 	uint64_t pcre_match_limit, pcre_depth_limit;
-	uint64_t dataset_memcap, threshold_memcap;
-	bool inline_mode, simulate_ips; /* drop drops */
+	uint64_t datasets_memcap, dataset_memcap, threshold_memcap; /* of all, of each */
+	bool inline_mode, simulate_ips;				    /* drop drops */
 
 	/* output */
 	char *log_dir;

@@ -106,8 +106,6 @@ static const struct {
 	{"decoder.max-layers", "16"},
 	{"packet-alert-max", "15"},
 	{"multi-detect.enabled", NO},
-	{"datasets.rules.allow-absolute-filenames", YES},
-	{"datasets.rules.allow-write", YES},
 	{"app-layer.protocols.tls.ja3-fingerprints", YES},
 	{"app-layer.protocols.tls.ja4-fingerprints", YES},
 	{"app-layer.protocols.quic.ja3-fingerprints", YES},

@@ -7,6 +7,8 @@
 #include "gate_rule_world.h"
 
 #include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void write_file(const char *path, const char *text)
 {
@@ -118,6 +120,130 @@ static void test_data_files(void **state)
 	rmdir(folder);
 }
 
+static struct gate_rule_files *read_file(struct world *w, const char *path)
+{
+	struct gate_rule_files *files = gate_rules_new();
+	struct bh_diag diag;
+
+	assert_int_equal(gate_rules_read(files, &w->config, w->names, path, &diag), 0);
+	return files;
+}
+
+/* A list that has changed is read again, also while another reader has the rule. */
+static void test_data_files_again(void **state)
+{
+	struct world *w = *state;
+	char folder[] = "/tmp/gate-rules-XXXXXX";
+
+	assert_non_null(mkdtemp(folder));
+	BH_FREE char *hashes = bh_asprintf("%s/h.md5", folder);
+	BH_FREE char *rules = bh_asprintf("%s/t.rules", folder);
+
+	write_file(hashes, "00112233445566778899aabbccddeeff\n");
+	write_file(rules, "alert http any any -> any any (filemd5:h.md5; sid:1;)\n");
+	struct gate_rule_files *before = read_file(w, rules);
+
+	write_file(hashes, "00112233445566778899aabbccddeeff\n"
+			   "11112233445566778899aabbccddeeff\n");
+	struct gate_rule_files *after = read_file(w, rules);
+
+	assert_int_equal(before->rules.items[0]->tx.items[0].file.hash_count, 1);
+	assert_int_equal(after->rules.items[0]->tx.items[0].file.hash_count, 2);
+	gate_rules_free(before);
+	gate_rules_free(after);
+	unlink(hashes);
+	unlink(rules);
+	rmdir(folder);
+}
+
+struct data_case {
+	const char *option, *reason; /* NULL: it is loaded */
+};
+
+/* DIR is a folder beside that of the rules, with the same list in it. */
+static const struct data_case data_cases[] = {
+	{"filemd5:h.md5", NULL},
+	{"filemd5:DIR/in/h.md5", NULL}, /* by its whole name */
+	{"filemd5:DIR/in/../in/h.md5", NULL},
+	{"filemd5:DIR/out/h.md5", "there is no file"},
+	{"filemd5:../out/h.md5", "there is no file"},
+	{"filemd5:link.md5", "there is no file"},
+	{"filemd5:DIR/into/h.md5", "there is no file"}, /* begins as the folder does */
+	{"http.uri; dataset:isset,x,type md5,load DIR/out/h.md5", "there is no file"},
+	{"http.uri; datarep:y,>,1,type md5,load ../out/h.md5", "there is no file"},
+	{"http.uri; dataset:set,z,type md5,state z.lst", NULL},
+	{"http.uri; dataset:set,z,type md5,state sub..folder/z.lst", NULL},
+	{"http.uri; dataset:set,z,type md5,state DIR/out/z.lst", "is written into"},
+	{"http.uri; dataset:set,z,type md5,save ../out/z.lst", "is written into"},
+	{"http.uri; dataset:set,z,type md5,save in/..", "is written into"},
+};
+
+static char *in_dir(const char *text, const char *dir)
+{
+	const char *at = strstr(text, "DIR");
+
+	return at ? bh_asprintf("%.*s%s%s", (int)(at - text), text, dir, at + 3) : bh_strdup(text);
+}
+
+static void one_data_case(struct world *w, const char *dir, const struct data_case *c, bool lifted)
+{
+	BH_FREE char *option = in_dir(c->option, dir), *rules = bh_asprintf("%s/in/t.rules", dir);
+	BH_FREE char *text = bh_asprintf("alert http any any -> any any (%s; sid:1;)\n", option);
+	struct gate_rule_files *files;
+
+	write_file(rules, text);
+	files = read_file(w, rules);
+	if (!c->reason || lifted) {
+		assert_int_equal(files->rules.count, 1);
+	} else {
+		assert_int_equal(files->rules.count, 0);
+		assert_non_null(strstr(files->refusals.items[0].reason, c->reason));
+	}
+	gate_rules_free(files);
+	unlink(rules);
+}
+
+/* Whoever writes rules reads and writes no other files by them. */
+static void test_data_folders(void **state)
+{
+	static const char *const names[] = {"in", "out", "into"};
+	struct world *w = *state;
+	char dir[] = "/tmp/gate-rules-XXXXXX";
+
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		BH_FREE char *folder = bh_asprintf("%s/%s", dir, names[i]);
+		BH_FREE char *list = bh_asprintf("%s/h.md5", folder);
+
+		assert_int_equal(mkdir(folder, 0700), 0);
+		write_file(list, "00112233445566778899aabbccddeeff\n");
+	}
+	BH_FREE char *link = bh_asprintf("%s/in/link.md5", dir);
+
+	assert_int_equal(symlink("../out/h.md5", link), 0);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(data_cases); i++) {
+		one_data_case(w, dir, &data_cases[i], false);
+		w->config.dataset_any_path = true;
+		one_data_case(w, dir, &data_cases[i], true);
+		w->config.dataset_any_path = false;
+	}
+	w->config.dataset_writes = false;
+	one_data_case(
+		w, dir,
+		&(struct data_case){"http.uri; dataset:set,z,type md5,state z.lst", "allow-write"},
+		false);
+	w->config.dataset_writes = true;
+	unlink(link);
+	for (size_t i = 0; i < BH_ARRAY_SIZE(names); i++) {
+		BH_FREE char *folder = bh_asprintf("%s/%s", dir, names[i]);
+		BH_FREE char *list = bh_asprintf("%s/h.md5", folder);
+
+		unlink(list);
+		rmdir(folder);
+	}
+	rmdir(dir);
+}
+
 /* What stands at the same place with the same text is one rule, whoever reads it, until nobody has
  * it; what threshold.config says of it is each reader's own. */
 static void test_shared(void **state)
@@ -203,8 +329,12 @@ static void test_hash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_thresholds), cmocka_unit_test(test_data_files),
-		cmocka_unit_test(test_shared),	   cmocka_unit_test(test_shared_is_full),
+		cmocka_unit_test(test_thresholds),
+		cmocka_unit_test(test_data_files),
+		cmocka_unit_test(test_data_files_again),
+		cmocka_unit_test(test_data_folders),
+		cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_shared_is_full),
 		cmocka_unit_test(test_hash),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

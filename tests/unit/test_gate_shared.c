@@ -7,6 +7,7 @@
 #include "gate/detect/shared.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/stat.h>
@@ -301,6 +302,85 @@ static void test_load_again(void **state)
 	world_end(&w);
 }
 
+struct writer {
+	struct gate_dataset_ref *set;
+	_Atomic bool stop;
+};
+
+static void *put_values(void *arg)
+{
+	struct writer *writer = arg;
+	char text[16];
+
+	for (unsigned int i = 0; !writer->stop; i++) {
+		snprintf(text, sizeof(text), "%u", i % 200000);
+		(void)has(writer->set, text);
+	}
+	return NULL;
+}
+
+/* Workers go on to put values into a set while its file is read again. */
+static void test_load_again_in_use(void **state)
+{
+	struct gate_dataset how = {
+		.name = (char *)"busy", .type = GATE_DATA_STRING, .cmd = GATE_DATA_SET};
+	struct writer writer = {};
+	BH_FREE char *path = NULL;
+	pthread_t thread;
+	struct world w;
+
+	world_begin(&w);
+	path = put_file(&w, "busy", "YQ==\n");
+	how.load = path;
+	writer.set = open_set(&w, &how);
+	assert_int_equal(pthread_create(&thread, NULL, put_values, &writer), 0);
+	for (unsigned int i = 0; i < 50; i++) {
+		free(put_file(&w, "busy", i % 2 ? "YQ==\nYg==\n" : "Yw==\n"));
+		assert_ptr_equal(open_set(&w, &how), writer.set);
+		usleep(2000); /* it grows: more turns, not a wait */
+	}
+	writer.stop = true;
+	pthread_join(thread, NULL);
+	assert_int_equal(unlink(path), 0);
+	world_end(&w);
+}
+
+/* Whoever writes rules can't have more memory than all datasets have, by many or by one. */
+static void test_memory_of_all(void **state)
+{
+	struct gate_dataset how = {.type = GATE_DATA_STRING, .cmd = GATE_DATA_SET};
+	struct gate_dataset_ref *refs[64], *set = NULL;
+	unsigned int opened = 0, taken = 0;
+	struct bh_diag diag = {};
+	struct world w;
+	char name[16];
+
+	world_begin(&w);
+	w.config.datasets_memcap = 200000;
+	w.config.dataset_memcap = 100000;
+	how.name = name;
+	strcpy(name, "large");
+	how.memcap = 100001;
+	assert_int_equal(gate_dataset_open(w.shared, &w.config, &how, &set, &diag), -E2BIG);
+	how.memcap = 0;
+	for (; opened < BH_ARRAY_SIZE(refs); opened++) {
+		snprintf(name, sizeof(name), "set%u", opened);
+		if (gate_dataset_open(w.shared, &w.config, &how, &refs[opened], &diag)) {
+			break;
+		}
+		for (unsigned int i = 0; i < 100; i++) {
+			char text[16];
+
+			snprintf(text, sizeof(text), "%u", i);
+			taken += has(refs[opened], text);
+		}
+	}
+	assert_in_range(opened, 5, 30);
+	assert_non_null(strstr(diag.text, "datasets.memcap"));
+	assert_in_range(taken, 500, 3000);
+	world_end(&w);
+}
+
 /* ---- the table ---- */
 
 static void test_xbits(void **state)
@@ -372,6 +452,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_set_and_unset),
 		cmocka_unit_test(test_memcap),
+		cmocka_unit_test(test_memory_of_all),
+		cmocka_unit_test(test_load_again_in_use),
 		cmocka_unit_test(test_types_and_files),
 		cmocka_unit_test(test_reputation_and_subdomain),
 		cmocka_unit_test(test_many_values),

@@ -24,6 +24,8 @@
 
 #define MEMCAP	      (100u << 20)
 #define FILE_SIZE_MAX (1u << 30)
+#define FILE_ROOM     4		  /* times what a dataset may hold: base64, hex, comments */
+#define JSON_SIZE_MAX (64u << 20) /* read as a whole, it takes many times that */
 #define VALUE_MAX     65535
 #define BUCKETS_MIN   1024
 #define NAME_MAX_DNS  255 /* bytes of a name whose parents are looked up: RFC 1035, 2.3.4 */
@@ -46,6 +48,7 @@ struct table {
 };
 
 struct set {
+	struct gate_datasets *datasets;
 	struct set *next;
 	char *name, *state;
 	int type;
@@ -68,7 +71,10 @@ struct gate_datasets {
 	pthread_mutex_t lock;
 	struct set *sets;
 	struct gate_dataset_ref *refs;
+	_Atomic uint64_t used; /* by all sets: values, buckets, themselves */
 };
+
+#define SET_SIZE (sizeof(struct set) + BUCKETS_MIN * sizeof(struct value *))
 
 struct gate_datasets *gate_datasets_new(const struct gate_config *config)
 {
@@ -79,8 +85,36 @@ struct gate_datasets *gate_datasets_new(const struct gate_config *config)
 	return datasets;
 }
 
+static bool charge_all(struct gate_datasets *datasets, uint64_t bytes)
+{
+	uint64_t max = datasets->config->datasets_memcap, used = datasets->used += bytes;
+
+	if (max && used > max) {
+		datasets->used -= bytes;
+		return false;
+	}
+	return true;
+}
+
+/* What a set grows by, out of its own memory and that of all. */
+static bool charge(struct set *set, uint64_t bytes)
+{
+	if (bytes > set->memcap - set->used || !charge_all(set->datasets, bytes)) {
+		return false;
+	}
+	set->used += bytes;
+	return true;
+}
+
+static void uncharge(struct set *set, uint64_t bytes)
+{
+	set->used -= bytes;
+	set->datasets->used -= bytes;
+}
+
 static void set_free(struct set *set)
 {
+	set->datasets->used -= set->used + SET_SIZE;
 	for (uint32_t i = 0; i < set->table.size; i++) {
 		while (set->table.buckets[i]) {
 			struct value *next = set->table.buckets[i]->next;
@@ -129,10 +163,13 @@ static void grow(struct set *set)
 	struct table *old = &set->table, fresh = *old;
 	size_t need = (size_t)old->size * sizeof(*old->buckets);
 
+	if (!charge(set, need)) {
+		return;
+	}
 	fresh.size = 2 * old->size;
-	fresh.buckets =
-		need <= set->memcap - set->used ? calloc(fresh.size, sizeof(*fresh.buckets)) : NULL;
+	fresh.buckets = calloc(fresh.size, sizeof(*fresh.buckets));
 	if (!fresh.buckets) {
+		uncharge(set, need);
 		return;
 	}
 	for (uint32_t i = 0; i < old->size; i++) {
@@ -147,7 +184,6 @@ static void grow(struct set *set)
 	}
 	free(old->buckets);
 	*old = fresh;
-	set->used += need;
 }
 
 static struct value *find(const struct set *set, const uint8_t *data, uint32_t size)
@@ -170,12 +206,11 @@ static bool insert(struct set *set, const uint8_t *data, uint32_t size, uint16_t
 		v->rep = rep;
 		return false;
 	}
-	v = set->used + need <= set->memcap ? malloc(need) : NULL;
-	if (!v) {
+	if (!charge(set, need)) {
 		bh_counter_add(&gate_dataset_full, 1);
 		return false;
 	}
-	set->used += need;
+	v = bh_alloc(need);
 	if (++set->table.count > set->table.size) {
 		grow(set);
 	}
@@ -195,7 +230,7 @@ static bool take_out(struct set *set, const uint8_t *data, uint32_t size)
 
 		if (v->size == size && !memcmp(v->bytes, data, size)) {
 			*p = v->next;
-			set->used -= sizeof(*v) + size;
+			uncharge(set, sizeof(*v) + size);
 			set->table.count--;
 			free(v);
 			return true;
@@ -347,8 +382,10 @@ static int load(struct set *set, const struct gate_dataset *how, const char *pat
 	BH_FREE uint8_t *value = bh_alloc(VALUE_MAX + 1);
 	BH_FREE char *data = NULL;
 	char *save = NULL;
-	size_t size;
-	int r = bh_file_read(path, FILE_SIZE_MAX, &data, &size, diag);
+	size_t size, most = how->format == GATE_DATA_JSON	      ? JSON_SIZE_MAX
+			    : set->memcap < FILE_SIZE_MAX / FILE_ROOM ? set->memcap * FILE_ROOM
+								      : FILE_SIZE_MAX;
+	int r = bh_file_read(path, most, &data, &size, diag);
 
 	if (r) {
 		return r;
@@ -374,20 +411,33 @@ static char *state_path(const struct gate_datasets *datasets, const char *name)
 		       : bh_asprintf("%s/%s", datasets->config->data_dir, name);
 }
 
-static struct set *set_new(const struct gate_datasets *datasets, const struct gate_dataset *how)
+static int set_new(struct gate_datasets *datasets, const struct gate_dataset *how, struct set **ret,
+		   struct bh_diag *diag)
 {
-	struct set *set = bh_alloc(sizeof(*set));
+	uint64_t most =
+		datasets->config->dataset_memcap ? datasets->config->dataset_memcap : MEMCAP;
+	struct set *set;
 
+	if (how->memcap > most) {
+		return bh_diag_set(diag, -E2BIG,
+				   "dataset %s asks for %u bytes; datasets.defaults.memcap lets "
+				   "each have %llu",
+				   how->name, how->memcap, (unsigned long long)most);
+	}
+	if (!charge_all(datasets, SET_SIZE)) {
+		return bh_diag_set(diag, -ENOSPC,
+				   "dataset %s: no memory is left of datasets.memcap", how->name);
+	}
+	set = *ret = bh_alloc(sizeof(*set));
+	set->datasets = datasets;
 	set->name = bh_strdup(how->name);
 	set->type = (int)how->type;
-	set->memcap = how->memcap			 ? how->memcap
-		      : datasets->config->dataset_memcap ? datasets->config->dataset_memcap
-							 : MEMCAP;
+	set->memcap = how->memcap ? how->memcap : most;
 	set->table.size = BUCKETS_MIN;
 	set->table.buckets = bh_alloc_array(BUCKETS_MIN, sizeof(*set->table.buckets));
 	randombytes_buf(set->table.key, sizeof(set->table.key));
 	pthread_rwlock_init(&set->lock, NULL);
-	return set;
+	return 0;
 }
 
 /* Before it is read: what is written later makes it another one. */
@@ -414,17 +464,25 @@ static bool is_newer(const struct set *set, const char *path)
 static int load_again(struct gate_datasets *datasets, struct set *set,
 		      const struct gate_dataset *how, struct bh_diag *diag)
 {
-	struct set *fresh = set_new(datasets, how);
-	struct table table = set->table;
-	int r = load_file(fresh, how, diag);
+	struct set *fresh = NULL;
+	struct table table;
+	uint64_t used;
+	int r = set_new(datasets, how, &fresh, diag);
 
+	if (r) {
+		return r;
+	}
+	r = load_file(fresh, how, diag);
 	if (!r) {
 		pthread_rwlock_wrlock(&set->lock);
+		table = set->table; /* workers put values into it until now */
+		used = set->used;
 		set->table = fresh->table;
 		set->used = fresh->used;
 		set->file = fresh->file;
 		pthread_rwlock_unlock(&set->lock);
 		fresh->table = table;
+		fresh->used = used;
 	}
 	set_free(fresh);
 	return r;
@@ -449,7 +507,10 @@ static int open_set(struct gate_datasets *datasets, const struct gate_dataset *h
 			       ? load_again(datasets, set, how, diag)
 			       : 0;
 	}
-	set = set_new(datasets, how);
+	r = set_new(datasets, how, &set, diag);
+	if (r) {
+		return r;
+	}
 	if (how->state) {
 		set->state = state_path(datasets, how->state);
 	}

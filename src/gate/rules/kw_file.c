@@ -31,14 +31,16 @@ int gate_kw_filesize(struct gate_reading *r, const struct gate_option *o)
 	return err;
 }
 
-/* A regular file: not a pipe that never ends. */
+/* A regular file, not a pipe that never ends, where rules may read: whoever writes them is not
+ * told either what else there is. */
 static int open_data(struct gate_reading *r, const char *name, char **ret_path)
 {
 	BH_FREE char *path = gate_data_path(r, name);
 	struct stat st;
 
-	if (stat(path, &st) || !S_ISREG(st.st_mode)) {
-		return gate_refuse(r, "%s: there is no file %s", r->option->name, path);
+	if (!gate_data_allowed(r, path) || stat(path, &st) || !S_ISREG(st.st_mode)) {
+		return gate_refuse(r, "%s: there is no file %s in the folders of data",
+				   r->option->name, path);
 	}
 	gate_own_digest(r->files->own, path, strlen(path));
 	gate_own_digest(r->files->own, &st.st_size, sizeof(st.st_size));
@@ -119,6 +121,7 @@ int gate_kw_filehash(struct gate_reading *r, const struct gate_option *o)
 	}
 	match->file.what = (typeof(match->file.what))o->keyword->number;
 	match->file.negated = o->negated;
+	r->alone = true; /* the next who reads the rule may find another list */
 	return hashes_read(r, path, size, &match->file);
 }
 
@@ -222,9 +225,10 @@ static int set_words(struct gate_reading *r, char *rest, struct gate_dataset *se
 		if (!strcmp(word, "load")) {
 			err = set_text(r, &load, part);
 		} else if (!strcmp(word, "save") || !strcmp(word, "state")) {
-			BH_FREE char *path = *part ? gate_data_path(r, part) : bh_strdup("");
+			BH_FREE char *path = NULL;
 
-			err = set_text(r, &set->state, path);
+			err = gate_state_path(r, part, &path);
+			err = err ? err : set_text(r, &set->state, *part ? path : "");
 		} else if (!strcmp(word, "value_key")) {
 			err = set_text(r, &set->value_key, part);
 		} else if (!strcmp(word, "array_key")) {

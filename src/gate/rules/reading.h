@@ -256,6 +256,11 @@ char *gate_word(char **rest);
 int gate_word_index(const char *word, const char *const *list);
 /* Path of a data file: as it is, in the folder of rules, or beside the rule file; owned. */
 char *gate_data_path(struct gate_reading *r, const char *name);
+/* It is in one of these folders, or rules may name any (datasets.rules.allow-absolute-filenames).
+ * False also when it is not there. */
+bool gate_data_allowed(const struct gate_reading *r, const char *path);
+/* Path of a dataset that is saved: in datasets.dir, or beside the rule file; owned. */
+[[nodiscard]] int gate_state_path(struct gate_reading *r, const char *name, char **ret);
 
 /* ---- hooks.c: behind the protocol of a header ---- */
 [[nodiscard]] int gate_read_app_hook(struct gate_reading *r, const char *name, size_t at);

@@ -351,20 +351,80 @@ static char *beside(const char *folder, const char *name)
 	return NULL;
 }
 
-char *gate_data_path(struct gate_reading *r, const char *name)
+static char *rule_folder(const struct gate_reading *r)
 {
 	const char *slash = strrchr(r->file, '/');
-	BH_FREE char *folder = slash ? bh_strdup(r->file) : bh_strdup(".");
+
+	if (!slash) {
+		return bh_strdup(".");
+	}
+	return slash == r->file ? bh_strdup("/")
+				: bh_asprintf("%.*s", (int)(slash - r->file), r->file);
+}
+
+char *gate_data_path(struct gate_reading *r, const char *name)
+{
+	BH_FREE char *folder = rule_folder(r);
 	char *path;
 
 	if (*name == '/') {
 		return bh_strdup(name);
 	}
-	if (slash) {
-		folder[slash - r->file] = '\0';
-	}
 	path = beside(r->config ? r->config->rule_path : NULL, name);
 	path = path ? path : beside(folder, name);
 	path = path ? path : beside(r->config ? r->config->data_dir : NULL, name);
 	return path ? path : bh_asprintf("%s/%s", folder, name);
+}
+
+/* As the file system has it: links and .. lead nowhere else. */
+static bool is_below(const char *folder, const char *path)
+{
+	BH_FREE char *real = folder ? realpath(folder, NULL) : NULL;
+	size_t len = real ? strlen(real) : 0;
+
+	return real && !strncmp(path, real, len) && (path[len] == '/' || real[len - 1] == '/');
+}
+
+bool gate_data_allowed(const struct gate_reading *r, const char *path)
+{
+	BH_FREE char *real = realpath(path, NULL), *folder = rule_folder(r);
+
+	if (!real) {
+		return false;
+	}
+	return is_below(folder, real) ||
+	       (r->config && (r->config->dataset_any_path || is_below(r->config->rule_path, real) ||
+			      is_below(r->config->data_dir, real)));
+}
+
+static bool leads_out(const char *name)
+{
+	if (*name == '/') {
+		return true;
+	}
+	while (name) {
+		if (!strncmp(name, "..", 2) && (!name[2] || name[2] == '/')) {
+			return true;
+		}
+		name = strchr(name, '/');
+		name = name ? name + 1 : NULL;
+	}
+	return false;
+}
+
+int gate_state_path(struct gate_reading *r, const char *name, char **ret)
+{
+	const struct gate_config *config = r->config;
+
+	if (config && !config->dataset_writes) {
+		return gate_refuse(r, "%s: datasets.rules.allow-write is off", r->option->name);
+	}
+	if (leads_out(name) && !(config && config->dataset_any_path)) {
+		return gate_refuse(r,
+				   "%s: %s is no name within datasets.dir, which is what a dataset "
+				   "is written into",
+				   r->option->name, name);
+	}
+	*ret = config && config->data_dir ? bh_strdup(name) : gate_data_path(r, name);
+	return 0;
 }
