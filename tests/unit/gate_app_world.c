@@ -224,3 +224,18 @@ char *app_world_buffer(struct app_world *w, unsigned int n, enum gate_dir dir,
 	}
 	return text;
 }
+
+char *app_world_record(struct app_world *w, unsigned int n)
+{
+	const struct gate_tx *tx = nth(w, n);
+	char *text = NULL;
+	struct gate_jw jw;
+	gate_jw_init(&jw);
+	gate_jw_object(&jw, NULL);
+	if (tx && gate_session_ops(w->flow.session)->log_tx(tx, &jw)) {
+		gate_jw_end(&jw);
+		text = bh_asprintf("%.*s", (int)jw.size, (const char *)jw.data);
+	}
+	gate_jw_done(&jw);
+	return text ? text : bh_strdup("(none)");
+}

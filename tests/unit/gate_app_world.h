@@ -41,6 +41,8 @@ bool app_world_has_event(struct app_world *w, unsigned int tx, const char *name)
 /* Value of a buffer as text, "(none)" when there is none; owned. */
 char *app_world_buffer(struct app_world *w, unsigned int tx, enum gate_dir dir,
 		       enum gate_buffer buffer, uint32_t index);
+/* What is written of it, "(none)" when nothing is; owned. */
+char *app_world_record(struct app_world *w, unsigned int tx);
 
 /* What a side says, for tables of conversations. */
 struct say {

@@ -293,6 +293,13 @@ static void test_timeout(void **state)
 	assert_int_equal(feed(decoder, 1, (struct piece){8, 8}, false, 59000000), 1);
 	assert_int_equal(feed(decoder, 2, (struct piece){0, 8}, true, 0), 0);
 	assert_int_equal(feed(decoder, 2, (struct piece){8, 8}, false, 61000000), 0);
+	/* each fragment gives it the time anew */
+	assert_int_equal(feed(decoder, 4, (struct piece){0, 8}, true, 0), 0);
+	assert_int_equal(feed(decoder, 5, (struct piece){0, 8}, true, 1), 0);
+	assert_int_equal(feed(decoder, 4, (struct piece){8, 8}, true, 50000000), 0);
+	gate_decoder_tick(decoder, 61000000);
+	assert_int_equal(feed(decoder, 4, (struct piece){16, 8}, false, 100000000), 1);
+	assert_int_equal(feed(decoder, 5, (struct piece){8, 8}, false, 100000001), 0);
 	gate_decoder_free(decoder);
 	decoder = gate_decoder_new(&config);
 	assert_int_equal(feed(decoder, 3, (struct piece){0, 8}, true, 0), 0);

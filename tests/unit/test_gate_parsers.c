@@ -139,8 +139,8 @@ static void others(void **state)
 		"\"extensions\":[{\"name\":\"supported_versions\",\"type\":43},"
 		"{\"name\":\"key_share\",\"type\":51},",
 		NULL};
-	static const char *const google[] = {"> quic.version[0] 0 \"Q039\"\n",
-					     "> quic.sni[0] 0 \"upload.youtube.com\"\n", NULL};
+	static const char *const google[] = {"> quic.sni[0] 0 \"upload.youtube.com\"\n",
+					     "\"version\":\"Q039\"", NULL};
 	static const char *const dhcp[] = {"\"dhcp_type\":\"", "\"client_mac\":\"", NULL};
 	says(GATE_APP_UNKNOWN, "gate_dns/0a9b623e-0-u53", dns);
 	says(GATE_APP_UNKNOWN, "gate_ssh/f317be3e-0-t22", ssh);
@@ -313,6 +313,97 @@ static void tls_events(void **state)
 	app_world_close(&w);
 }
 
+/* Lines that end with LF, CR LF or CR alone, and long ones. */
+static void ssh_banners(void **state)
+{
+	static const struct {
+		int digits;
+		const char *end, *software;
+		bool is_long;
+	} cases[] = {{3, " b\n", "000", false},	      {3, "\r\n", "000", false},
+		     {3, "\rSSH-\r\n", "000", false}, {247, "\r\n", NULL, false},
+		     {248, "\r\n", NULL, true},	      {300, "", NULL, true}};
+	for (size_t i = 0; i < BH_ARRAY_SIZE(cases); i++) {
+		BH_FREE char *said =
+			bh_asprintf("SSH-2.0-%0*d%s", cases[i].digits, 0, cases[i].end);
+		struct app_world w;
+		app_world_open(&w, 22, NULL);
+		w.keep_txs = true;
+		app_world_feed(&w, GATE_TO_SERVER, said, strlen(said), false);
+		BH_FREE char *software =
+			app_world_buffer(&w, 0, GATE_TO_SERVER, GATE_BUF_SSH_SOFTWARE, 0);
+		if (cases[i].software) {
+			assert_string_equal(software, cases[i].software);
+		}
+		assert_int_equal(app_world_has_event(&w, 0, "long_banner"), cases[i].is_long);
+		assert_false(app_world_has_event(&w, 0, "invalid_banner"));
+		app_world_close(&w);
+	}
+}
+
+/* A key exchange that is too long, one whose lists do not fit: neither is an invalid record. */
+static void ssh_records(void **state)
+{
+	static const char said[] = "SSH-2.0-a\r\n"
+				   "\0\0\0\x06\4\x14\xff\xff\xff\xff"
+				   "\0\1\0\1\x14\x14";
+	struct app_world w;
+	app_world_open(&w, 22, NULL);
+	w.keep_txs = true;
+	app_world_feed(&w, GATE_TO_SERVER, said, sizeof(said) - 1 - 6, false);
+	assert_false(app_world_has_event(&w, 0, "long_kex_record"));
+	app_world_feed(&w, GATE_TO_SERVER, said + sizeof(said) - 1 - 6, 6, false);
+	assert_true(app_world_has_event(&w, 0, "long_kex_record"));
+	assert_false(app_world_has_event(&w, 0, "invalid_record"));
+	app_world_close(&w);
+}
+
+/* Options that go on in the field of the server's name; one of a client that has no bytes. */
+static void dhcp_options(void **state)
+{
+	uint8_t m[300] = {2, 1, 6};
+	struct app_world w;
+	memcpy(m + 44, "\x33\x04\0\0\x0e\x10\xff", 7);
+	memcpy(m + 236, "\x63\x82\x53\x63\x35\x01\x05\x34\x01\x02\xff", 11);
+	app_world_open(&w, 67, NULL);
+	w.keep_txs = true;
+	w.flow.ip_proto = IPPROTO_UDP;
+	app_world_datagram(&w, GATE_TO_CLIENT, m, sizeof(m));
+	BH_FREE char *text = app_world_dump(&w);
+	assert_non_null(strstr(text, "< dhcp.leasetime[0] 3600\n"));
+	BH_FREE char *record = app_world_record(&w, 0);
+	assert_non_null(strstr(record, "\"dhcp_type\":\"ack\",\"lease_time\":3600"));
+	assert_false(app_world_has_event(&w, 0, "truncated_options"));
+	memcpy(m + 240, "\x3d\x01\x01\xff", 4);
+	m[0] = 9; /* no kind of message that there is */
+	app_world_datagram(&w, GATE_TO_CLIENT, m, sizeof(m));
+	assert_true(app_world_has_event(&w, 1, "truncated_options"));
+	app_world_close(&w);
+}
+
+/* The flow's first version is what the others are held against. */
+static void snmp_versions(void **state)
+{
+	uint8_t get[] = "\x30\x19\x02\x01\x01\x04\x01x\xa0\x11\x02\x01\x01\x02\x01\x02\x02\x01\x00"
+			"\x30\x06\x30\x04\x06\x00\x05\x00";
+	struct app_world w;
+	app_world_open(&w, 161, NULL);
+	w.keep_txs = true;
+	w.flow.ip_proto = IPPROTO_UDP;
+	get[1] = sizeof(get) - 3;
+	get[9] = sizeof(get) - 11;
+	app_world_datagram(&w, GATE_TO_SERVER, get, sizeof(get) - 1);
+	get[4] = 0;
+	app_world_datagram(&w, GATE_TO_SERVER, get, sizeof(get) - 1);
+	app_world_datagram(&w, GATE_TO_SERVER, get, sizeof(get) - 1);
+	assert_false(app_world_has_event(&w, 0, "version_mismatch"));
+	assert_true(app_world_has_event(&w, 1, "version_mismatch"));
+	assert_true(app_world_has_event(&w, 2, "version_mismatch"));
+	BH_FREE char *record = app_world_record(&w, 2);
+	assert_non_null(strstr(record, "\"error\":\"NoSuchName\""));
+	app_world_close(&w);
+}
+
 /* The longest SNMP and SIP lies: lengths beyond the datagram. */
 static void lies(void **state)
 {
@@ -335,6 +426,8 @@ int main(void)
 		cmocka_unit_test(ja4),		 cmocka_unit_test(dns_names),
 		cmocka_unit_test(dns_many),	 cmocka_unit_test(dns_sides),
 		cmocka_unit_test(tls_events),	 cmocka_unit_test(lies),
+		cmocka_unit_test(ssh_banners),	 cmocka_unit_test(dhcp_options),
+		cmocka_unit_test(snmp_versions), cmocka_unit_test(ssh_records),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

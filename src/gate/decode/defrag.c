@@ -2,8 +2,8 @@
 /*
  * Fragments of IPv4 and IPv6 datagrams until they are whole.
  *
- * A datagram that is incomplete is known by addresses, identification, protocol (IPv4), VLANs,
- * depth of tunnels, and as flows are by VNI and interface. Its fragments are kept as they came; a
+ * A datagram that is incomplete is known by addresses, identification, protocol (IPv4), depth of
+ * tunnels, and as flows are by VLANs, VNI and interface. Its fragments are kept as they came; a
  * bit per 8 bytes says what is covered. What stands behind the last whole unit of a fragment that
  * is not the last is nobody's: receivers cut it off (Linux) or drop all of it. When the last
  * fragment is here and nothing is missing, they are laid over one another in order of arrival; who
@@ -14,8 +14,8 @@
  * Memory is blocks of one pool (defrag.memcap, shared among the workers): a block for a datagram,
  * one or more for a fragment. When there are none left, or as many fragments wait as may
  * (defrag.max-frags), the oldest datagram goes: a flood must not shut out what comes behind it.
- * Limits of one datagram: bytes (four times the largest: overlaps), age (defrag.timeout since its
- * first fragment).
+ * Limits of one datagram: bytes (four times the largest: overlaps), and that nothing comes for
+ * defrag.timeout.
  */
 #include "gate/decode/checksum.h"
 #include "gate/decode/decoder.h"
@@ -111,7 +111,7 @@ struct datagram {
 	struct fragment *first, **last;
 	struct key key;
 	uint32_t bucket;
-	uint64_t began_us;
+	uint64_t last_us; /* when a fragment came */
 	enum policy policy;
 	uint32_t total; /* NO_TOTAL until the last fragment is here */
 	uint32_t units; /* covered */
@@ -132,7 +132,7 @@ struct defrag {
 	uint64_t timeout_us;
 	uint64_t hash_key[2];
 	uint32_t bucket_mask;
-	bool by_vni, by_source;
+	bool by_vlan, by_vni, by_source;
 	struct datagram **buckets;
 	struct datagram *oldest, *newest;
 	BH_VEC(struct policy_net) nets;
@@ -246,8 +246,10 @@ static void key_of(const struct defrag *d, const struct gate_packet *p,
 	ret->id = part->id;
 	ret->vni = d->by_vni ? p->vni : 0;
 	ret->source = d->by_source ? p->source : 0;
-	ret->vlan_count = p->vlan_count;
-	memcpy(ret->vlan, p->vlan, sizeof(ret->vlan));
+	if (d->by_vlan) {
+		ret->vlan_count = p->vlan_count;
+		memcpy(ret->vlan, p->vlan, sizeof(ret->vlan));
+	}
 	ret->version = p->ip_version;
 	ret->proto = p->ip_version == 4 ? part->next_header : 0;
 	ret->depth = p->depth;
@@ -287,7 +289,7 @@ static struct datagram *datagram_new(struct defrag *d, const struct key *key, ui
 	g->key = *key;
 	g->last = &g->first;
 	g->bucket = bucket;
-	g->began_us = now_us;
+	g->last_us = now_us;
 	g->policy = policy_of(d, &key->dst);
 	g->total = NO_TOTAL;
 	g->chain = d->buckets[bucket];
@@ -300,7 +302,22 @@ static struct datagram *datagram_new(struct defrag *d, const struct key *key, ui
 
 static bool is_late(const struct defrag *d, const struct datagram *g, uint64_t now_us)
 {
-	return now_us > g->began_us && now_us - g->began_us > d->timeout_us;
+	return now_us > g->last_us && now_us - g->last_us > d->timeout_us;
+}
+
+/* To the newest, so that the oldest are those that have waited longest for more. */
+static void touch(struct defrag *d, struct datagram *g, uint64_t now_us)
+{
+	g->last_us = now_us;
+	if (g == d->newest) {
+		return;
+	}
+	*(g->older ? &g->older->newer : &d->oldest) = g->newer;
+	g->newer->older = g->older;
+	g->newer = NULL;
+	g->older = d->newest;
+	d->newest->newer = g;
+	d->newest = g;
 }
 
 static struct datagram *datagram_of(struct defrag *d, const struct key *key, uint64_t now_us)
@@ -312,6 +329,7 @@ static struct datagram *datagram_of(struct defrag *d, const struct key *key, uin
 			continue;
 		}
 		if (!is_late(d, g, now_us)) {
+			touch(d, g, now_us);
 			return g;
 		}
 		bh_counter_add(&gate_defrag_timeouts, 1);
@@ -716,6 +734,7 @@ struct defrag *defrag_new(const struct gate_config *config)
 	d->fragments_max = config->defrag_max_frags / workers;
 	d->fragments_max = d->fragments_max > 16 ? d->fragments_max : 16;
 	d->timeout_us = config->defrag_timeout_s * 1000000;
+	d->by_vlan = config->vlan_tracking;
 	d->by_vni = config->vni_tracking;
 	d->by_source = !config->inline_mode;
 	d->blocks = mmap(NULL, d->block_count * BLOCK_SIZE, PROT_READ | PROT_WRITE,

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DHCP for IPv4 (RFC 2131, 2132): each datagram is a transaction with one side. Bounded by the
- * datagram; ADDRESSES_MAX addresses and all asked-for parameters of an option are shown.
+ * DHCP for IPv4 (RFC 2131, 2132): each datagram is a transaction with one side. Options go on in
+ * the fields for a file and a server's name where they say so. Bounded by the datagram;
+ * ADDRESSES_MAX addresses and all asked-for parameters of an option are shown.
  */
 #include "gate/app/app.h"
+
+#include "base/util.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -11,6 +14,8 @@
 
 #define HEADER_SIZE   236u
 #define COOKIE_SIZE   4u
+#define SNAME_AT      44u
+#define FILE_AT	      108u
 #define ADDRESSES_MAX 16u
 
 enum {
@@ -21,6 +26,7 @@ enum {
 	OPT_HOSTNAME = 12,
 	OPT_REQUESTED_IP = 50,
 	OPT_LEASE_TIME = 51,
+	OPT_OVERLOAD = 52,
 	OPT_TYPE = 53,
 	OPT_SERVER = 54,
 	OPT_PARAMETERS = 55,
@@ -32,7 +38,7 @@ enum {
 };
 enum dhcp_event { DHCP_TRUNCATED_OPTIONS, DHCP_MALFORMED_OPTIONS, DHCP_EVENTS };
 static const struct gate_app_event events[DHCP_EVENTS] = {
-	[DHCP_TRUNCATED_OPTIONS] = {"truncated_options", "an option ends behind the message"},
+	[DHCP_TRUNCATED_OPTIONS] = {"truncated_options", "options that do not come to their end"},
 	[DHCP_MALFORMED_OPTIONS] = {"malformed_options", "an option of a size that can't be"},
 };
 static const char *const request_states[] = {"request_started", "request_complete", NULL};
@@ -45,10 +51,11 @@ struct dhcp_tx {
 	uint8_t raw[];
 };
 
-/* The option's value: false when it is not there. */
-static bool option(const struct dhcp_tx *t, uint8_t code, struct gate_view *ret)
+/* Of those between `at` and `size`. */
+static bool option_within(const struct dhcp_tx *t, uint32_t at, uint32_t size, uint8_t code,
+			  struct gate_view *ret)
 {
-	for (uint32_t at = HEADER_SIZE + COOKIE_SIZE; at + 2 <= t->size;) {
+	while (at + 2 <= size) {
 		uint8_t found = t->raw[at];
 		if (found == OPT_END) {
 			break;
@@ -57,17 +64,32 @@ static bool option(const struct dhcp_tx *t, uint8_t code, struct gate_view *ret)
 			at++;
 			continue;
 		}
-		uint8_t size = t->raw[at + 1];
-		if (size > t->size - at - 2) {
+		uint8_t length = t->raw[at + 1];
+		if (length > size - at - 2) {
 			break;
 		}
 		if (found == code) {
-			*ret = (struct gate_view){.data = t->raw + at + 2, .size = size};
+			*ret = (struct gate_view){.data = t->raw + at + 2, .size = length};
 			return true;
 		}
-		at += 2u + size;
+		at += 2u + length;
 	}
 	return false;
+}
+
+/* The option's value: false when it is not there. */
+static bool option(const struct dhcp_tx *t, uint8_t code, struct gate_view *ret)
+{
+	const uint32_t begin = HEADER_SIZE + COOKIE_SIZE;
+	struct gate_view overload;
+	if (option_within(t, begin, t->size, code, ret)) {
+		return true;
+	}
+	if (!option_within(t, begin, t->size, OPT_OVERLOAD, &overload) || !overload.size) {
+		return false;
+	}
+	return (overload.data[0] & 1 && option_within(t, FILE_AT, HEADER_SIZE, code, ret)) ||
+	       (overload.data[0] & 2 && option_within(t, SNAME_AT, FILE_AT, code, ret));
 }
 
 static bool is_number(uint8_t code)
@@ -95,6 +117,10 @@ static void check_options(struct gate_session *session, struct dhcp_tx *t)
 			return;
 		}
 		uint8_t size = t->raw[at + 1];
+		if (code == OPT_CLIENT_ID && size < 2) {
+			gate_tx_event(session, &t->tx, DHCP_TRUNCATED_OPTIONS);
+			return;
+		}
 		if ((is_number(code) && size != 4) || (code == OPT_TYPE && size != 1)) {
 			gate_tx_event(session, &t->tx, DHCP_MALFORMED_OPTIONS);
 		}
@@ -104,13 +130,15 @@ static void check_options(struct gate_session *session, struct dhcp_tx *t)
 
 static bool is_message(const uint8_t *data, uint32_t size)
 {
-	return size >= HEADER_SIZE + COOKIE_SIZE && (data[0] == 1 || data[0] == 2) &&
-	       !memcmp(data + HEADER_SIZE, "\x63\x82\x53\x63", COOKIE_SIZE);
+	return size >= HEADER_SIZE + COOKIE_SIZE;
 }
 
 static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port)
 {
-	return is_message(data, size) ? GATE_PROBE_YES : GATE_PROBE_NO;
+	bool own = port == ports[0] || port == ports[1];
+	bool sure = is_message(data, size) && (data[0] == 1 || data[0] == 2) &&
+		    !memcmp(data + HEADER_SIZE, "\x63\x82\x53\x63", COOKIE_SIZE);
+	return sure || (own && is_message(data, size)) ? GATE_PROBE_YES : GATE_PROBE_NO;
 }
 
 static int64_t parse(struct gate_session *session, void *state, enum gate_dir dir,
@@ -200,11 +228,9 @@ static void log_parameters(const struct dhcp_tx *t, struct gate_jw *jw)
 		uint8_t code;
 		const char *name;
 	} names[] = {
-		{1, "subnet_mask"},	{3, "router"},
-		{6, "dns_server"},	{12, "hostname"},
-		{15, "domain"},		{35, "arp_timeout"},
-		{42, "ntp_server"},	{66, "tftp_server_name"},
-		{67, "boot_file_name"}, {120, "sip_server"},
+		{1, "subnet_mask"},	  {3, "router"},	   {6, "dns_server"},
+		{15, "domain"},		  {35, "arp_timeout"},	   {42, "ntp_server"},
+		{66, "tftp_server_name"}, {150, "tftp_server_ip"},
 	};
 	struct gate_view v;
 	if (!option(t, OPT_PARAMETERS, &v)) {
@@ -212,7 +238,7 @@ static void log_parameters(const struct dhcp_tx *t, struct gate_jw *jw)
 	}
 	gate_jw_array(jw, "params");
 	for (uint32_t i = 0; i < v.size; i++) {
-		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+		for (size_t k = 0; k < BH_ARRAY_SIZE(names); k++) {
 			if (names[k].code == v.data[i]) {
 				gate_jw_text(jw, NULL, names[k].name);
 			}
@@ -221,16 +247,15 @@ static void log_parameters(const struct dhcp_tx *t, struct gate_jw *jw)
 	gate_jw_end(jw);
 }
 
-static const char *type_name(const struct dhcp_tx *t)
+static void log_type(const struct dhcp_tx *t, struct gate_jw *jw)
 {
-	static const char *const names[] = {NULL,  "discover", "offer",	  "request", "decline",
-					    "ack", "nak",      "release", "inform"};
+	static const char *const names[] = {"unknown", "discover", "offer",   "request", "decline",
+					    "ack",     "nak",	   "release", "inform"};
 	struct gate_view v;
-	if (!option(t, OPT_TYPE, &v) || v.size != 1 ||
-	    v.data[0] >= sizeof(names) / sizeof(names[0])) {
-		return NULL;
+	if (option(t, OPT_TYPE, &v) && v.size) {
+		uint8_t type = v.data[0] < BH_ARRAY_SIZE(names) ? v.data[0] : 0;
+		gate_jw_text(jw, "dhcp_type", names[type]);
 	}
-	return names[v.data[0]];
 }
 
 static void log_bytes(const struct dhcp_tx *t, uint8_t code, const char *key, struct gate_jw *jw)
@@ -253,9 +278,8 @@ static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 {
 	const struct dhcp_tx *t = (const struct dhcp_tx *)tx;
 	const uint8_t *p = t->raw;
-	const char *type = type_name(t);
 	struct gate_view v;
-	gate_jw_text(jw, "type", p[0] == 1 ? "request" : "reply");
+	gate_jw_text(jw, "type", p[0] == 1 ? "request" : p[0] == 2 ? "reply" : "<unknown>");
 	gate_jw_uint(jw, "id", gate_be32(p + 4));
 	log_mac(jw, "client_mac", p + 28, p[2]);
 	log_address(jw, "assigned_ip", p + 16);
@@ -264,7 +288,7 @@ static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 		log_address(jw, "relay_ip", p + 24);
 		log_address(jw, "next_server_ip", p + 20);
 	}
-	gate_jw_text(jw, "dhcp_type", type ? type : "unknown");
+	log_type(t, jw);
 	if (option(t, OPT_CLIENT_ID, &v) && v.size > 1) {
 		log_mac(jw, "client_id", v.data + 1, v.size - 1);
 	}

@@ -60,27 +60,26 @@ static void add_tag(struct quic_chlo *c, const uint8_t *tag, bool first)
 	c->cyu_size += size;
 }
 
-bool quic_chlo_read(const uint8_t *data, uint32_t size, uint32_t version, struct quic_chlo *ret)
+bool quic_chlo_read(const struct gate_view *v, uint32_t version, struct quic_chlo *ret)
 {
-	struct gate_view v;
 	memset(ret, 0, sizeof(*ret));
-	if (!stream_data(data, size, &v) || v.size < 8 || memcmp(v.data, "CHLO", 4) != 0) {
+	if (v->size < 8 || memcmp(v->data, "CHLO", 4) != 0) {
 		return false;
 	}
-	uint32_t count = le(v.data + 4, 2), values = 8 + 8 * count, from = 0;
-	if (count > TAGS_MAX || values > v.size) {
+	uint32_t count = le(v->data + 4, 2), values = 8 + 8 * count, from = 0;
+	if (count > TAGS_MAX || values > v->size) {
 		return false;
 	}
 	ret->cyu_size = (uint32_t)snprintf(ret->cyu, QUIC_CYU_MAX, "%c%c,",
 					   (int)(version >> 8 & 0x7f), (int)(version & 0x7f));
 	for (uint32_t i = 0; i < count; i++) {
-		const uint8_t *entry = v.data + 8 + 8 * (size_t)i;
+		const uint8_t *entry = v->data + 8 + 8 * (size_t)i;
 		uint32_t to = le(entry + 4, 4);
 		add_tag(ret, entry, i == 0);
-		if (to < from || to > v.size - values) {
+		if (to < from || to > v->size - values) {
 			break;
 		}
-		struct gate_view value = {.data = v.data + values + from, .size = to - from};
+		struct gate_view value = {.data = v->data + values + from, .size = to - from};
 		if (!memcmp(entry, "SNI\0", 4)) {
 			ret->sni = value;
 		} else if (!memcmp(entry, "UAID", 4)) {
@@ -89,4 +88,10 @@ bool quic_chlo_read(const uint8_t *data, uint32_t size, uint32_t version, struct
 		from = to;
 	}
 	return true;
+}
+
+bool quic_chlo_find(const uint8_t *data, uint32_t size, uint32_t version, struct quic_chlo *ret)
+{
+	struct gate_view v;
+	return stream_data(data, size, &v) && quic_chlo_read(&v, version, ret);
 }

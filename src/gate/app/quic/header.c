@@ -13,11 +13,14 @@
 #define Q044	 Q(0x3434)
 #define Q045	 Q(0x3435)
 #define Q046	 Q(0x3436)
+#define Q050	 QUIC_Q050
+#define MVFST	 0xfaceb002u
 #define DRAFT(v) (0xff000000u | (v))
 
 enum quic_kind quic_version_kind(uint32_t version)
 {
-	if (version == V1 || version == V2 || (version >= DRAFT(29) && version <= DRAFT(34))) {
+	if (version == V1 || version == V2 || version == Q050 || version == MVFST ||
+	    (version >= DRAFT(23) && version <= DRAFT(34))) {
 		return QUIC_IETF;
 	}
 	if (version == Q039 || (version >= Q043 && version <= Q046)) {
@@ -28,17 +31,10 @@ enum quic_kind quic_version_kind(uint32_t version)
 
 void quic_version_name(uint32_t version, char ret[16])
 {
-	if (version == V1) {
-		snprintf(ret, 16, "1");
-	} else if (version == V2) {
-		snprintf(ret, 16, "v2");
-	} else if (version >> 24 == 'Q') {
-		snprintf(ret, 16, "Q%c%c%c", (int)(version >> 16 & 0x7f),
-			 (int)(version >> 8 & 0x7f), (int)(version & 0x7f));
-	} else if (version >> 8 == 0xff0000) {
-		snprintf(ret, 16, "draft-%u", version & 0xff);
+	if (quic_version_kind(version) == QUIC_GOOGLE) {
+		snprintf(ret, 16, "Q0%c%c", (int)(version >> 8 & 0x7f), (int)(version & 0x7f));
 	} else {
-		snprintf(ret, 16, "%08x", version);
+		snprintf(ret, 16, "%x", version);
 	}
 }
 
@@ -132,8 +128,10 @@ static bool read_ietf(const uint8_t *data, uint32_t size, struct quic_header *h)
 	    !take(data, size, &at, token.data[0], &h->scid)) {
 		return false;
 	}
-	h->type = h->version ? long_type(h->version, data[0]) : QUIC_NEGOTIATION;
-	if (h->type == QUIC_RETRY || h->type == QUIC_NEGOTIATION) {
+	h->type = !h->version		 ? QUIC_NEGOTIATION
+		  : h->kind == QUIC_NONE ? QUIC_UNKNOWN
+					 : long_type(h->version, data[0]);
+	if (h->type == QUIC_RETRY || h->type == QUIC_NEGOTIATION || h->type == QUIC_UNKNOWN) {
 		h->size = size;
 		return true;
 	}
@@ -166,10 +164,8 @@ bool quic_header_read(const uint8_t *data, uint32_t size, struct quic_header *re
 	if (size < 7) {
 		return false;
 	}
+	ret->is_long = true;
 	ret->version = gate_be32(data + 1);
 	ret->kind = quic_version_kind(ret->version);
-	if (ret->kind == QUIC_GOOGLE) {
-		return read_google(data, size, ret);
-	}
-	return (ret->kind == QUIC_IETF || !ret->version) && read_ietf(data, size, ret);
+	return ret->kind == QUIC_GOOGLE ? read_google(data, size, ret) : read_ietf(data, size, ret);
 }

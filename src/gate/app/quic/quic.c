@@ -11,17 +11,17 @@ enum {
 	FRAME_ACK = 2,
 	FRAME_ACK_ECN = 3,
 	FRAME_CRYPTO = 6,
-	FRAME_CLOSE = 0x1c,
-	FRAME_CLOSE_APP = 0x1d,
+	FRAME_GOOGLE_CRYPTO = 8, /* of Q050 */
 };
 enum { HS_CLIENT_HELLO = 1, HS_SERVER_HELLO = 2 };
 #define PARAMETER_USER_AGENT 0x3129
 #define ACK_RANGES_MAX	     1024
+#define SHORT_MIN	     21u /* packets with a short header (RFC 9000 10.3) */
 
 static const struct gate_app_event events[QUIC_EVENTS] = {
 	[QUIC_FAILED_DECRYPT] = {"failed_decrypt", "a packet that can't be opened"},
 	[QUIC_ERROR_ON_DATA] = {"error_on_data", "frames that can't be"},
-	[QUIC_ERROR_ON_HEADER] = {"error_on_header", "a header that can't be"},
+	[QUIC_ERROR_ON_HEADER] = {"error_on_header", "a header that can't be (never said)"},
 	[QUIC_CRYPTO_FRAG_TOO_LONG] = {"crypto_frag_too_long", "a hello that is too long"},
 };
 static const char *const request_states[] = {"request_started", "request_complete", NULL};
@@ -30,33 +30,41 @@ static const uint16_t ports[] = {443, 80, 0};
 
 struct quic_state {
 	struct quic_keys keys;
-	bool hello[GATE_DIRS];
+	bool hello[GATE_DIRS], retried;
 	struct quic_crypto crypto[GATE_DIRS];
 };
 
 static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t port)
 {
 	struct quic_header h;
-	if (!quic_header_read(data, size, &h) || h.kind == QUIC_NONE) {
+	if (!quic_header_read(data, size, &h)) {
 		return GATE_PROBE_NO;
 	}
-	bool google = h.kind == QUIC_GOOGLE;
-	bool own = port == 443 || port == 80;
-	/* what begins a connection fills its datagram (RFC 9000 14.1) */
-	bool begins = h.type == QUIC_INITIAL && (google || own || size >= 1200);
-	return begins || (own && h.type == QUIC_HANDSHAKE) ? GATE_PROBE_YES : GATE_PROBE_NO;
+	if (port != 443 && port != 80) {
+		/* what begins a connection fills its datagram (RFC 9000 14.1) */
+		bool begins = h.kind != QUIC_NONE && h.type == QUIC_INITIAL &&
+			      (h.kind == QUIC_GOOGLE || size >= 1200);
+		return begins ? GATE_PROBE_YES : GATE_PROBE_NO;
+	}
+	bool goes_on = h.type == QUIC_SHORT && data[0] & 0x40 && size >= SHORT_MIN;
+	return h.type != QUIC_SHORT || goes_on ? GATE_PROBE_YES : GATE_PROBE_NO;
 }
 
 /* ---- transactions ---- */
 
-static struct quic_tx *new_tx(struct gate_session *session, enum gate_dir dir, uint32_t version)
+static struct quic_tx *new_tx(struct gate_session *session, enum gate_dir dir,
+			      const struct quic_header *h)
 {
 	struct gate_tx *tx = gate_tx_new(session, sizeof(struct quic_tx));
 	if (!tx) {
 		return NULL;
 	}
 	struct quic_tx *t = (struct quic_tx *)tx;
-	quic_version_name(version, t->version_text);
+	quic_version_name(h->version, t->version_text);
+	for (unsigned int i = 0; i < sizeof(t->version); i++) {
+		t->version[i] = (uint8_t)(h->version >> (24 - 8 * i));
+	}
+	t->is_long = h->is_long;
 	t->client = dir == GATE_TO_SERVER;
 	tx->skip_dirs = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
 	return t;
@@ -69,10 +77,10 @@ static void tx_done(struct gate_session *session, struct quic_tx *t, enum gate_d
 	}
 }
 
-static void event_tx(struct gate_session *session, enum gate_dir dir, uint32_t version,
+static void event_tx(struct gate_session *session, enum gate_dir dir, const struct quic_header *h,
 		     enum quic_event event)
 {
-	struct quic_tx *t = new_tx(session, dir, version);
+	struct quic_tx *t = new_tx(session, dir, h);
 	if (t) {
 		gate_tx_event(session, &t->tx, (uint16_t)event);
 		tx_done(session, t, dir);
@@ -121,16 +129,16 @@ static void keep_extensions(struct gate_session *session, struct quic_tx *t,
 	keep(session, &t->extensions, types, size);
 }
 
-/* A whole handshake message of TLS. */
-static void hello(struct gate_session *session, struct quic_tx *t, const uint8_t *message,
+/* A whole handshake message of TLS; false: it is no hello. */
+static bool hello(struct gate_session *session, struct quic_tx *t, const uint8_t *message,
 		  uint32_t size)
 {
 	struct gate_tls_hello h;
 	char text[GATE_JA3_STRING_MAX];
 	bool client = message[0] == HS_CLIENT_HELLO;
-	if (!t || client != t->client || (!client && message[0] != HS_SERVER_HELLO) ||
+	if (client != t->client || (!client && message[0] != HS_SERVER_HELLO) ||
 	    !gate_tls_hello_read(message + 4, size - 4, client, &h)) {
-		return;
+		return false;
 	}
 	uint32_t length = gate_ja3_string(&h, text);
 	keep(session, &t->ja3, text, length);
@@ -145,6 +153,17 @@ static void hello(struct gate_session *session, struct quic_tx *t, const uint8_t
 		if (!gate_ja4(&h, 'q', t->ja4)) {
 			t->ja4[0] = '\0';
 		}
+	}
+	return true;
+}
+
+static void google_hello(struct gate_session *session, struct quic_tx *t, const struct quic_chlo *c)
+{
+	keep(session, &t->sni, c->sni.data, c->sni.size);
+	keep(session, &t->ua, c->ua.data, c->ua.size);
+	if (t->version[2] < '5') { /* CYU is of Q039 to Q046 */
+		keep(session, &t->cyu, c->cyu, c->cyu_size);
+		gate_ja3_hash(c->cyu, c->cyu_size, t->cyu_hash);
 	}
 }
 
@@ -201,9 +220,16 @@ static uint32_t crypto_whole(const struct quic_crypto *c)
 	return 0;
 }
 
+static void crypto_reset(struct gate_session *session, struct quic_crypto *c)
+{
+	gate_session_release(session, c->data, QUIC_CRYPTO_MAX);
+	memset(c, 0, sizeof(*c));
+}
+
 struct frames {
 	const uint8_t *data;
 	uint32_t size, at;
+	struct gate_view google; /* the last FRAME_GOOGLE_CRYPTO */
 };
 
 static bool skip_numbers(struct frames *f, unsigned int count)
@@ -228,10 +254,24 @@ static bool skip_ack(struct frames *f, bool ecn)
 	return skip_numbers(f, ecn ? 3 : 0);
 }
 
+/* Offset and bytes of a CRYPTO frame. */
+static bool crypto_frame(struct frames *f, uint64_t *ret_offset, struct gate_view *ret)
+{
+	uint64_t size = 0;
+	if (!quic_varint(f->data, f->size, &f->at, ret_offset) ||
+	    !quic_varint(f->data, f->size, &f->at, &size) || size > f->size - f->at) {
+		return false;
+	}
+	*ret = (struct gate_view){.data = f->data + f->at, .size = (uint32_t)size};
+	f->at += (uint32_t)size;
+	return true;
+}
+
 /* 0; 1: nothing of interest follows; -EBADMSG; -EMSGSIZE: a hello too long. */
 static int frame(struct gate_session *session, struct quic_crypto *c, struct frames *f)
 {
-	uint64_t offset = 0, size = 0;
+	struct gate_view bytes;
+	uint64_t offset = 0;
 	uint8_t type = f->data[f->at++];
 	switch (type) {
 	case FRAME_PADDING:
@@ -241,20 +281,14 @@ static int frame(struct gate_session *session, struct quic_crypto *c, struct fra
 	case FRAME_ACK_ECN:
 		return skip_ack(f, type == FRAME_ACK_ECN) ? 0 : -EBADMSG;
 	case FRAME_CRYPTO:
-		if (!quic_varint(f->data, f->size, &f->at, &offset) ||
-		    !quic_varint(f->data, f->size, &f->at, &size) || size > f->size - f->at) {
+		if (!crypto_frame(f, &offset, &bytes)) {
 			return -EBADMSG;
 		}
-		if (!crypto_put(session, c, offset, f->data + f->at, (uint32_t)size)) {
-			return -EMSGSIZE;
-		}
-		f->at += (uint32_t)size;
-		return 0;
-	case FRAME_CLOSE:
-	case FRAME_CLOSE_APP:
-		return 1;
+		return crypto_put(session, c, offset, bytes.data, bytes.size) ? 0 : -EMSGSIZE;
+	case FRAME_GOOGLE_CRYPTO:
+		return crypto_frame(f, &offset, &f->google) ? 0 : -EBADMSG;
 	default:
-		return -EBADMSG;
+		return 1;
 	}
 }
 
@@ -267,20 +301,21 @@ static bool initial(struct gate_session *session, struct quic_state *s, enum gat
 		rc = frame(session, c, f);
 	}
 	if (rc < 0) {
-		event_tx(session, dir, h->version,
+		event_tx(session, dir, h,
 			 rc == -EMSGSIZE ? QUIC_CRYPTO_FRAG_TOO_LONG : QUIC_ERROR_ON_DATA);
 		return false;
 	}
-	uint32_t size = crypto_whole(c);
-	if (!size && c->count) {
-		return true; /* the rest of the hello is to come */
-	}
-	struct quic_tx *t = new_tx(session, dir, h->version);
+	struct quic_tx *t = new_tx(session, dir, h);
+	uint32_t size = t ? crypto_whole(c) : 0;
+	struct quic_chlo chlo;
 	if (size) {
-		hello(session, t, c->data, size);
-		s->hello[dir] = true;
-		gate_session_release(session, c->data, QUIC_CRYPTO_MAX);
-		memset(c, 0, sizeof(*c));
+		s->hello[dir] = hello(session, t, c->data, size);
+		crypto_reset(session, c);
+		if (!s->hello[dir]) {
+			gate_tx_event(session, &t->tx, QUIC_ERROR_ON_DATA);
+		}
+	} else if (t && h->version == QUIC_Q050 && quic_chlo_read(&f->google, h->version, &chlo)) {
+		google_hello(session, t, &chlo);
 	}
 	tx_done(session, t, dir);
 	return true;
@@ -292,11 +327,14 @@ static bool ietf(struct gate_session *session, struct quic_state *s, enum gate_d
 		 const uint8_t *data, const struct quic_header *h)
 {
 	uint8_t open[QUIC_PACKET_MAX];
-	if (h->type == QUIC_RETRY) {
-		s->keys.known = false; /* the client begins anew, with another identifier */
+	if (h->type == QUIC_RETRY && dir == GATE_TO_CLIENT && s->keys.known && !s->retried) {
+		/* the client says hello once more, with another identifier; RFC 9000 17.2.5.2 */
+		s->retried = true;
+		s->keys.known = s->hello[GATE_TO_SERVER] = false;
+		crypto_reset(session, &s->crypto[GATE_TO_SERVER]);
 	}
 	if (h->type != QUIC_INITIAL) {
-		tx_done(session, new_tx(session, dir, h->version), dir);
+		tx_done(session, new_tx(session, dir, h), dir);
 		return true;
 	}
 	bool fresh = !s->keys.known && dir == GATE_TO_SERVER;
@@ -309,7 +347,7 @@ static bool ietf(struct gate_session *session, struct quic_state *s, enum gate_d
 		size = quic_open(&s->keys, dir, data, h, open);
 	}
 	if (size < 0) {
-		event_tx(session, dir, h->version, QUIC_FAILED_DECRYPT);
+		event_tx(session, dir, h, QUIC_FAILED_DECRYPT);
 		return false;
 	}
 	struct frames f = {.data = open, .size = (uint32_t)size};
@@ -320,12 +358,9 @@ static void google(struct gate_session *session, enum gate_dir dir, const uint8_
 		   const struct quic_header *h)
 {
 	struct quic_chlo c;
-	struct quic_tx *t = new_tx(session, dir, h->version);
-	if (t && dir == GATE_TO_SERVER && quic_chlo_read(payload, h->payload, h->version, &c)) {
-		keep(session, &t->sni, c.sni.data, c.sni.size);
-		keep(session, &t->ua, c.ua.data, c.ua.size);
-		keep(session, &t->cyu, c.cyu, c.cyu_size);
-		gate_ja3_hash(c.cyu, c.cyu_size, t->cyu_hash);
+	struct quic_tx *t = new_tx(session, dir, h);
+	if (t && dir == GATE_TO_SERVER && quic_chlo_find(payload, h->payload, h->version, &c)) {
+		google_hello(session, t, &c);
 	}
 	tx_done(session, t, dir);
 }
@@ -338,11 +373,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	while (at < in->size && !s->hello[dir]) {
 		const uint8_t *data = in->data + at;
 		struct quic_header h;
-		if (!quic_header_read(data, in->size - at, &h)) {
-			event_tx(session, dir, 0, QUIC_ERROR_ON_HEADER);
-			break;
-		}
-		if (h.type == QUIC_SHORT) {
+		if (!quic_header_read(data, in->size - at, &h) || h.type == QUIC_SHORT) {
 			break;
 		}
 		if (h.kind == QUIC_GOOGLE) {
@@ -402,7 +433,7 @@ static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which
 	}
 	switch (which) {
 	case GATE_BUF_QUIC_VERSION:
-		return view(ret, t->version_text, strlen(t->version_text));
+		return t->is_long && view(ret, t->version, sizeof(t->version));
 	case GATE_BUF_QUIC_SNI:
 		return view(ret, t->sni.data, t->sni.size);
 	case GATE_BUF_QUIC_UA:

@@ -7,6 +7,8 @@
 #include "gate/app/app.h"
 #include "gate/app/ber.h"
 
+#include "base/util.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +23,7 @@ enum {
 	TAG_SEQUENCE = 0x30,
 	TAG_IP_ADDRESS = 0x40,
 };
-enum { PDU_RESPONSE = 2, PDU_TRAP_V1 = 4, PDU_REPORT = 8, PDU_KINDS };
+enum { PDU_TRAP_V1 = 4, PDU_GET_BULK = 5, PDU_KINDS = 9 };
 
 enum snmp_event {
 	SNMP_MALFORMED_DATA,
@@ -33,7 +35,7 @@ static const struct gate_app_event events[SNMP_EVENTS] = {
 	[SNMP_MALFORMED_DATA] = {"malformed_data", "malformed message"},
 	[SNMP_UNKNOWN_SECURITY_MODEL] = {"unknown_security_model",
 					 "security model that is not USM"},
-	[SNMP_VERSION_MISMATCH] = {"version_mismatch", "another version than before"},
+	[SNMP_VERSION_MISMATCH] = {"version_mismatch", "another version than the flow's first"},
 };
 static const char *const request_states[] = {"request_started", "request_complete", NULL};
 static const char *const response_states[] = {"response_started", "response_complete", NULL};
@@ -212,10 +214,10 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	if (m.unknown_model) {
 		gate_tx_event(session, tx, SNMP_UNKNOWN_SECURITY_MODEL);
 	}
-	if (s->version && s->version != m.version) {
+	s->version = s->version ? s->version : m.version;
+	if (s->version != m.version) {
 		gate_tx_event(session, tx, SNMP_VERSION_MISMATCH);
 	}
-	s->version = m.version;
 	tx->skip_dirs = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
 	gate_tx_done(session, tx, dir);
 	return in->size;
@@ -287,6 +289,9 @@ static void log_vars(struct gate_jw *jw, const struct gate_view *vars)
 {
 	struct gate_ber b = gate_ber_inside(vars);
 	struct gate_view one, oid;
+	if (!vars->size) {
+		return;
+	}
 	gate_jw_array(jw, "vars");
 	for (unsigned int i = 0; i < VARS_MAX && next_is(&b, TAG_SEQUENCE, &one); i++) {
 		struct gate_ber v = gate_ber_inside(&one);
@@ -300,13 +305,13 @@ static void log_vars(struct gate_jw *jw, const struct gate_view *vars)
 
 static void log_trap(struct gate_jw *jw, const struct message *m)
 {
-	static const char *const types[] = {"cold_start",
-					    "warm_start",
-					    "link_down",
-					    "link_up",
-					    "authentication_failure",
-					    "egp_neighbor_loss",
-					    "enterprise_specific"};
+	static const char *const types[] = {"ColdStart",
+					    "WarmStart",
+					    "LinkDown",
+					    "LinkUp",
+					    "AuthenticationFailure",
+					    "EgpNeighborLoss",
+					    "EnterpriseSpecific"};
 	char text[INET_ADDRSTRLEN];
 	if (m->trap_type < sizeof(types) / sizeof(types[0])) {
 		gate_jw_text(jw, "trap_type", types[m->trap_type]);
@@ -318,6 +323,37 @@ static void log_trap(struct gate_jw *jw, const struct message *m)
 	}
 }
 
+/* RFC 1157 and 3416, under the names that Suricata's records have. */
+static void log_error(struct gate_jw *jw, uint32_t error)
+{
+	static const char *const names[] = {"NoError",
+					    "TooBig",
+					    "NoSuchName",
+					    "BadValue",
+					    "ReadOnly",
+					    "GenErr",
+					    "NoAccess",
+					    "WrongType",
+					    "WrongLength",
+					    "WrongEncoding",
+					    "WrongValue",
+					    "NoCreation",
+					    "InconsistentValue",
+					    "ResourceUnavailable",
+					    "CommitFailed",
+					    "UndoFailed",
+					    "AuthorizationError",
+					    "NotWritable",
+					    "InconsistentName"};
+	char text[16];
+	if (error < BH_ARRAY_SIZE(names)) {
+		gate_jw_text(jw, "error", names[error]);
+		return;
+	}
+	snprintf(text, sizeof(text), "%u", error);
+	gate_jw_text(jw, "error", text);
+}
+
 static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 {
 	const struct message *m = &((const struct snmp_tx *)tx)->m;
@@ -327,8 +363,8 @@ static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 	}
 	if (m->pdu >= 0) {
 		gate_jw_text(jw, "pdu_type", pdu_names[m->pdu]);
-		if (m->error && (m->pdu == PDU_RESPONSE || m->pdu == PDU_REPORT)) {
-			gate_jw_uint(jw, "error", m->error);
+		if (m->error && m->pdu != PDU_GET_BULK) {
+			log_error(jw, m->error);
 		}
 		if (m->pdu == PDU_TRAP_V1) {
 			log_trap(jw, m);

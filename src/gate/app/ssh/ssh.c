@@ -2,7 +2,7 @@
 /*
  * SSH (RFC 4253): banners, key exchange with HASSH (salesforce/hassh), until both sides change to
  * their keys; what follows is encrypted and not read. A flow has one transaction. Banners longer
- * than BANNER_MAX are cut off (event), packets longer than RECORD_MAX passed over.
+ * than BANNER_MAX are cut off (event), key exchanges longer than KEX_MAX passed over (event).
  */
 #include "gate/app/app.h"
 
@@ -12,8 +12,7 @@
 #include <openssl/evp.h>
 
 #define BANNER_MAX 256u
-#define RECORD_MAX 65535u
-#define HASSH_MAX  8192u
+#define KEX_MAX	   65534u
 #define NAME_LISTS 10u
 
 enum { MSG_KEXINIT = 20, MSG_NEWKEYS = 21 };
@@ -27,7 +26,7 @@ enum ssh_event {
 };
 static const struct gate_app_event events[SSH_EVENTS] = {
 	[SSH_INVALID_BANNER] = {"invalid_banner", "a banner that can't be"},
-	[SSH_LONG_BANNER] = {"long_banner", "a banner of more than 255 bytes"},
+	[SSH_LONG_BANNER] = {"long_banner", "a banner of more than 255 bytes, its end not counted"},
 	[SSH_INVALID_RECORD] = {"invalid_record", "a packet that can't be"},
 	[SSH_LONG_KEX_RECORD] = {"long_kex_record", "a key exchange that is too long"},
 };
@@ -80,7 +79,7 @@ static bool banner_read(struct side *s, const uint8_t *line, uint32_t size)
 	s->proto_size = (uint16_t)(dash - s->banner - 4);
 	s->software_at = (uint16_t)(dash - s->banner + 1);
 	uint32_t end = s->software_at;
-	while (end < size && s->banner[end] != ' ' && s->banner[end] != '\r') {
+	while (end < size && s->banner[end] != ' ') {
 		end++;
 	}
 	s->software_size = (uint16_t)(end - s->software_at);
@@ -93,19 +92,35 @@ static void banner_done(struct gate_session *session, struct ssh_conn *c, enum g
 	gate_tx_progress(session, &c->tx->tx, dir, SSH_BANNER);
 }
 
+/*
+ * The line without its end (LF, CR LF, or as some senders have it CR alone), and the bytes of that
+ * end: 0 when it is not there yet.
+ */
+static uint32_t line_end(const struct gate_view *in, uint32_t *ret_size)
+{
+	uint32_t size = 0;
+	while (size < in->size && in->data[size] != '\n' && in->data[size] != '\r') {
+		size++;
+	}
+	*ret_size = size;
+	if (size == in->size || (in->data[size] == '\r' && size + 1 == in->size)) {
+		return 0;
+	}
+	return in->data[size] == '\r' && in->data[size + 1] == '\n' ? 2 : 1;
+}
+
 /* How many bytes it is through with; -EBADMSG. */
 static int64_t banner(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
 		      const struct gate_view *in)
 {
-	const uint8_t *end = memchr(in->data, '\n', in->size);
-	uint32_t size = end ? (uint32_t)(end - in->data) : in->size;
+	uint32_t size = 0, end = line_end(in, &size);
 	if (c->line[dir]) {
 		if (end) {
 			banner_done(session, c, dir);
 		}
-		return end ? size + 1 : size;
+		return size + end;
 	}
-	if (!end && size < BANNER_MAX) {
+	if (!end && in->size < BANNER_MAX) {
 		return 0;
 	}
 	if (!banner_read(&c->tx->side[dir], in->data, size)) {
@@ -120,7 +135,7 @@ static int64_t banner(struct gate_session *session, struct ssh_conn *c, enum gat
 		return size;
 	}
 	banner_done(session, c, dir);
-	return size + 1;
+	return size + end;
 }
 
 /* ---- packets ---- */
@@ -140,23 +155,20 @@ static void hash(struct side *s, const char *text, uint32_t size)
 	}
 }
 
-static bool kexinit(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
+/* Lists that do not fit have no HASSH; nobody is told, as in Suricata. */
+static void kexinit(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
 		    const struct gate_view *body)
 {
 	struct side *s = &c->tx->side[dir];
-	char text[HASSH_MAX];
+	char text[KEX_MAX]; /* a list has 4 bytes of length before it, in the text 1 behind it */
 	uint32_t at = 16, size = 0;
 	for (unsigned int list = 0; list < NAME_LISTS; list++) {
 		uint32_t length = at + 4 <= body->size ? gate_be32(body->data + at) : UINT32_MAX;
 		if (length > body->size || at + 4 + length > body->size) {
-			return false;
+			return;
 		}
 		at += 4;
 		if (is_hashed(list, dir)) {
-			if (size + length + 1 > HASSH_MAX) {
-				event(session, c, SSH_LONG_KEX_RECORD);
-				return true;
-			}
 			memcpy(text + size, body->data + at, length);
 			size += length;
 			text[size++] = ';';
@@ -171,7 +183,6 @@ static bool kexinit(struct gate_session *session, struct ssh_conn *c, enum gate_
 	}
 	c->state[dir] = SSH_KEX;
 	gate_tx_progress(session, &c->tx->tx, dir, SSH_KEX);
-	return true;
 }
 
 static void newkeys(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir)
@@ -185,7 +196,13 @@ static void newkeys(struct gate_session *session, struct ssh_conn *c, enum gate_
 	}
 }
 
-/* SSH 1 has other packets (and nobody looks into them). */
+/* SSH 1 has other packets, and nobody looks into them; 1.99 is who speaks both (RFC 4253 5.1). */
+static bool is_ssh1(const struct side *s)
+{
+	const char *version = s->banner + s->proto_at;
+	return version[0] == '1' && !(s->proto_size == 4 && !memcmp(version, "1.99", 4));
+}
+
 static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
 		      const struct gate_view *in)
 {
@@ -193,26 +210,27 @@ static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gat
 		return 0;
 	}
 	uint32_t length = gate_be32(in->data);
-	uint8_t padding = in->data[4], type = in->data[5];
-	if (length < 2 || length > RECORD_MAX || padding > length - 2) {
+	uint8_t type = in->data[5];
+	if (length < 2) {
 		event(session, c, SSH_INVALID_RECORD);
 		return -EBADMSG;
 	}
-	if (type != MSG_KEXINIT) {
-		uint32_t whole = 4 + length;
-		if (type == MSG_NEWKEYS) {
+	bool is_kex = type == MSG_KEXINIT, is_long = length - 2 > KEX_MAX;
+	if (!is_kex || is_long) {
+		uint64_t whole = 4ull + length;
+		if (is_kex) {
+			event(session, c, SSH_LONG_KEX_RECORD);
+		} else if (type == MSG_NEWKEYS) {
 			newkeys(session, c, dir);
 		}
-		c->skip[dir] = whole > in->size ? whole - in->size : 0;
-		return whole < in->size ? whole : in->size;
+		c->skip[dir] = whole > in->size ? (uint32_t)(whole - in->size) : 0;
+		return whole < in->size ? (int64_t)whole : in->size;
 	}
 	if (in->size < 4 + length) {
 		return 0;
 	}
-	struct gate_view body = {.data = in->data + 6, .size = length - 2 - padding};
-	if (body.size < 16 || !kexinit(session, c, dir, &body)) {
-		event(session, c, SSH_INVALID_RECORD);
-	}
+	struct gate_view body = {.data = in->data + 6, .size = length - 2};
+	kexinit(session, c, dir, &body);
 	return 4 + length;
 }
 
@@ -227,7 +245,7 @@ static int64_t step(struct gate_session *session, struct ssh_conn *c, enum gate_
 	if (c->state[dir] == SSH_START) {
 		return banner(session, c, dir, in);
 	}
-	if (c->state[dir] == SSH_DONE || c->tx->side[dir].banner[4] == '1') {
+	if (c->state[dir] == SSH_DONE || is_ssh1(&c->tx->side[dir])) {
 		return in->size;
 	}
 	return record(session, c, dir, in);

@@ -11,6 +11,7 @@
 #include "gate/app/text.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -101,7 +102,7 @@ static bool inflate_begin(struct ws_conn *conn, struct ws_side *side)
 	return true;
 }
 
-/* Instead of the payload: what it inflates to. */
+/* Instead of the payload: what it inflates to, if that is anything. */
 static void inflate_payload(struct ws_conn *conn, struct ws_side *side, struct ws_tx *tx)
 {
 	static const uint8_t tail[] = {0, 0, 0xff, 0xff};
@@ -131,8 +132,8 @@ static void inflate_payload(struct ws_conn *conn, struct ws_side *side, struct w
 		/* what follows refers to what we have not: begin anew */
 		inflate_free(conn, side);
 	}
-	gate_text_free(conn->session, &tx->payload);
-	tx->payload = out;
+	gate_text_free(conn->session, out.size ? &tx->payload : &out);
+	tx->payload = out.size ? out : tx->payload;
 }
 
 /* ---- frames ---- */
@@ -345,15 +346,13 @@ static bool log_tx(const struct gate_tx *gtx, struct gate_jw *jw)
 		[8] = "connection_close", [9] = "ping", [10] = "pong",
 	};
 	const char *name = names[tx->head & 0xf];
+	char unknown[16];
 	gate_jw_bool(jw, "fin", tx->head & FLAG_FIN);
 	if (tx->masked) {
 		gate_jw_uint(jw, "mask", tx->mask);
 	}
-	if (name) {
-		gate_jw_text(jw, "opcode", name);
-	} else {
-		gate_jw_uint(jw, "opcode", tx->head & 0xf);
-	}
+	snprintf(unknown, sizeof(unknown), "unknown-%u", tx->head & 0xfu);
+	gate_jw_text(jw, "opcode", name ? name : unknown);
 	return true;
 }
 
