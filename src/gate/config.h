@@ -178,6 +178,7 @@ struct gate_config {
 	/* process */
 	uint64_t workers, ring_mb, snaplen;
 	char *capture_mode; /* auto|af-packet|af-xdp */
+	bool xdp_symmetric;
 	bool fail_open, pass_link;
 	char *control_socket;
 	char *fanout; /* hosts|flow */

@@ -396,6 +396,7 @@ static int open_source(struct gate_live *live, unsigned int number, struct bh_di
 		.promiscuous = true,
 		.fail_open = config->fail_open,
 		.pass_link = config->pass_link,
+		.xdp_symmetric = config->xdp_symmetric,
 	};
 	struct gate_source **ret = &live->workers[number].source;
 

@@ -31,6 +31,26 @@
 
 /* ---- user and capabilities ---- */
 
+/* Who was started as another user with rights (ambient ones, of a unit): what only opening took. */
+static int keep_capture_only(const struct gate_sandbox *sandbox, struct bh_diag *diag)
+{
+	static const unsigned int rights[] = {CAP_NET_RAW, CAP_NET_ADMIN};
+	bool has[BH_ARRAY_SIZE(rights)];
+
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(rights); i++) {
+		has[i] = sandbox->capture && capng_have_capability(CAPNG_PERMITTED, rights[i]);
+	}
+	capng_clear(CAPNG_SELECT_CAPS);
+	for (unsigned int i = 0; i < BH_ARRAY_SIZE(rights); i++) {
+		if (has[i]) {
+			(void)capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, rights[i]);
+		}
+	}
+	return capng_apply(CAPNG_SELECT_CAPS)
+		       ? bh_diag_set(diag, -EPERM, "rights can't be given up: %m")
+		       : 0;
+}
+
 static int change_user(const struct gate_sandbox *sandbox, struct bh_diag *diag)
 {
 	const char *name = sandbox->user ? sandbox->user : "nobody";
@@ -40,7 +60,7 @@ static int change_user(const struct gate_sandbox *sandbox, struct bh_diag *diag)
 	if (geteuid() != 0) {
 		return sandbox->user
 			       ? bh_diag_set(diag, -EPERM, "only root can become the user %s", name)
-			       : 0;
+			       : keep_capture_only(sandbox, diag);
 	}
 	user = getpwnam(name);
 	if (!user) {

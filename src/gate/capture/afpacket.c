@@ -11,7 +11,7 @@
  * is waited for by its name, and opened anew as what it is then; meanwhile what was to leave by it
  * is dropped and counted.
  */
-#include "gate/capture/ring.h"
+#include "gate/capture/group.h"
 
 #include "base/counter.h"
 #include "base/log.h"
@@ -23,7 +23,6 @@
 #define LOOK_US	   100000 /* at the interfaces */
 #define PENDING_MS 1	  /* until what had no room is tried again */
 
-BH_COUNTER(gate_fail_open, "frames passed on without inspection: too far behind");
 BH_COUNTER(gate_interface_gone, "interfaces that were taken away while a worker read them");
 BH_COUNTER(gate_interface_back, "interfaces that a worker has opened anew");
 
@@ -43,26 +42,6 @@ struct af_source {
 	struct ring_frame frame; /* the one that was handed out */
 	uint64_t number, looked_us;
 };
-
-struct gate_capture_group {
-	struct ring_group rings;
-};
-
-struct gate_capture_group *gate_capture_group_new(void)
-{
-	struct gate_capture_group *group = bh_alloc(sizeof(*group));
-
-	ring_group_init(&group->rings);
-	return group;
-}
-
-void gate_capture_group_free(struct gate_capture_group *group)
-{
-	if (group) {
-		ring_group_done(&group->rings);
-		free(group);
-	}
-}
 
 static bool queue(struct leg *leg, const struct virtio_net_hdr *vnet, const void *data,
 		  uint32_t size)
@@ -93,7 +72,7 @@ static bool take(struct af_source *a, unsigned int *ret_leg)
 			}
 			(void)queue(&a->legs[1 - number], &a->frame.vnet, a->frame.data,
 				    a->frame.size);
-			bh_counter_add(&gate_fail_open, 1);
+			ring_count_fail_open();
 		}
 	}
 	return false;

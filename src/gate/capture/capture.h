@@ -2,7 +2,7 @@
 /*
  * Where packets come from: files, one interface, a pair of them. A source is read by one thread.
  * Implementations: file.c (pcap, pcapng, either in gzip; a folder in order of first packet time),
- * afpacket.c (a sensor, inline pairs; several workers share them out), xdp.c (refuses AF_XDP).
+ * afpacket.c (a sensor, inline pairs; several workers share them out), xdp.c (the same by AF_XDP).
  */
 #ifndef BH_GATE_CAPTURE_CAPTURE_H
 #define BH_GATE_CAPTURE_CAPTURE_H
@@ -54,8 +54,9 @@ struct gate_live_options {
 	uint32_t ring_mb;
 	uint32_t snaplen;
 	bool promiscuous;
-	bool fail_open; /* inline: pass frames on without inspection when too far behind */
-	bool pass_link; /* inline: a leg that is down has the other one down */
+	bool fail_open;	    /* inline: pass frames on without inspection when too far behind */
+	bool pass_link;	    /* inline: a leg that is down has the other one down */
+	bool xdp_symmetric; /* both directions of a flow come by queues of the same number */
 };
 [[nodiscard]] int gate_source_afpacket(const struct gate_live_options *options,
 				       struct gate_source **ret, struct bh_diag *diag);

@@ -13,9 +13,20 @@
 #define TCP_OFF_AT 12u /* of the size in a TCP header */
 #define UDP_SIZE   8u
 
+BH_COUNTER(gate_fail_open, "frames passed on without inspection: too far behind");
 BH_COUNTER(gate_ring_large_lost, "offloaded frames that the socket had no room for");
 BH_COUNTER(gate_ring_too_large, "frames not sent: larger than the MTU of the other interface");
 BH_COUNTER(gate_ring_down, "frames not sent: the other interface is down or gone");
+
+void ring_count_fail_open(void)
+{
+	bh_counter_add(&gate_fail_open, 1);
+}
+
+void ring_count_down(void)
+{
+	bh_counter_add(&gate_ring_down, 1);
+}
 
 /* ---- receiving ---- */
 
@@ -268,8 +279,6 @@ static uint32_t link_size(const struct ring *ring, const uint8_t *data, uint32_t
 	return at;
 }
 
-/* A frame, or each that it will be cut into, fits what the interface takes. With virtio_net headers
- * the kernel does not look (6.1). */
 static bool fits(const struct ring *ring, const struct virtio_net_hdr *vnet, const uint8_t *data,
 		 uint32_t size)
 {
@@ -291,13 +300,24 @@ static bool fits(const struct ring *ring, const struct virtio_net_hdr *vnet, con
 	return size + vnet->gso_size <= most;
 }
 
+bool ring_fits(const struct ring *ring, const struct virtio_net_hdr *vnet, const uint8_t *data,
+	       uint32_t size)
+{
+	bool ok = fits(ring, vnet, data, size);
+
+	bh_counter_add(&gate_ring_too_large, !ok);
+	return ok;
+}
+
 bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void *data,
 	       uint32_t size, struct ring_counts *counts)
 {
 	struct iovec *part;
 
-	if (ring->fd < 0 || !fits(ring, vnet, data, size)) {
-		bh_counter_add(ring->fd < 0 ? &gate_ring_down : &gate_ring_too_large, 1);
+	if (ring->fd < 0) {
+		bh_counter_add(&gate_ring_down, 1);
+	}
+	if (ring->fd < 0 || !ring_fits(ring, vnet, data, size)) {
 		counts->send_failed++;
 		return false;
 	}

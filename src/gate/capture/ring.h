@@ -111,6 +111,15 @@ bool ring_send(struct ring *ring, const struct virtio_net_hdr *vnet, const void 
 	       uint32_t size, struct ring_counts *counts);
 /* What the interface has no room for stays queued (tx_queued). */
 void ring_flush(struct ring *ring, struct ring_counts *counts);
+/* A frame, or each that it will be cut into, is of a size that the interface takes; counted when
+ * not. With virtio_net headers the kernel does not look (6.1). */
+bool ring_fits(const struct ring *ring, const struct virtio_net_hdr *vnet, const uint8_t *data,
+	       uint32_t size);
+/* A frame that was passed on without inspection; one that found its interface down. */
+void ring_count_fail_open(void);
+void ring_count_down(void);
+/* Only what the interface is, by a socket that gets nothing: no ring. */
+[[nodiscard]] int ring_about(struct ring *ret, const char *name, struct bh_diag *diag);
 /* Takes up the kernel's counts. */
 void ring_count(const struct ring *ring, struct ring_counts *counts);
 

@@ -217,6 +217,23 @@ static int attach(struct ring *ring, const struct ring_options *options)
 	return set_filter(ring->fd, snaplen);
 }
 
+int ring_about(struct ring *ret, const char *name, struct bh_diag *diag)
+{
+	int err;
+
+	*ret = (struct ring){.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)};
+	if (ret->fd < 0) {
+		return bh_diag_set(diag, -errno, "packet socket: %m");
+	}
+	err = interface_of(ret, name, diag);
+	if (err) {
+		ring_close(ret);
+		return err;
+	}
+	ring_look(ret);
+	return 0;
+}
+
 int ring_open(const struct ring_options *options, struct ring *ret, struct bh_diag *diag)
 {
 	int err;
