@@ -3,6 +3,7 @@
  * Several rule sets: whose flow it is, what they share, what becomes of flows and transactions when
  * rules are loaded anew; and files of the cache of compiled databases that are not sound.
  */
+#include "base/buf.h"
 #include "gate/detect/hscache.h"
 #include "gate/detect/set.h"
 #include "gate/detect/sets.h"
@@ -374,6 +375,43 @@ static void test_shared_databases(void **state)
 	world_end(&w);
 }
 
+#define PORT_RULES 400
+
+/* A rule for each port, and one from each port on: memory and time stay in proportion, and who has
+ * a port is what it was. */
+static void test_many_ports(void **state)
+{
+	struct gate_rule_set_stats stats;
+	struct bh_wbuf text;
+	struct world w;
+
+	world_begin(&w);
+	bh_wbuf_init(&text, 0);
+	for (unsigned int i = 1; i <= PORT_RULES; i++) {
+		bh_wbuf_printf(&text,
+			       "alert udp any any -> any %u (content:\"port\"; sid:%u;)\n"
+			       "alert udp any any -> any %u: (content:\"from %u.\"; sid:%u;)\n"
+			       "alert udp any any <> any %u (dsize:1; sid:%u;)\n",
+			       i, i, i, i, 10000 + i, i, 20000 + i);
+	}
+	bh_wbuf_str(&text, "alert udp any any -> any any (content:\"any\"; sid:30000;)\n"
+			   "alert udp any 1234 -> any any (content:\"client\"; sid:30001;)\n");
+	bh_wbuf_cstr(&text);
+	load(&w, (const char *)text.data);
+	bh_wbuf_done(&text);
+	gate_rule_set_stats(w.set, &stats);
+	assert_int_equal(stats.rules, 3 * PORT_RULES + 2);
+	assert_in_range(stats.groups, 256, 12 * 256);
+	assert_in_range(stats.bytes, 1, 100 << 20);
+	assert_int_equal(udp(&w, GATE_TO_SERVER, "port"), 1);
+	assert_int_equal(udp(&w, GATE_TO_SERVER, "a port, any, client"), 3);
+	assert_int_equal(udp(&w, GATE_TO_SERVER, "from 80. from 81. from 7."), 2);
+	assert_int_equal(udp(&w, GATE_TO_SERVER, "x"), 1);
+	assert_int_equal(udp(&w, GATE_TO_CLIENT, "x"), 1);
+	assert_int_equal(udp(&w, GATE_TO_CLIENT, "from 400. from 80. port"), 2);
+	world_end(&w);
+}
+
 /* ---- reload ---- */
 
 #define URI "alert http any any -> any any (http.uri; content:\"/once\"; sid:1;)\n"
@@ -600,6 +638,7 @@ int main(void)
 		cmocka_unit_test(test_bad_configuration),
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_shared_databases),
+		cmocka_unit_test(test_many_ports),
 		cmocka_unit_test(test_transaction_over_reload),
 		cmocka_unit_test(test_rule_changed_over_reload),
 		cmocka_unit_test(test_flow_over_reload),

@@ -299,6 +299,10 @@ void gate_grams_search_long(const struct gate_gram_union *both, const struct gat
 {
 	struct search s = {.data = data, .size = size, .wants = wants, .count = count};
 
+	for (; !both && count > 1; count--) {
+		gate_grams_search_long(NULL, &wants[count - 1], 1, data, size);
+		s.count = 1;
+	}
 	s.bitmap = both ? &both->longs : &wants->grams->longs;
 	if (s.bitmap->words && size >= GATE_GRAM_LONG) {
 		search_lane(&s, 0, false);

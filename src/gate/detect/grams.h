@@ -64,7 +64,8 @@ struct gate_gram_want {
 	gate_gram_fn *fn;
 	void *arg;
 };
-/* Literals of GATE_GRAM_LONG bytes and more; both: of all that is wanted, NULL when that is one. */
+/* Literals of GATE_GRAM_LONG bytes and more; both: of all that is wanted, NULL when that is one, or
+ * when they are to be searched one after the other. */
 void gate_grams_search_long(const struct gate_gram_union *both, const struct gate_gram_want *wants,
 			    uint32_t count, const uint8_t *data, uint32_t size);
 /* The others. */

@@ -10,6 +10,9 @@
  * hold in its flows only: there is a database for each class of protocols with the same of them,
  * which has those of no protocol too. What is looked for in packets and in streams is together:
  * a packet's bytes are searched once for both (found.c).
+ * There are GROUPS_MAX groups at most of each kind: rules whose ports cut up all 65536 would make
+ * memory and time grow with their square. Beyond, neighbouring ranges share a group, which has the
+ * rules of all of them; a rule's own ports are looked at in any case when it is a candidate.
  * Rules that name ports of the client only (in one of their directions: of a rule for port 21 that
  * says nothing of direction, that of the answers) are grouped by these: nearly no packet has one.
  * Transaction rules: per protocol and direction one database for each buffer.
@@ -18,6 +21,12 @@
 
 #define PORTS	   65536
 #define CLIENT_MAX 1024 /* ports of a client that a rule by them names at most */
+#define GROUPS_MAX 256
+#define UNIONS_MAX 4096 /* two databases without a union are searched one after the other */
+
+struct ports {
+	uint16_t first, last;
+};
 
 /* ---- payload ---- */
 
@@ -67,10 +76,26 @@ static bool is_any_port(const struct gate_sig *sig, enum gate_dir dir)
 	return !key_ports(sig, dir, false) || (sig->bidirectional && !key_ports(sig, dir, true));
 }
 
-static bool has_port(const struct gate_sig *sig, enum gate_dir dir, uint16_t port)
+static bool has_one_of(const struct gate_port_set *set, struct ports ports)
 {
-	return is_any_port(sig, dir) || gate_port_set_has(key_ports(sig, dir, false), port) ||
-	       (sig->bidirectional && gate_port_set_has(key_ports(sig, dir, true), port));
+	size_t low = 0, high = set->in.count;
+
+	while (low < high) { /* the first range that does not end before */
+		size_t mid = low + (high - low) / 2;
+
+		if (set->in.items[mid].last < ports.first) {
+			low = mid + 1;
+		} else {
+			high = mid;
+		}
+	}
+	return low < set->in.count && set->in.items[low].first <= ports.last;
+}
+
+static bool has_port(const struct gate_sig *sig, enum gate_dir dir, struct ports ports)
+{
+	return is_any_port(sig, dir) || has_one_of(key_ports(sig, dir, false), ports) ||
+	       (sig->bidirectional && has_one_of(key_ports(sig, dir, true), ports));
 }
 
 static uint32_t count_ports(const struct gate_port_set *ports)
@@ -121,12 +146,12 @@ static bool is_any(const struct gate_sig *sig, const struct scope *scope)
 	       (scope->tr == GATE_TR_OTHER || is_any_port(sig, scope->dir));
 }
 
-static bool is_for(const struct gate_sig *sig, const struct scope *scope, uint16_t port)
+static bool is_for(const struct gate_sig *sig, const struct scope *scope, struct ports ports)
 {
 	if (scope->side == GATE_PORT_OF_CLIENT) {
-		return gate_port_set_has(key_ports(sig, scope->dir, true), port);
+		return has_one_of(key_ports(sig, scope->dir, true), ports);
 	}
-	return is_any(sig, scope) || has_port(sig, scope->dir, port);
+	return is_any(sig, scope) || has_port(sig, scope->dir, ports);
 }
 
 static void add_literal(struct gate_mpm_input *input, const struct gate_fast *fast, uint32_t num)
@@ -216,13 +241,13 @@ static void fill_class(struct gate_builder *b, const struct scope *scope, uint8_
 	take_mpms(b, inputs, ret->any[class]);
 }
 
-static void fill_always(struct gate_builder *b, const struct scope *scope, uint16_t port,
+static void fill_always(struct gate_builder *b, const struct scope *scope, struct ports ports,
 			struct gate_port_group *group)
 {
 	BH_VEC(struct gate_always) always = {};
 
 	bh_vec_foreach (at, &scope->sigs) {
-		if (!b->fasts.items[(*at)->num].size && is_for(*at, scope, port)) {
+		if (!b->fasts.items[(*at)->num].size && is_for(*at, scope, ports)) {
 			gate_fast_none(*at, bh_vec_push(&always));
 		}
 	}
@@ -237,18 +262,18 @@ static void fill_always(struct gate_builder *b, const struct scope *scope, uint1
 	bh_vec_done(&always);
 }
 
-static void fill_group(struct gate_builder *b, const struct scope *scope, uint16_t port,
+static void fill_group(struct gate_builder *b, const struct scope *scope, struct ports ports,
 		       struct gate_port_group *group)
 {
 	struct gate_mpm_input inputs[GATE_SEARCHES] = {};
 
 	bh_vec_foreach (at, &scope->sigs) {
-		if (!is_any(*at, scope) && is_for(*at, scope, port)) {
+		if (!is_any(*at, scope) && is_for(*at, scope, ports)) {
 			add_payload(b, *at, inputs);
 		}
 	}
 	take_mpms(b, inputs, group->own);
-	fill_always(b, scope, port, group);
+	fill_always(b, scope, ports, group);
 }
 
 static void mark_ports(const struct gate_port_set *ports, uint64_t id, uint64_t *edges)
@@ -281,44 +306,80 @@ static void port_hashes(const struct scope *scope, uint64_t *edges)
 	}
 }
 
+/* A group for each set of rules that a port can have; 0: there are too many. Its rules are those
+ * of any one of its ports. */
+static uint32_t groups_of_rules(const uint64_t *hashes, uint16_t *by_port,
+				struct ports groups[GROUPS_MAX])
+{
+	uint64_t distinct[GROUPS_MAX];
+	uint32_t count = 0;
+
+	for (uint32_t p = 0; p < PORTS; p++) {
+		uint32_t g = 0;
+
+		if (p && hashes[p] == hashes[p - 1]) {
+			by_port[p] = by_port[p - 1];
+			continue;
+		}
+		while (g < count && distinct[g] != hashes[p]) {
+			g++;
+		}
+		if (g == GROUPS_MAX) {
+			return 0;
+		}
+		if (g == count) {
+			distinct[count] = hashes[p];
+			groups[count++] = (struct ports){(uint16_t)p, (uint16_t)p};
+		}
+		by_port[p] = (uint16_t)g;
+	}
+	return count;
+}
+
+/* As many, each of as many neighbouring ranges of ports with the same rules. */
+static uint32_t groups_of_ranges(const uint64_t *hashes, uint16_t *by_port,
+				 struct ports groups[GROUPS_MAX])
+{
+	uint32_t ranges = 1, range = 0;
+
+	for (uint32_t p = 1; p < PORTS; p++) {
+		ranges += hashes[p] != hashes[p - 1];
+	}
+	for (uint32_t p = 0; p < PORTS; p++) {
+		uint32_t g;
+
+		range += p && hashes[p] != hashes[p - 1];
+		g = range * GROUPS_MAX / ranges;
+		if (!p || g != by_port[p - 1]) {
+			groups[g].first = (uint16_t)p;
+		}
+		groups[g].last = (uint16_t)p;
+		by_port[p] = (uint16_t)g;
+	}
+	return GROUPS_MAX;
+}
+
 static void group_ports(struct gate_builder *b, const struct scope *scope)
 {
 	struct gate_port_groups *ret = &b->set->packets.of[scope->tr][scope->dir][scope->side];
 	BH_FREE uint64_t *hashes = bh_alloc_array(PORTS + 1, sizeof(*hashes));
-	BH_VEC(struct {
-		uint64_t hash;
-		uint16_t port;
-	})
-	distinct = {};
+	struct ports groups[GROUPS_MAX];
 
 	port_hashes(scope, hashes);
 	ret->by_port = bh_alloc_array(PORTS, sizeof(*ret->by_port));
-	for (uint32_t p = 0; p < PORTS; p++) {
-		size_t g = 0;
-
-		if (p && hashes[p] == hashes[p - 1]) {
-			ret->by_port[p] = ret->by_port[p - 1];
-			continue;
-		}
-		while (g < distinct.count && distinct.items[g].hash != hashes[p]) {
-			g++;
-		}
-		if (g == distinct.count) {
-			*bh_vec_push(&distinct) = (typeof(*distinct.items)){hashes[p], (uint16_t)p};
-		}
-		ret->by_port[p] = (uint16_t)g;
+	ret->count = groups_of_rules(hashes, ret->by_port, groups);
+	if (!ret->count) {
+		ret->count = groups_of_ranges(hashes, ret->by_port, groups);
 	}
-	ret->count = (uint32_t)distinct.count;
-	ret->groups = gate_arena_alloc(b->set->arena, distinct.count * sizeof(*ret->groups));
-	for (size_t g = 0; g < distinct.count; g++) {
-		fill_group(b, scope, distinct.items[g].port, &ret->groups[g]);
+	ret->groups = gate_arena_alloc(b->set->arena, ret->count * sizeof(*ret->groups));
+	for (uint32_t g = 0; g < ret->count; g++) {
+		fill_group(b, scope, groups[g], &ret->groups[g]);
 	}
 	class_apps(scope, ret);
 	for (uint8_t class = 0; class < ret->class_count; class ++) {
 		fill_class(b, scope, class, ret);
 	}
-	b->set->stats.groups += (uint32_t)distinct.count;
-	bh_vec_done(&distinct);
+	b->set->stats.groups += ret->count;
 }
 
 static void group_scope(struct gate_builder *b, int tr, int dir, int side)
@@ -543,6 +604,9 @@ static struct gate_gram_union *union_of(struct gate_builder *b, const struct gat
 		if (!memcmp(b->set->unions.items[i - 1].grams, grams, sizeof(grams))) {
 			return b->set->unions.items[i - 1].all;
 		}
+	}
+	if (b->set->unions.count == UNIONS_MAX) {
+		return NULL;
 	}
 	new = bh_vec_push(&b->set->unions);
 	memcpy(new->grams, grams, sizeof(grams));
