@@ -54,15 +54,15 @@ struct fragment {
 };
 
 struct datagram {
-	struct datagram *next; /* from the oldest on */
+	struct datagram *next; /* from the one on that waits longest for more */
 	struct fragment *first, **last;
-	uint64_t began_us;
+	uint64_t last_us;
 };
 
 struct settings {
 	const char *policies[HOSTS];
 	uint64_t memory, fragments_max, timeout_us;
-	bool vni, sources; /* part of who a datagram is */
+	bool vlan, vni, sources; /* part of who a datagram is */
 };
 
 struct world {
@@ -105,7 +105,7 @@ static void datagram_free(struct world *w, struct datagram *gone)
 
 static bool is_late(const struct world *w, const struct datagram *g)
 {
-	return w->time_us - g->began_us > w->settings.timeout_us;
+	return w->time_us - g->last_us > w->settings.timeout_us;
 }
 
 static void forget_late(struct world *w)
@@ -123,6 +123,25 @@ static bool same(const struct key *a, const struct key *b)
 	       a->vlan[1] == b->vlan[1];
 }
 
+/* A fragment of it comes: it waits anew. */
+static void put_last(struct world *w, struct datagram *g)
+{
+	struct datagram **at = &w->oldest;
+
+	while (*at && *at != g) {
+		at = &(*at)->next;
+	}
+	if (*at) {
+		*at = g->next;
+	}
+	while (*at) {
+		at = &(*at)->next;
+	}
+	*at = g;
+	g->next = NULL;
+	g->last_us = w->time_us;
+}
+
 static struct datagram *datagram_of(struct world *w, const struct key *key)
 {
 	struct datagram *g = w->oldest;
@@ -133,6 +152,9 @@ static struct datagram *datagram_of(struct world *w, const struct key *key)
 	if (g && is_late(w, g)) {
 		datagram_free(w, g);
 		return NULL;
+	}
+	if (g) {
+		put_last(w, g);
 	}
 	return g;
 }
@@ -330,14 +352,10 @@ static void check_refusal(const struct world *w, const struct datagram *g, const
 
 static struct datagram *datagram_new(struct world *w)
 {
-	struct datagram *g = bh_alloc(sizeof(*g)), **at = &w->oldest;
+	struct datagram *g = bh_alloc(sizeof(*g));
 
-	while (*at) {
-		at = &(*at)->next;
-	}
-	*at = g;
 	g->last = &g->first;
-	g->began_us = w->time_us;
+	put_last(w, g);
 	return g;
 }
 
@@ -672,6 +690,10 @@ static void one_op(struct world *w, const uint8_t *op)
 	}
 	begin_frame(&frame, &f->key, wrap, which,
 		    f->header_size + (version == 6 ? 8 : 0) + f->size);
+	if (!w->settings.vlan) {
+		f->key.vlans = 0;
+		f->key.vlan[0] = f->key.vlan[1] = 0;
+	}
 	f->key.vni = w->settings.vni ? f->key.vni : 0;
 	append_fragment(&frame, f);
 	w->parts[0] = f;
@@ -711,6 +733,7 @@ static void settings_of(struct world *w, const uint8_t *bytes, struct gate_confi
 	w->settings.fragments_max = config->defrag_max_frags = bytes[3] & 2 ? 16 : 4096;
 	config->defrag_timeout_s = 1 + (bytes[3] >> 2 & 3);
 	w->settings.timeout_us = config->defrag_timeout_s * 1000000;
+	w->settings.vlan = config->vlan_tracking = !(bytes[3] & 64);
 	w->settings.vni = config->vni_tracking = bytes[3] & 16;
 	config->inline_mode = bytes[3] & 32;
 	w->settings.sources = !config->inline_mode;
