@@ -23,7 +23,10 @@ static bool is_zero(uint32_t sum)
 static bool upper_valid(const struct gate_packet *p, const void *header, uint8_t proto, bool pseudo)
 {
 	const uint8_t *at = header;
-	uint32_t sum = 0, size = p->l4_size + p->payload.size;
+	/* of ICMPv6 a payload may begin in the header */
+	uint32_t sum = 0, size = p->payload.data
+					 ? (uint32_t)(p->payload.data + p->payload.size - at)
+					 : p->l4_size;
 
 	if (pseudo) {
 		unsigned int skip = p->ip_version == 4 ? 12 : 0;
