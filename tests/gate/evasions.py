@@ -22,6 +22,8 @@ import attack_captures as packets
 MARK = b"This file would be stopped by whoever reads it: bulkhead-evasion-mark-4711. " * 2
 WORD = MARK[48:73]
 RULES = f"""alert http any any -> any any (msg:"seen in a body"; file.data; content:"{WORD.decode()}"; sid:1;)
+alert smtp any any -> any any (msg:"seen in a mail"; file.data; content:"{WORD.decode()}"; sid:4;)
+alert smtp any any -> any any (msg:"seen as it came"; content:"{WORD.decode()}"; sid:5;)
 alert http any any -> any any (msg:"seen in a URI"; http.uri; content:"{WORD.decode()}"; sid:2;)
 alert http any any -> any any (msg:"seen in a request's body"; http.request_body; content:"{WORD.decode()}"; sid:3;)
 """
@@ -310,22 +312,25 @@ def of_request_lengths():
 ASKS = (of_smuggling, of_request_lengths)
 
 
-def capture(path, answers):
+def talk(asked, answered, sport):
+    return packets.Talk(80, sport=sport).say(0, asked).say(1, answered).end()
+
+
+def capture(path, messages, talk_of):
     """A connection for each, of a port of its own."""
     with open(path, "wb") as file:
         file.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
-        for i, (_, asked, answered) in enumerate(answers):
-            talk = packets.Talk(80, sport=10000 + i).say(0, asked).say(1, answered)
-            for at, packet in enumerate(talk.end()):
+        for i, (_, asked, answered) in enumerate(messages):
+            for at, packet in enumerate(talk_of(asked, answered, 10000 + i)):
                 file.write(struct.pack("<IIII", 1700000000 + i, at * 10, len(packet), len(packet)) + packet)
 
 
-def records(gated, answers):
+def records(gated, messages, talk_of):
     with tempfile.TemporaryDirectory() as folder:
-        capture(f"{folder}/answers.pcap", answers)
+        capture(f"{folder}/messages.pcap", messages, talk_of)
         with open(f"{folder}/rules", "w", encoding="ascii") as file:
             file.write(RULES)
-        subprocess.run([gated, "-r", f"{folder}/answers.pcap", "-S", f"{folder}/rules", "-l", folder, "-k", "none", "-q",
+        subprocess.run([gated, "-r", f"{folder}/messages.pcap", "-S", f"{folder}/rules", "-l", folder, "-k", "none", "-q",
                         "--user", "root"], check=True, timeout=300)
         with open(f"{folder}/eve.json", encoding="utf-8") as file:
             yield from map(json.loads, file)
@@ -337,25 +342,31 @@ def number(record):
     return max(ports) - 10000
 
 
-def main():
+def judge(messages, talk_of):
+    """messages: (name, what the client says, what the server says). 1 when one of them passes without a word."""
     gated, verbose = sys.argv[1], "-v" in sys.argv
-    answers = [(name, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", one) for family in ANSWERS for name, one in family()]
-    answers += [("asked: " + name, one, sized(b"fine")) for family in ASKS for name, one in family()]
     seen, said = set(), {}
-    for record in records(gated, answers):
+    for record in records(gated, messages, talk_of):
         if record["event_type"] == "alert":
             seen.add(number(record))
         elif record["event_type"] == "anomaly":
             said.setdefault(number(record), set()).add(record["anomaly"]["event"])
     silent = 0
-    for i, (name, _, _) in enumerate(answers):
+    for i, (name, _, _) in enumerate(messages):
         if i not in seen and i not in said:
             print(f"FAIL {name}: not seen, and no event")
             silent += 1
         elif verbose:
             print(f"{'seen' if i in seen else 'said'} {name}: {', '.join(sorted(said.get(i, ())))}")
-    print(f"{len(answers)} messages: {len(seen)} seen through, {len(set(said) - seen)} only said, {silent} neither")
+    print(f"{len(messages)} messages: {len(seen)} seen through, {len(set(said) - seen)} only said, {silent} neither")
     return 1 if silent else 0
 
 
-sys.exit(main())
+def main():
+    messages = [(name, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", one) for family in ANSWERS for name, one in family()]
+    messages += [("asked: " + name, one, sized(b"fine")) for family in ASKS for name, one in family()]
+    return judge(messages, talk)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

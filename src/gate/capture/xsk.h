@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets of AF_XDP (Documentation/networking/af_xdp.rst, kernel 5.11): one for each receive queue
- * of an interface that a worker reads. All sockets of a worker share one piece of memory, so a frame
+ * of an interface that a worker reads. All sockets of a worker share one memory, so a frame
  * that came by one leaves by another where it lies. One thread.
  *
  * A frame of the memory is at any time with one of: the free list, a socket's fill ring (the kernel

@@ -62,6 +62,7 @@ static void part_end(struct mime *m)
 	m->name.size = 0;
 	m->encoding = MIME_PLAIN;
 	m->attachment = m->multipart = m->message = m->broken = false;
+	m->has_type = m->has_encoding = false;
 	m->text = true; /* what does not say what it is */
 	m->newline = m->quad_count = 0;
 }
@@ -76,6 +77,9 @@ static void part_begin(struct mime *m)
 static void headers_end(struct mime *m)
 {
 	struct mime_span span;
+	if ((m->multipart || m->message) && m->encoding != MIME_PLAIN) {
+		m->events |= 1u << MIME_ENCODED_MESSAGE;
+	}
 	if (m->multipart) {
 		m->state = MIME_SKIP;
 		return;
@@ -83,12 +87,13 @@ static void headers_end(struct mime *m)
 	if (m->message && !m->attachment && m->encoding == MIME_PLAIN) {
 		/* A message in the message: its headers come next. */
 		m->nested = true;
-		m->message = false;
+		m->message = m->has_type = m->has_encoding = false;
 		m->text = true;
 		return;
 	}
 	m->state = MIME_IN_BODY;
-	if (!m->attachment) {
+	/* What is no text is a file also where nobody named it: clients do that themselves. */
+	if (!m->attachment && m->text) {
 		return;
 	}
 	if (m->name.size && m->name_count < MIME_NAMES_MAX &&
@@ -96,6 +101,23 @@ static void headers_end(struct mime *m)
 		m->names[m->name_count++] = span;
 	}
 	m->file = gate_file_open(m->session, m->tx, GATE_TO_SERVER, m->name.data, m->name.size);
+}
+
+/* Deeper ones are over with a line of an outer one. */
+static void leave(struct mime *m, uint8_t depth)
+{
+	while (m->depth > depth) {
+		if (!m->boundaries[--m->depth].found) {
+			m->events |= 1u << MIME_NO_PART;
+		}
+	}
+}
+
+static bool is_behind_end(const struct mime *m, const uint8_t *line, uint32_t size)
+{
+	uint32_t len = m->boundaries[0].size;
+	return !m->depth && m->state == MIME_SKIP && len && size >= len + 2 && line[0] == '-' &&
+	       line[1] == '-' && !memcmp(line + 2, m->boundaries[0].text, len);
 }
 
 /* Does the line end a part? Deeper parts end with it. */
@@ -113,14 +135,15 @@ static bool boundary(struct mime *m, const uint8_t *line, uint32_t size)
 		uint32_t left = size - 2 - len;
 		if (left >= 2 && rest[0] == '-' && rest[1] == '-') {
 			part_end(m);
-			m->depth = (uint8_t)i;
+			leave(m, (uint8_t)i);
 			m->state = MIME_SKIP;
 			return true;
 		}
 		if (left && rest[0] != ' ' && rest[0] != '\t') {
 			continue; /* another, longer one */
 		}
-		m->depth = (uint8_t)(i + 1);
+		m->boundaries[i].found = true;
+		leave(m, (uint8_t)(i + 1));
 		part_begin(m);
 		return true;
 	}
@@ -171,8 +194,17 @@ void gate_mime_line(struct mime *m, const uint8_t *line, uint32_t size, uint8_t 
 	if (size > LINE_LEN_MAX) {
 		m->events |= 1u << MIME_LONG_LINE;
 	}
+	if (!m->binary && memchr(line, '\r', size)) {
+		m->events |= 1u << MIME_BARE_CR;
+	}
+	if (!m->binary && memchr(line, 0, size)) {
+		m->events |= 1u << MIME_NUL;
+	}
 	if (!m->mid_line) {
 		m->drop_line = false;
+		if (is_behind_end(m, line, size)) {
+			m->events |= 1u << MIME_PART_BEHIND_END;
+		}
 		if (m->depth && boundary(m, line, size)) {
 			m->head.size = 0;
 			m->drop_line = true;
@@ -197,5 +229,6 @@ void gate_mime_end(struct mime *m)
 		gate_mime_header(m);
 	}
 	part_end(m);
+	leave(m, 0);
 	m->ended = true;
 }

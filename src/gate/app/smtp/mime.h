@@ -31,6 +31,15 @@ enum mime_event {
 	MIME_LONG_HEADER_VALUE,
 	MIME_LONG_BOUNDARY,
 	MIME_LONG_FILENAME,
+	/* not Suricata's: what a mail client may read in another way than the gate does */
+	MIME_NO_PART,
+	MIME_PART_BEHIND_END,
+	MIME_FIELD_REPEATED,
+	MIME_UNKNOWN_ENCODING,
+	MIME_ENCODED_MESSAGE,
+	MIME_UUENCODED,
+	MIME_BARE_CR,
+	MIME_NUL,
 	MIME_EVENTS
 };
 
@@ -59,6 +68,7 @@ struct mime {
 	struct gate_tx *tx;
 	uint32_t events; /* bits of enum mime_event */
 	bool ended;
+	bool binary; /* came by BDAT: CR and NUL are of the message */
 
 	/* headers of the message itself */
 	struct gate_text kept;
@@ -81,6 +91,7 @@ struct mime {
 	/* the part */
 	enum mime_encoding encoding;
 	bool attachment, text, multipart, message;
+	bool has_type, has_encoding; /* a header that said so */
 	struct gate_text name;
 	struct gate_file *file;
 	uint8_t newline; /* bytes of the line's end that are due before the next */
@@ -91,8 +102,9 @@ struct mime {
 	uint8_t depth;
 	struct {
 		uint8_t size;
+		bool found;
 		uint8_t text[MIME_BOUNDARY_MAX];
-	} boundaries[MIME_DEPTH_MAX];
+	} boundaries[MIME_DEPTH_MAX]; /* the first stays there when it is over */
 };
 
 struct mime *gate_mime_new(struct gate_session *session, struct gate_tx *tx);

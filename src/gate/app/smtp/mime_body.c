@@ -175,10 +175,27 @@ static bool qp_line(struct mime *m, const uint8_t *line, uint32_t size, bool who
 
 /* ---- lines ---- */
 
+/* "begin 644 name": clients take what follows for a file, which is not undone here. */
+static bool is_uu_begin(const uint8_t *line, uint32_t size)
+{
+	static const char word[] = "begin ";
+	uint32_t i = sizeof(word) - 1;
+	if (size < i || memcmp(line, word, i) != 0) {
+		return false;
+	}
+	while (i < size && line[i] >= '0' && line[i] <= '7') {
+		i++;
+	}
+	return i >= sizeof(word) + 2 && i + 1 < size && line[i] == ' ';
+}
+
 void gate_mime_body(struct mime *m, const uint8_t *line, uint32_t size, uint8_t newline)
 {
 	if (!m->file && !m->text) {
 		return;
+	}
+	if (!m->mid_line && m->encoding == MIME_PLAIN && is_uu_begin(line, size)) {
+		m->events |= 1u << MIME_UUENCODED;
 	}
 	if (m->encoding != MIME_PLAIN && size > ENCODED_LEN_MAX) {
 		m->events |= 1u << MIME_LONG_ENC_LINE;

@@ -225,6 +225,7 @@ static void take_boundary(struct mime *m, struct gate_view value)
 		return;
 	}
 	m->boundaries[m->depth].size = (uint8_t)size;
+	m->boundaries[m->depth].found = false;
 	memcpy(m->boundaries[m->depth].text, text, size);
 	m->depth++;
 	m->multipart = true;
@@ -236,7 +237,7 @@ static void content_type(struct mime *m, struct gate_view value)
 	struct gate_view type = take_token(&rest);
 	m->text = is(type, "text/plain") || is(type, "text/html");
 	m->message = is(type, "message/rfc822");
-	if (begins(type, "multipart/") && !m->multipart) {
+	if ((begins(type, "multipart/") || is(type, "multipart")) && !m->multipart) {
 		take_boundary(m, value);
 	} else if (!m->name.size) {
 		take_name(m, value, "name");
@@ -252,13 +253,40 @@ static void content_disposition(struct mime *m, struct gate_view value)
 	take_name(m, value, "filename");
 }
 
+/* Without comments before it, or the quote that some put there. */
+static struct gate_view bare(struct gate_view v)
+{
+	while (v.size && v.data[0] == '(') {
+		const uint8_t *end = memchr(v.data, ')', v.size);
+		uint32_t skip = end ? (uint32_t)(end - v.data) + 1 : v.size;
+		v = trim((struct gate_view){v.data + skip, v.size - skip});
+	}
+	if (v.size && v.data[0] == '"') {
+		v.data++;
+		v.size--;
+	}
+	return v;
+}
+
 static void content_encoding(struct mime *m, struct gate_view value)
 {
-	if (begins(value, "base64")) {
+	struct gate_view word = bare(value);
+	if (begins(word, "base64")) {
 		m->encoding = MIME_BASE64;
-	} else if (begins(value, "quoted-printable")) {
+	} else if (begins(word, "quoted-printable")) {
 		m->encoding = MIME_QP;
+	} else if (!is(word, "7bit") && !is(word, "8bit") && !is(word, "binary")) {
+		m->events |= 1u << MIME_UNKNOWN_ENCODING;
 	}
+}
+
+/* Of two that say it clients take the first or the last. */
+static void tell_repeated(struct mime *m, bool *seen)
+{
+	if (*seen) {
+		m->events |= 1u << MIME_FIELD_REPEATED;
+	}
+	*seen = true;
 }
 
 void gate_mime_header(struct mime *m)
@@ -271,10 +299,12 @@ void gate_mime_header(struct mime *m)
 	struct gate_view name = trim((struct gate_view){m->head.data, len});
 	struct gate_view value = trim((struct gate_view){colon + 1, m->head.size - len - 1});
 	if (is(name, "content-type")) {
+		tell_repeated(m, &m->has_type);
 		content_type(m, value);
 	} else if (is(name, "content-disposition")) {
 		content_disposition(m, value);
 	} else if (is(name, "content-transfer-encoding")) {
+		tell_repeated(m, &m->has_encoding);
 		content_encoding(m, value);
 	}
 	for (uint8_t f = 0; !m->nested && f < MIME_F_COUNT; f++) {

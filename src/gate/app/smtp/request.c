@@ -151,6 +151,9 @@ static void bdat(struct smtp_conn *conn, const struct smtp_line *line)
 	conn->bdat_mid = false;
 	conn->tx->data = true;
 	mime_begin(conn);
+	if (conn->tx->mime) {
+		conn->tx->mime->binary = true;
+	}
 	if (!size && conn->bdat_last) {
 		gate_smtp_complete(conn);
 	}
