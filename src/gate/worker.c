@@ -456,21 +456,23 @@ static uint16_t file_wants(const struct gate_rule_files *files)
 			wants |= match->kind == GATE_M_FILESTORE ? GATE_FILE_SHA256 : 0;
 		}
 		bh_vec_foreach (list, &rule->lists) {
-			wants |= list->buffer == GATE_BUF_FILE_MAGIC ? GATE_FILE_MAGIC : 0;
+			wants |= list->buffer == GATE_BUF_FILE_MAGIC	   ? GATE_FILE_MAGIC
+				 : list->buffer == GATE_BUF_EMAIL_BODY_MD5 ? GATE_FILE_MAIL_MD5
+									   : 0;
 		}
 	}
 	return wants;
 }
 
 /* Frames that rules ask for. */
-static uint32_t frame_wants(const struct gate_rule_files *files)
+static uint64_t frame_wants(const struct gate_rule_files *files)
 {
-	uint32_t wants = 0;
+	uint64_t wants = 0;
 
 	bh_vec_foreach (rule, &files->rules) {
 		bh_vec_foreach (list, &(*rule)->lists) {
 			if (gate_buffer_desc(list->buffer)->flags & GATE_BUFFER_FRAME) {
-				wants |= 1u << (list->buffer - GATE_BUF_FRAME_FIRST);
+				wants |= UINT64_C(1) << (list->buffer - GATE_BUF_FRAME_FIRST);
 			}
 		}
 	}
@@ -482,7 +484,7 @@ static void take_up(struct gate_worker *w)
 	struct gate_rule_sets *sets =
 		atomic_exchange_explicit(&w->pending, NULL, memory_order_acq_rel);
 	uint16_t wants = config_wants(w->options.config);
-	uint32_t frames = 0;
+	uint64_t frames = 0;
 
 	if (!sets) {
 		return;

@@ -191,7 +191,7 @@ static inline int conversation_run(const struct conversation_how *how, const uin
 	if (!sides[0].data || !sides[1].data) {
 		abort();
 	}
-	gate_frames_want(apps, size & 1 ? UINT32_MAX : 0); /* parsers read more for their sake */
+	gate_frames_want(apps, size & 1 ? UINT64_MAX : 0); /* parsers read more for their sake */
 	if (how->first) {
 		conversation_first(apps, &flow, how->first);
 	}

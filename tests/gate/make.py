@@ -524,3 +524,59 @@ def mail_urls():
     c.send(0, b"DATA\r\n").send(1, b"354 go\r\n")
     c.send(0, b"From: a\r\nSubject: x\r\n\r\nsee http://plain.example/1 and https://safe.example/2\r\n.\r\n").send(1, b"250 ok\r\n")
     return pcap(c.send(0, b"QUIT\r\n").send(1, b"221 bye\r\n").close().packets)
+
+
+def sctp(chunks, tag=7, body=b""):
+    """A packet of these chunks: type and what follows their length."""
+    for kind, rest in chunks:
+        body += struct.pack("!BBH", kind, 3, 4 + len(rest)) + rest + bytes(-len(rest) % 4)
+    return ip(CLIENT, SERVER, 132, struct.pack("!HHII", 5000, 6000, tag, 0) + body)
+
+
+def words_sctp():
+    """An association's beginning, two chunks of data in one packet, one that ends within its chunk."""
+    def data(text):
+        return 0, struct.pack("!IHHI", 1, 1, 1, 0) + text
+    return pcap([sctp([(1, bytes(16))], tag=0), sctp([(2, bytes(20))]), sctp([(10, b"cook"), data(b"first")]),
+                 sctp([data(b"one"), data(b"second"), (3, bytes(12))]), sctp([(192, bytes(8))]), sctp([], body=b"\0\3\0\x40torn")])
+
+
+SESSION = (b"v=0\r\no=alice 1 2 IN IP4 192.0.2.1\r\ns=A call\r\ni=about it\r\nu=https://a.example/\r\ne=a@a.example (Alice)\r\n"
+           b"p=+1 617 555-6011\r\nc=IN IP4 192.0.2.1\r\nb=AS:64\r\nb=CT:128\r\nt=1 2\r\nr=604800 3600 0 90000\r\nz=3 -1h\r\n"
+           b"k=prompt\r\na=sendrecv\r\na=tool:x\r\nm=audio 30000 RTP/AVP 0 8\r\ni=the sound\r\nc=IN IP4 192.0.2.9\r\n"
+           b"k=clear:x\r\na=rtpmap:0 PCMU\r\nm=video 30002 RTP/AVP 31\r\n")
+
+
+def sip(line, body, kind=b"application/sdp"):
+    return b"\r\n".join([line, b"From: <sip:alice@a.example>;tag=1", b"To: <sip:bob@b.example>", b"Call-ID: 1@a",
+                         b"Content-Type: " + kind, b"Content-Length: %d" % len(body), b"", body])
+
+
+def sip_calls():
+    """A call with a description over UDP, the same over TCP in two segments, and a message with another body."""
+    invite, ok = sip(b"INVITE sip:bob@b.example SIP/2.0", SESSION), sip(b"SIP/2.0 200 OK", SESSION[:140] + b"\r\nt=1 2\r\n")
+    said = sip(b"MESSAGE sip:bob@b.example SIP/2.0", b"v=0\r\ns=no session", b"text/plain")
+    c = Connection(1003, 5060).open().send(0, invite[:-100]).send(0, invite[-100:] + said).send(1, ok)
+    return pcap([udp(CLIENT, SERVER, 1001, 5060, invite), udp(SERVER, CLIENT, 5060, 1001, ok),
+                 udp(CLIENT, SERVER, 1002, 5060, said)] + c.close().packets)
+
+
+def ssh_packet(kind, rest):
+    return struct.pack("!IBB", 2 + len(rest) + 4, 4, kind) + rest + b"\xaa" * 4
+
+
+def frames_more():
+    """Packets of SSH, one of them torn by segments, and frames of WebSocket."""
+    names = b"".join(struct.pack("!I", len(n)) + n for n in [b"curve", b"rsa", b"aes", b"aes", b"sha", b"sha", b"none", b"none", b"", b""])
+    kex = ssh_packet(20, bytes(16) + names + bytes(5))
+    ask = ssh_packet(30, b"my-public-key")
+    c = Connection(1001, 22).open().send(1, b"SSH-2.0-two\r\n").send(0, b"SSH-2.0-one\r\n").send(0, kex).send(1, kex)
+    c.send(0, ask[:9]).send(0, ask[9:]).send(1, ssh_packet(31, b"answer"))
+    w = Connection(1002, 80).open()
+    w.send(0, b"\r\n".join([b"GET /chat HTTP/1.1", b"Host: a.example", b"Upgrade: websocket", b"Connection: Upgrade",
+                             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Version: 13", b"", b""]))
+    w.send(1, b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade",
+                             b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", b"", b""]))
+    w.send(0, b"\x81\x85\x01\x02\x03\x04" + bytes(c ^ (1, 2, 3, 4)[i % 4] for i, c in enumerate(b"hello")))
+    w.send(1, b"\x81\x06there!\x89\x00")
+    return pcap(c.close().packets + w.close().packets)

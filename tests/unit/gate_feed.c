@@ -49,7 +49,7 @@ char *gate_feed(enum gate_app app, const uint8_t *data, size_t size, size_t step
 	bool udp = size && (data[0] & 1);
 	app_world_open(&w, size >= 3 ? (uint16_t)(data[1] << 8 | data[2]) : 0, NULL);
 	w.keep_txs = true;
-	gate_frames_want(w.apps, step ? UINT32_MAX : 0); /* what they are is the same with frames */
+	gate_frames_want(w.apps, step ? UINT64_MAX : 0); /* what they are is the same with frames */
 	w.flow.app_expected = (uint16_t)app;
 	if (udp) {
 		w.flow.ip_proto = IPPROTO_UDP;

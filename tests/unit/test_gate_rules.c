@@ -254,6 +254,16 @@ static const struct {
 	 "content:\"x\"; " TAIL},
 	{"alert tcp any any -> any any (frame:smb.smb2.hdr; content:\"x\"; sid:1;)",
 	 "alert tcp any any -> any any (frame:smb2.hdr; content:\"x\"; " TAIL},
+	{"alert sip any any -> any any (frame:request.line; content:\"x\"; sid:1;)",
+	 "alert sip any any -> any any (frame:sip.request.line; content:\"x\"; " TAIL},
+	{"alert sip any any -> any any (sdp.media.media_info; content:\"x\"; sid:1;)",
+	 "alert sip any any -> any any (sdp.media_description.session_info; content:\"x\"; " TAIL},
+	{"alert sctp any any -> any any (sctp.vtag:1-4; sctp.chunk_type:!Init_Ack; "
+	 "sctp.chunk_cnt:>=2; sctp.hdr; content:\"x\"; sid:1;)",
+	 "alert sctp any any -> any any (sctp.vtag:1<>4; sctp.chunk_type:!2; "
+	 "sctp.chunk_cnt:>=2; sctp.hdr; content:\"x\"; " TAIL},
+	{"alert tcp any any -> any any (tls_store; nfq_set_mark:0x10/0xff; sid:1;)",
+	 "alert tcp any any -> any any (tls.store; " TAIL},
 	{"alert tcp:flow_start any any -> any any (sid:1;)",
 	 "alert tcp:flow_start any any -> any any (" TAIL},
 	{"config dns any any -> any any (dns.query; content:\"a\"; config: logging disable, "

@@ -410,6 +410,11 @@ void gate_file_inspected(struct gate_session *session, struct gate_file *f, uint
 	}
 }
 
+bool gate_file_wanted(const struct gate_session *session, uint16_t flag)
+{
+	return session->apps->file_flags & flag;
+}
+
 void gate_file_want(struct gate_session *session, struct gate_file *f, uint16_t flags)
 {
 	(void)session;

@@ -25,6 +25,7 @@ enum gate_file_flag {
 	GATE_FILE_GAPS = 1 << 7,
 	GATE_FILE_RANGE = 1 << 8,
 	GATE_FILE_LOGGED = 1 << 9,
+	GATE_FILE_MAIL_MD5 = 1 << 10, /* of no file: of the bodies of mails */
 };
 
 #define GATE_FILE_SIDS_MAX 8 /* rules that are told with a file; no more */
@@ -72,6 +73,8 @@ void gate_file_range(struct gate_session *session, struct gate_file *file, const
 		     uint64_t total, struct gate_view host);
 /* Detection has seen it up to there: the window may slide. */
 void gate_file_inspected(struct gate_session *session, struct gate_file *file, uint64_t until);
+/* Rules or the configuration ask for that of each file. */
+bool gate_file_wanted(const struct gate_session *session, uint16_t flag);
 void gate_file_want(struct gate_session *session, struct gate_file *file, uint16_t flags);
 /* A rule wants it stored. */
 void gate_file_store(struct gate_session *session, struct gate_file *file, uint32_t sid);

@@ -9,7 +9,7 @@
 BH_COUNTER(gate_frames_lost, "frames that rules ask for and there was no room for");
 BH_COUNTER(gate_frames_cut, "frames of which rules saw the beginning only");
 
-_Static_assert(GATE_BUF_FRAMES <= 32, "frames_wanted has a bit for each");
+_Static_assert(GATE_BUF_FRAMES <= 64, "frames_wanted has a bit for each");
 
 bool gate_frame_wanted(const struct gate_session *session, enum gate_buffer kind)
 {
@@ -113,7 +113,7 @@ void gate_frame_end(struct gate_session *session, enum gate_dir dir, enum gate_b
 	}
 }
 
-void gate_frames_want(struct gate_apps *apps, uint32_t kinds)
+void gate_frames_want(struct gate_apps *apps, uint64_t kinds)
 {
 	apps->frames_wanted = kinds;
 }

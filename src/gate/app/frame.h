@@ -45,7 +45,7 @@ void gate_frame_end(struct gate_session *session, enum gate_dir dir, enum gate_b
 
 /* ---- for detection and the worker ---- */
 /* Bits: kind less GATE_BUF_FRAME_FIRST. */
-void gate_frames_want(struct gate_apps *apps, uint32_t kinds);
+void gate_frames_want(struct gate_apps *apps, uint64_t kinds);
 /* The first one of that side that can be looked at; NULL: none. */
 struct gate_frame *gate_frame_next(struct gate_session *session, enum gate_dir dir);
 /* It has been: the one that gate_frame_next has returned. */

@@ -96,7 +96,7 @@ struct gate_apps {
 	uint32_t note_next;
 	uint32_t file_id;
 	uint16_t file_flags;
-	uint32_t frames_wanted;	  /* bits of kinds */
+	uint64_t frames_wanted;	  /* bits of kinds */
 	struct gate_magic *magic; /* NULL until a rule asks for the type of files */
 	bool no_log;
 	struct {

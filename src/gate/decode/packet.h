@@ -174,6 +174,16 @@ struct gate_packet {
 	const struct gate_captures *captures; /* by rules that matched; until the next packet */
 };
 
+/* Header and chunks of an SCTP packet. */
+struct gate_view gate_sctp_bytes(const struct gate_packet *p);
+/* A chunk (RFC 9260, 3.2) of an SCTP packet. */
+struct gate_sctp_chunk {
+	uint8_t type;
+	struct gate_view user; /* DATA: what is carried */
+};
+/* The chunk at *at (0: the first), which is then where the next begins; false: no whole one. */
+bool gate_sctp_next(const struct gate_packet *p, uint32_t *at, struct gate_sctp_chunk *ret);
+
 void gate_packet_event(struct gate_packet *p, enum gate_event event); /* the 17th is counted */
 bool gate_packet_has_event(const struct gate_packet *p, enum gate_event event);
 

@@ -178,27 +178,51 @@ void decode_udp(struct gate_decoder *d, struct gate_packet *p, const uint8_t *da
 	decode_udp_tunnel(d, p);
 }
 
-/* The payload is the user's data of the first chunk that has some; without one it is all chunks. */
-static void sctp_chunks(struct gate_packet *p, const uint8_t *data, uint32_t size)
+struct gate_view gate_sctp_bytes(const struct gate_packet *p)
 {
-	uint32_t tag = gate_be32(p->sctp + 4), at = 0;
+	return (struct gate_view){p->sctp, (uint32_t)(p->l3.data + p->l3.size - p->sctp)};
+}
+
+bool gate_sctp_next(const struct gate_packet *p, uint32_t *at, struct gate_sctp_chunk *ret)
+{
+	struct gate_view all = gate_sctp_bytes(p);
+	uint32_t from = SCTP_SIZE + *at, len, least;
+	const uint8_t *chunk = all.data + from;
+
+	if (from > all.size || all.size - from < SCTP_CHUNK) {
+		return false;
+	}
+	len = gate_be16(chunk + 2);
+	least = chunk[0] == SCTP_DATA ? SCTP_DATA_SIZE : SCTP_CHUNK;
+	if (len < least || len > all.size - from) {
+		return false;
+	}
+	ret->type = chunk[0];
+	ret->user = ret->type == SCTP_DATA
+			    ? (struct gate_view){chunk + SCTP_DATA_SIZE, len - SCTP_DATA_SIZE}
+			    : (struct gate_view){};
+	/* the last one need not be padded */
+	len = (len + 3) & ~3u;
+	*at += len < all.size - from ? len : all.size - from;
+	return true;
+}
+
+/* The payload is the user's data of the first chunk that has some; without one it is all chunks. */
+static void sctp_chunks(struct gate_packet *p)
+{
+	uint32_t tag = gate_be32(p->sctp + 4), at = 0, size = gate_sctp_bytes(p).size - SCTP_SIZE;
 	unsigned int count = 0, inits = 0, datas = 0;
+	struct gate_sctp_chunk chunk;
 
-	for (; size - at >= SCTP_CHUNK; count++) {
-		uint32_t len = gate_be16(data + at + 2), whole = (len + 3) & ~3u;
-		uint8_t type = data[at];
-		uint32_t least = type == SCTP_DATA ? SCTP_DATA_SIZE : SCTP_CHUNK;
-
-		if (len < least || len > size - at) {
-			gate_packet_event(p, GATE_EVENT_SCTP_CHUNK_LEN_INVALID);
-			return;
+	for (; gate_sctp_next(p, &at, &chunk); count++) {
+		if (chunk.type == SCTP_DATA && !datas++) {
+			p->payload = chunk.user;
 		}
-		if (type == SCTP_DATA && !datas++) {
-			p->payload.data = data + at + SCTP_DATA_SIZE;
-			p->payload.size = len - SCTP_DATA_SIZE;
-		}
-		inits += type == SCTP_INIT;
-		at += whole < size - at ? whole : size - at;
+		inits += chunk.type == SCTP_INIT;
+	}
+	if (size - at >= SCTP_CHUNK) {
+		gate_packet_event(p, GATE_EVENT_SCTP_CHUNK_LEN_INVALID);
+		return;
 	}
 	if (at < size) {
 		gate_packet_event(p, GATE_EVENT_SCTP_CHUNK_TOO_SMALL);
@@ -225,7 +249,7 @@ void decode_sctp(struct gate_packet *p, const uint8_t *data, uint32_t size)
 	p->dport = gate_be16(data + 2);
 	p->l4_size = SCTP_SIZE;
 	p->payload = (struct gate_view){data + SCTP_SIZE, size - SCTP_SIZE};
-	sctp_chunks(p, data + SCTP_SIZE, size - SCTP_SIZE);
+	sctp_chunks(p);
 }
 
 void decode_esp(struct gate_packet *p, const uint8_t *data, uint32_t size)

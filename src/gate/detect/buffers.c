@@ -29,7 +29,20 @@ static bool view_of(struct gate_buffer_view *ret, const void *data, uint32_t siz
 	return data != NULL;
 }
 
-static bool packet_value(const struct gate_packet *p, enum gate_buffer buffer,
+static bool chunk_value(const struct gate_packet *p, uint32_t index, struct gate_buffer_view *ret)
+{
+	struct gate_sctp_chunk chunk;
+	uint32_t at = 0;
+
+	while (p->sctp && gate_sctp_next(p, &at, &chunk)) {
+		if (chunk.user.data && !index--) {
+			return view_of(ret, chunk.user.data, chunk.user.size);
+		}
+	}
+	return false;
+}
+
+static bool packet_value(const struct gate_packet *p, enum gate_buffer buffer, uint32_t index,
 			 struct gate_buffer_view *ret)
 {
 	unsigned int skip = p->ip_version == 4 ? 12 : 0;
@@ -51,6 +64,10 @@ static bool packet_value(const struct gate_packet *p, enum gate_buffer buffer,
 		return view_of(ret, p->icmp6, p->l4_size);
 	case GATE_BUF_IGMP_HDR:
 		return view_of(ret, p->igmp, p->l4_size);
+	case GATE_BUF_SCTP_HDR:
+		return p->sctp && view_of(ret, p->sctp, gate_sctp_bytes(p).size);
+	case GATE_BUF_SCTP_CHUNK_DATA:
+		return chunk_value(p, index, ret);
 	case GATE_BUF_ETHER_HDR:
 		return view_of(ret, p->eth, ETHER_SIZE);
 	case GATE_BUF_IP_SRC:
@@ -139,7 +156,8 @@ static bool fetch(struct gate_detector *d, uint16_t num, uint32_t index,
 		(void)view_of(ret, d->frame->data, d->frame->size);
 		ret->complete = !d->frame->cut;
 	} else if (slot->buffer == GATE_BUF_PAYLOAD || (slot->flags & GATE_BUFFER_PACKET)) {
-		if (index || !packet_value(d->p, slot->buffer, ret)) {
+		if ((index && !(slot->flags & GATE_BUFFER_MULTI)) ||
+		    !packet_value(d->p, slot->buffer, index, ret)) {
 			return false;
 		}
 	} else {

@@ -415,9 +415,29 @@ static bool match_hook(const struct gate_packet *p, const struct gate_match *m)
 	       (!m->other.args[0] || (p->flow && p->flow->packets[p->dir] == 1));
 }
 
-static bool match_igmp(const struct gate_packet *p, const struct gate_match *m)
+static bool match_chunks(const struct gate_packet *p, const struct gate_match *m)
 {
-	return p->igmp && holds(m, p->igmp[0]);
+	struct gate_sctp_chunk chunk;
+	uint32_t at = 0, count = 0;
+
+	for (; gate_sctp_next(p, &at, &chunk); count++) {
+		if (m->kind == GATE_M_SCTP_CHUNK_TYPE && holds(m, chunk.type)) {
+			return true;
+		}
+	}
+	return m->kind == GATE_M_SCTP_CHUNK_CNT && holds(m, count);
+}
+
+static bool match_igmp_sctp(const struct gate_packet *p, const struct gate_match *m)
+{
+	switch (m->kind) {
+	case GATE_M_IGMP_TYPE:
+		return p->igmp && holds(m, p->igmp[0]);
+	case GATE_M_SCTP_VTAG:
+		return p->sctp && holds(m, gate_be32(p->sctp + 4));
+	default:
+		return p->sctp && match_chunks(p, m);
+	}
 }
 
 bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
@@ -434,8 +454,8 @@ bool gate_packet_keyword(struct gate_detector *d, const struct gate_match *m)
 		return match_tcp(p, m);
 	case GATE_M_ITYPE ... GATE_M_ICMP6_MTU:
 		return match_icmp(p, m);
-	case GATE_M_IGMP_TYPE:
-		return match_igmp(p, m);
+	case GATE_M_IGMP_TYPE ... GATE_M_SCTP_CHUNK_CNT:
+		return match_igmp_sctp(p, m);
 	case GATE_M_DECODE_EVENT:
 	case GATE_M_STREAM_EVENT:
 		return gate_packet_has_event(p, (enum gate_event)m->event.event);

@@ -182,9 +182,21 @@ bool gate_list_payload(struct gate_detector *d, const struct gate_sig *sig,
 	return gate_inspect_list(&d->in, list->matches, &view);
 }
 
-static bool lists_match(struct gate_detector *d, const struct gate_sig *sig, bool *ret_in_stream)
+/* On any of its values. */
+static bool list_of_packet(struct gate_detector *d, const struct gate_dlist *list)
 {
 	struct gate_buffer_view view;
+
+	for (uint32_t i = 0; gate_values_get(d, list->slot, i, &view); i++) {
+		if (gate_inspect_list(&d->in, list->matches, &view)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool lists_match(struct gate_detector *d, const struct gate_sig *sig, bool *ret_in_stream)
+{
 
 	for (unsigned int i = 0; i < sig->list_count; i++) {
 		const struct gate_dlist *list = &sig->lists[i];
@@ -193,8 +205,7 @@ static bool lists_match(struct gate_detector *d, const struct gate_sig *sig, boo
 			if (!gate_list_payload(d, sig, list, ret_in_stream)) {
 				return false;
 			}
-		} else if (!gate_values_get(d, list->slot, 0, &view) ||
-			   !gate_inspect_list(&d->in, list->matches, &view)) {
+		} else if (!list_of_packet(d, list)) {
 			return false;
 		}
 	}

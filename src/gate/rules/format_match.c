@@ -414,54 +414,37 @@ static void put_tcp_flags(struct bh_wbuf *w, const struct gate_match *m)
 /* Keywords whose value is one comparison. */
 static const char *test_name(const struct gate_match *m)
 {
-	switch (m->kind) {
-	case GATE_M_BSIZE:
-		return "bsize";
-	case GATE_M_DSIZE:
-		return "dsize";
-	case GATE_M_TTL:
-		return "ttl";
-	case GATE_M_TOS:
-		return "tos";
-	case GATE_M_IP_ID:
-		return "id";
-	case GATE_M_IP_PROTO:
-		return "ip_proto";
-	case GATE_M_FRAGOFFSET:
-		return "fragoffset";
-	case GATE_M_TCP_SEQ:
-		return "seq";
-	case GATE_M_TCP_ACK:
-		return "ack";
-	case GATE_M_TCP_WINDOW:
-		return "window";
-	case GATE_M_TCP_MSS:
-		return "tcp.mss";
-	case GATE_M_TCP_WSCALE:
-		return "tcp.wscale";
-	case GATE_M_ITYPE:
-		return "itype";
-	case GATE_M_ICODE:
-		return "icode";
-	case GATE_M_ICMP_ID:
-		return "icmp_id";
-	case GATE_M_ICMP_SEQ:
-		return "icmp_seq";
-	case GATE_M_ICMP6_MTU:
-		return "icmpv6.mtu";
-	case GATE_M_IGMP_TYPE:
-		return "igmp.type";
-	case GATE_M_VLAN_ID:
-		return "vlan.id";
-	case GATE_M_VLAN_LAYERS:
-		return "vlan.layers";
-	case GATE_M_FLOW_AGE:
-		return "flow.age";
-	case GATE_M_NUMBER:
+	static const char *const names[] = {
+		[GATE_M_BSIZE] = "bsize",
+		[GATE_M_DSIZE] = "dsize",
+		[GATE_M_TTL] = "ttl",
+		[GATE_M_TOS] = "tos",
+		[GATE_M_IP_ID] = "id",
+		[GATE_M_IP_PROTO] = "ip_proto",
+		[GATE_M_FRAGOFFSET] = "fragoffset",
+		[GATE_M_TCP_SEQ] = "seq",
+		[GATE_M_TCP_ACK] = "ack",
+		[GATE_M_TCP_WINDOW] = "window",
+		[GATE_M_TCP_MSS] = "tcp.mss",
+		[GATE_M_TCP_WSCALE] = "tcp.wscale",
+		[GATE_M_ITYPE] = "itype",
+		[GATE_M_ICODE] = "icode",
+		[GATE_M_ICMP_ID] = "icmp_id",
+		[GATE_M_ICMP_SEQ] = "icmp_seq",
+		[GATE_M_ICMP6_MTU] = "icmpv6.mtu",
+		[GATE_M_IGMP_TYPE] = "igmp.type",
+		[GATE_M_SCTP_VTAG] = "sctp.vtag",
+		[GATE_M_SCTP_CHUNK_TYPE] = "sctp.chunk_type",
+		[GATE_M_SCTP_CHUNK_CNT] = "sctp.chunk_cnt",
+		[GATE_M_VLAN_ID] = "vlan.id",
+		[GATE_M_VLAN_LAYERS] = "vlan.layers",
+		[GATE_M_FLOW_AGE] = "flow.age",
+	};
+
+	if (m->kind == GATE_M_NUMBER) {
 		return gate_number_desc(m->num.number)->name;
-	default:
-		return NULL;
 	}
+	return (size_t)m->kind < BH_ARRAY_SIZE(names) ? names[m->kind] : NULL;
 }
 
 static void put_sides(struct bh_wbuf *w, const struct gate_match *m)
@@ -580,6 +563,9 @@ static void put_post(struct bh_wbuf *w, const struct gate_match *m)
 		break;
 	case GATE_M_BYPASS:
 		bh_wbuf_str(w, "bypass; ");
+		break;
+	case GATE_M_TLS_STORE:
+		bh_wbuf_str(w, "tls.store; ");
 		break;
 	case GATE_M_SAMEIP:
 		bh_wbuf_str(w, "sameip; ");

@@ -440,6 +440,13 @@ int gate_kw_websocket_flags(struct gate_reading *r, const struct gate_option *o)
 	return add_number(r, GATE_NUM_WEBSOCKET_FLAGS, &test);
 }
 
+int gate_kw_tls_store(struct gate_reading *r, [[maybe_unused]] const struct gate_option *o)
+{
+	int err = gate_apps_restrict(r, 1u << GATE_APP_TLS);
+
+	return err ? err : gate_post_match(r, GATE_M_TLS_STORE) ? 0 : -EINVAL;
+}
+
 /* "client_hello|!server_hello": a message that is one of them, or another than one with !. */
 int gate_kw_ssl_state(struct gate_reading *r, const struct gate_option *o)
 {

@@ -398,10 +398,10 @@ int gate_kw_frame(struct gate_reading *r, const struct gate_option *o)
 		enum gate_app app;
 		const char *before;
 	} spellings[] = {
-		{GATE_APP_UNKNOWN, ""},
-		{GATE_APP_HTTP1, "http1."},
-		{GATE_APP_TLS, "tls."},
-		{GATE_APP_DNS, "dns."},
+		{GATE_APP_UNKNOWN, ""},	  {GATE_APP_HTTP1, "http1."},
+		{GATE_APP_TLS, "tls."},	  {GATE_APP_DNS, "dns."},
+		{GATE_APP_SIP, "sip."},	  {GATE_APP_SSH, "ssh."},
+		{GATE_APP_SMTP, "smtp."}, {GATE_APP_WEBSOCKET, "websocket."},
 	};
 	bool versioned = !strncmp(o->value, "smb.", 4) || !strncmp(o->value, "tls.ssl2", 8);
 	const char *name = versioned ? o->value + 4 : o->value;

@@ -450,6 +450,22 @@ int gate_kw_bypass(struct gate_reading *r, const struct gate_option *o)
 	return gate_post_match(r, GATE_M_BYPASS) ? 0 : -EINVAL;
 }
 
+int gate_kw_nfq_set_mark(struct gate_reading *r, const struct gate_option *o)
+{
+	BH_FREE char *text = bh_strdup(o->value);
+	char *mask = strchr(text, '/');
+	uint64_t number;
+
+	if (mask) {
+		*mask++ = '\0';
+	}
+	if (gate_number_read(gate_trim(text), UINT32_MAX, &number) ||
+	    (mask && gate_number_read(gate_trim(mask), UINT32_MAX, &number))) {
+		return gate_refuse(r, "nfq_set_mark: mark[/mask] is expected");
+	}
+	return 0;
+}
+
 static bool is_pair(char *part, const char *first, const char *second)
 {
 	return part && !strcmp(gate_word(&part), first) && !strcmp(gate_trim(part), second);

@@ -24,6 +24,7 @@ static uint64_t largest(enum gate_match_kind kind)
 	case GATE_M_ITYPE:
 	case GATE_M_ICODE:
 	case GATE_M_IGMP_TYPE:
+	case GATE_M_SCTP_CHUNK_TYPE:
 	case GATE_M_TCP_WSCALE:
 	case GATE_M_VLAN_LAYERS:
 	case GATE_M_IP_PROTO:
@@ -33,6 +34,7 @@ static uint64_t largest(enum gate_match_kind kind)
 	case GATE_M_TCP_MSS:
 	case GATE_M_ICMP_ID:
 	case GATE_M_ICMP_SEQ:
+	case GATE_M_SCTP_CHUNK_CNT:
 	case GATE_M_DSIZE:
 		return UINT16_MAX;
 	default:
@@ -77,6 +79,32 @@ int gate_kw_tos(struct gate_reading *r, const struct gate_option *o)
 		return gate_refuse(r, "tos: %s can't be compared with", o->value);
 	}
 	return add_test(r, GATE_M_TOS, &test);
+}
+
+/* A comparison, or the name of a type (RFC 9260, 3.2), negated with a ! before it. */
+int gate_kw_sctp_chunk_type(struct gate_reading *r, const struct gate_option *o)
+{
+	static const char *const names[] = {
+		"data",	 "init",     "init_ack",	  "sack",  "heartbeat",	  "hb_ack",
+		"abort", "shutdown", "shutdown_ack",	  "error", "cookie_echo", "cookie_ack",
+		"ecne",	 "cwr",	     "shutdown_complete", NULL};
+	bool negated = *o->value == '!';
+	BH_FREE char *name = bh_strdup(gate_trim(o->value + negated));
+	struct gate_test test = {.op = negated ? GATE_NE : GATE_EQ};
+	int which;
+
+	for (char *s = name; *s; s++) {
+		*s = (char)tolower((unsigned char)*s);
+	}
+	which = gate_word_index(name, names);
+	if (which >= 0) {
+		test.a = (uint64_t)which;
+	} else if (!strcmp(name, "forward_tsn")) {
+		test.a = 192; /* RFC 3758 */
+	} else if (gate_test_read(o->value, largest(o->keyword->number), &test)) {
+		return gate_refuse(r, "%s: no type %s", o->name, o->value);
+	}
+	return add_test(r, o->keyword->number, &test);
 }
 
 int gate_kw_packet_flag(struct gate_reading *r, const struct gate_option *o)
@@ -167,10 +195,11 @@ static int add_other(struct gate_reading *r, enum gate_match_kind kind, const ch
 
 int gate_kw_ipopts(struct gate_reading *r, const struct gate_option *o)
 {
-	static const char *const names[] = {"rr",   "lsrr",  "eol",  "nop",   "ts",  "sec",
-					    "esec", "lsrre", "ssrr", "satid", "any", NULL};
-	static const uint16_t numbers[] = {7,	131,	       0, 1, 68, 130, 133, 131, 137,
-					   136, GATE_IPOPT_ANY};
+	static const char *const names[] = {"rr",    "lsrr", "eol",    "nop",  "ts",
+					    "sec",   "esec", "lsrre",  "ssrr", "satid",
+					    "cipso", "qs",   "rtralt", "any",  NULL};
+	static const uint16_t numbers[] = {7,	131, 0,	  1,   68, 130, 133,
+					   131, 137, 136, 134, 25, 148, GATE_IPOPT_ANY};
 	int which = gate_word_index(o->value, names);
 
 	if (which < 0) {

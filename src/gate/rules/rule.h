@@ -321,6 +321,9 @@ enum gate_match_kind {
 	GATE_M_ICMP_SEQ,
 	GATE_M_ICMP6_MTU,
 	GATE_M_IGMP_TYPE,
+	GATE_M_SCTP_VTAG,
+	GATE_M_SCTP_CHUNK_TYPE,
+	GATE_M_SCTP_CHUNK_CNT,
 	GATE_M_DECODE_EVENT,
 	GATE_M_STREAM_EVENT,
 	GATE_M_VLAN_ID,
@@ -352,7 +355,7 @@ enum gate_match_kind {
 	GATE_M_FILESTORE,
 	GATE_M_CONFIG, /* no record of the transaction */
 	GATE_M_BYPASS,
-	GATE_M_SETCONFIG,
+	GATE_M_TLS_STORE, /* nothing: certificates are stored nowhere */
 };
 
 enum gate_sides { GATE_SIDE_SERVER, GATE_SIDE_CLIENT, GATE_SIDE_BOTH, GATE_SIDE_EITHER };

@@ -3,9 +3,13 @@
  * SIP (RFC 3261) over UDP and TCP: request and response lines, headers with their compact forms. As
  * in Suricata every message is a transaction with one side: requests come from the client,
  * responses from the server, anything else is an event of the transaction before. A message's head
- * takes at most HEAD_MAX bytes and HEADERS_MAX headers that rules ask for; more are not kept.
+ * takes at most HEAD_MAX bytes and HEADERS_MAX headers that rules ask for; more are not kept. A
+ * body is kept when it is a session description of at most SDP_MAX bytes; over TCP such a message
+ * is one when its body is there.
  */
 #include "gate/app/app.h"
+#include "gate/app/frame.h"
+#include "gate/app/sip/sdp.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -46,7 +50,9 @@ struct field {
 struct head {
 	bool request;
 	struct part line, words[3];
-	uint32_t size, body;
+	uint32_t size, body; /* body: as Content-Length says */
+	uint32_t line_end;   /* behind it */
+	bool sdp;	     /* is what the body is */
 	uint16_t field_count;
 	struct field fields[HEADERS_MAX];
 };
@@ -58,11 +64,12 @@ struct sip_tx {
 	uint16_t field_count;
 	struct field *fields; /* in memory, before the text */
 	uint8_t *text;
+	struct gate_view sdp; /* behind the text */
 	uint64_t memory[];
 };
 
 struct sip_state {
-	uint32_t skip[GATE_DIRS]; /* of a body */
+	uint32_t skip[GATE_DIRS]; /* of a body, or of its rest */
 };
 
 static const char *const request_states[] = {"request_started", "request_complete", NULL};
@@ -160,6 +167,14 @@ static bool is_blank(uint8_t c)
 	return c == ' ' || c == '\t';
 }
 
+static bool is_sdp(const uint8_t *data, const struct part *type)
+{
+	static const char sdp[] = "application/sdp";
+
+	return type->size >= sizeof(sdp) - 1 &&
+	       !strncasecmp((const char *)data + type->at, sdp, sizeof(sdp) - 1);
+}
+
 /* A header from `at` to `end`; false: none. */
 static bool read_header(const uint8_t *data, uint32_t at, uint32_t end, struct head *h)
 {
@@ -183,6 +198,7 @@ static bool read_header(const uint8_t *data, uint32_t at, uint32_t end, struct h
 		f->header = (uint8_t)header;
 		f->value = (struct part){.at = (uint16_t)value, .size = (uint16_t)(end - value)};
 		h->body = header == SIP_LENGTH ? read_number(data, &f->value) : h->body;
+		h->sdp = header == SIP_TYPE ? is_sdp(data, &f->value) : h->sdp;
 	}
 	return true;
 }
@@ -197,6 +213,7 @@ static int head_read(const uint8_t *data, uint32_t size, struct head *h)
 		return size == HEAD_MAX ? -1 : 0;
 	}
 	h->line.size = (uint16_t)end;
+	h->line_end = next;
 	if (!read_line(data, h)) {
 		return -1;
 	}
@@ -244,11 +261,13 @@ static void event_before(struct gate_session *session, enum sip_event event)
 	}
 }
 
+/* body: what is there of it. */
 static void message(struct gate_session *session, enum gate_dir dir, const uint8_t *data,
-		    const struct head *h)
+		    const struct head *h, uint32_t body)
 {
 	size_t fields = h->field_count * sizeof(struct field);
-	struct gate_tx *tx = gate_tx_new(session, sizeof(struct sip_tx) + fields + h->size);
+	uint32_t sdp = h->sdp && body <= SDP_MAX ? body : 0;
+	struct gate_tx *tx = gate_tx_new(session, sizeof(struct sip_tx) + fields + h->size + sdp);
 	if (!tx) {
 		return;
 	}
@@ -260,21 +279,97 @@ static void message(struct gate_session *session, enum gate_dir dir, const uint8
 	t->fields = (struct field *)t->memory;
 	t->text = (uint8_t *)t->memory + fields;
 	memcpy(t->fields, h->fields, fields);
-	memcpy(t->text, data, h->size);
+	memcpy(t->text, data, h->size + sdp);
+	t->sdp = (struct gate_view){t->text + h->size, sdp};
 	tx->skip_dirs = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
 	gate_tx_done(session, tx, dir);
 }
+
+/* ---- frames ---- */
+
+/* Of a head; that of the headers ends before the empty line. */
+static void head_frames(struct gate_session *session, enum gate_dir dir, const uint8_t *data,
+			const struct head *h)
+{
+	uint32_t end = h->size - 1;
+	if (end > h->line_end && data[end - 1] == '\r') {
+		end--;
+	}
+	gate_frame_put(session, dir,
+		       h->request ? GATE_BUF_FRAME_SIP_REQUEST_LINE
+				  : GATE_BUF_FRAME_SIP_RESPONSE_LINE,
+		       data, h->line_end);
+	gate_frame_put(session, dir,
+		       h->request ? GATE_BUF_FRAME_SIP_REQUEST_HEADERS
+				  : GATE_BUF_FRAME_SIP_RESPONSE_HEADERS,
+		       data + h->line_end, end - h->line_end);
+}
+
+static enum gate_buffer body_frame(enum gate_dir dir)
+{
+	return dir == GATE_TO_SERVER ? GATE_BUF_FRAME_SIP_REQUEST_BODY
+				     : GATE_BUF_FRAME_SIP_RESPONSE_BODY;
+}
+
+/* A piece of a body over TCP, which ends with it when nothing is left. */
+static void body_frames(struct gate_session *session, enum gate_dir dir, const uint8_t *data,
+			uint32_t size, uint32_t left)
+{
+	if (size) {
+		gate_frame_add(session, dir, GATE_BUF_FRAME_SIP_PDU, data, size);
+		gate_frame_add(session, dir, body_frame(dir), data, size);
+	}
+	if (!left) {
+		gate_frame_end(session, dir, GATE_BUF_FRAME_SIP_PDU);
+		gate_frame_end(session, dir, body_frame(dir));
+	}
+}
+
+/* ---- packets and streams ---- */
 
 static void datagram(struct gate_session *session, enum gate_dir dir,
 		     const struct gate_app_input *in)
 {
 	struct head h;
 	int rc = head_read(in->data, in->size, &h);
+	gate_frame_put(session, dir, GATE_BUF_FRAME_SIP_PDU, in->data, in->size);
 	if (rc <= 0 || h.request != (dir == GATE_TO_SERVER)) {
 		event_before(session, rc == 0 ? SIP_INCOMPLETE_DATA : SIP_INVALID_DATA);
 		return;
 	}
-	message(session, dir, in->data, &h);
+	head_frames(session, dir, in->data, &h);
+	if (in->size > h.size) {
+		gate_frame_put(session, dir, body_frame(dir), in->data + h.size, in->size - h.size);
+	}
+	message(session, dir, in->data, &h, in->size - h.size);
+}
+
+/* What was used of a message at `data`; 0: more is needed, < 0: it is none. */
+static int64_t stream_message(struct gate_session *session, struct sip_state *state,
+			      enum gate_dir dir, const uint8_t *data, uint32_t size)
+{
+	struct head h;
+	int rc = head_read(data, size, &h);
+	uint32_t body = 0;
+	if (!rc) {
+		return 0;
+	}
+	if (rc < 0 || h.request != (dir == GATE_TO_SERVER)) {
+		event_before(session, SIP_INVALID_DATA);
+		return -EBADMSG;
+	}
+	if (h.sdp && h.body <= SDP_MAX) {
+		body = h.body;
+		if (size - h.size < body) {
+			return 0;
+		}
+	}
+	head_frames(session, dir, data, &h);
+	gate_frame_add(session, dir, GATE_BUF_FRAME_SIP_PDU, data, h.size);
+	message(session, dir, data, &h, body);
+	state->skip[dir] = h.body - body;
+	body_frames(session, dir, data + h.size, body, state->skip[dir]);
+	return h.size + body;
 }
 
 static int64_t stream(struct gate_session *session, struct sip_state *state, enum gate_dir dir,
@@ -285,25 +380,22 @@ static int64_t stream(struct gate_session *session, struct sip_state *state, enu
 		return -EBADMSG;
 	}
 	while (at < in->size) {
-		struct head h;
 		uint32_t n = state->skip[dir] < in->size - at ? state->skip[dir] : in->size - at;
-		if (n || in->data[at] == '\r' || in->data[at] == '\n') {
-			/* a body, or the empty lines of keep-alive */
+		if (n) {
 			state->skip[dir] -= n;
-			at += n ? n : 1;
+			body_frames(session, dir, in->data + at, n, state->skip[dir]);
+			at += n;
 			continue;
 		}
-		int rc = head_read(in->data + at, in->size - at, &h);
-		if (!rc) {
-			break;
+		if (in->data[at] == '\r' || in->data[at] == '\n') {
+			at++; /* empty lines of keep-alive */
+			continue;
 		}
-		if (rc < 0 || h.request != (dir == GATE_TO_SERVER)) {
-			event_before(session, SIP_INVALID_DATA);
-			return -EBADMSG;
+		int64_t used = stream_message(session, state, dir, in->data + at, in->size - at);
+		if (used <= 0) {
+			return used < 0 ? used : at;
 		}
-		message(session, dir, in->data + at, &h);
-		at += h.size;
-		state->skip[dir] = h.body;
+		at += (uint32_t)used;
 	}
 	return at;
 }
@@ -388,7 +480,7 @@ static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which
 	case GATE_BUF_SIP_CONTENT_LENGTH:
 		return field_view(t, SIP_LENGTH, index, ret);
 	default:
-		return false;
+		return t->sdp.size && gate_sdp_value(&t->sdp, which, index, ret);
 	}
 }
 

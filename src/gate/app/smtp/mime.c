@@ -2,9 +2,39 @@
 /* The structure of a message: which line is a header, a boundary, a body. See mime.h. */
 #include "gate/app/smtp/mime.h"
 
+#include "base/util.h"
+
 #define NAME_LEN_MAX  75   /* of a header: more is odd (Suricata's limits) */
 #define VALUE_LEN_MAX 2000 /* of a header */
 #define LINE_LEN_MAX  998  /* of any, RFC 5322 */
+
+/* ---- the hash of the body: all that is behind the message's own headers, as it is sent ---- */
+
+static void md5_begin(struct mime *m)
+{
+	m->md5 = EVP_MD_CTX_new();
+	if (m->md5 && EVP_DigestInit_ex(m->md5, EVP_md5(), NULL) != 1) {
+		EVP_MD_CTX_free(m->md5);
+		m->md5 = NULL;
+	}
+}
+
+static void md5_line(struct mime *m, const uint8_t *line, uint32_t size)
+{
+	if (m->md5 && m->in_body) {
+		(void)EVP_DigestUpdate(m->md5, line, size);
+	}
+}
+
+static void md5_end(struct mime *m)
+{
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	if (m->md5 && m->in_body && EVP_DigestFinal_ex(m->md5, sum, NULL) == 1) {
+		bh_hex_format(sum, 16, m->body_md5);
+	}
+	EVP_MD_CTX_free(m->md5);
+	m->md5 = NULL;
+}
 
 struct mime *gate_mime_new(struct gate_session *session, struct gate_tx *tx)
 {
@@ -13,6 +43,9 @@ struct mime *gate_mime_new(struct gate_session *session, struct gate_tx *tx)
 		m->session = session;
 		m->tx = tx;
 		m->text = true;
+		if (gate_file_wanted(session, GATE_FILE_MAIL_MD5)) {
+			md5_begin(m);
+		}
 	}
 	return m;
 }
@@ -26,6 +59,7 @@ void gate_mime_free(struct mime *m)
 	gate_text_free(m->session, &m->head);
 	gate_text_free(m->session, &m->name);
 	gate_text_free(m->session, &m->line);
+	EVP_MD_CTX_free(m->md5);
 	gate_session_release(m->session, m, sizeof(*m));
 }
 
@@ -80,6 +114,7 @@ static void headers_end(struct mime *m)
 	if ((m->multipart || m->message) && m->encoding != MIME_PLAIN) {
 		m->events |= 1u << MIME_ENCODED_MESSAGE;
 	}
+	m->in_body = true;
 	if (m->multipart) {
 		m->state = MIME_SKIP;
 		return;
@@ -191,6 +226,7 @@ void gate_mime_line(struct mime *m, const uint8_t *line, uint32_t size, uint8_t 
 	if (m->ended) {
 		return;
 	}
+	md5_line(m, line, size + newline);
 	if (size > LINE_LEN_MAX) {
 		m->events |= 1u << MIME_LONG_LINE;
 	}
@@ -230,5 +266,6 @@ void gate_mime_end(struct mime *m)
 	}
 	part_end(m);
 	leave(m, 0);
+	md5_end(m);
 	m->ended = true;
 }

@@ -11,6 +11,8 @@
 
 #include "gate/app/text.h"
 
+#include <openssl/evp.h>
+
 #define MIME_DEPTH_MAX	  10
 #define MIME_BOUNDARY_MAX 254
 #define MIME_HEADER_MAX	  4096
@@ -85,6 +87,7 @@ struct mime {
 	enum mime_state state;
 	bool nested;	       /* headers are not those of the message */
 	bool mid_line;	       /* the line before has not ended yet */
+	bool in_body;	       /* behind the headers of the message */
 	bool drop_line;	       /* the rest of this line is of no use */
 	struct gate_text head; /* the header that is being read */
 
@@ -99,6 +102,9 @@ struct mime {
 	uint8_t quad[4], quad_count;
 	struct gate_text line; /* of text, for URLs */
 
+	EVP_MD_CTX *md5; /* of the body, while it is read */
+	char body_md5[33];
+
 	uint8_t depth;
 	struct {
 		uint8_t size;
@@ -109,7 +115,8 @@ struct mime {
 
 struct mime *gate_mime_new(struct gate_session *session, struct gate_tx *tx);
 void gate_mime_free(struct mime *m);
-/* A line without its end; `newline`: bytes of it, 0: the line goes on with the next call. */
+/* A line without its end, which stands behind it; `newline`: bytes of that, 0: the line goes on
+ * with the next call. */
 void gate_mime_line(struct mime *m, const uint8_t *line, uint32_t size, uint8_t newline);
 void gate_mime_end(struct mime *m);
 /* The index-th value of that field. */

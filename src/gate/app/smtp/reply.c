@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The server's side: replies, and what they allow. */
+#include "gate/app/frame.h"
 #include "gate/app/smtp/smtp.h"
 
 #include <strings.h>
@@ -124,6 +125,9 @@ int64_t gate_smtp_reply(struct smtp_conn *conn, const struct gate_app_input *in)
 		}
 		at += line.size + line.newline;
 		if (!conn->mid_line[GATE_TO_CLIENT]) {
+			gate_frame_put(conn->session, GATE_TO_CLIENT,
+				       GATE_BUF_FRAME_SMTP_RESPONSE_LINE, line.data,
+				       line.size + line.newline);
 			reply_line(conn, &line);
 			if (!line.newline) {
 				gate_smtp_event(conn, SMTP_TRUNCATED_LINE);

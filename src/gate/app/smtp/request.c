@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client's side: commands, DATA, BDAT. */
+#include "gate/app/frame.h"
 #include "gate/app/smtp/smtp.h"
 #include "gate/config.h"
 
@@ -227,10 +228,13 @@ static void data_line(struct smtp_conn *conn, const struct smtp_line *line)
 	bool begin = !conn->mid_line[GATE_TO_SERVER];
 	if (begin && l.newline && l.size == 1 && l.data[0] == '.') {
 		conn->in_data = false;
+		gate_frame_end(conn->session, GATE_TO_SERVER, GATE_BUF_FRAME_SMTP_DATA);
 		pending_add(conn, SMTP_C_MESSAGE);
 		gate_smtp_complete(conn);
 		return;
 	}
+	gate_frame_add(conn->session, GATE_TO_SERVER, GATE_BUF_FRAME_SMTP_DATA, l.data,
+		       l.size + l.newline);
 	if (begin && l.size && l.data[0] == '.') {
 		l.data++;
 		l.size--;
@@ -290,6 +294,9 @@ int64_t gate_smtp_request(struct smtp_conn *conn, const struct gate_app_input *i
 		if (conn->in_data) {
 			data_line(conn, &line);
 		} else if (!conn->mid_line[GATE_TO_SERVER]) {
+			gate_frame_put(conn->session, GATE_TO_SERVER,
+				       GATE_BUF_FRAME_SMTP_COMMAND_LINE, line.data,
+				       line.size + line.newline);
 			command_line(conn, &line);
 			if (!line.newline) {
 				gate_smtp_event(conn, SMTP_TRUNCATED_LINE);

@@ -271,6 +271,11 @@ static bool buffer(struct gate_tx *gtx, enum gate_dir dir, enum gate_buffer whic
 		return gate_text_buffer(&tx->mail_from, ret);
 	case GATE_BUF_SMTP_RCPT_TO:
 		return index < tx->rcpt_count && span(tx->rcpts.data, tx->rcpt[index], ret);
+	case GATE_BUF_EMAIL_BODY_MD5:
+		*ret = (struct gate_buffer_view){.complete = true};
+		ret->data = tx->mime ? (const uint8_t *)tx->mime->body_md5 : NULL;
+		ret->size = tx->mime ? (uint32_t)strlen(tx->mime->body_md5) : 0;
+		return ret->size;
 	case GATE_BUF_EMAIL_URL:
 		return tx->mime && index < tx->mime->url_count &&
 		       span(tx->mime->kept.data, tx->mime->urls[index], ret);

@@ -5,15 +5,17 @@
  * than BANNER_MAX are cut off (event), key exchanges longer than KEX_MAX passed over (event).
  */
 #include "gate/app/app.h"
+#include "gate/app/frame.h"
 
 #include "base/util.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
 
-#define BANNER_MAX 256u
-#define KEX_MAX	   65534u
-#define NAME_LISTS 10u
+#define BANNER_MAX    256u
+#define KEX_MAX	      65534u
+#define NAME_LISTS    10u
+#define RECORD_HEADER 6u /* with the kind of message */
 
 enum { MSG_KEXINIT = 20, MSG_NEWKEYS = 21 };
 enum ssh_state { SSH_START, SSH_BANNER, SSH_KEX, SSH_DONE };
@@ -203,10 +205,27 @@ static bool is_ssh1(const struct side *s)
 	return version[0] == '1' && !(s->proto_size == 4 && !memcmp(version, "1.99", 4));
 }
 
+/* Its beginning, or a piece that follows; `left` bytes of it will come. */
+static void record_frames(struct gate_session *session, enum gate_dir dir,
+			  const struct gate_view *piece, bool begin, uint32_t left)
+{
+	uint32_t header = begin ? RECORD_HEADER : 0;
+	if (begin) {
+		gate_frame_put(session, dir, GATE_BUF_FRAME_SSH_RECORD_HDR, piece->data, header);
+	}
+	gate_frame_add(session, dir, GATE_BUF_FRAME_SSH_RECORD_PDU, piece->data, piece->size);
+	gate_frame_add(session, dir, GATE_BUF_FRAME_SSH_RECORD_DATA, piece->data + header,
+		       piece->size - header);
+	if (!left) {
+		gate_frame_end(session, dir, GATE_BUF_FRAME_SSH_RECORD_PDU);
+		gate_frame_end(session, dir, GATE_BUF_FRAME_SSH_RECORD_DATA);
+	}
+}
+
 static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gate_dir dir,
 		      const struct gate_view *in)
 {
-	if (in->size < 6) {
+	if (in->size < RECORD_HEADER) {
 		return 0;
 	}
 	uint32_t length = gate_be32(in->data);
@@ -224,12 +243,16 @@ static int64_t record(struct gate_session *session, struct ssh_conn *c, enum gat
 			newkeys(session, c, dir);
 		}
 		c->skip[dir] = whole > in->size ? (uint32_t)(whole - in->size) : 0;
-		return whole < in->size ? (int64_t)whole : in->size;
+		uint32_t here = (uint32_t)(whole - c->skip[dir]);
+		record_frames(session, dir, &(struct gate_view){in->data, here}, true,
+			      c->skip[dir]);
+		return here;
 	}
 	if (in->size < 4 + length) {
 		return 0;
 	}
-	struct gate_view body = {.data = in->data + 6, .size = length - 2};
+	struct gate_view body = {.data = in->data + RECORD_HEADER, .size = length - 2};
+	record_frames(session, dir, &(struct gate_view){in->data, 4 + length}, true, 0);
 	kexinit(session, c, dir, &body);
 	return 4 + length;
 }
@@ -240,6 +263,7 @@ static int64_t step(struct gate_session *session, struct ssh_conn *c, enum gate_
 	if (c->skip[dir]) {
 		uint32_t n = c->skip[dir] < in->size ? c->skip[dir] : in->size;
 		c->skip[dir] -= n;
+		record_frames(session, dir, &(struct gate_view){in->data, n}, false, c->skip[dir]);
 		return n;
 	}
 	if (c->state[dir] == SSH_START) {

@@ -8,6 +8,7 @@
  * that this is right for both). Limits: PAYLOAD_MAX bytes of a frame, of a message and of what is
  * inflated of it; what is longer is cut off (events).
  */
+#include "gate/app/frame.h"
 #include "gate/app/text.h"
 
 #include <errno.h>
@@ -245,6 +246,25 @@ static void frame(struct ws_conn *conn, enum gate_dir dir, const struct frame *f
 	gate_tx_done(conn->session, &tx->tx, dir);
 }
 
+/* A piece of the frame, `left` bytes of it will come: for rules as it is on the wire, masked. */
+static void wire_frames(struct ws_conn *conn, enum gate_dir dir, const struct gate_view *piece,
+			uint32_t header, uint64_t left)
+{
+	if (header) {
+		gate_frame_put(conn->session, dir, GATE_BUF_FRAME_WEBSOCKET_HEADER, piece->data,
+			       header);
+	}
+	gate_frame_add(conn->session, dir, GATE_BUF_FRAME_WEBSOCKET_PDU, piece->data, piece->size);
+	if (piece->size > header) {
+		gate_frame_add(conn->session, dir, GATE_BUF_FRAME_WEBSOCKET_DATA,
+			       piece->data + header, piece->size - header);
+	}
+	if (!left) {
+		gate_frame_end(conn->session, dir, GATE_BUF_FRAME_WEBSOCKET_PDU);
+		gate_frame_end(conn->session, dir, GATE_BUF_FRAME_WEBSOCKET_DATA);
+	}
+}
+
 static int64_t parse(struct gate_session *session, void *state, enum gate_dir dir,
 		     const struct gate_app_input *in)
 {
@@ -264,6 +284,8 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 		if (side->skip) {
 			uint32_t n = left < side->skip ? left : (uint32_t)side->skip;
 			side->skip -= n;
+			wire_frames(conn, dir, &(struct gate_view){in->data + at, n}, 0,
+				    side->skip);
 			at += n;
 			continue;
 		}
@@ -276,8 +298,10 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 			break;
 		}
 		frame(conn, dir, &f, in->data + at + f.before, want);
-		at += f.before + want;
 		side->skip = f.size - want;
+		wire_frames(conn, dir, &(struct gate_view){in->data + at, f.before + want},
+			    f.before, side->skip);
+		at += f.before + want;
 	}
 	return at;
 }
