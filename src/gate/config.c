@@ -343,6 +343,8 @@ static const struct bh_conf_key keys[] = {
 	EACH("action-order", each_action,
 	     "which rules come first; pass, drop, reject, alert without it"),
 	STR("detect.cache-dir", cache_dir, NULL, "folder of compiled rules; none without it"),
+	NUM("detect.max-rules", rules_max, "200000", 1, 1 << 28,
+	    "rules of one rule set; what is behind them is not read"),
 	STR("datasets.dir", data_dir, NULL, "folder of datasets with relative names"),
 	SIZE("datasets.memcap", datasets_memcap, "1gb", 1 << 16, 64 * GB, "memory of all datasets"),
 	SIZE("datasets.defaults.memcap", dataset_memcap, "100mb", 1 << 16, 64 * GB,

@@ -94,6 +94,7 @@ struct gate_config {
 	char *reference_file;
 	char *threshold_file;
 	char *cache_dir;			       /* of compiled rules; NULL: none */
+	uint64_t rules_max;			       /* of a set; 0: as many as there are */
 	char *data_dir;				       /* of datasets, relative ones too */
 	bool dataset_any_path, dataset_writes;	       /* what rules may name */
 	char *reputation_categories, *reputation_path; /* iprep */

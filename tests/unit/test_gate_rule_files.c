@@ -244,6 +244,32 @@ static void test_data_folders(void **state)
 	rmdir(dir);
 }
 
+/* A set has so many rules at most; what is wrong with others is no way around it. */
+static void test_max_rules(void **state)
+{
+	static const char text[] = "alert tcp any any -> any any (sid:1;)\n"
+				   "alert tcp any any -> any any (bad; sid:2;)\n"
+				   "alert tcp any any -> any any (sid:3;)\n"
+				   "\n"
+				   "alert tcp any any -> any any (sid:4;)\n"
+				   "alert tcp any any -> any any (bad; sid:5;)\n";
+	struct world *w = *state;
+	struct gate_rule_files *files;
+
+	w->config.rules_max = 3;
+	files = read_text(w, text);
+	assert_int_equal(files->rules.count, 2);
+	assert_int_equal(files->refusals.count, 2);
+	assert_int_equal(files->refusals.items[1].line, 5);
+	assert_non_null(strstr(files->refusals.items[1].reason, "detect.max-rules"));
+	gate_rules_free(files);
+	w->config.rules_max = 6;
+	files = read_text(w, text);
+	assert_int_equal(files->rules.count, 3);
+	assert_int_equal(files->refusals.count, 2);
+	gate_rules_free(files);
+}
+
 /* What stands at the same place with the same text is one rule, whoever reads it, until nobody has
  * it; what threshold.config says of it is each reader's own. */
 static void test_shared(void **state)
@@ -329,13 +355,10 @@ static void test_hash(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_thresholds),
-		cmocka_unit_test(test_data_files),
-		cmocka_unit_test(test_data_files_again),
-		cmocka_unit_test(test_data_folders),
-		cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_shared_is_full),
-		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_thresholds),	 cmocka_unit_test(test_data_files),
+		cmocka_unit_test(test_data_files_again), cmocka_unit_test(test_data_folders),
+		cmocka_unit_test(test_max_rules),	 cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_shared_is_full),	 cmocka_unit_test(test_hash),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -12,14 +12,13 @@
 #include "gate/config.h"
 #include "gate/detect/inspect.h"
 #include "gate/detect/shared.h"
+#include "gate/hash.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <sodium/crypto_shorthash.h>
-#include <sodium/randombytes.h>
 #include <sys/stat.h>
 
 #define MEMCAP	      (100u << 20)
@@ -40,11 +39,11 @@ struct value {
 	uint8_t bytes[];
 };
 
-/* Values come out of traffic too: keyed, so that no sender can make them meet in one chain. */
+/* Values come out of traffic too. */
 struct table {
 	struct value **buckets;
 	uint32_t size, count; /* buckets, a power of two; values */
-	uint8_t key[crypto_shorthash_KEYBYTES];
+	struct gate_hash_key key;
 };
 
 struct set {
@@ -150,11 +149,7 @@ void gate_datasets_free(struct gate_datasets *datasets)
 
 static struct value **bucket_of(const struct table *table, const uint8_t *data, uint32_t size)
 {
-	uint64_t hash;
-
-	_Static_assert(crypto_shorthash_BYTES == sizeof(hash), "SipHash-2-4 has 64 bits");
-	crypto_shorthash((uint8_t *)&hash, data, size, table->key);
-	return &table->buckets[hash & (table->size - 1)];
+	return &table->buckets[gate_hash(&table->key, data, size) & (table->size - 1)];
 }
 
 /* As many buckets again, where memcap lets it; without, chains grow longer. */
@@ -435,7 +430,7 @@ static int set_new(struct gate_datasets *datasets, const struct gate_dataset *ho
 	set->memcap = how->memcap ? how->memcap : most;
 	set->table.size = BUCKETS_MIN;
 	set->table.buckets = bh_alloc_array(BUCKETS_MIN, sizeof(*set->table.buckets));
-	randombytes_buf(set->table.key, sizeof(set->table.key));
+	gate_hash_key_make(&set->table.key);
 	pthread_rwlock_init(&set->lock, NULL);
 	return 0;
 }

@@ -2,6 +2,8 @@
 /* See regexes.h. */
 #include "gate/detect/regexes.h"
 
+#include "gate/hash.h"
+
 #include <pthread.h>
 
 #define BUCKETS 8192
@@ -15,6 +17,7 @@ struct gate_regex_entry {
 
 struct gate_regexes {
 	pthread_mutex_t lock;
+	struct gate_hash_key key;
 	struct gate_regex_entry *buckets[BUCKETS];
 };
 
@@ -22,6 +25,7 @@ struct gate_regexes *gate_regexes_new(void)
 {
 	struct gate_regexes *all = bh_alloc(sizeof(*all));
 
+	gate_hash_key_make(&all->key);
 	pthread_mutex_init(&all->lock, NULL);
 	return all;
 }
@@ -58,7 +62,7 @@ struct gate_regex_entry *gate_regexes_take(struct gate_regexes *all, const char 
 					   uint32_t options, bool *ret_created,
 					   struct bh_diag *diag)
 {
-	uint32_t hash = (uint32_t)bh_fnv1a(pattern, strlen(pattern));
+	uint32_t hash = (uint32_t)gate_hash(&all->key, pattern, strlen(pattern));
 	struct gate_regex_entry **bucket = &all->buckets[hash % BUCKETS], *e;
 
 	*ret_created = false;

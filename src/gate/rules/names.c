@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names that rules share and their numbers, which stay through reloads. Append only; a lock, since
  * a reload reads while workers ask for texts. */
+#include "gate/hash.h"
 #include "gate/rules/reading.h"
 
 #include <pthread.h>
@@ -14,6 +15,7 @@ struct name {
 
 struct gate_names {
 	pthread_mutex_t lock;
+	struct gate_hash_key key;
 	uint32_t buckets[BUCKETS];
 	BH_VEC(struct name *) all;
 	struct gate_shared_pool pool;
@@ -23,6 +25,7 @@ struct gate_names *gate_names_new(void)
 {
 	struct gate_names *names = bh_alloc(sizeof(*names));
 
+	gate_hash_key_make(&names->key);
 	pthread_mutex_init(&names->lock, NULL);
 	pthread_mutex_init(&names->pool.lock, NULL);
 	return names;
@@ -49,14 +52,10 @@ struct gate_shared_pool *gate_names_pool(struct gate_names *names)
 	return &names->pool;
 }
 
-static uint32_t bucket_of(const char *text)
-{
-	return bh_fnv1a(text, strlen(text)) % BUCKETS;
-}
-
 uint32_t gate_names_number(struct gate_names *names, const char *name)
 {
-	uint32_t *bucket = &names->buckets[bucket_of(name)], at;
+	uint64_t hash = gate_hash(&names->key, name, strlen(name));
+	uint32_t *bucket = &names->buckets[hash % BUCKETS], at;
 	struct name *new;
 
 	pthread_mutex_lock(&names->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the files of one rule set keep for themselves while they are read: the numbers that are
  * taken, and the hash over all that was read. */
+#include "gate/hash.h"
 #include "gate/rules/reading.h"
 
 #include <openssl/evp.h>
@@ -15,6 +16,7 @@ struct gate_rule_own {
 		struct sid_entry *items;
 		size_t count, capacity;
 	} sids;
+	struct gate_hash_key key;
 	EVP_MD_CTX *digest;
 };
 
@@ -22,6 +24,7 @@ struct gate_rule_own *gate_own_new(void)
 {
 	struct gate_rule_own *own = bh_alloc(sizeof(*own));
 
+	gate_hash_key_make(&own->key);
 	own->digest = gate_digest_new();
 	return own;
 }
@@ -37,8 +40,9 @@ void gate_own_free(struct gate_rule_own *own)
 
 static struct sid_entry *sid_slot(const struct gate_rule_own *own, uint32_t gid, uint32_t sid)
 {
+	const uint32_t numbers[] = {gid, sid};
 	size_t mask = own->sids.capacity - 1;
-	size_t i = (sid * 2654435761u ^ gid * 40503u) & mask;
+	size_t i = gate_hash(&own->key, numbers, sizeof(numbers)) & mask;
 
 	while (own->sids.items[i].index &&
 	       (own->sids.items[i].gid != gid || own->sids.items[i].sid != sid)) {

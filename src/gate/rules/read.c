@@ -192,6 +192,26 @@ static void read_rule(struct gate_rule_files *files, const struct gate_config *c
 	reading_done(&r);
 }
 
+/* Those that are refused count too: each leaves its reason. */
+static bool has_room(struct gate_rule_files *files, const struct gate_config *config,
+		     const char *file, uint32_t line)
+{
+	struct gate_rule_refusal *refusal;
+	uint64_t most = config ? config->rules_max : 0;
+
+	if (!most || files->rules.count + files->refusals.count < most) {
+		return true;
+	}
+	refusal = bh_vec_push(&files->refusals);
+	refusal->file = bh_strdup(file);
+	refusal->line = line;
+	refusal->column = 1;
+	refusal->reason = bh_asprintf("from here on nothing is read: detect.max-rules lets a rule "
+				      "set have %llu",
+				      (unsigned long long)most);
+	return false;
+}
+
 int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config *config,
 			 struct gate_names *names, const char *file, struct gate_view text,
 			 struct bh_diag *diag)
@@ -200,6 +220,7 @@ int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config
 	const char *kept;
 	uint32_t line = 0;
 	size_t pos = 0;
+	bool more = true;
 	int err = 0;
 
 	if (!files->shared) {
@@ -213,9 +234,12 @@ int gate_rules_read_text(struct gate_rule_files *files, const struct gate_config
 	files->config = config;
 	gate_shared_read_begin(files->shared);
 	kept = gate_shared_text(files->shared, file);
-	while (gate_lex_next((const char *)text.data, text.size, &pos, &line, &files->disabled,
-			     &rule)) {
-		read_rule(files, config, names, kept, &rule);
+	while (more && gate_lex_next((const char *)text.data, text.size, &pos, &line,
+				     &files->disabled, &rule)) {
+		more = has_room(files, config, kept, rule.line);
+		if (more) {
+			read_rule(files, config, names, kept, &rule);
+		}
 		gate_rule_text_done(&rule);
 	}
 	gate_shared_read_end(files->shared);

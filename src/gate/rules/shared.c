@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "gate/app/magic.h"
 #include "gate/config.h"
+#include "gate/hash.h"
 #include "gate/rules/reading.h"
 
 #include <openssl/evp.h>
@@ -37,6 +38,7 @@ struct table {
 };
 
 struct gate_rule_shared {
+	struct gate_hash_key hash_key;
 	struct table texts, addrs, ports;
 	_Atomic size_t text_bytes;	  /* in these */
 	uint16_t keywords[KEYWORD_SLOTS]; /* index + 1 in gate_keyword_entries, by hash */
@@ -79,14 +81,15 @@ bool gate_shared_magic(struct gate_rule_shared *shared)
 	return shared->magic > 0;
 }
 
-static size_t hash_text(const char *text)
+static size_t hash_text(const struct gate_rule_shared *shared, const char *text)
 {
-	return (size_t)bh_fnv1a(text, strlen(text));
+	return (size_t)gate_hash(&shared->hash_key, text, strlen(text));
 }
 
-static struct entry *table_slot(const struct table *t, const char *text)
+static struct entry *table_slot(const struct gate_rule_shared *shared, const struct table *t,
+				const char *text)
 {
-	size_t i = hash_text(text) & (t->capacity - 1);
+	size_t i = hash_text(shared, text) & (t->capacity - 1);
 
 	while (t->items[i].text && strcmp(t->items[i].text, text) != 0) {
 		i = (i + 1) & (t->capacity - 1);
@@ -94,9 +97,10 @@ static struct entry *table_slot(const struct table *t, const char *text)
 	return &t->items[i];
 }
 
-static struct entry *table_find(const struct table *t, const char *text)
+static struct entry *table_find(const struct gate_rule_shared *shared, const struct table *t,
+				const char *text)
 {
-	struct entry *e = t->capacity ? table_slot(t, text) : NULL;
+	struct entry *e = t->capacity ? table_slot(shared, t, text) : NULL;
 
 	return e && e->text ? e : NULL;
 }
@@ -112,12 +116,12 @@ static struct entry *table_add(struct gate_rule_shared *shared, struct table *t,
 		t->items = bh_alloc_array(t->capacity, sizeof(*t->items));
 		for (size_t i = 0; i < old.capacity; i++) {
 			if (old.items[i].text) {
-				*table_slot(t, old.items[i].text) = old.items[i];
+				*table_slot(shared, t, old.items[i].text) = old.items[i];
 			}
 		}
 		free(old.items);
 	}
-	e = table_slot(t, text);
+	e = table_slot(shared, t, text);
 	if (!e->text) {
 		e->text = bh_strdup(text);
 		t->count++;
@@ -137,7 +141,7 @@ static void table_done(struct table *t)
 /* The slot of a name, or the free one where it belongs. */
 static uint16_t *keyword_slot(struct gate_rule_shared *shared, const char *name)
 {
-	size_t count, i = hash_text(name) % KEYWORD_SLOTS;
+	size_t count, i = hash_text(shared, name) % KEYWORD_SLOTS;
 	const struct gate_keyword_entry *entries = gate_keyword_entries(&count);
 
 	for (; shared->keywords[i]; i = (i + 1) % KEYWORD_SLOTS) {
@@ -166,6 +170,7 @@ static struct gate_rule_shared *shared_new(void)
 	const struct gate_keyword_entry *entries;
 	size_t count;
 
+	gate_hash_key_make(&shared->hash_key);
 	pthread_mutex_init(&shared->reading, NULL);
 	pthread_mutex_init(&shared->lock, NULL);
 	shared->rules = bh_alloc_array(RULE_BUCKETS, sizeof(struct gate_rule *));
@@ -225,14 +230,14 @@ const char *gate_shared_text(struct gate_rule_shared *shared, const char *text)
 
 struct gate_addr_set *gate_shared_addrs(struct gate_rule_shared *shared, const char *text)
 {
-	struct entry *e = table_find(&shared->addrs, text);
+	struct entry *e = table_find(shared, &shared->addrs, text);
 
 	return e ? e->value : NULL;
 }
 
 struct gate_port_set *gate_shared_ports(struct gate_rule_shared *shared, const char *text)
 {
-	struct entry *e = table_find(&shared->ports, text);
+	struct entry *e = table_find(shared, &shared->ports, text);
 
 	return e ? e->value : NULL;
 }
@@ -507,7 +512,7 @@ void gate_shared_read_end(struct gate_rule_shared *shared)
 static struct gate_rule **bucket_of(struct gate_rule_shared *shared, uint32_t line,
 				    const char *text)
 {
-	return &shared->rules[(hash_text(text) ^ line * 2654435761u) % RULE_BUCKETS];
+	return &shared->rules[(hash_text(shared, text) ^ line * 2654435761u) % RULE_BUCKETS];
 }
 
 struct gate_rule *gate_shared_rule(struct gate_rule_shared *shared, const char *file, uint32_t line,
