@@ -77,6 +77,7 @@ enum {
 	OPT_SETTINGS,
 	OPT_COUNTERS,
 	OPT_USER,
+	OPT_RUNMODE,
 	OPT_VERSION,
 };
 
@@ -91,6 +92,7 @@ static const struct option longs[] = {
 	{"list-settings", no_argument, NULL, OPT_SETTINGS},
 	{"list-counters", no_argument, NULL, OPT_COUNTERS},
 	{"user", required_argument, NULL, OPT_USER},
+	{"runmode", required_argument, NULL, OPT_RUNMODE}, /* of Suricata: says nothing here */
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -143,6 +145,12 @@ static bool take_option(int c, struct options *o)
 	case OPT_USER:
 		o->user = optarg;
 		return true;
+	case OPT_RUNMODE:
+		return !strcmp(optarg, "single") || !strcmp(optarg, "workers") ||
+		       !strcmp(optarg, "autofp") ||
+		       !wrong("--runmode %s: expected single, workers or autofp (none of them "
+			      "changes what is found; --workers says how many threads inspect)",
+			      optarg);
 	default: /* getopt has said what */
 		fputs(MORE, stderr);
 		return false;

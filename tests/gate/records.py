@@ -137,6 +137,23 @@ def check_drop(folder):
     assert alert["verdict"] == {"action": "drop", "reject-target": "to_client", "reject": ["tcp-reset"]}, alert
 
 
+def check_packets(folder):
+    """Members that only some packets have."""
+    echo = b"\0\7\0\1" + b"x" * 8
+    rules = 'drop icmp any any -> any any (itype:128; sid:1;)\nalert icmp any any -> any any (content:"xxx"; sid:2;)\n'
+    packets = [make.icmp(make.CLIENT, make.SERVER, 8, 0, echo), make.icmp(make.SERVER, make.CLIENT, 0, 0, echo),
+               make.icmp6(128, 0, echo), make.ip(make.CLIENT, make.SERVER, 4, make.icmp("10.7.0.1", "10.7.0.2", 8, 0, echo)),
+               make.ip(make.CLIENT, make.SERVER, 47, b"\0\0\x08\0" + make.icmp("10.8.0.1", "10.8.0.2", 8, 0, echo))]
+    found = records(folder, make.pcap(packets), rules, "--simulate-ips", "--runmode", "single")
+    (drop,) = of(found, "drop")
+    assert {key: drop["drop"][key] for key in ("hoplimit", "tc", "flowlbl", "icmp_id", "icmp_seq")} == {
+        "hoplimit": 64, "tc": 0, "flowlbl": 0, "icmp_id": 7, "icmp_seq": 1}, drop
+    sources = [r["pkt_src"] for r in of(found, "alert") if r["alert"]["signature_id"] == 2]
+    assert sources == ["wire/pcap", "wire/pcap", "wire/pcap", "ipv4 tunnel", "gre tunnel"], sources
+    answered = [r for r in of(found, "flow") if "response_icmp_type" in r]
+    assert [(r["icmp_type"], r["response_icmp_type"], r["response_icmp_code"]) for r in answered] == [(8, 0, 0)], answered
+
+
 def check_anomaly(folder):
     found = records(folder, make.snaplen_cut(), RULE, *options(packet_anomalies="yes"))
     kinds = {(a["anomaly"]["type"], a["anomaly"]["event"]) for a in of(found, "anomaly")}
@@ -228,6 +245,6 @@ def check_socket(folder):
 
 with tempfile.TemporaryDirectory(prefix="gate-records-") as scratch:
     os.chmod(scratch, 0o755)
-    for check in (check_alert, check_app, check_bodies, check_config, check_drop, check_anomaly, check_types, check_files, check_full_disk, check_socket):
+    for check in (check_alert, check_app, check_bodies, check_config, check_drop, check_packets, check_anomaly, check_types, check_files, check_full_disk, check_socket):
         check(scratch)
         print(f"{check.__name__}: as it should be", flush=True)

@@ -293,6 +293,20 @@ static void put_rule_set(struct gate_eve *eve, const struct gate_flow *flow,
 	}
 }
 
+/* Where Suricata has a word for the tunnel of its own, that. */
+static const char *tunnel_name(const struct gate_packet *outer)
+{
+	switch (outer ? outer->ip_proto : 0) {
+	case IPPROTO_GRE:
+		return "gre tunnel";
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+		return outer->ip_version == 4 ? "ipv4 tunnel" : "ipv6 tunnel";
+	default:
+		return "tunnel";
+	}
+}
+
 static const char *packet_source(const struct gate_packet *p)
 {
 	if (p->flags & GATE_PKT_PSEUDO) {
@@ -301,7 +315,7 @@ static const char *packet_source(const struct gate_packet *p)
 	if (p->flags & GATE_PKT_REASSEMBLED) {
 		return "defrag";
 	}
-	return p->flags & GATE_PKT_TUNNELED ? "tunnel" : "wire/pcap";
+	return p->flags & GATE_PKT_TUNNELED ? tunnel_name(p->outer) : "wire/pcap";
 }
 
 void gate_eve_begin(struct gate_eve *eve, const char *type, const struct gate_flow *flow,

@@ -39,6 +39,17 @@ static void put_tcp(struct gate_jw *jw, const struct gate_stream *stream)
 	gate_jw_end(jw);
 }
 
+/* What the other side answers such messages with, once it has said something. */
+static void put_icmp_response(struct gate_jw *jw, const struct gate_flow *flow)
+{
+	bool icmp = flow->ip_proto == IPPROTO_ICMP || flow->ip_proto == IPPROTO_ICMPV6;
+
+	if (icmp && flow->packets[GATE_TO_CLIENT]) {
+		gate_jw_uint(jw, "response_icmp_type", flow->port[1] >> 8);
+		gate_jw_uint(jw, "response_icmp_code", flow->port[1] & 255);
+	}
+}
+
 void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate_flow_reason reason,
 		   uint64_t now_us)
 {
@@ -54,6 +65,7 @@ void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate
 		return;
 	}
 	gate_eve_begin(eve, "flow", flow, NULL, now_us, GATE_EVE_OF_FLOW);
+	put_icmp_response(jw, flow);
 	gate_eve_app_proto(jw, flow);
 	gate_jw_object(jw, "flow");
 	gate_eve_flow_counts(eve, flow);

@@ -54,6 +54,15 @@ static void put_tcp(struct gate_jw *jw, const gate_tcphdr *tcp)
 	gate_jw_uint(jw, "tcpurgp", ntohs(tcp->th_urp));
 }
 
+static void put_ip6(struct gate_jw *jw, const struct gate_packet *p)
+{
+	uint32_t first = ntohl(p->ip6->ip6_flow);
+
+	gate_jw_uint(jw, "tc", first >> 20 & 0xff);
+	gate_jw_uint(jw, "hoplimit", p->ttl);
+	gate_jw_uint(jw, "flowlbl", first & 0xfffff);
+}
+
 /* The rule that did it, if it may tell. */
 static void put_dropper(struct gate_eve *eve, const struct gate_packet *p)
 {
@@ -77,12 +86,18 @@ static void drop(struct gate_eve *eve, const struct gate_packet *p)
 		gate_jw_uint(jw, "ttl", p->ip4->ttl);
 		gate_jw_uint(jw, "ipid", ntohs(p->ip4->id));
 	} else if (p->ip6) {
-		gate_jw_uint(jw, "hoplimit", p->ttl);
+		put_ip6(jw, p);
 	}
 	if (p->tcp) {
 		put_tcp(jw, p->tcp);
 	} else if (p->udp) {
 		gate_jw_uint(jw, "udplen", ntohs(p->udp->len));
+	} else if (p->icmp4) {
+		gate_jw_uint(jw, "icmp_id", ntohs(p->icmp4->un.echo.id));
+		gate_jw_uint(jw, "icmp_seq", ntohs(p->icmp4->un.echo.sequence));
+	} else if (p->icmp6) {
+		gate_jw_uint(jw, "icmp_id", ntohs(p->icmp6->icmp6_id));
+		gate_jw_uint(jw, "icmp_seq", ntohs(p->icmp6->icmp6_seq));
 	}
 	gate_jw_text(jw, "reason", gate_drop_reason_name(p->drop_reason));
 	gate_jw_end(jw);

@@ -354,7 +354,9 @@ static void log_side(struct gate_jw *jw, const char *key, const struct side *s)
 {
 	gate_jw_object(jw, key);
 	gate_jw_bytes(jw, "proto_version", s->banner + s->proto_at, s->proto_size);
-	gate_jw_bytes(jw, "software_version", s->banner + s->software_at, s->software_size);
+	if (s->software_size) {
+		gate_jw_bytes(jw, "software_version", s->banner + s->software_at, s->software_size);
+	}
 	if (s->hassh) {
 		gate_jw_object(jw, "hassh");
 		gate_jw_text(jw, "hash", s->hash);
