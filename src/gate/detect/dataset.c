@@ -19,6 +19,7 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #define MEMCAP	      (100u << 20)
@@ -86,7 +87,8 @@ struct gate_datasets *gate_datasets_new(const struct gate_config *config)
 
 static bool charge_all(struct gate_datasets *datasets, uint64_t bytes)
 {
-	uint64_t max = datasets->config->datasets_memcap, used = datasets->used += bytes;
+	uint64_t max = datasets->config->datasets_memcap;
+	uint64_t used = atomic_fetch_add(&datasets->used, bytes) + bytes;
 
 	if (max && used > max) {
 		datasets->used -= bytes;
