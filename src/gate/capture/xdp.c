@@ -32,8 +32,8 @@ struct xdp_side {
 	struct ring about; /* not a ring: the interface's name, MTU and state */
 	struct xdp_leg *leg;
 	struct xsk *socks;
-	unsigned int count, turn;
-	bool down; /* what was queued before that is sent when it is up again */
+	unsigned int count, first; /* first: that is asked next */
+	bool down;		   /* what was queued before that is sent when it is up again */
 	struct ring_counts counts;
 };
 
@@ -48,7 +48,8 @@ struct xdp_source {
 	nfds_t fd_count;
 	struct ring_links links;
 	bool pass_link, pending;
-	uint64_t current; /* the frame that was handed out; NOTHING */
+	uint64_t current;   /* the frame that was handed out; NOTHING */
+	unsigned int queue; /* which of its side's sockets it came by */
 	uint64_t now_us, number, looked_us;
 };
 
@@ -62,12 +63,13 @@ static uint64_t clock_us(void)
 
 /* ---- frames ---- */
 
-/* Takes the frame, sent or not. */
+/* Takes the frame, sent or not. By the queue of the number that it came by, so that a flow's frames
+ * stay in order. */
 static bool send_frame(struct xdp_source *x, unsigned int side, uint64_t address, uint32_t size)
 {
 	static const struct virtio_net_hdr plain;
 	struct xdp_side *to = &x->sides[side];
-	struct xsk *sock = &to->socks[to->turn++ % to->count];
+	struct xsk *sock = &to->socks[x->queue % to->count];
 
 	if (to->down) {
 		ring_count_down();
@@ -104,8 +106,10 @@ static bool take_from(struct xdp_source *x, unsigned int number, struct xsk_fram
 	struct xdp_side *side = &x->sides[number];
 
 	for (unsigned int i = 0; i < side->count; i++) {
-		struct xsk *sock = &side->socks[(x->turn + i) % side->count];
+		struct xsk *sock;
 
+		x->queue = side->first++ % side->count;
+		sock = &side->socks[x->queue];
 		while (xsk_take(sock, &x->pool, ret)) {
 			side->counts.received++;
 			side->counts.bytes += ret->size;
