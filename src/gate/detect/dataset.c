@@ -14,6 +14,7 @@
 #include "gate/detect/shared.h"
 #include "gate/hash.h"
 
+#include <stdatomic.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
