@@ -14,7 +14,6 @@
 #include "gate/detect/shared.h"
 #include "gate/hash.h"
 
-#include <stdatomic.h>
 #include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
