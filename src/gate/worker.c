@@ -77,7 +77,9 @@ static uint32_t on_stream(struct gate_flow *flow, enum gate_dir dir,
 /* Files that rules have wanted after their end. */
 static void keep_files(struct gate_worker *w, struct gate_session *session)
 {
-	for (struct gate_tx *tx = gate_session_first(session); tx; tx = tx->next) {
+	struct gate_tx *tx = gate_news_first(session, GATE_READ_RECORDS);
+
+	for (; tx; tx = gate_news_next(tx, GATE_READ_RECORDS)) {
 		for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
 			for (struct gate_file *f = tx->files[dir].first; f; f = f->next) {
 				gate_filestore_look(w->options.files, f);
@@ -86,16 +88,34 @@ static void keep_files(struct gate_worker *w, struct gate_session *session)
 	}
 }
 
+static void session_records(struct gate_worker *w, struct gate_packet *p)
+{
+	struct gate_session *session = p->flow->session;
+	struct gate_tx *tx;
+
+	if (w->eve) {
+		gate_eve_session(w->eve, p->flow, p);
+	}
+	while ((tx = gate_news_first(session, GATE_READ_RECORDS))) {
+		if (w->eve) {
+			gate_eve_tx(w->eve, p->flow, p, tx);
+		}
+		gate_news_read(session, tx, GATE_READ_RECORDS);
+	}
+}
+
 static void records(struct gate_worker *w, struct gate_packet *p)
 {
-	if (w->options.files && p->flow && p->flow->session) {
+	bool session = p->flow && p->flow->session;
+
+	if (w->options.files && session) {
 		keep_files(w, p->flow->session);
 	}
 	if (w->eve) {
 		gate_eve_packet(w->eve, p);
-		if (p->flow && p->flow->session) {
-			gate_eve_session(w->eve, p->flow, p);
-		}
+	}
+	if (session) {
+		session_records(w, p);
 	}
 	gate_detect_done(w->detector, p);
 }
@@ -279,6 +299,19 @@ static void publish_apps(struct gate_worker *w)
 	}
 }
 
+static void publish_detection(struct gate_worker *w)
+{
+	const struct gate_detector_stats *d = gate_detector_stats(w->detector);
+	struct gate_stats *s = &w->stats;
+
+	set_stat(s, GATE_STAT_DETECT_ALERTS_FULL, d->alerts_full + d->queue_full);
+	set_stat(s, GATE_STAT_DETECT_SUPPRESSED, d->suppressed);
+	set_stat(s, GATE_STAT_DETECT_TXS, d->txs);
+	set_stat(s, GATE_STAT_DETECT_STATES_FULL, d->states_full);
+	set_stat(s, GATE_STAT_DETECT_WAITING_FULL, d->waiting_full);
+	set_stat(s, GATE_STAT_DETECT_TRANSFORM_FULL, d->transform_full);
+}
+
 static void publish_streams(struct gate_worker *w)
 {
 	struct gate_stats *s = &w->stats;
@@ -331,6 +364,7 @@ static void publish(struct gate_worker *w)
 	set_stat(s, GATE_STAT_FLOW_EXPECTATIONS_MET, flow.expectations_met);
 	publish_streams(w);
 	publish_apps(w);
+	publish_detection(w);
 	if (w->options.source) {
 		w->options.source->ops->stats(w->options.source, &source);
 		set_stat(s, GATE_STAT_CAPTURE_PACKETS, source.packets);

@@ -20,14 +20,14 @@ NO_FLOWS = tuple(word for i, kind in enumerate(("alert", "anomaly", "stats")) fo
 
 class Attack:
     """rss_mb: what the program may hold. times: a packet may cost so many ordinary ones. counters: that there are so many
-    at least. events: anomalies that are told."""
+    at least. most: counters of work, which say what the time of a busy machine can't. events: anomalies that are told."""
 
-    def __init__(self, packets=(), *, rss_mb=250, times=40, counters=None, events=(), alerts=None, options=(), raw=None, name=""):
+    def __init__(self, packets=(), *, rss_mb=250, times=40, counters=None, most=None, events=(), alerts=None, options=(), raw=None, name=""):
         self.frames = raw if raw is not None else packets
         self.raw = raw
         self.packets = 1
         self.rss_mb, self.times = rss_mb, times
-        self.counters, self.events, self.alerts = counters or {}, set(events), alerts or {}
+        self.counters, self.most, self.events, self.alerts = counters or {}, most or {}, set(events), alerts or {}
         self.options = list(options)
         self.name = name
 
@@ -208,6 +208,14 @@ def pipelined_100000():
 
 
 @attack
+def requests_unanswered():
+    """900 stay open while one more is sent byte by byte: a packet costs what is new in it, not what is open."""
+    talk = Talk(80).say(0, b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i for i in range(900)))
+    talk.say(0, b"POST /evil HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n").say(0, b"b" * 20000, size=1)
+    return Attack(talk.end(), alerts={1: 1}, options=NO_FLOWS, most={"detect.txs": 60000})
+
+
+@attack
 def chunks_of_one_byte():
     talk = Talk(80).say(0, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     talk.say(1, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;x=y\r\na\r\n" * 90000 + b"0\r\n\r\n")
@@ -264,6 +272,15 @@ def h2_rapid_reset():
 def h2_streams_open():
     return h2_talk(b"".join(h2(1, 4, i, b"\x82\x84\x86\x41\x01a") for i in range(1, 200001, 2)), times=400,
                    events=["too_many_streams"])
+
+
+@attack
+def h2_streams_held():
+    """900 streams stay open while the first one has a frame in each packet."""
+    talk = Talk(80).say(0, PREFACE + h2(4, 0, 0)).say(1, h2(4, 0, 0) + h2(4, 1, 0))
+    talk.say(0, b"".join(h2(1, 4, i, b"\x82\x84\x86\x41\x01a") for i in range(1, 1801, 2)))
+    talk.say(0, h2(0, 0, 1, b"d") * 10000, size=10)
+    return Attack(talk.end(), options=NO_FLOWS, most={"detect.txs": 60000})
 
 
 @attack

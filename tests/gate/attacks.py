@@ -138,6 +138,10 @@ def problems(run, attack, limits):
         value = run.counter(path)
         if value is None or value < least:
             yield f"{path} is {value}, at least {least} is expected"
+    for path, most in attack.most.items():
+        value = run.counter(path)
+        if value is None or value > most:
+            yield f"{path} is {value}, at most {most} is expected"
     for event in attack.events - run.events:
         yield f"no event {event}; there are {sorted(run.events)}"
     for sid, count in attack.alerts.items():

@@ -522,6 +522,46 @@ static void test_tx_open(void **state)
 	seen_done(&seen);
 }
 
+static void h2(struct talk *t, int side, uint8_t kind, uint8_t stream, const char *data,
+	       size_t size)
+{
+	char frame[64] = {0, 0, (char)size, (char)kind, kind == 1 ? 4 : 0, 0, 0, 0, (char)stream};
+
+	memcpy(frame + 9, data, size);
+	segment(t, side, 0x18, frame, 9 + size);
+	segment(t, 1 - side, 0x10, "", 0);
+}
+
+/* Two streams of HTTP/2 stay open while other packets come by: rules that ask for these too hold
+ * as soon as one suits them, and the streams are not looked at for each. */
+static void test_tx_without_news(void **state)
+{
+	struct talk *t = talk_new(80);
+	struct seen seen;
+
+	say(t, 0, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+	h2(t, 0, 4, 0, "", 0);
+	h2(t, 1, 4, 0, "", 0);
+	h2(t, 0, 1, 1, "\x82\x84\x86", 3);
+	h2(t, 0, 1, 3, "\x82\x84\x86", 3);
+	for (unsigned int i = 0; i < 100; i++) {
+		h2(t, 0, 6, 0, "12345678", 8);
+	}
+	h2(t, 0, 6, 0, "LATE5678", 8);
+	h2(t, 0, 6, 0, "NEEDLE78", 8);
+	h2(t, 0, 8, 0, "\0\0\0\1", 4);
+	finish(t);
+	run("alert" ANY_TCP "content:\"LATE5678\"; flowbits:set,late; noalert; sid:1;)\n"
+	    "alert" ANY_HTTP "flowbits:isset,late; http.method; pcre:\"/^GET/\"; sid:2;)\n"
+	    "alert" ANY_HTTP
+	    "content:\"NEEDLE78\"; http.method; content:\"GET\"; fast_pattern; sid:3;)\n",
+	    t, false, NULL, &seen);
+	assert_string_equal(seen.order, "2 2 3 3");
+	/* sid 3 waits in both streams, else they would be looked at once more, for sid 2 */
+	assert_true(stat_of(&seen, GATE_STAT_DETECT_TXS) < 1000);
+	seen_done(&seen);
+}
+
 /* A drop in a transaction takes the flow: what comes behind is not seen. */
 static void test_tx_drop(void **state)
 {
@@ -551,7 +591,7 @@ int main(void)
 		cmocka_unit_test(test_stream_pieces),	cmocka_unit_test(test_stream_chunks),
 		cmocka_unit_test(test_stream_depth),	cmocka_unit_test(test_tx),
 		cmocka_unit_test(test_tx_id),		cmocka_unit_test(test_tx_open),
-		cmocka_unit_test(test_tx_drop),
+		cmocka_unit_test(test_tx_drop),		cmocka_unit_test(test_tx_without_news),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,9 +14,8 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/random.h>
 
-BH_COUNTER(gate_app_txs_forced, "transactions completed by force: too many open");
-BH_COUNTER(gate_app_txs_refused, "transactions refused: four times too many open at once");
 BH_COUNTER(gate_app_notes_lost, "notes to expected flows overwritten: table full");
 
 #define APP(id, ops) extern const struct gate_app_ops ops;
@@ -83,181 +82,6 @@ int gate_app_event_find(const char *name, enum gate_app *ret_app, uint16_t *ret_
 		}
 	}
 	return -ENOENT;
-}
-
-static unsigned int stat_of(const struct gate_session *session, enum gate_app app)
-{
-	return app + (session->flow->ip_proto == IPPROTO_UDP ? GATE_APP_COUNT : 0);
-}
-
-/* ---- transactions ---- */
-
-static uint8_t last_state(const struct gate_session *session, enum gate_dir dir)
-{
-	uint8_t n = 0;
-	const char *const *states = session->ops ? session->ops->states[dir] : NULL;
-	while (states && states[n] && n < UINT8_MAX) {
-		n++;
-	}
-	return n ? (uint8_t)(n - 1) : 1;
-}
-
-static bool is_over(const struct gate_session *session, const struct gate_tx *tx)
-{
-	return (tx->done_dirs | tx->skip_dirs | session->eof_dirs) == GATE_BOTH_DIRS;
-}
-
-static void force_oldest(struct gate_session *session)
-{
-	for (struct gate_tx *tx = session->first; tx; tx = tx->next) {
-		if (tx->done_dirs != GATE_BOTH_DIRS) {
-			if (session->ops && session->ops->too_many) {
-				gate_tx_event(session, tx, session->ops->too_many - 1);
-			}
-			gate_tx_done(session, tx, GATE_TO_SERVER);
-			gate_tx_done(session, tx, GATE_TO_CLIENT);
-			session->apps->stats.txs_forced++;
-			bh_counter_add(&gate_app_txs_forced, 1);
-			return;
-		}
-	}
-}
-
-struct gate_tx *gate_tx_new(struct gate_session *session, size_t size)
-{
-	uint64_t max = session->apps->config->tx_max ? session->apps->config->tx_max : GATE_TXS_MAX;
-	if (session->tx_count >= 4 * max) {
-		session->apps->stats.txs_refused++;
-		bh_counter_add(&gate_app_txs_refused, 1);
-		return NULL;
-	}
-	if (session->tx_count - session->done_count >= max) {
-		force_oldest(session);
-	}
-	struct gate_tx *tx = gate_session_alloc(session, size);
-	if (!tx) {
-		return NULL;
-	}
-	tx->size = (uint32_t)size;
-	tx->id = session->next_id++;
-	tx->first_us = tx->last_us = session->time_us;
-	tx->prev = session->last;
-	if (session->last) {
-		session->last->next = tx;
-	} else {
-		session->first = tx;
-	}
-	session->last = tx;
-	session->tx_count++;
-	if (session->ops) {
-		session->apps->stats.txs[stat_of(session, session->ops->app)]++;
-	}
-	return tx;
-}
-
-void gate_tx_event(struct gate_session *session, struct gate_tx *tx, uint16_t event)
-{
-	(void)session;
-	for (uint8_t i = 0; i < tx->event_count; i++) {
-		if (tx->events[i] == event) {
-			return;
-		}
-	}
-	if (tx->event_count < GATE_TX_EVENTS_MAX) {
-		tx->events[tx->event_count++] = event;
-	}
-}
-
-void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
-		      uint8_t progress)
-{
-	tx->last_us = session->time_us;
-	if (progress > tx->progress[dir]) {
-		tx->progress[dir] = progress;
-	}
-}
-
-void gate_tx_done(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir)
-{
-	if (tx->done_dirs & GATE_DIR_BIT(dir)) {
-		return;
-	}
-	bool was = (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
-	tx->done_dirs |= (uint8_t)GATE_DIR_BIT(dir);
-	gate_tx_progress(session, tx, dir, last_state(session, dir));
-	gate_files_finish(session, tx, dir);
-	if (!was && (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS) {
-		session->done_count++;
-	}
-}
-
-void gate_session_finish(struct gate_session *session, enum gate_dir dir)
-{
-	for (struct gate_tx *tx = session->first; tx; tx = tx->next) {
-		gate_tx_done(session, tx, dir);
-	}
-}
-
-static void tx_remove(struct gate_session *session, struct gate_tx *tx)
-{
-	if (tx->prev) {
-		tx->prev->next = tx->next;
-	} else {
-		session->first = tx->next;
-	}
-	if (tx->next) {
-		tx->next->prev = tx->prev;
-	} else {
-		session->last = tx->prev;
-	}
-	session->tx_count--;
-	if ((tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS && session->done_count) {
-		session->done_count--;
-	}
-	if (session->ops && session->ops->tx_free) {
-		session->ops->tx_free(session, tx);
-	}
-	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
-		gate_files_free(session, &tx->files[dir]);
-	}
-	if (tx->detect && session->apps->tx_free) {
-		session->apps->tx_free(tx->detect);
-	}
-	gate_session_release(session, tx, tx->size);
-}
-
-void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected)
-{
-	struct gate_session *session = flow->session;
-	if (!session || !session->first) {
-		return;
-	}
-	bool eof = session->eof_dirs != 0;
-	uint32_t left = session->done_count;
-	struct gate_tx *next = NULL;
-	for (struct gate_tx *tx = session->first; tx && (left || eof); tx = next) {
-		next = tx->next;
-		bool done = (tx->done_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
-		left -= done && left;
-		if (!is_over(session, tx)) {
-			continue;
-		}
-		bool logged = tx->logged || apps->no_log || !session->ops || !session->ops->log;
-		bool seen = !inspected || (tx->inspected_dirs | tx->skip_dirs) == GATE_BOTH_DIRS;
-		if (logged && seen) {
-			tx_remove(session, tx);
-		}
-	}
-}
-
-struct gate_tx *gate_session_first(const struct gate_session *session)
-{
-	return session->first;
-}
-
-struct gate_tx *gate_session_last(const struct gate_session *session)
-{
-	return session->last;
 }
 
 /* ---- sessions ---- */
@@ -424,23 +248,20 @@ static void take_note(struct gate_session *session)
 
 void gate_session_close(struct gate_session *session)
 {
-	while (session->first) {
-		tx_remove(session, session->first);
-	}
+	gate_txs_free(session);
 	if (session->state && session->ops->free) {
 		session->ops->free(session, session->state);
 	}
 	session->state = NULL;
 	session->ops = NULL;
-	session->done_count = 0;
 }
 
 void gate_session_fail(struct gate_session *session)
 {
 	if (session->ops) {
-		session->apps->stats.errors[stat_of(session, session->ops->app)]++;
+		session->apps->stats.errors[gate_session_stat(session, session->ops->app)]++;
 	} else if (session->flow->app != GATE_APP_FAILED) {
-		session->apps->stats.flows[stat_of(session, GATE_APP_FAILED)]++;
+		session->apps->stats.flows[gate_session_stat(session, GATE_APP_FAILED)]++;
 	}
 	gate_session_finish(session, GATE_TO_SERVER);
 	gate_session_finish(session, GATE_TO_CLIENT);
@@ -456,7 +277,7 @@ bool gate_session_open(struct gate_session *session, const struct gate_app_ops *
 {
 	session->ops = ops;
 	session->state = ops->new ? ops->new (session) : NULL;
-	session->apps->stats.flows[stat_of(session, ops->app)]++;
+	session->apps->stats.flows[gate_session_stat(session, ops->app)]++;
 	session->flow->app = (uint16_t)ops->app;
 	if (!session->note && session->flow->app_expected) {
 		take_note(session);
@@ -527,6 +348,9 @@ struct gate_apps *gate_apps_new(const struct gate_config *config, struct gate_fl
 	apps->md5 = EVP_md5();
 	apps->sha1 = EVP_sha1();
 	apps->sha256 = EVP_sha256();
+	if (getrandom(&apps->seed, sizeof(apps->seed), 0) != sizeof(apps->seed)) {
+		abort();
+	}
 	gate_matcher_init(&apps->matcher);
 	return apps;
 }

@@ -43,6 +43,20 @@ struct gate_session;
 struct gate_ranges;
 struct gate_detect_tx; /* detect: what of a transaction has been inspected */
 
+/* Who looks at transactions, when there is news of them. */
+enum gate_reader {
+	GATE_READ_TO_SERVER, /* detection, of each side: enum gate_dir */
+	GATE_READ_TO_CLIENT,
+	GATE_READ_RECORDS,
+	GATE_READ_SWEEP,
+	GATE_READERS
+};
+#define GATE_READ_ALL ((1u << GATE_READERS) - 1)
+
+struct gate_news_link {
+	struct gate_tx *prev, *next;
+};
+
 struct gate_tx {
 	uint64_t id; /* from 0 in its session */
 	uint8_t progress[GATE_DIRS];
@@ -50,8 +64,10 @@ struct gate_tx {
 	uint8_t skip_dirs; /* sides that this transaction does not have */
 	uint8_t event_count;
 	bool logged;
-	bool no_record;			     /* a rule says so: `config` */
+	bool no_record; /* a rule says so: `config` */
+	bool keyed;
 	uint8_t inspected_dirs;		     /* complete and seen by detection */
+	uint8_t news;			     /* bits of readers that have yet to look */
 	uint16_t events[GATE_TX_EVENTS_MAX]; /* the parser's numbers */
 	struct gate_file_list files[GATE_DIRS];
 	struct gate_file_order store; /* of its files to come */
@@ -59,6 +75,9 @@ struct gate_tx {
 	uint32_t size; /* of the parser's struct */
 	uint64_t first_us, last_us;
 	struct gate_tx *prev, *next;
+	struct gate_news_link links[GATE_READERS];
+	uint64_t key; /* gate_tx_key */
+	struct gate_tx *key_next;
 };
 
 /* Bytes of one side for the parser; see gate_stream_view. */
@@ -129,6 +148,16 @@ void gate_tx_event(struct gate_session *session, struct gate_tx *tx,
 void gate_tx_progress(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir,
 		      uint8_t progress);
 void gate_tx_done(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir);
+/* Something of it has changed. Needed where nothing of the above says so, and it is not the
+ * session's last transaction: of that one it is known after each call of the parser. */
+void gate_tx_news(struct gate_session *session, struct gate_tx *tx);
+/* The protocol's own number for it (a stream, a call): once. Found by it, the youngest first, and
+ * that is news; `is` says which of those with the same number (NULL: any). Of many the youngest
+ * only are looked at. */
+typedef bool gate_tx_is_fn(const struct gate_tx *tx, const void *arg);
+void gate_tx_key(struct gate_session *session, struct gate_tx *tx, uint64_t key);
+struct gate_tx *gate_tx_by_key(struct gate_session *session, uint64_t key, gate_tx_is_fn *is,
+			       const void *arg);
 struct gate_tx *gate_session_first(const struct gate_session *session);
 struct gate_tx *gate_session_last(const struct gate_session *session);
 struct gate_flow *gate_session_flow(const struct gate_session *session);
@@ -170,6 +199,20 @@ bool gate_session_wants(struct gate_session *session, enum gate_dir dir);
  * both sides of every flow that ends, each after gate_stream_finish. */
 void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,
 		   uint64_t now_us);
+/* Transactions with news for that reader, in order of their numbers; each stays until it is
+ * read. */
+struct gate_tx *gate_news_first(struct gate_session *session, enum gate_reader reader);
+static inline struct gate_tx *gate_news_next(const struct gate_tx *tx, enum gate_reader reader)
+{
+	return tx->links[reader].next;
+}
+void gate_news_read(struct gate_session *session, struct gate_tx *tx, enum gate_reader reader);
+/* None is without news. */
+bool gate_news_is_of_all(const struct gate_session *session, enum gate_reader reader);
+/* All of them, again. */
+void gate_news_again(struct gate_session *session, enum gate_reader reader);
+void gate_tx_inspected(struct gate_session *session, struct gate_tx *tx, enum gate_dir dir);
+void gate_tx_logged(struct gate_session *session, struct gate_tx *tx);
 /* Takes out what is over (inspected as far as `inspected` asks, and logged). */
 void gate_apps_sweep(struct gate_apps *apps, struct gate_flow *flow, bool inspected);
 void gate_session_free(struct gate_apps *apps, struct gate_session *session);

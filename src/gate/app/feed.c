@@ -219,6 +219,7 @@ static uint32_t feed(struct gate_session *session, enum gate_dir dir,
 	for (;;) {
 		int64_t n = session->ops->parse(session, session->state, dir, &rest);
 		if (n < 0) {
+			gate_session_news(session);
 			on_error(session, in);
 			return in->size;
 		}
@@ -231,6 +232,7 @@ static uint32_t feed(struct gate_session *session, enum gate_dir dir,
 			break;
 		}
 	}
+	gate_session_news(session);
 	return in->size - rest.size;
 }
 
@@ -366,6 +368,7 @@ void gate_apps_datagram(struct gate_apps *apps, struct gate_flow *flow, struct g
 	if (session->ops->parse(session, session->state, dir, &in) < 0) {
 		on_error(session, &in);
 	}
+	gate_session_news(session);
 }
 
 void gate_apps_end(struct gate_apps *apps, struct gate_flow *flow, enum gate_dir dir,

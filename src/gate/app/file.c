@@ -49,6 +49,13 @@ static uint64_t window_max(const struct gate_apps *apps)
 	return apps->config->file_window ? apps->config->file_window : WINDOW_DEFAULT;
 }
 
+static void tell_news(struct gate_session *session, struct file *file)
+{
+	if (file->tx) {
+		gate_tx_news(session, file->tx);
+	}
+}
+
 /* ---- hashes ---- */
 
 static const uint16_t hash_flags[3] = {GATE_FILE_MD5, GATE_FILE_SHA1, GATE_FILE_SHA256};
@@ -276,6 +283,7 @@ struct gate_file *gate_file_open(struct gate_session *session, struct gate_tx *t
 	list->last = &file->f;
 	list->count++;
 	apps->stats.files++;
+	gate_tx_news(session, tx);
 	follow_order(&file->f, &tx->store);
 	follow_order(&file->f, &session->store);
 	read_on(session, &file->f);
@@ -294,6 +302,7 @@ void gate_file_append(struct gate_session *session, struct gate_file *f, const v
 	}
 	struct file *file = file_of(f);
 	uint64_t limit = file->apps->config->file_store_limit;
+	tell_news(session, file);
 	bool cut = (f->flags & GATE_FILE_STORE) && limit && f->size + size > limit;
 	if (cut) {
 		size = limit > f->size ? (uint32_t)(limit - f->size) : 0;
@@ -375,6 +384,7 @@ void gate_file_gap(struct gate_session *session, struct gate_file *f, uint32_t s
 		return;
 	}
 	struct file *file = file_of(f);
+	tell_news(session, file);
 	part_end(session, file);
 	f->flags |= GATE_FILE_GAPS;
 	hash_forget(file);
@@ -389,6 +399,7 @@ void gate_file_close(struct gate_session *session, struct gate_file *f, enum gat
 		return;
 	}
 	struct file *file = file_of(f);
+	tell_news(session, file);
 	f->state = (uint8_t)state;
 	if (f->flags & GATE_FILE_GAPS && state == GATE_FILE_CLOSED) {
 		f->state = GATE_FILE_TRUNCATED;
@@ -417,8 +428,10 @@ bool gate_file_wanted(const struct gate_session *session, uint16_t flag)
 
 void gate_file_want(struct gate_session *session, struct gate_file *f, uint16_t flags)
 {
-	(void)session;
 	uint16_t fresh = (uint16_t)(flags & ~f->flags);
+	if (fresh) {
+		tell_news(session, file_of(f)); /* whoever keeps files may do so now */
+	}
 	if ((fresh & HASHES) && (f->state != GATE_FILE_OPEN || f->window_offset)) {
 		fresh &= (uint16_t)~HASHES;
 	}

@@ -9,6 +9,7 @@
 #include "gate/app/frame.h"
 #include "gate/app/range.h"
 
+#include <netinet/in.h>
 #include <openssl/evp.h>
 
 #define GATE_DETECT_BYTES_MAX	  (32u << 10) /* of a side: then it is none of ours */
@@ -29,6 +30,13 @@ struct gate_chunk {
 	unsigned int class; /* of memory.c */
 } __attribute__((aligned(16)));
 
+/* Transactions that one reader has yet to look at. */
+struct gate_news {
+	struct gate_tx *first, *last;
+	uint32_t count;
+	bool mixed; /* not in order of their numbers */
+};
+
 enum gate_detect_state { GATE_DETECT_OPEN, GATE_DETECT_KNOWN, GATE_DETECT_NONE };
 
 struct gate_session {
@@ -37,7 +45,11 @@ struct gate_session {
 	const struct gate_app_ops *ops; /* NULL: not known */
 	void *state;
 	struct gate_tx *first, *last;
+	struct gate_tx *oldest;	       /* none before it is open; NULL: not known */
 	uint32_t tx_count, done_count; /* done: both sides are through, not yet freed */
+	struct gate_news news[GATE_READERS];
+	struct gate_tx **by_key;
+	uint32_t bucket_count; /* a power of two, or 0 */
 	uint64_t next_id;
 	uint64_t time_us;
 	size_t used;
@@ -99,6 +111,7 @@ struct gate_apps {
 	uint64_t frames_wanted;	  /* bits of kinds */
 	struct gate_magic *magic; /* NULL until a rule asks for the type of files */
 	bool no_log;
+	uint64_t seed; /* of hashes of what peers choose */
 	struct {
 		struct gate_chunk *free[GATE_POOL_CLASSES];
 		size_t kept; /* bytes */
@@ -129,10 +142,19 @@ void gate_pool_done(struct gate_apps *apps);
 const struct gate_app_ops *gate_app_at(unsigned int index); /* of apps.def; NULL at the end */
 struct gate_session *gate_session_of(struct gate_apps *apps, struct gate_flow *flow,
 				     uint64_t time_us);
+static inline unsigned int gate_session_stat(const struct gate_session *session, enum gate_app app)
+{
+	return app + (session->flow->ip_proto == IPPROTO_UDP ? GATE_APP_COUNT : 0);
+}
 bool gate_session_open(struct gate_session *session, const struct gate_app_ops *ops);
 void gate_session_close(struct gate_session *session); /* the parser and its transactions */
 void gate_session_fail(struct gate_session *session);
+
+/* tx.c */
 void gate_session_finish(struct gate_session *session, enum gate_dir dir);
+void gate_txs_free(struct gate_session *session);
+/* The parser was at work: of its youngest transaction, at least. */
+void gate_session_news(struct gate_session *session);
 
 /* file.c */
 bool gate_file_buffer(const struct gate_file *file, enum gate_buffer buffer,

@@ -51,6 +51,11 @@ void gate_detector_free(struct gate_detector *d)
 	free(d);
 }
 
+const struct gate_detector_stats *gate_detector_stats(const struct gate_detector *d)
+{
+	return &d->stats;
+}
+
 void gate_detector_use(struct gate_detector *d, struct gate_rule_sets *sets)
 {
 	if (sets == d->sets) {

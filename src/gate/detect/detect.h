@@ -62,9 +62,15 @@ void gate_rule_set_unref(struct gate_rule_set *set);
 const struct gate_rule_files *gate_rule_set_files(const struct gate_rule_set *set);
 void gate_rule_set_stats(const struct gate_rule_set *set, struct gate_rule_set_stats *ret);
 
+struct gate_detector_stats {
+	uint64_t packets, scans, scanned_bytes, candidates, evaluated, alerts, suppressed;
+	uint64_t queue_full, alerts_full, recursion_limit, states_full, transform_full, pcre_limit;
+	uint64_t txs, waiting_full;
+};
 struct gate_detector *gate_detector_new(const struct gate_config *config,
 					struct gate_shared *shared);
 void gate_detector_free(struct gate_detector *detector);
+const struct gate_detector_stats *gate_detector_stats(const struct gate_detector *detector);
 /* Between two packets: rules from here on, by p->rule_set; NULL none. */
 void gate_detector_use(struct gate_detector *detector, struct gate_rule_sets *sets);
 /* The packet, its stream and the transactions of its flow. Alerts stand in p->alerts (those of a

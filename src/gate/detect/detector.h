@@ -38,11 +38,6 @@ struct gate_queued {
 	uint64_t tx_id;
 };
 
-struct gate_detector_stats {
-	uint64_t packets, scans, scanned_bytes, candidates, evaluated, alerts, suppressed;
-	uint64_t queue_full, alerts_full, recursion_limit, states_full, transform_full, pcre_limit;
-};
-
 struct gate_tx_side;
 struct gate_detector {
 	const struct gate_config *config;
@@ -73,6 +68,7 @@ struct gate_detector {
 	struct gate_session *session;
 	struct gate_tx *tx;
 	uint8_t dir;	/* the side that is looked at */
+	bool tx_waits;	/* a rule asks for more of the packets' bytes only */
 	bool side_over; /* nothing follows on it */
 	struct gate_xf_memory xf;
 
@@ -205,6 +201,13 @@ struct gate_detect_flow {
 	uint16_t before_proto[GATE_DIRS];
 	uint32_t addr_known[2][2], addr_value[2][2]; /* [client, server] */
 	struct gate_found found[GATE_DIRS];
+	/* With what its transactions were looked at last. */
+	struct gate_seen_txs {
+		uint32_t set_id; /* 0: with none */
+		uint16_t app, events;
+		bool established, over;
+		uint64_t suited;
+	} txs[GATE_DIRS];
 };
 struct gate_detect_flow *gate_state_of_flow(struct gate_detector *d, struct gate_flow *flow);
 

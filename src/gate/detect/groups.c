@@ -410,15 +410,24 @@ void gate_group_packets(struct gate_builder *b)
 
 /* By slot: patterns that may stand anywhere, and of what grows those that can be at its beginning
  * only (GATE_SEARCH_WHOLE, GATE_SEARCH_BEGIN). */
+struct gate_nums {
+	uint32_t *items;
+	size_t count, capacity;
+};
 struct tx_inputs {
 	struct gate_mpm_input *by_slot[GATE_SEARCHES];
-	BH_VEC(uint32_t) always;
+	struct gate_nums always, fickle;
 };
 
 /* Searched from where it was left. */
 static bool is_growing(const struct gate_slot *slot)
 {
 	return (slot->flags & GATE_BUFFER_STREAM) && !slot->transform_count;
+}
+
+static bool is_whole_at_once(const struct gate_slot *slot, enum gate_dir dir)
+{
+	return slot->progress[dir] > 0 && !(slot->flags & (GATE_BUFFER_STREAM | GATE_BUFFER_FILE));
 }
 
 static void add_tx_rule(const struct gate_builder *b, struct gate_sig *sig, enum gate_dir dir,
@@ -450,8 +459,7 @@ static void fill_engine(struct gate_builder *b, uint16_t slot_num, enum gate_dir
 	engine->slot = slot_num;
 	engine->progress = slot->progress[dir];
 	engine->stream = is_growing(slot);
-	engine->once =
-		engine->progress > 0 && !(slot->flags & (GATE_BUFFER_STREAM | GATE_BUFFER_FILE));
+	engine->once = is_whole_at_once(slot, dir);
 	engine->mpm = take_mpm(b, input);
 	if (engine->mpm->longest > slot->back + 1) {
 		slot->back = engine->mpm->longest - 1;
@@ -523,6 +531,44 @@ static void make_engines(struct gate_builder *b, enum gate_dir dir, struct tx_in
 	}
 }
 
+#define OF_PACKET                                                                                  \
+	(GATE_NEED_PAYLOAD | GATE_NEED_PAYLOAD_OR_STREAM | GATE_NEED_STREAM | GATE_NEED_EMPTY |    \
+	 GATE_NEED_REAL | GATE_NEED_EVENTS | GATE_NEED_FRAG | GATE_NEED_NO_FRAG | GATE_NEED_VLAN)
+
+/* What was searched once, or from where it was left, brings its rules up once. */
+static bool is_asked_again(const struct gate_builder *b, const struct gate_sig *sig,
+			   enum gate_dir dir)
+{
+	const struct gate_slot *slot;
+
+	if (sig->fast_list == UINT16_MAX) {
+		return true;
+	}
+	slot = &b->slots.items[sig->lists[sig->fast_list].slot];
+	return !is_growing(slot) && !is_whole_at_once(slot, dir);
+}
+
+static void note_fickle(const struct gate_builder *b, const struct gate_sig *sig, enum gate_dir dir,
+			struct tx_inputs *in)
+{
+	if ((sig->packet_count || sig->dsize_op || (sig->need & OF_PACKET)) &&
+	    is_asked_again(b, sig, dir)) {
+		*bh_vec_push(&in->fickle) = sig->num;
+	}
+}
+
+static uint32_t *take_nums(struct gate_builder *b, struct gate_nums *nums, uint32_t *ret_count)
+{
+	uint32_t *copy = gate_arena_alloc(b->set->arena, nums->count * sizeof(uint32_t));
+
+	if (nums->count) {
+		memcpy(copy, nums->items, nums->count * sizeof(uint32_t));
+	}
+	*ret_count = (uint32_t)nums->count;
+	bh_vec_done(nums);
+	return copy;
+}
+
 static void open_inputs(const struct gate_builder *b, struct tx_inputs *in)
 {
 	for (int part = 0; part < GATE_SEARCHES; part++) {
@@ -537,12 +583,8 @@ static void fill_app_group(struct gate_builder *b, enum gate_dir dir, struct tx_
 	struct gate_rule_set *set = b->set;
 
 	make_engines(b, dir, in, group);
-	group->always_count = (uint32_t)in->always.count;
-	group->always = gate_arena_alloc(set->arena, in->always.count * sizeof(uint32_t));
-	if (in->always.count) {
-		memcpy(group->always, in->always.items, in->always.count * sizeof(uint32_t));
-	}
-	bh_vec_done(&in->always);
+	group->always = take_nums(b, &in->always, &group->always_count);
+	group->fickle = take_nums(b, &in->fickle, &group->fickle_count);
 	for (int part = 0; part < GATE_SEARCHES; part++) {
 		free(in->by_slot[part]);
 	}
@@ -579,6 +621,7 @@ static void group_app(struct gate_builder *b, enum gate_app app, enum gate_dir d
 		if (sig->type == GATE_SIG_TX && (sig->dirs & GATE_DIR_BIT(dir)) &&
 		    (!sig->apps || (sig->apps & (1u << app)))) {
 			add_tx_rule(b, sig, dir, &in);
+			note_fickle(b, sig, dir, &in);
 			group->files = group->files || sig->has_files;
 		}
 	}

@@ -198,6 +198,10 @@ struct gate_app_group {
 	uint32_t engine_count;
 	uint32_t *always; /* rules without pattern */
 	uint32_t always_count;
+	/* Rules that a packet may make hold though the transaction has nothing new: those that are
+	 * asked more than once and ask for something of the packet. */
+	uint32_t *fickle;
+	uint32_t fickle_count;
 	bool files; /* a rule looks at file content or hashes */
 };
 

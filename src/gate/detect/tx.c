@@ -13,6 +13,8 @@
 #include "gate/app/frame.h"
 #include "gate/detect/txmatch.h"
 
+#define TXS_WAITING_MAX 64 /* of a side, that wait for bytes in any packet */
+
 static struct gate_tx_state *find_state(struct gate_tx_side *side, uint32_t num)
 {
 	uint32_t low = 0, high = side ? side->count : 0;
@@ -182,6 +184,9 @@ static void evaluate_lists(struct gate_detector *d, const struct gate_sig *sig, 
 			continue;
 		}
 		out->never = r == GATE_LIST_NEVER;
+		/* the transaction is ready: any packet may bring the rest */
+		d->tx_waits =
+			d->tx_waits || (r == GATE_LIST_NOT_YET && list->kind == GATE_LIST_PAYLOAD);
 		return;
 	}
 }
@@ -398,26 +403,106 @@ static void inspect_tx(struct gate_detector *d, const struct gate_app_group *gro
 	}
 }
 
-static void see_tx(struct gate_detector *d, const struct gate_app_group *group)
+/* Whether it is to be looked at again, whatever comes. */
+static bool see_tx(struct gate_detector *d, const struct gate_app_group *group)
 {
 	struct gate_tx *tx = d->tx;
 	uint8_t bit = GATE_DIR_BIT(d->dir);
 
 	d->side_over = (tx->done_dirs & bit) || (d->p->flags & GATE_PKT_STREAM_EOF);
+	d->tx_waits = false;
 	if (group && !(tx->skip_dirs & bit)) {
+		d->stats.txs++;
 		inspect_tx(d, group);
 	}
 	release_files(d);
 	if ((tx->done_dirs & bit) || (tx->skip_dirs & bit)) {
-		tx->inspected_dirs |= bit;
+		gate_tx_inspected(d->session, tx, (enum gate_dir)d->dir);
+		return false;
 	}
+	return d->tx_waits;
+}
+
+/* Which of the rules that ask for something of the packet it suits: bits by their place. */
+static uint64_t suited(struct gate_detector *d, const struct gate_app_group *group)
+{
+	uint64_t bits = 0;
+
+	for (uint32_t i = 0; i < group->fickle_count; i++) {
+		const struct gate_sig *sig = &d->set->sigs[group->fickle[i]];
+
+		if (gate_header_matches(d, sig) && gate_packet_matches(d, sig)) {
+			bits |= 1ull << i;
+		}
+	}
+	return bits;
+}
+
+/* What but the transactions themselves may make rules hold, since that side's were looked at: then
+ * all that are open are looked at once more. */
+static bool is_all_news(struct gate_detector *d, const struct gate_app_group *group)
+{
+	const struct gate_packet *p = d->p;
+	struct gate_detect_flow *state = gate_state_of_flow(d, p->flow);
+	struct gate_seen_txs *seen = &state->txs[d->dir];
+	struct gate_seen_txs now = {
+		.set_id = d->set->id,
+		.app = p->flow->app,
+		.events = gate_session_events(d->session),
+		.established = p->flags & GATE_PKT_ESTABLISHED,
+		.over = seen->over || (p->flags & GATE_PKT_STREAM_EOF),
+	};
+	bool news = now.set_id != seen->set_id || now.app != seen->app ||
+		    now.events != seen->events || now.established != seen->established ||
+		    now.over != seen->over;
+
+	if (!gate_news_is_of_all(d->session, (enum gate_reader)d->dir)) {
+		bool many = group->fickle_count > 64;
+
+		now.suited = many ? 0 : suited(d, group);
+		news = news || many || (now.suited & ~seen->suited);
+	}
+	*seen = now;
+	return news;
+}
+
+/* Nothing is found in this packet; what it brought may yet be, unless the flow is settled. */
+static void skip_txs(struct gate_detector *d)
+{
+	struct gate_flow *flow = d->p->flow;
+
+	gate_frames_drop(d->session, (enum gate_dir)d->dir);
+	if (flow->detect) {
+		flow->detect->txs[d->dir].set_id = 0;
+	}
+}
+
+static void see_news(struct gate_detector *d, const struct gate_app_group *group)
+{
+	enum gate_reader reader = (enum gate_reader)d->dir;
+	unsigned int waiting = 0;
+	struct gate_tx *next;
+
+	for (d->tx = gate_news_first(d->session, reader); d->tx; d->tx = next) {
+		bool again = !(d->tx->inspected_dirs & GATE_DIR_BIT(d->dir)) && see_tx(d, group);
+
+		next = gate_news_next(d->tx, reader);
+		if (again && waiting == TXS_WAITING_MAX) {
+			d->stats.waiting_full++;
+			again = false;
+		}
+		waiting += again;
+		if (!again) {
+			gate_news_read(d->session, d->tx, reader);
+		}
+	}
+	d->in.dce_big = false;
 }
 
 static void see_txs(struct gate_detector *d, bool skip)
 {
 	struct gate_packet *p = d->p;
 	const struct gate_app_group *group = NULL;
-	struct gate_tx *next;
 
 	if (!p->flow || !p->flow->session) {
 		return;
@@ -425,20 +510,16 @@ static void see_txs(struct gate_detector *d, bool skip)
 	d->session = p->flow->session;
 	d->dir = p->dir;
 	if (skip) {
-		gate_frames_drop(d->session, (enum gate_dir)d->dir);
-	}
-	if (!skip && d->set && p->flow->app < GATE_APP_COUNT) {
+		skip_txs(d);
+	} else if (p->flow->app < GATE_APP_COUNT) {
 		group = &d->set->apps[p->flow->app][p->dir];
 		group = group->engine_count || group->always_count ? group : NULL;
 	}
-	for (d->tx = gate_session_first(d->session); d->tx; d->tx = next) {
-		next = d->tx->next;
-		if (!(d->tx->inspected_dirs & GATE_DIR_BIT(d->dir))) {
-			see_tx(d, group);
-		}
-	}
 	d->tx = NULL;
-	d->in.dce_big = false;
+	if (group && is_all_news(d, group)) {
+		gate_news_again(d->session, (enum gate_reader)d->dir);
+	}
+	see_news(d, group);
 }
 
 void gate_detect_txs(struct gate_detector *d)

@@ -203,28 +203,32 @@ static void detection_anomalies(struct gate_eve *eve, const struct gate_flow *fl
 
 void gate_eve_session(struct gate_eve *eve, struct gate_flow *flow, const struct gate_packet *p)
 {
-	const struct gate_app_ops *ops = flow->session ? gate_session_ops(flow->session) : NULL;
-	uint16_t events = flow->session ? gate_session_events_take(flow->session) : 0;
+	uint16_t events = gate_session_events_take(flow->session);
 
 	if (events) {
 		detection_anomalies(eve, flow, p, events);
 	}
+}
+
+void gate_eve_tx(struct gate_eve *eve, struct gate_flow *flow, const struct gate_packet *p,
+		 struct gate_tx *tx)
+{
+	const struct gate_app_ops *ops = gate_session_ops(flow->session);
+
 	if (!ops) {
 		return;
 	}
-	for (struct gate_tx *tx = gate_session_first(flow->session); tx; tx = tx->next) {
-		if (tx->files[0].first || tx->files[1].first) {
-			files(eve, flow, p, ops, tx);
-		}
-		if (tx->logged || !is_over(tx)) {
-			continue;
-		}
-		tx->logged = true;
-		if (tx->event_count) {
-			anomaly(eve, flow, p, ops, tx);
-		}
-		if (ops->log && ops->log_tx && eve->app_logs >> ops->app & 1 && !tx->no_record) {
-			transaction(eve, flow, p, ops, tx);
-		}
+	if (tx->files[0].first || tx->files[1].first) {
+		files(eve, flow, p, ops, tx);
+	}
+	if (tx->logged || !is_over(tx)) {
+		return;
+	}
+	gate_tx_logged(flow->session, tx);
+	if (tx->event_count) {
+		anomaly(eve, flow, p, ops, tx);
+	}
+	if (ops->log && ops->log_tx && eve->app_logs >> ops->app & 1 && !tx->no_record) {
+		transaction(eve, flow, p, ops, tx);
 	}
 }

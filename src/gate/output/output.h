@@ -67,8 +67,11 @@ void gate_eve_events(struct gate_eve *eve, struct gate_out *events);
 void gate_eve_interfaces(struct gate_eve *eve, const char *const *names, size_t count);
 /* After detection: alerts, drop, anomalies of the packet. */
 void gate_eve_packet(struct gate_eve *eve, const struct gate_packet *p);
-/* Transactions of the flow that are complete and not logged yet, their files and anomalies. */
+/* What is new of finding out the flow's protocol; the flow has a session. */
 void gate_eve_session(struct gate_eve *eve, struct gate_flow *flow, const struct gate_packet *p);
+/* One of its transactions: its files that are over, and itself once it is. */
+void gate_eve_tx(struct gate_eve *eve, struct gate_flow *flow, const struct gate_packet *p,
+		 struct gate_tx *tx);
 void gate_eve_flow(struct gate_eve *eve, const struct gate_flow *flow, enum gate_flow_reason reason,
 		   uint64_t now_us);
 /* Hands over what it has gathered; from time to time. */

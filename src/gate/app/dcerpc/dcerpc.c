@@ -64,22 +64,24 @@ static struct dcerpc_tx *tx_new(struct gate_session *session, uint32_t call_id)
 	struct dcerpc_tx *tx = (struct dcerpc_tx *)gate_tx_new(session, sizeof(*tx));
 	if (tx) {
 		tx->call.id = call_id;
+		gate_tx_key(session, &tx->tx, call_id);
 		tx->call.request = tx->call.response = DCERPC_NONE;
 	}
 	return tx;
+}
+
+static bool is_open(const struct gate_tx *tx, const void *arg)
+{
+	const enum gate_dir *dir = arg;
+	return !(tx->done_dirs & GATE_DIR_BIT(*dir));
 }
 
 /* The call that the fragment belongs to: the youngest of that number whose side is open. */
 static struct dcerpc_tx *tx_of(struct gate_session *session, const struct dcerpc_header *h,
 			       enum gate_dir dir)
 {
-	for (struct gate_tx *tx = gate_session_last(session); tx; tx = tx->prev) {
-		struct dcerpc_tx *d = (struct dcerpc_tx *)tx;
-		if (d->call.id == h->call_id && !(tx->done_dirs & GATE_DIR_BIT(dir))) {
-			return d;
-		}
-	}
-	return tx_new(session, h->call_id);
+	struct gate_tx *tx = gate_tx_by_key(session, h->call_id, is_open, &dir);
+	return tx ? (struct dcerpc_tx *)tx : tx_new(session, h->call_id);
 }
 
 static void fragment(struct gate_session *session, struct dcerpc_conn *conn,
@@ -165,17 +167,28 @@ static void udp_uuid(const uint8_t *p, bool little, uint8_t *ret)
 	}
 }
 
+struct udp_call {
+	const uint8_t *activity;
+	enum gate_dir dir;
+};
+
+static bool is_of_activity(const struct gate_tx *tx, const void *arg)
+{
+	const struct udp_call *call = arg;
+	return !memcmp(((const struct dcerpc_tx *)tx)->activity, call->activity, 16) &&
+	       is_open(tx, &call->dir);
+}
+
 static struct dcerpc_tx *udp_tx(struct gate_session *session, const uint8_t *data, uint32_t seq,
 				enum gate_dir dir)
 {
-	for (struct gate_tx *tx = gate_session_last(session); tx; tx = tx->prev) {
-		struct dcerpc_tx *d = (struct dcerpc_tx *)tx;
-		if (d->call.id == seq && !memcmp(d->activity, data + 40, 16) &&
-		    !(tx->done_dirs & GATE_DIR_BIT(dir))) {
-			return d;
-		}
+	const struct udp_call call = {.activity = data + 40, .dir = dir};
+	struct dcerpc_tx *d =
+		(struct dcerpc_tx *)gate_tx_by_key(session, seq, is_of_activity, &call);
+	if (d) {
+		return d;
 	}
-	struct dcerpc_tx *d = tx_new(session, seq);
+	d = tx_new(session, seq);
 	if (d) {
 		memcpy(d->activity, data + 40, 16);
 	}

@@ -87,7 +87,8 @@ static void complete(struct ftp_conn *conn, struct ftp_tx *tx)
 /* The oldest that waits for its reply. */
 static struct ftp_tx *waiting(struct ftp_conn *conn)
 {
-	struct gate_tx *tx = gate_session_first(conn->session);
+	struct gate_tx *tx =
+		conn->last_reply ? conn->last_reply->next : gate_session_first(conn->session);
 	while (tx && (tx->id < conn->next_reply || tx->done_dirs == GATE_BOTH_DIRS)) {
 		tx = tx->next;
 	}
@@ -231,6 +232,7 @@ static void reply_over(struct ftp_conn *conn, struct ftp_tx *tx, const uint8_t *
 	}
 	complete(conn, tx);
 	conn->next_reply = tx->tx.id + 1;
+	conn->last_reply = &tx->tx;
 }
 
 static void reply(struct ftp_conn *conn, const uint8_t *line, uint32_t size, bool cut)
@@ -330,6 +332,9 @@ static void tx_free(struct gate_session *session, struct gate_tx *gtx)
 	struct ftp_tx *tx = (struct ftp_tx *)gtx;
 	gate_text_free(session, &tx->request);
 	gate_text_free(session, &tx->replies);
+	if (tx->conn->last_reply == gtx) {
+		tx->conn->last_reply = NULL;
+	}
 }
 
 /* ---- what rules ask ---- */

@@ -42,6 +42,7 @@ struct ftp_conn {
 	uint32_t scanned[GATE_DIRS];
 	bool cut[GATE_DIRS], gap[GATE_DIRS]; /* the rest of this line is of no use */
 	uint64_t next_reply;		     /* id of the transaction that it belongs to */
+	struct gate_tx *last_reply;	     /* the one before; NULL: it has gone */
 	char multi[4];			     /* code of a reply of many lines */
 	uint16_t port;			     /* of the connection to come; 0 none */
 	bool active, tls;

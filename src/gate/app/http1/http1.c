@@ -97,6 +97,9 @@ static void tx_free(struct gate_session *session, struct gate_tx *gate_tx)
 		}
 	}
 	gate_http1_text_free(tx, &tx->normal);
+	if (tx->conn && tx->conn->last_response == gate_tx) {
+		tx->conn->last_response = NULL;
+	}
 }
 
 const struct gate_app_ops gate_http1_ops = {

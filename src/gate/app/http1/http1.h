@@ -189,7 +189,8 @@ struct http_conn {
 	struct gate_session *session;
 	const struct gate_config *config;
 	struct http_machine side[GATE_DIRS];
-	uint64_t next_response; /* id of the transaction that it belongs to */
+	uint64_t next_response;	       /* id of the transaction that it belongs to */
+	struct gate_tx *last_response; /* the one before; NULL: it has gone */
 	bool tunnel;
 };
 

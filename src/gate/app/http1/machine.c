@@ -89,6 +89,9 @@ int64_t gate_http1_walk(struct http_conn *conn, enum gate_dir dir, const struct 
 	struct http_input in = {
 		.data = app_in->data, .size = app_in->size, .eof = app_in->eof, .cut = app_in->cut};
 	enum http_step r = HTTP_GO;
+	if (m->tx) {
+		gate_tx_news(conn->session, &m->tx->tx);
+	}
 	if (app_in->gap) {
 		walk->gap(conn, app_in->gap);
 		return 0;

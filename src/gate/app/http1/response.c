@@ -44,27 +44,33 @@ static struct http_tx *tx_without_request(struct http_conn *conn)
 	return tx;
 }
 
+static struct http_tx *first_waiting(struct http_conn *conn)
+{
+	struct gate_tx *tx =
+		conn->last_response ? conn->last_response->next : gate_session_first(conn->session);
+	while (tx &&
+	       (tx->id < conn->next_response || (tx->done_dirs & GATE_DIR_BIT(GATE_TO_CLIENT)))) {
+		tx = tx->next;
+	}
+	return tx ? BH_CONTAINER_OF(tx, struct http_tx, tx) : NULL;
+}
+
 static enum http_step idle(struct http_conn *conn, const struct http_input *in)
 {
 	struct http_machine *m = &conn->side[GATE_TO_CLIENT];
 	if (in->pos == in->size) {
 		return HTTP_WAIT;
 	}
-	m->tx = NULL;
-	for (struct gate_tx *tx = gate_session_first(conn->session); tx; tx = tx->next) {
-		if (tx->id >= conn->next_response &&
-		    !(tx->done_dirs & GATE_DIR_BIT(GATE_TO_CLIENT))) {
-			m->tx = BH_CONTAINER_OF(tx, struct http_tx, tx);
-			break;
-		}
-	}
+	m->tx = first_waiting(conn);
 	if (!m->tx) {
 		m->tx = tx_without_request(conn);
 	}
 	if (!m->tx) {
 		return HTTP_FAIL;
 	}
+	gate_tx_news(conn->session, &m->tx->tx);
 	conn->next_response = m->tx->tx.id + 1;
+	conn->last_response = &m->tx->tx;
 	m->left = m->length = 0;
 	m->scanned = 0;
 	m->state = HTTP_IN_LINE;

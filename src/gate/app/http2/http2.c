@@ -38,22 +38,16 @@ static struct http2_tx *tx_new(struct http2_conn *conn, uint32_t stream)
 	h2->session = conn->session;
 	h2->conn = conn;
 	h2->stream = stream;
+	if (stream) {
+		gate_tx_key(conn->session, tx, stream);
+	}
 	return h2;
 }
 
 static struct http2_tx *tx_find(struct http2_conn *conn, uint32_t stream)
 {
-	if (conn->recent && conn->recent->stream == stream) {
-		return conn->recent;
-	}
-	for (struct gate_tx *tx = gate_session_first(conn->session); tx; tx = tx->next) {
-		struct http2_tx *h2 = BH_CONTAINER_OF(tx, struct http2_tx, tx);
-		if (!h2->global && h2->stream == stream) {
-			conn->recent = h2;
-			return h2;
-		}
-	}
-	return NULL;
+	struct gate_tx *tx = stream ? gate_tx_by_key(conn->session, stream, NULL, NULL) : NULL;
+	return tx ? BH_CONTAINER_OF(tx, struct http2_tx, tx) : NULL;
 }
 
 /* The transaction of a frame; NULL: none is to be had. */
@@ -73,7 +67,6 @@ static struct http2_tx *tx_of(struct http2_conn *conn, const struct http2_frame_
 	struct http2_tx *tx = tx_find(conn, head->stream);
 	if (!tx) {
 		tx = tx_new(conn, head->stream);
-		conn->recent = tx;
 	} else if (tx->tx.done_dirs == GATE_BOTH_DIRS && head->type != H2_PRIORITY &&
 		   head->type != H2_WINDOW_UPDATE && head->type != H2_RST_STREAM) {
 		gate_http2_event(tx, H2_EV_STREAM_REUSE);
@@ -552,9 +545,6 @@ static void conn_free(struct gate_session *session, void *state)
 static void tx_free(struct gate_session *session, struct gate_tx *gate_tx)
 {
 	struct http2_tx *tx = BH_CONTAINER_OF(gate_tx, struct http2_tx, tx);
-	if (tx->conn && tx->conn->recent == tx) {
-		tx->conn->recent = NULL;
-	}
 	for (unsigned int dir = 0; dir < GATE_DIRS; dir++) {
 		struct http2_side *side = &tx->side[dir];
 		gate_coding_free(side->body.coding);

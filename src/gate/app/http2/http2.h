@@ -136,7 +136,6 @@ struct http2_conn {
 	const struct gate_config *config;
 	nghttp2_mem mem;
 	struct http2_machine side[GATE_DIRS];
-	struct http2_tx *recent;
 	unsigned int globals; /* in this call */
 };
 

@@ -111,18 +111,26 @@ void gate_smb_content(struct smb_conn *conn, enum gate_dir dir, const struct smb
 
 /* ---- pipes ---- */
 
+#define PIPE_KEY (1ull << 63) /* calls and messages are numbered apart */
+
+static bool is_open_call(const struct gate_tx *tx, const void *arg)
+{
+	const enum gate_dir *dir = arg;
+	return ((const struct smb_tx *)tx)->kind == SMB_PIPE &&
+	       !(tx->done_dirs & GATE_DIR_BIT(*dir));
+}
+
 static struct smb_tx *call_tx(struct smb_conn *conn, const struct smb_content *c,
 			      const struct dcerpc_header *h, enum gate_dir dir)
 {
-	for (struct gate_tx *tx = gate_session_last(conn->session); tx; tx = tx->prev) {
-		struct smb_tx *s = (struct smb_tx *)tx;
-		if (s->kind == SMB_PIPE && s->call.id == h->call_id &&
-		    !(tx->done_dirs & GATE_DIR_BIT(dir))) {
-			return s;
-		}
-	}
-	struct smb_tx *tx = gate_smb_tx_new(conn, SMB_PIPE, c->version, c->command);
+	struct smb_tx *tx = (struct smb_tx *)gate_tx_by_key(conn->session, PIPE_KEY | h->call_id,
+							    is_open_call, &dir);
 	if (tx) {
+		return tx;
+	}
+	tx = gate_smb_tx_new(conn, SMB_PIPE, c->version, c->command);
+	if (tx) {
+		gate_tx_key(conn->session, &tx->tx, PIPE_KEY | h->call_id);
 		const struct smb_file *f = c->file_id ? gate_smb_file(conn, c->file_id) : NULL;
 		tx->call.id = h->call_id;
 		tx->id = c->id;

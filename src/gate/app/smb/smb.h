@@ -184,6 +184,8 @@ static inline struct gate_view smb_bytes(struct smb_message *m, uint64_t at, uin
 /* tables.c */
 struct smb_tx *gate_smb_tx_new(struct smb_conn *conn, enum smb_kind kind, uint8_t version,
 			       uint16_t command);
+/* The number that its response will have. */
+void gate_smb_tx_number(struct smb_conn *conn, struct smb_tx *tx, uint64_t id);
 /* That waits for its response; NULL none. */
 struct smb_tx *gate_smb_tx_waiting(struct smb_conn *conn, uint8_t version, uint16_t command,
 				   uint64_t id);

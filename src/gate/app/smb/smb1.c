@@ -97,7 +97,7 @@ static struct smb_tx *tx_new(const struct head *h, enum smb_kind kind)
 	struct smb_tx *tx = gate_smb_tx_new(h->conn, kind, 1, h->command);
 	if (tx) {
 		/* the answer to a negotiation may be one of SMB2, which knows no mid */
-		tx->id = kind == SMB_NEGOTIATE ? 0 : h->id;
+		gate_smb_tx_number(h->conn, tx, kind == SMB_NEGOTIATE ? 0 : h->id);
 		tx->session = h->user;
 		tx->tree = h->tree;
 		if (kind != SMB_TREE) {

@@ -68,7 +68,7 @@ static struct smb_tx *tx_new(const struct head *h, enum smb_kind kind)
 {
 	struct smb_tx *tx = gate_smb_tx_new(h->conn, kind, 2, h->command);
 	if (tx) {
-		tx->id = h->id;
+		gate_smb_tx_number(h->conn, tx, h->id);
 		tx->session = h->session;
 		tx->tree = h->tree;
 		/* what a tree is the response says: rules look at it then */

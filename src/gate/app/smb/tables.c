@@ -16,18 +16,24 @@ struct smb_tx *gate_smb_tx_new(struct smb_conn *conn, enum smb_kind kind, uint8_
 	return tx;
 }
 
+void gate_smb_tx_number(struct smb_conn *conn, struct smb_tx *tx, uint64_t id)
+{
+	tx->id = id;
+	gate_tx_key(conn->session, &tx->tx, id);
+}
+
+static bool is_waiting(const struct gate_tx *tx, const void *arg)
+{
+	const struct smb_tx *s = (const struct smb_tx *)tx, *like = arg;
+	return s->id == like->id && s->command == like->command && s->version == like->version &&
+	       s->kind != SMB_PIPE && !(tx->done_dirs & GATE_DIR_BIT(GATE_TO_CLIENT));
+}
+
 struct smb_tx *gate_smb_tx_waiting(struct smb_conn *conn, uint8_t version, uint16_t command,
 				   uint64_t id)
 {
-	for (struct gate_tx *tx = gate_session_last(conn->session); tx; tx = tx->prev) {
-		struct smb_tx *s = (struct smb_tx *)tx;
-		if (s->id == id && s->command == command && s->version == version &&
-		    s->kind != SMB_FILE && s->kind != SMB_PIPE &&
-		    !(tx->done_dirs & GATE_DIR_BIT(GATE_TO_CLIENT))) {
-			return s;
-		}
-	}
-	return NULL;
+	const struct smb_tx like = {.id = id, .command = command, .version = version};
+	return (struct smb_tx *)gate_tx_by_key(conn->session, id, is_waiting, &like);
 }
 
 void gate_smb_event(struct smb_conn *conn, enum smb_event event)
