@@ -189,6 +189,14 @@ def headers_10000():
 
 
 @attack
+def headers_1000_often():
+    """All differ: each is looked for among those before it."""
+    headers = b"".join(b"x%d:\r\n" % i for i in range(1000))
+    return Attack(Talk(80).say(0, (b"GET / HTTP/1.1\r\nHost: a\r\n" + headers + b"\r\n") * 500).end(), options=NO_FLOWS +
+                  ("--set", "stream.reassembly.depth=16mb"))
+
+
+@attack
 def header_without_end():
     talk = Talk(80).say(0, b"GET / HTTP/1.1\r\nX: " + b"a" * 900000)
     return Attack(talk.end(), events=["request_field_too_long"])
@@ -296,6 +304,18 @@ def h2_hpack_bomb():
     frames = h2(1, 4, 1, b"\x82\x84\x86" + field)
     return h2_talk(frames + b"".join(h2(1, 4, i, b"\x82\x84\x86" + b"\xbe" * 16000) for i in range(3, 41, 2)), times=400,
                    events=["reassembly_limit_reached"])
+
+
+@attack
+def h2_hpack_bomb_in_every_packet():
+    """A field of 60,000 bytes, twice in each of fifty streams of a packet."""
+    field = b"\x40\x01x\x7f" + bytes([0x80 | 60000 - 127 & 0x7f, 0x80 | 60000 - 127 >> 7 & 0x7f, 60000 - 127 >> 14]) + b"y" * 60000
+    talk = Talk(80).say(0, PREFACE + h2(4, 0, 0)).say(1, h2(4, 0, 0, struct.pack("!HI", 1, 65536)) + h2(4, 1, 0))
+    talk.say(0, b"".join((h2(1, 0, 1, b"\x3f\xe1\xff\x03\x82\x84\x86" + field[:16000]), h2(9, 0, 1, field[16000:32000]),
+                          h2(9, 0, 1, field[32000:48000]), h2(9, 4, 1, field[48000:]))))
+    talk.say(0, b"".join(h2(1, 4, i, b"\x82\x84\x86\xbe\xbe") for i in range(3, 20001, 2)))
+    return Attack(talk.end(), times=4000, options=NO_FLOWS + ("--set", "stream.reassembly.depth=32mb"),
+                  counters={"gate_http2_headers_cut": 1000}, events=["reassembly_limit_reached"])
 
 
 @attack
@@ -589,6 +609,22 @@ def dns_over_tcp_pipelined():
     message = dns_head(1) + b"\3www\7example\3org\0\0\1\0\1"
     return Attack(Talk(53).say(0, (struct.pack("!H", len(message)) + message) * 50000).end(), times=400,
                   counters={"app_layer.tx.dns_tcp": 50000}, options=NO_FLOWS + ("--set", "stream.reassembly.depth=16mb"))
+
+
+@attack
+def dns_names_far():
+    """A name of 250 bytes, to which thousands of records point; and a text of 32,000 strings."""
+    name = b"".join(bytes([61]) + b"\1" * 61 for _ in range(4)) + b"\0"
+    point = b"\xc0\x0c" + struct.pack("!HHI", 1, 1, 5) + b"\0\4\1\2\3\4"
+    text = b"\xc0\x0c" + struct.pack("!HHIH", 16, 1, 5, 60000) + b"\1t" * 30000
+    many = dns_head(1, 4000, 0x8180) + name + b"\0\1\0\1" + point * 4000
+    text += b"\xc0\x0c" + struct.pack("!HHIH", 10, 1, 5, 5000) + b"\1" * 5000
+    long = dns_head(1, 2, 0x8180) + name + b"\0\1\0\1" + text
+    talk = Talk(53).say(0, struct.pack("!H", 12 + len(name) + 4) + dns_head(1) + name + b"\0\1\0\1")
+    talk.say(1, b"".join(struct.pack("!H", len(m)) + m for m in (many, long)) * 10)
+    return Attack(talk.end(), times=400, options=("--set", "eve.types.0=dns", "--set", "eve.types.1=stats",
+                                                          "--set", "stream.reassembly.depth=16mb"),
+                  counters={"app_layer.tx.dns_tcp": 20}, most={"gate_eve_too_large": 0})
 
 
 @attack

@@ -238,6 +238,43 @@ static void hole(void **state)
 	}
 }
 
+/* Beyond the limit of bodies a file goes on when a rule has it stored. */
+static void stored(void **state)
+{
+	static struct wire c, s;
+	const struct gate_file *file;
+	struct app_world w;
+
+	(void)state;
+	for (unsigned int store = 0; store < 2; store++) {
+		wire_open(&c);
+		put(&c, magic, strlen(magic));
+		headers(&c, 1, true, 0, get);
+		wire_open(&s);
+		headers(&s, 1, false, 0, ok);
+		frame(&s, 0, 0, 1, "0123456789", 10);
+		app_world_open(&w, 8443, NULL);
+		w.keep_txs = true;
+		w.config.http_response_body_limit = 16;
+		app_world_pieces(&w, GATE_TO_SERVER, c.data, c.size, 0);
+		app_world_pieces(&w, GATE_TO_CLIENT, s.data, s.size, 0);
+		if (store) {
+			gate_file_store_all(w.flow.session, gate_session_first(w.flow.session),
+					    GATE_BOTH_DIRS, 1);
+		}
+		s.size = 0;
+		frame(&s, 0, 0, 1, "0123456789", 10);
+		frame(&s, 0, 1, 1, "0123456789", 10);
+		app_world_pieces(&w, GATE_TO_CLIENT, s.data, s.size, 0);
+		file = gate_session_first(w.flow.session)->files[GATE_TO_CLIENT].first;
+		assert_int_equal(file->size, store ? 30 : 16);
+		assert_int_equal(file->state, store ? GATE_FILE_CLOSED : GATE_FILE_TRUNCATED);
+		app_world_close(&w);
+		nghttp2_hd_deflate_del(c.deflater);
+		nghttp2_hd_deflate_del(s.deflater);
+	}
+}
+
 static void events(void **state)
 {
 	(void)state;
@@ -365,9 +402,9 @@ static void doh(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),  cmocka_unit_test(truncations), cmocka_unit_test(hosts),
-		cmocka_unit_test(hole),	   cmocka_unit_test(events),	  cmocka_unit_test(floods),
-		cmocka_unit_test(upgrade), cmocka_unit_test(doh),
+		cmocka_unit_test(pieces), cmocka_unit_test(truncations), cmocka_unit_test(hosts),
+		cmocka_unit_test(hole),	  cmocka_unit_test(stored),	 cmocka_unit_test(events),
+		cmocka_unit_test(floods), cmocka_unit_test(upgrade),	 cmocka_unit_test(doh),
 	};
 	return cmocka_run_group_tests_name("gate_http2", tests, NULL, NULL);
 }

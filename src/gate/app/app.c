@@ -101,6 +101,11 @@ uint64_t gate_session_time_us(const struct gate_session *session)
 	return session->time_us;
 }
 
+uint64_t gate_session_seed(const struct gate_session *session)
+{
+	return session->apps->seed;
+}
+
 const char *gate_session_note(const struct gate_session *session)
 {
 	return session->note;

@@ -163,6 +163,8 @@ struct gate_tx *gate_session_last(const struct gate_session *session);
 struct gate_flow *gate_session_flow(const struct gate_session *session);
 const struct gate_config *gate_session_config(const struct gate_session *session);
 uint64_t gate_session_time_us(const struct gate_session *session);
+/* For hashes of what peers choose: nobody knows it. */
+uint64_t gate_session_seed(const struct gate_session *session);
 /* Needs no more of this side. */
 void gate_session_stop(struct gate_session *session, enum gate_dir dir);
 /* A message is complete: rules on raw bytes look at that side now. */

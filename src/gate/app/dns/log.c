@@ -7,6 +7,10 @@
 #include <string.h>
 
 #define GROUP_MAX 256 /* records that `grouped` shows */
+/* What is shown of a message, of which names that point far make a hundred times as much: its
+ * records, again as `grouped`, and what stands around fit into GATE_JW_SIZE_MAX. */
+#define SHOWN_MAX (80u << 10)
+#define DATA_MAX  4096u /* of one record */
 
 static const struct {
 	uint16_t type;
@@ -206,7 +210,7 @@ static void log_data(const struct gate_dns_message *m, const struct gate_dns_rr 
 		log_sshfp(data, rr->data_size, key, jw);
 		break;
 	default:
-		gate_jw_bytes(jw, key, data, rr->data_size);
+		gate_jw_bytes(jw, key, data, rr->data_size < DATA_MAX ? rr->data_size : DATA_MAX);
 		break;
 	}
 }
@@ -225,26 +229,33 @@ static void log_rr_head(const struct gate_dns_message *m, const struct gate_dns_
 	}
 }
 
-static void log_rr(const struct gate_dns_message *m, const struct gate_dns_rr *rr, bool query,
-		   struct gate_jw *jw)
+/* False: not all of it is shown, the text is as long as `until`. */
+static bool log_rr(const struct gate_dns_message *m, const struct gate_dns_rr *rr, bool query,
+		   size_t until, struct gate_jw *jw)
 {
 	const uint8_t *data = m->raw + rr->data_at;
+	if (jw->size >= until) {
+		return false;
+	}
 	if (!query && rr->type == GATE_DNS_TXT && rr->data_size) {
 		/* each string is an answer of its own */
 		for (uint16_t at = 0; at < rr->data_size;) {
 			struct gate_view text;
+			if (jw->size >= until) {
+				return false;
+			}
 			at = txt_at(data, rr->data_size, at, &text);
 			log_rr_head(m, rr, query, jw);
 			gate_jw_bytes(jw, "rdata", text.data, text.size);
 			gate_jw_end(jw);
 		}
-		return;
+		return true;
 	}
 	log_rr_head(m, rr, query, jw);
 	if (!query && rr->type == GATE_DNS_SOA) {
 		log_soa(m, rr, jw);
 	} else if (!query && rr->type == GATE_DNS_OPT) {
-		log_opt(data, rr->data_size, jw);
+		log_opt(data, rr->data_size < DATA_MAX ? rr->data_size : DATA_MAX, jw);
 	} else if (!query && rr->type == GATE_DNS_SRV && has_data(rr)) {
 		log_srv(m, rr, "srv", jw);
 	} else if (!query && rr->type == GATE_DNS_SSHFP && has_data(rr)) {
@@ -252,7 +263,11 @@ static void log_rr(const struct gate_dns_message *m, const struct gate_dns_rr *r
 	} else if (!query && has_data(rr)) {
 		log_data(m, rr, "rdata", jw);
 	}
+	if (rr->data_size > DATA_MAX) {
+		gate_jw_bool(jw, "rdata_truncated", true);
+	}
 	gate_jw_end(jw);
+	return true;
 }
 
 static void log_group(const struct gate_dns_message *m, const struct gate_dns_rr *rrs,
@@ -322,6 +337,8 @@ void gate_dns_log(const struct gate_dns_message *m, uint64_t tx_id, struct gate_
 	static const char *const keys[] = {"queries", "answers", "authorities", "additionals"};
 	uint16_t rcode = m->flags & 0xf;
 	const struct gate_dns_rr *rr = m->rrs;
+	uint32_t left_out = 0;
+	size_t until = jw->size + SHOWN_MAX;
 	gate_jw_uint(jw, "version", 3);
 	gate_jw_text(jw, "type", m->flags & GATE_DNS_QR ? "response" : "request");
 	gate_jw_uint(jw, "tx_id", tx_id);
@@ -335,11 +352,13 @@ void gate_dns_log(const struct gate_dns_message *m, uint64_t tx_id, struct gate_
 		}
 		gate_jw_array(jw, keys[s]);
 		for (uint16_t i = 0; i < m->counts[s]; i++, rr++) {
-			log_rr(m, rr, s == GATE_DNS_QUERIES, jw);
+			left_out += !log_rr(m, rr, s == GATE_DNS_QUERIES, until, jw);
 		}
 		gate_jw_end(jw);
 	}
-	if (m->counts[GATE_DNS_ANSWERS]) {
+	if (left_out) {
+		gate_jw_uint(jw, "records_left_out", left_out);
+	} else if (m->counts[GATE_DNS_ANSWERS]) {
 		log_grouped(m, jw);
 	}
 }

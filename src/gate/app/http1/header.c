@@ -338,15 +338,17 @@ static void tell(const struct lexer *lx, const struct lexed *h)
 	}
 }
 
-static uint32_t hash_name(struct gate_view name)
+/* With a seed: nobody can choose a thousand names that meet. */
+static uint32_t hash_name(const struct gate_session *session, struct gate_view name)
 {
-	uint32_t hash = 2166136261u;
+	uint64_t seed = gate_session_seed(session), hash = seed;
 	for (uint32_t i = 0; i < name.size; i++) {
 		uint8_t c = name.data[i];
 		c = c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-		hash = (hash ^ c) * 16777619u;
+		hash = (hash ^ c) * (seed | 1);
+		hash ^= hash >> 32;
 	}
-	return hash;
+	return (uint32_t)hash;
 }
 
 /* Names are compared without the NULs in them. */
@@ -374,26 +376,77 @@ static enum http_known known_of(struct gate_view name)
 	return HTTP_K_NONE;
 }
 
+static bool is_same(const struct http_side *side, const struct http_header *h,
+		    struct gate_view name, uint32_t hash)
+{
+	if (h->hash != hash || h->name.size != name.size) {
+		return false;
+	}
+	struct gate_view other = gate_http1_view(side, &h->name);
+	uint32_t k = 0;
+	while (k < name.size &&
+	       (other.data[k] == name.data[k] ||
+		((other.data[k] ^ name.data[k]) == 0x20 && (other.data[k] | 0x20) >= 'a' &&
+		 (other.data[k] | 0x20) <= 'z'))) {
+		k++;
+	}
+	return k == name.size;
+}
+
 static struct http_header *find_same(struct http_side *side, struct gate_view name, uint32_t hash)
 {
-	for (uint32_t i = 0; i < side->count; i++) {
-		struct http_header *h = &side->headers[i];
-		if (h->hash != hash || h->name.size != name.size) {
-			continue;
-		}
-		struct gate_view other = gate_http1_view(side, &h->name);
-		uint32_t k = 0;
-		while (k < name.size &&
-		       (other.data[k] == name.data[k] ||
-			((other.data[k] ^ name.data[k]) == 0x20 && (other.data[k] | 0x20) >= 'a' &&
-			 (other.data[k] | 0x20) <= 'z'))) {
-			k++;
-		}
-		if (k == name.size) {
+	uint32_t mask = side->slot_count - 1;
+	for (uint32_t i = hash & mask; side->slots && side->slots[i]; i = (i + 1) & mask) {
+		struct http_header *h = &side->headers[side->slots[i] - 1];
+		if (is_same(side, h, name, hash)) {
 			return h;
 		}
 	}
+	for (uint32_t i = 0; !side->slots && i < side->count; i++) {
+		if (is_same(side, &side->headers[i], name, hash)) {
+			return &side->headers[i];
+		}
+	}
 	return NULL;
+}
+
+static void put_slot(struct http_side *side, uint32_t index)
+{
+	uint32_t mask = side->slot_count - 1, i = side->headers[index].hash & mask;
+	while (side->slots[i]) {
+		i = (i + 1) & mask;
+	}
+	side->slots[i] = index + 1;
+}
+
+void gate_http1_slots_free(struct gate_session *session, struct http_side *side)
+{
+	gate_session_release(session, side->slots, side->slot_count * sizeof(*side->slots));
+	side->slots = NULL;
+	side->slot_count = 0;
+}
+
+/* The newest header can be found by its name: of more than a few by a table, at most half full.
+ * Without memory for it they are gone through. */
+static void index_newest(struct http_tx *tx, struct http_side *side)
+{
+	uint32_t count = side->slot_count ? side->slot_count * 2 : 4 * HTTP_HEADERS_FEW;
+	if (side->count <= HTTP_HEADERS_FEW) {
+		return;
+	}
+	if (side->slots && side->count * 2 <= side->slot_count) {
+		put_slot(side, side->count - 1);
+		return;
+	}
+	gate_http1_slots_free(tx->session, side);
+	while (count < side->count * 2) {
+		count *= 2;
+	}
+	side->slots = gate_session_alloc(tx->session, count * sizeof(*side->slots));
+	side->slot_count = side->slots ? count : 0;
+	for (uint32_t i = 0; side->slots && i < side->count; i++) {
+		put_slot(side, i);
+	}
 }
 
 /* One more of a name that is there already. */
@@ -487,6 +540,7 @@ static int keep_new(const struct lexer *lx, const struct lexed *h, uint32_t hash
 	if (header->known && !side->known[header->known]) {
 		side->known[header->known] = (uint16_t)side->count;
 	}
+	index_newest(lx->tx, side);
 	return 0;
 }
 
@@ -508,7 +562,7 @@ static int keep(const struct lexer *lx, struct lexed *h)
 		}
 		h->value_size = value.size;
 	}
-	uint32_t hash = hash_name(h->name);
+	uint32_t hash = hash_name(lx->tx->session, h->name);
 	struct http_header *have = find_same(side, h->name, hash);
 	if (have) {
 		return join(lx, have, value) ? 0 : -ENOMEM;

@@ -92,6 +92,7 @@ static void tx_free(struct gate_session *session, struct gate_tx *gate_tx)
 		gate_http1_text_free(tx, &side->made);
 		gate_session_release(session, side->headers,
 				     side->capacity * sizeof(*side->headers));
+		gate_http1_slots_free(session, side);
 		for (unsigned int i = 0; i < HTTP_BUILTS; i++) {
 			gate_http1_text_free(tx, &side->built[i].text);
 		}

@@ -24,6 +24,7 @@
 
 #define FOLDS_MAX	    128
 #define REPETITIONS_MAX	    64
+#define HTTP_HEADERS_FEW    16 /* that are found without a table */
 #define HTTP09_JUNK_MAX	    16
 #define MULTIPART_TOKEN_MAX 256 /* a boundary */
 #define MULTIPART_HEAD_MAX  4096
@@ -129,6 +130,8 @@ struct http_side {
 	uint32_t headers_at, headers_end; /* in raw */
 	struct http_header *headers;
 	uint32_t count, capacity;
+	uint32_t *slots; /* by hash of the name: index + 1; NULL: there are few */
+	uint32_t slot_count;
 	uint16_t known[HTTP_KNOWN]; /* index + 1 */
 	uint16_t repetitions;
 	bool chunked, trailer;
@@ -221,6 +224,8 @@ bool gate_http1_has_header(const struct http_side *side, enum http_known known);
 
 /* header.c: one header. 0: more is needed; > 0: so many bytes; the header is in the side, or
  * *ret_end says that it was the end of them. -EMSGSIZE: too many, -ENOMEM. */
+/* The index of its headers goes; they are found without it. */
+void gate_http1_slots_free(struct gate_session *session, struct http_side *side);
 int64_t gate_http1_read_header(struct http_tx *tx, enum gate_dir dir, const uint8_t *data,
 			       uint32_t size, bool complete, bool *ret_end);
 

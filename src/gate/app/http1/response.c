@@ -262,6 +262,7 @@ static enum http_step go_on(struct http_machine *m)
 	}
 	tx->seen_continue = true;
 	side->count = 0;
+	gate_http1_slots_free(tx->session, side);
 	side->repetitions = 0;
 	side->eols = 0;
 	memset(side->known, 0, sizeof(side->known));

@@ -173,8 +173,9 @@ static bool decoded(void *arg, const uint8_t *data, uint32_t size)
 	if (!body->began) {
 		open_body(tx, target->dir);
 	}
-	if (limit && !config->file_store && body->size + size > limit) {
-		size = (uint32_t)(limit - body->size);
+	bool store = config->file_store || (body->file && body->file->flags & GATE_FILE_STORE);
+	if (limit && !store && body->size + size > limit) {
+		size = limit > body->size ? (uint32_t)(limit - body->size) : 0;
 		body->over = true;
 	}
 	body->size += size;

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Header blocks (RFC 7541) by nghttp2's decoder, and the headers that came out of them. */
 #include "gate/app/http2/http2.h"
+#include "base/counter.h"
 #include "gate/config.h"
+
+BH_COUNTER(gate_http2_headers_cut,
+	   "sides of HTTP/2 streams without the rest of their headers: too many bytes");
 
 static bool inflater_new(struct http2_conn *conn, enum gate_dir dir)
 {
@@ -49,11 +53,14 @@ bool gate_http2_add_header(struct http2_tx *tx, enum gate_dir dir, struct gate_v
 	uint32_t at = text->size;
 	uint64_t need = (uint64_t)name.size + value.size + 4;
 	if (side->too_large || side->count > tx->conn->config->http_headers_max ||
-	    at + need > HEADER_TEXT_MAX || !room_for_header(tx, side)) {
+	    at + need > HEADER_TEXT_MAX || tx->conn->header_bytes + need > BLOCKS_TEXT_MAX ||
+	    !room_for_header(tx, side)) {
+		bh_counter_add(&gate_http2_headers_cut, !side->too_large);
 		side->too_large = true;
 		gate_http2_event(tx, H2_EV_REASSEMBLY);
 		return false;
 	}
+	tx->conn->header_bytes += need;
 	if (!gate_text_add(tx->session, text, name.data, name.size, HEADER_TEXT_MAX) ||
 	    !gate_text_add(tx->session, text, ": ", 2, HEADER_TEXT_MAX) ||
 	    !gate_text_add(tx->session, text, value.data, value.size, HEADER_TEXT_MAX) ||

@@ -413,6 +413,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 	uint32_t at = 0;
 	(void)session;
 	conn->globals = 0;
+	conn->header_bytes = 0;
 	if (in->gap) {
 		gap(conn, dir, in->gap);
 		return 0;

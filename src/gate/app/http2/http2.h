@@ -11,8 +11,9 @@
  * http.header.
  *
  * Limits: frames of FRAME_SIZE_MAX bytes (longer ones are skipped), HEADER_TEXT_MAX bytes and
- * http_headers_max headers of a side, FRAMES_MAX remembered frames, GLOBALS_MAX transactions for
- * frames of stream 0 in one call, DNS messages of DNS_SIZE_MAX bytes.
+ * http_headers_max headers of a side, BLOCKS_TEXT_MAX bytes of headers of all streams in one call
+ * (a byte in a block can stand for TABLE_SIZE_MAX of them), FRAMES_MAX remembered frames,
+ * GLOBALS_MAX transactions for frames of stream 0 in one call, DNS messages of DNS_SIZE_MAX bytes.
  */
 #ifndef BH_GATE_APP_HTTP2_HTTP2_H
 #define BH_GATE_APP_HTTP2_HTTP2_H
@@ -27,6 +28,7 @@
 #define FRAME_HEAD_SIZE 9u
 #define FRAME_SIZE_MAX	(64u << 10)
 #define HEADER_TEXT_MAX (128u << 10)
+#define BLOCKS_TEXT_MAX (256u << 10)
 #define TABLE_SIZE_MAX	(64u << 10)
 #define FRAMES_MAX	16u
 #define GLOBALS_MAX	64u
@@ -136,7 +138,8 @@ struct http2_conn {
 	const struct gate_config *config;
 	nghttp2_mem mem;
 	struct http2_machine side[GATE_DIRS];
-	unsigned int globals; /* in this call */
+	unsigned int globals;  /* in this call */
+	uint64_t header_bytes; /* out of blocks, in this call */
 };
 
 struct http2_frame_head {
