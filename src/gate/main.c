@@ -16,7 +16,7 @@
 #define MORE	  "bulkhead-gated --help says more\n"
 
 struct options {
-	const char *config, *read, *interface, *log_dir, *checksums, *user, *workers;
+	const char *config, *read, *interface, *log_dir, *data_dir, *checksums, *user, *workers;
 	char *inline_pair; /* "eth0:eth1" */
 	const char *rules[FILES_MAX];
 	size_t rule_count;
@@ -40,6 +40,7 @@ static void usage(void)
 	      "  -s FILE           rules besides those of the configuration; may be repeated\n"
 	      "  -l FOLDER         where records go (default-log-dir)\n"
 	      "  -c FILE           configuration (YAML)\n"
+	      "  --data-dir FOLDER datasets with relative names (datasets.dir)\n"
 	      "  --set KEY=VALUE   one setting\n"
 	      "  -T                check configuration and rules and end\n"
 	      "  --init-errors-fatal  a rule that is refused ends -T and the start with 1\n"
@@ -49,6 +50,7 @@ static void usage(void)
 	      "  --user NAME       who to be after start (root becomes nobody)\n"
 	      "  --list-keywords, --list-events, --list-settings, --list-counters\n"
 	      "  -v                log more; -q: only trouble\n"
+	      "  --no-random, --strict-rule-keywords: Suricata's; change nothing\n"
 	      "  --version\n",
 	      stdout);
 }
@@ -78,6 +80,8 @@ enum {
 	OPT_COUNTERS,
 	OPT_USER,
 	OPT_RUNMODE,
+	OPT_DATA_DIR,
+	OPT_NOTHING,
 	OPT_VERSION,
 };
 
@@ -93,6 +97,10 @@ static const struct option longs[] = {
 	{"list-counters", no_argument, NULL, OPT_COUNTERS},
 	{"user", required_argument, NULL, OPT_USER},
 	{"runmode", required_argument, NULL, OPT_RUNMODE}, /* of Suricata: says nothing here */
+	{"data-dir", required_argument, NULL, OPT_DATA_DIR},
+	/* of Suricata: what is done here anyway */
+	{"no-random", no_argument, NULL, OPT_NOTHING},
+	{"strict-rule-keywords", optional_argument, NULL, OPT_NOTHING},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{"help", no_argument, NULL, 'h'},
 	{},
@@ -151,6 +159,11 @@ static bool take_option(int c, struct options *o)
 		       !wrong("--runmode %s: expected single, workers or autofp (none of them "
 			      "changes what is found; --workers says how many threads inspect)",
 			      optarg);
+	case OPT_DATA_DIR:
+		o->data_dir = optarg;
+		return true;
+	case OPT_NOTHING:
+		return true;
 	default: /* getopt has said what */
 		fputs(MORE, stderr);
 		return false;
@@ -237,6 +250,7 @@ static int load_config(const struct options *o, struct gate_config *ret, struct 
 		}
 	}
 	err = err ? err : set(ret, "default-log-dir", o->log_dir, diag);
+	err = err ? err : set(ret, "datasets.dir", o->data_dir, diag);
 	err = err ? err : set(ret, "workers", o->workers, diag);
 	err = err ? err : set(ret, "run-as.user", o->user, diag);
 	if (o->checksums) {

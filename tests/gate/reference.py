@@ -209,7 +209,12 @@ BAD_OPTIONS = [
 ]
 
 
+# Of Suricata: taken, so that its command lines can be used
+FOREIGN_OPTIONS = ["--runmode=single", "--no-random", "--strict-rule-keywords", "--strict-rule-keywords=all", "--data-dir=/tmp"]
+
+
 def check_options():
+    run("-T", "-q", "-S", "/dev/null", *FOREIGN_OPTIONS)
     for args, words in BAD_OPTIONS:
         done = run(*args, ok=False)
         assert done.returncode == 2 and words in done.stderr and "--help" in done.stderr, (args, done.returncode, done.stderr)

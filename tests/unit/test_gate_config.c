@@ -137,6 +137,8 @@ static void test_foreign(void **state)
 		{"stream.memcap=1gb", NULL},
 		{"flow.managers = 2", NULL},
 		{"runmode=single", NULL},
+		{"bypass=no", NULL},
+		{"decoder.chdlc.enabled=no", "decoder.chdlc.enabled: means nothing here"},
 	};
 	struct gate_config c;
 
