@@ -359,6 +359,7 @@ static int run_file(struct gate_engine *engine, const char *path, struct bh_diag
 	int err = gate_source_file(path, &source, diag);
 
 	err = err ? err : enter_sandbox(engine->config, false, diag);
+	err = err ? err : gate_source_file_begin(source, diag);
 	if (!err) {
 		gate_engine_start_output(engine, true);
 		gate_engine_run(engine, source);

@@ -172,10 +172,11 @@ ALERT = 'alert tcp any any -> any any (msg:"seen"; flow:established,to_server; c
 
 
 def check_rights(lab):
-    status = status_of(lab.gate.pid)
-    assert status["Uid"].split()[0] != "0", status["Uid"]
-    assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2", status
-    assert int(status["CapEff"], 16) == 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW, status["CapEff"]
+    for thread in os.listdir(f"/proc/{lab.gate.pid}/task"):
+        status = status_of(f"{lab.gate.pid}/task/{thread}")
+        assert status["Uid"].split()[0] != "0", status["Uid"]
+        assert status["NoNewPrivs"].strip() == "1" and status["Seccomp"].strip() == "2", status
+        assert int(status["CapEff"], 16) == 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW, status["CapEff"]
 
 
 def check_inline(lab):
@@ -298,6 +299,7 @@ def check_sensor(lab):
     lab.run(gate, "ip", "link", "set", "br0", "up")
     lab.rules(DROP + ALERT)
     lab.begin("-i", "g0")
+    check_rights(lab)
     wait("connections pass", lambda: lab.say("open") == "open")
     assert lab.say("say LOOK") == "LOOK"
     assert lab.say("say BLOCKME") == "BLOCKME"

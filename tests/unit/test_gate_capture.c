@@ -379,10 +379,21 @@ static struct gate_source *open_path(const char *path)
 	struct gate_source *source = NULL;
 	struct bh_diag diag = {};
 
-	if (gate_source_file(path, &source, &diag)) {
+	if (gate_source_file(path, &source, &diag) || gate_source_file_begin(source, &diag)) {
 		fail_msg("%s", diag.text);
 	}
 	return source;
+}
+
+static int begin_error(const char *path, struct bh_diag *diag)
+{
+	struct gate_source *source = NULL;
+	int err;
+
+	assert_int_equal(gate_source_file(path, &source, diag), 0);
+	err = gate_source_file_begin(source, diag);
+	source->ops->free(source);
+	return err;
 }
 
 /* In order of time, packed or not; one that is broken does not stop the rest. */
@@ -456,10 +467,10 @@ static void test_no_capture(void **state)
 	folder_make(&f);
 	assert_int_equal(gate_source_file(f.path, &source, &diag), -ENOENT);
 	write_file(f.a, "#!/bin/sh\necho this is no capture at all\n", 41);
-	assert_int_equal(gate_source_file(f.a, &source, &diag), -EBADMSG);
+	assert_int_equal(begin_error(f.a, &diag), -EBADMSG);
 	assert_non_null(strstr(diag.text, "neither pcap nor pcapng"));
 	write_file(f.a, "", 0);
-	assert_int_equal(gate_source_file(f.a, &source, &diag), -EBADMSG);
+	assert_int_equal(begin_error(f.a, &diag), -EBADMSG);
 	assert_int_equal(gate_source_file(f.b, &source, &diag), -ENOENT);
 	folder_remove(&f);
 }

@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "gate/sandbox.h"
 
+#include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -62,8 +63,17 @@ static void place_clear(const struct place *place)
 	}
 }
 
+/* As a service manager starts it, which gives a user more than is needed. */
+static bool be_somebody_with_rights(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	return !capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE,
+			      CAP_NET_RAW, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_OVERRIDE, -1) &&
+	       !capng_change_id(65534, 65534, CAPNG_DROP_SUPP_GRP);
+}
+
 /* How the child ended: its line, or the signal as a negative number. */
-static int try_in_sandbox(bool capture, attempt_fn *attempt)
+static int try_as(bool root, bool capture, attempt_fn *attempt)
 {
 	struct place place;
 	int status = 0;
@@ -78,6 +88,9 @@ static int try_in_sandbox(bool capture, attempt_fn *attempt)
 			.capture = capture, .folders = folders, .folder_count = 2};
 		struct bh_diag diag = {};
 
+		if (!root && !be_somebody_with_rights()) {
+			_exit(254);
+		}
 		if (gate_sandbox_enter(&sandbox, &diag) < 0) {
 			fprintf(stderr, "%s\n", diag.text);
 			_exit(255);
@@ -87,6 +100,11 @@ static int try_in_sandbox(bool capture, attempt_fn *attempt)
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	place_clear(&place);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int try_in_sandbox(bool capture, attempt_fn *attempt)
+{
+	return try_as(true, capture, attempt);
 }
 
 static bool can_create(const char *folder)
@@ -166,6 +184,17 @@ static int is_nobody(const struct place *place)
 	return 0;
 }
 
+/* The bounding set is whose who started it: nothing can be started any more. */
+static int has_no_more_rights(const struct place *place)
+{
+	uint64_t wanted = place->capture ? 1u << CAP_NET_RAW | 1u << CAP_NET_ADMIN : 0;
+
+	HOLDS(status_of("CapEff", 16) == wanted && status_of("CapPrm", 16) == wanted);
+	HOLDS(status_of("CapInh", 16) == 0 && status_of("CapAmb", 16) == 0);
+	HOLDS(status_of("NoNewPrivs", 10) == 1 && status_of("Seccomp", 10) == 2);
+	return 0;
+}
+
 static int opens_packet_socket(const struct place *place)
 {
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -183,6 +212,9 @@ static void test_is_nobody(void **state)
 	assert_int_equal(try_in_sandbox(true, is_nobody), 0);
 	assert_int_equal(try_in_sandbox(false, opens_packet_socket), 0);
 	assert_int_equal(try_in_sandbox(true, opens_packet_socket), 0);
+	assert_int_equal(try_as(false, false, has_no_more_rights), 0);
+	assert_int_equal(try_as(false, true, has_no_more_rights), 0);
+	assert_int_equal(try_as(false, true, opens_packet_socket), 0);
 }
 
 /* ---- system calls ---- */

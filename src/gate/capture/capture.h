@@ -37,8 +37,11 @@ struct gate_source {
 	const struct gate_source_ops *ops;
 };
 
+/* Opens a file, or finds those of a folder. What is in them is first read by _begin, for which the
+ * rights can be given up that opening took. */
 [[nodiscard]] int gate_source_file(const char *path, struct gate_source **ret,
 				   struct bh_diag *diag);
+[[nodiscard]] int gate_source_file_begin(struct gate_source *source, struct bh_diag *diag);
 /* A capture that is in memory (copied), for tests. */
 [[nodiscard]] int gate_source_memory(const char *name, const void *data, size_t size,
 				     struct gate_source **ret, struct bh_diag *diag);

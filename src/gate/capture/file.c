@@ -22,7 +22,8 @@ struct file_source {
 	struct gate_source source;
 	BH_VEC(struct named_file) files;
 	size_t current; /* number of the file that is read */
-	bool open;
+	bool folder, open;
+	struct capture_input first; /* of a single file, until it is read */
 	struct capture_reader reader;
 	uint64_t number;
 	struct gate_source_stats stats;
@@ -99,6 +100,7 @@ static void file_free(struct gate_source *source)
 	if (f->open) {
 		capture_reader_done(&f->reader);
 	}
+	capture_input_close(&f->first);
 	bh_vec_foreach (file, &f->files) {
 		free(file->path);
 	}
@@ -151,16 +153,12 @@ static int add_folder(struct file_source *f, const char *path, struct bh_diag *d
 		if (entry->d_name[0] != '.' && !stat(name, &st) && S_ISREG(st.st_mode)) {
 			struct named_file *file = bh_vec_push(&f->files);
 
-			file->first_us = first_time(name);
 			file->path = bh_steal(&name);
 		}
 	}
 	closedir(dir);
-	if (!f->files.count) {
-		return bh_diag_set(diag, -ENOENT, "%s: no files in this folder", path);
-	}
-	qsort(f->files.items, f->files.count, sizeof(*f->files.items), by_time);
-	return 0;
+	f->folder = true;
+	return f->files.count ? 0 : bh_diag_set(diag, -ENOENT, "%s: no files in this folder", path);
 }
 
 int gate_source_file(const char *path, struct gate_source **ret, struct bh_diag *diag)
@@ -170,14 +168,14 @@ int gate_source_file(const char *path, struct gate_source **ret, struct bh_diag 
 	int err = 0;
 
 	f->source.ops = &file_ops;
+	f->first.fd = -1;
 	if (strcmp(path, "-") != 0 && stat(path, &st)) {
 		err = bh_diag_set(diag, -errno, "%s: %m", path);
 	} else if (strcmp(path, "-") != 0 && S_ISDIR(st.st_mode)) {
 		err = add_folder(f, path, diag);
 	} else {
 		bh_vec_push(&f->files)->path = bh_strdup(path);
-		err = open_reader(path, &f->reader, diag);
-		f->open = !err;
+		err = capture_input_open(path, &f->first, diag);
 	}
 	if (err) {
 		file_free(&f->source);
@@ -185,6 +183,28 @@ int gate_source_file(const char *path, struct gate_source **ret, struct bh_diag 
 	}
 	*ret = &f->source;
 	return 0;
+}
+
+int gate_source_file_begin(struct gate_source *source, struct bh_diag *diag)
+{
+	struct file_source *f = BH_CONTAINER_OF(source, struct file_source, source);
+	struct capture_input first = f->first;
+	int err;
+
+	if (f->folder) {
+		bh_vec_foreach (file, &f->files) {
+			file->first_us = first_time(file->path);
+		}
+		qsort(f->files.items, f->files.count, sizeof(*f->files.items), by_time);
+		return 0;
+	}
+	f->first = (struct capture_input){.fd = -1};
+	err = capture_reader_init(&f->reader, &first, diag);
+	f->open = !err;
+	if (err) {
+		bh_diag_prefix(diag, "%s", f->files.items[0].path);
+	}
+	return err;
 }
 
 int gate_source_memory(const char *name, const void *data, size_t size, struct gate_source **ret,
@@ -195,6 +215,7 @@ int gate_source_memory(const char *name, const void *data, size_t size, struct g
 	int err;
 
 	f->source.ops = &file_ops;
+	f->first.fd = -1;
 	bh_vec_push(&f->files)->path = bh_strdup(name);
 	capture_input_memory(data, size, &in);
 	err = capture_reader_init(&f->reader, &in, diag);
