@@ -134,8 +134,10 @@ struct gate_config {
 	uint64_t app_memcap;	 /* of a worker */
 	uint64_t session_memcap; /* of a flow */
 	uint64_t tx_max;
-	char *encryption_handling; /* track-only|bypass|full; default is the first */
-	uint32_t app_disabled;	   /* bit per enum gate_app: app-layer.protocols.X.enabled */
+	/* track-only|bypass|full; default is the first */
+	char *encryption_handling, *ssh_encryption_handling;
+	uint64_t websocket_payload_max;
+	uint32_t app_disabled; /* bit per enum gate_app: app-layer.protocols.X.enabled */
 	uint64_t http_request_body_limit, http_response_body_limit;
 	uint64_t http_request_inspect_min, http_request_inspect_window;
 	uint64_t http_response_inspect_min, http_response_inspect_window;

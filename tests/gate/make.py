@@ -490,6 +490,21 @@ def tcp_after_reset():
     return pcap(first.packets + second.packets + third.packets)
 
 
+def ssh_new_keys():
+    """Banners, new keys of both sides, and what would be encrypted."""
+    link = Connection(1001, 22).open().send(0, b"SSH-2.0-a\r\n").send(1, b"SSH-2.0-b\r\n")
+    for side in (0, 1):
+        link.send(side, b"\0\0\0\x0c\x0a\x15" + bytes(10))
+    return pcap(link.send(0, b"BEHIND-THE-KEYS").close().packets)
+
+
+def icmp_headers():
+    """Neighbour solicitation, echo, and an echo of a code that nobody knows, over IPv6; a timestamp and an echo over IPv4."""
+    body = b"\0\7\0\1MARK"
+    return pcap([icmp6(135, 0, bytes(20)), icmp6(128, 0, body), icmp6(128, 9, body),
+                 icmp(CLIENT, SERVER, 13, 0, bytes(16) + b"MARK"), icmp(CLIENT, SERVER, 8, 0, body)])
+
+
 def midstream_shouts():
     """A connection whose handshake nobody saw, and another one."""
     late = Connection(1001, 4444).open()

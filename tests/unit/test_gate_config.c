@@ -59,6 +59,9 @@ static void test_set(void **state)
 	assert_int_equal(
 		gate_config_set(&c, "app-layer.protocols.tls.encryption-handling=bypass", NULL), 0);
 	assert_string_equal(c.encryption_handling, "bypass");
+	assert_int_equal(
+		gate_config_set(&c, "app-layer.protocols.ssh.encryption-handling=full", NULL), 0);
+	assert_string_equal(c.ssh_encryption_handling, "full");
 	assert_int_equal(gate_config_set(&c,
 					 "app-layer.protocols.http.libhtp.default-config."
 					 "response-body-decompress-layer-limit=3",

@@ -385,6 +385,27 @@ static void websocket_frames(void **state)
 	app_world_close(&s.w);
 }
 
+/* A limit of its own: frames are cut, what follows is still found. */
+static void websocket_limit(void **state)
+{
+	static const char *const set[] = {"app-layer.protocols.websocket.max-payload-size=4", NULL};
+	static const char frames[] = "\x81\x06SECRET\x81\x02OK\x8b\x01x";
+	struct app_world w;
+	(void)state;
+	app_world_open(&w, 80, set);
+	w.keep_txs = true;
+	w.flow.app_expected = GATE_APP_WEBSOCKET;
+	app_world_feed(&w, GATE_TO_CLIENT, frames, sizeof(frames) - 1, false);
+	BH_FREE char *cut = app_world_buffer(&w, 0, GATE_TO_CLIENT, GATE_BUF_WEBSOCKET_PAYLOAD, 0);
+	BH_FREE char *next = app_world_buffer(&w, 1, GATE_TO_CLIENT, GATE_BUF_WEBSOCKET_PAYLOAD, 0);
+	BH_FREE char *record = app_world_record(&w, 2);
+	assert_string_equal(cut, "SECR");
+	assert_string_equal(next, "OK");
+	assert_true(app_world_has_event(&w, 0, "skip_end_of_payload"));
+	assert_string_equal(record, "{\"fin\":true,\"opcode\":\"unknown-11\"}");
+	app_world_close(&w);
+}
+
 /* ---- logins ---- */
 
 static char *records_of(const char *name, enum gate_app app, uint16_t port)
@@ -482,13 +503,13 @@ static void dcerpc_ifaces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pieces),	 cmocka_unit_test(truncations),
-		cmocka_unit_test(smtp_message),	 cmocka_unit_test(smtp_bdat),
-		cmocka_unit_test(smtp_events),	 cmocka_unit_test(smtp_tls),
-		cmocka_unit_test(ftp_commands),	 cmocka_unit_test(ftp_long),
-		cmocka_unit_test(ftp_data),	 cmocka_unit_test(websocket_frames),
-		cmocka_unit_test(logins),	 cmocka_unit_test(dcerpc_udp),
-		cmocka_unit_test(dcerpc_ifaces),
+		cmocka_unit_test(pieces),	   cmocka_unit_test(truncations),
+		cmocka_unit_test(smtp_message),	   cmocka_unit_test(smtp_bdat),
+		cmocka_unit_test(smtp_events),	   cmocka_unit_test(smtp_tls),
+		cmocka_unit_test(ftp_commands),	   cmocka_unit_test(ftp_long),
+		cmocka_unit_test(ftp_data),	   cmocka_unit_test(websocket_frames),
+		cmocka_unit_test(websocket_limit), cmocka_unit_test(logins),
+		cmocka_unit_test(dcerpc_udp),	   cmocka_unit_test(dcerpc_ifaces),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,7 +155,10 @@ void gate_session_inspect_now(struct gate_session *session, enum gate_dir dir)
 
 void gate_session_encrypted(struct gate_session *session)
 {
-	const char *how = session->apps->config->encryption_handling;
+	const struct gate_config *config = session->apps->config;
+	const char *how = gate_session_ops(session)->app == GATE_APP_SSH
+				  ? config->ssh_encryption_handling
+				  : config->encryption_handling;
 	if (session->encrypted) {
 		return;
 	}

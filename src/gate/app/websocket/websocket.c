@@ -5,18 +5,20 @@
  * A transaction is a frame of one side. The last frame of a fragmented message has the whole
  * message as its payload; control frames between the fragments are their own. A compressed message
  * is inflated with what came before (a sender that forgets its context refers to nothing older, so
- * that this is right for both). Limits: PAYLOAD_MAX bytes of a frame, of a message and of what is
- * inflated of it; what is longer is cut off (events).
+ * that this is right for both). Limits: max-payload-size bytes of a frame, of a message and of what
+ * is inflated of it; what is longer is cut off (events).
  */
 #include "gate/app/frame.h"
 #include "gate/app/text.h"
+
+#include "gate/config.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
-#define PAYLOAD_MAX   65535u
+#define PAYLOAD_MAX   65535u /* without a setting */
 #define FLAG_FIN      0x80
 #define FLAG_COMPRESS 0x40
 #define CONTROL	      8
@@ -41,13 +43,14 @@ struct ws_side {
 };
 struct ws_conn {
 	struct gate_session *session;
+	uint32_t payload_max;
 	struct ws_side side[GATE_DIRS];
 };
 
 static const struct gate_app_event events[WS_EVENTS] = {
 	[WS_SKIP_END_OF_PAYLOAD] = {"skip_end_of_payload", "the end of a long payload is left out"},
 	[WS_REASSEMBLY_LIMIT] = {"reassembly_limit_reached",
-				 "a message is longer than 65535 bytes"},
+				 "a message is longer than max-payload-size"},
 };
 static const char *const states[] = {"started", "complete", NULL};
 
@@ -123,7 +126,7 @@ static void inflate_payload(struct ws_conn *conn, struct ws_side *side, struct w
 			int rc = inflate(z, Z_SYNC_FLUSH);
 			uint32_t n = (uint32_t)(sizeof(step) - z->avail_out);
 			sound = rc == Z_OK && (n || !z->avail_in);
-			if (!gate_text_add(conn->session, &out, step, n, PAYLOAD_MAX)) {
+			if (!gate_text_add(conn->session, &out, step, n, conn->payload_max)) {
 				gate_tx_event(conn->session, &tx->tx, WS_REASSEMBLY_LIMIT);
 				sound = false;
 			}
@@ -179,7 +182,7 @@ static int64_t read_head(const uint8_t *data, uint32_t size, struct frame *f)
 static void payload(struct ws_conn *conn, struct ws_tx *tx, const struct frame *f,
 		    const uint8_t *data, uint32_t size)
 {
-	if (!gate_text_add(conn->session, &tx->payload, data, size, PAYLOAD_MAX)) {
+	if (!gate_text_add(conn->session, &tx->payload, data, size, conn->payload_max)) {
 		return;
 	}
 	for (uint32_t i = 0; f->masked && i < size; i++) {
@@ -206,7 +209,7 @@ static void message(struct ws_conn *conn, struct ws_side *side, struct ws_tx *tx
 	}
 	if (side->in_message) {
 		if (!gate_text_add(conn->session, &side->message, tx->payload.data,
-				   tx->payload.size, PAYLOAD_MAX) &&
+				   tx->payload.size, conn->payload_max) &&
 		    !side->cut) {
 			side->cut = true;
 			gate_tx_event(conn->session, &tx->tx, WS_REASSEMBLY_LIMIT);
@@ -290,7 +293,7 @@ static int64_t parse(struct gate_session *session, void *state, enum gate_dir di
 			continue;
 		}
 		int64_t rc = read_head(in->data + at, left, &f);
-		uint32_t want = f.size < PAYLOAD_MAX ? (uint32_t)f.size : PAYLOAD_MAX;
+		uint32_t want = f.size < conn->payload_max ? (uint32_t)f.size : conn->payload_max;
 		if (rc < 0) {
 			return rc;
 		}
@@ -312,7 +315,9 @@ static void *ws_new(struct gate_session *session)
 {
 	struct ws_conn *conn = gate_session_alloc(session, sizeof(*conn));
 	if (conn) {
+		uint64_t max = gate_session_config(session)->websocket_payload_max;
 		conn->session = session;
+		conn->payload_max = max ? (uint32_t)max : PAYLOAD_MAX;
 	}
 	return conn;
 }
