@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Matches of bytes: a table of rules and buffers, every truncation, and contents against a matcher
  * that tries every place. */
+#include "base/counter.h"
 #include "gate/config.h"
 #include "gate/detect/inspect.h"
 
@@ -160,6 +161,31 @@ static void test_recursion(void **state)
 	end(&w);
 }
 
+/* An expression that runs into its limit at each place of a content gives up after a few, and holds
+ * in neither way. */
+static void test_costly_expressions(void **state)
+{
+	struct world w;
+	const struct gate_dm *m;
+	char data[4096];
+	uint64_t before;
+
+	(void)state;
+	memset(data, 'a', sizeof(data));
+	begin(&w);
+	m = compile(&w, "content:\"a\"; pcre:\"/(a|aa)+[bc]/R\";");
+	before = bh_counter_get("gate_pcre_limit");
+	assert_false(inspect(&w, m, data, sizeof(data)));
+	assert_in_range(bh_counter_get("gate_pcre_limit") - before, 1, 50);
+	assert_true(w.in.recursion_limit > 0);
+	gate_rule_set_unref(w.set);
+	m = compile(&w, "content:\"a\"; pcre:!\"/(a|aa)+[bc]/\";");
+	assert_false(inspect(&w, m, data, sizeof(data)));
+	assert_true(inspect(&w, m, "aaad", 4));
+	gate_rule_set_unref(w.set);
+	end(&w);
+}
+
 /* ---- against a matcher that knows nothing ---- */
 
 struct naive {
@@ -292,8 +318,11 @@ static void test_base64(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),   cmocka_unit_test(test_recursion),
-		cmocka_unit_test(test_naive),  cmocka_unit_test(test_search),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_recursion),
+		cmocka_unit_test(test_costly_expressions),
+		cmocka_unit_test(test_naive),
+		cmocka_unit_test(test_search),
 		cmocka_unit_test(test_base64),
 	};
 

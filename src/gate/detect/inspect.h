@@ -3,7 +3,8 @@
  * Matches of bytes against a buffer: content, pcre, byte_test and the others in their order, each
  * where it stands relative to the one before, with every other place of an earlier one tried when a
  * later one fails (backtracking, as Suricata's DetectEngineContentInspection; at most
- * GATE_RECURSION_MAX steps a list). Reads only [data, data + size); no allocation.
+ * GATE_RECURSION_MAX steps a list, an expression that runs into its limits counting for many).
+ * Reads only [data, data + size); no allocation.
  */
 #ifndef BH_GATE_DETECT_INSPECT_H
 #define BH_GATE_DETECT_INSPECT_H
@@ -28,7 +29,8 @@ struct gate_inspect {
 	uint32_t pos;	     /* behind the last match */
 	uint32_t pcre_start; /* another match of a pcre begins here or later; 0: at its start */
 	uint32_t steps;
-	bool stop; /* no other place of an earlier match can help */
+	bool stop;	   /* no other place of an earlier match can help */
+	bool regex_failed; /* the last expression ran into a limit */
 	/* of the rule */
 	uint64_t vars[GATE_VARS_MAX];
 	/* `replace`: where contents with one matched, for a packet's payload */

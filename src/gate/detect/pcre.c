@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regular expressions: pcre2 with JIT, on a stack of the worker's own, with limits on matches and
- * depth (detect.pcre-match-limit): a pattern that runs into one did not match, counted.
+ * Regular expressions: pcre2 with JIT, on a stack of the worker's own, with limits on matches,
+ * depth (pcre.match-limit, pcre.match-limit-recursion) and memory: a pattern that runs into one
+ * holds in neither way, counted. It took long, so it counts for many steps of its list: else a list
+ * that tries it at each place of a content takes a second for a body of 60 kB.
  */
 #include "gate/detect/inspect.h"
 
@@ -12,7 +14,9 @@
 
 #define JIT_STACK_MIN (32u << 10)
 #define JIT_STACK_MAX (512u << 10)
+#define HEAP_MAX_KB   (16u << 10) /* of a match without JIT */
 #define GROUPS_MAX    32
+#define LIMIT_STEPS   100
 
 BH_COUNTER(gate_pcre_limit, "regular expressions that ran into pcre.match-limit: no match");
 BH_COUNTER(gate_pcre_no_jit, "regular expressions of rules that run without JIT");
@@ -32,6 +36,7 @@ void gate_inspect_init(struct gate_inspect *in, const struct gate_config *config
 		abort();
 	}
 	pcre2_jit_stack_assign(in->match_context, NULL, in->jit_stack);
+	pcre2_set_heap_limit(in->match_context, HEAP_MAX_KB);
 	if (config->pcre_match_limit) {
 		pcre2_set_match_limit(in->match_context, (uint32_t)config->pcre_match_limit);
 	}
@@ -93,12 +98,15 @@ bool gate_regex_match(struct gate_inspect *in, struct gate_regex *regex, const u
 {
 	int r;
 
+	in->regex_failed = false;
 	if (from > size) {
 		return false;
 	}
 	r = pcre2_match(regex->code, data, size, from, 0, in->match_data, in->match_context);
 	if (r < 0 && r != PCRE2_ERROR_NOMATCH) {
 		bh_counter_add(&gate_pcre_limit, 1);
+		in->regex_failed = true;
+		in->steps += LIMIT_STEPS;
 	}
 	return r >= 0;
 }
@@ -137,7 +145,7 @@ bool gate_pcre_match(struct gate_inspect *in, const struct gate_dm *m)
 	bool found = gate_regex_match(in, m->pcre.regex, in->data + skip, in->size - skip, from);
 
 	if (!found || m->pcre.negated) {
-		return found != m->pcre.negated;
+		return found != m->pcre.negated && !in->regex_failed;
 	}
 	if (gate_regex_group(in, 0, &start, &end)) {
 		in->pos = skip + end;
