@@ -343,6 +343,8 @@ static const struct bh_conf_key keys[] = {
 	EACH("action-order", each_action,
 	     "which rules come first; pass, drop, reject, alert without it"),
 	STR("detect.cache-dir", cache_dir, NULL, "folder of compiled rules; none without it"),
+	NUM("packet-alert-max", packet_alerts, "15", 1, 255,
+	    "alerts of a packet; the others are counted"),
 	NUM("detect.max-rules", rules_max, "200000", 1, 1 << 28,
 	    "rules of one rule set; what is behind them is not read"),
 	STR("datasets.dir", data_dir, NULL, "folder of datasets with relative names"),
@@ -426,6 +428,8 @@ static const struct bh_conf_key keys[] = {
 	     "bytes of a body; 0: all"),
 	SIZE(HTTP "response-body-limit", http_response_body_limit, "100kb", 0, 1 * GB,
 	     "bytes of a body; 0: all"),
+	CHOICE(HTTP "http-body-inline", http_inline_mode, "auto", "auto|yes|no|true|false|on|off",
+	       "rules see bodies as they come; auto: with --inline"),
 	SIZE(HTTP "request-body-minimal-inspect-size", http_request_inspect_min, "32kb", 0, 1 * GB,
 	     "bytes that rules wait for"),
 	SIZE(HTTP "request-body-inspect-window", http_request_inspect_window, "4kb", 0, 1 * GB,
@@ -551,13 +555,19 @@ static enum gate_exception exception_of(const struct gate_config *config, const 
 		       : policy;
 }
 
+/* `auto` is by where it stands. */
+static bool is_inline(const struct gate_config *config, const char *mode)
+{
+	if (!mode || !strcmp(mode, "auto")) {
+		return config->inline_mode || config->simulate_ips;
+	}
+	return strchr("yto", mode[0]) && strcmp(mode, "off") != 0;
+}
+
 void gate_config_settle(struct gate_config *config)
 {
-	const char *mode = config->stream_inline_mode;
-	bool is_auto = !mode || !strcmp(mode, "auto");
-
-	config->stream_inline = is_auto ? config->inline_mode || config->simulate_ips
-					: strchr("yto", mode[0]) && strcmp(mode, "off") != 0;
+	config->stream_inline = is_inline(config, config->stream_inline_mode);
+	config->http_inline = is_inline(config, config->http_inline_mode);
 	config->on_midstream =
 		exception_of(config, config->midstream_policy, config->stream_midstream);
 	config->on_app_error = exception_of(config, config->error_policy, false);

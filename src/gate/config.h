@@ -93,8 +93,9 @@ struct gate_config {
 	char *classification_file; /* NULL: built in (that of Suricata) */
 	char *reference_file;
 	char *threshold_file;
-	char *cache_dir;			       /* of compiled rules; NULL: none */
-	uint64_t rules_max;			       /* of a set; 0: as many as there are */
+	char *cache_dir;    /* of compiled rules; NULL: none */
+	uint64_t rules_max; /* of a set; 0: as many as there are */
+	uint64_t packet_alerts;
 	char *data_dir;				       /* of datasets, relative ones too */
 	bool dataset_any_path, dataset_writes;	       /* what rules may name */
 	char *reputation_categories, *reputation_path; /* iprep */
@@ -125,6 +126,8 @@ struct gate_config {
 	uint64_t stream_chunk_to_server, stream_chunk_to_client;
 	char *stream_inline_mode; /* auto|yes|no */
 	bool stream_inline;	  /* what it comes to: `auto` is by mode */
+	char *http_inline_mode;	  /* of bodies, alike */
+	bool http_inline;
 	bool stream_midstream, stream_async, stream_drop_invalid;
 	char *urgent_policy;					  /* inline|drop|oob|gap */
 	char *exception_policy, *midstream_policy, *error_policy; /* by name; what they come to: */

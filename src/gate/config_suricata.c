@@ -107,7 +107,6 @@ static const struct {
 	{"livedev.use-for-tracking", YES},
 	{"decoder.recursion-level.use-for-tracking", YES},
 	{"decoder.max-layers", "16"},
-	{"packet-alert-max", "15"},
 	{"multi-detect.enabled", NO},
 	{"app-layer.protocols.tls.ja3-fingerprints", YES},
 	{"app-layer.protocols.tls.ja4-fingerprints", YES},
@@ -121,7 +120,6 @@ static const struct {
 	{"app-layer.protocols.smtp.mime.decode-quoted-printable", YES},
 	{"app-layer.protocols.smtp.mime.extract-urls", YES},
 	{"app-layer.protocols.http.libhtp.default-config.personality", "IDS"},
-	{"app-layer.protocols.http.libhtp.default-config.http-body-inline", "auto"},
 	{"app-layer.protocols.http.libhtp.default-config.randomize-inspection-sizes", NO},
 
 	{"app-layer.protocols.*", NOTHING},

@@ -477,6 +477,13 @@ def http_decoded_twice():
     return pcap(c.close().packets)
 
 
+def http_body_in_parts():
+    """A body whose beginning says one thing and whose end another."""
+    c = Connection().open().send(0, b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    c.send(1, b"HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\nthe beginning").send(1, b"and the end")
+    return pcap(c.close().packets)
+
+
 def tcp_after_reset():
     """A RST with data in it; one after which its target still talks; one whose sender goes on as if there was none."""
     first = Connection(1001, 4444).open().send(0, b"before")

@@ -129,9 +129,9 @@ static void test_foreign(void **state)
 		 "app-layer.protocols.enip.enabled: means nothing here"},
 		{"app-layer.protocols.sip.port=1",
 		 "app-layer.protocols.sip.port: means nothing here"},
-		{"packet-alert-max=30",
-		 "packet-alert-max: '30' can't be had; what is done here is 15"},
-		{"packet-alert-max=15", NULL},
+		{"decoder.max-layers=30",
+		 "decoder.max-layers: '30' can't be had; what is done here is 16"},
+		{"decoder.max-layers=16", NULL},
 		{"pcap-file.checksum-checks=no",
 		 "pcap-file.checksum-checks: 'no' can't be had; what is done here is "
 		 "yes|true|on|1|auto|enabled"},

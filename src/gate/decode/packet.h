@@ -20,7 +20,7 @@
 
 #define GATE_VLANS_MAX	       3
 #define GATE_PACKET_EVENTS_MAX 16
-#define GATE_PACKET_ALERTS_MAX 15 /* as Suricata's packet-alert-max */
+#define GATE_PACKET_ALERTS_MAX 255 /* the most that packet-alert-max may say */
 #define GATE_TUNNEL_DEPTH_MAX  16
 
 /* LINKTYPE_* of libpcap; the last two are ours, for what tunnels carry. */

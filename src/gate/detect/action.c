@@ -248,7 +248,7 @@ static void note_alert(struct gate_detector *d, const struct gate_sig *sig,
 {
 	struct gate_packet *p = d->p;
 
-	if (p->alert_count == GATE_PACKET_ALERTS_MAX) {
+	if (p->alert_count >= d->config->packet_alerts) {
 		d->stats.alerts_full++;
 		return;
 	}

@@ -130,7 +130,7 @@ static bool cut_window(struct gate_detector *d, uint16_t slot, uint32_t index,
 
 	view->complete = view->complete || d->side_over;
 	/* Inline what is not stopped now is through. */
-	if (!view->complete && end < min && !d->config->inline_mode && !d->config->simulate_ips) {
+	if (!view->complete && end < min && !d->config->http_inline) {
 		return false;
 	}
 	seen = gate_values_seen(d, slot, index);

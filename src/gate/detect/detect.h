@@ -17,7 +17,7 @@
  *                (gate_detect_tx), alerts once per transaction, and is looked at again only when
  *                the missing lists have something new.
  *   After all    pass, drop, reject, alert in the order of actions; thresholds; tags; at most
- *                GATE_PACKET_ALERTS_MAX alerts a packet, the rest is counted.
+ *                packet-alert-max alerts a packet, the rest is counted.
  * Rule sets are shared by workers and read-only; gate_detector is the worker's own scratch. What
  * rules share across flows (xbits, thresholds, datasets, reputation) is in gate_shared, which
  * locks itself and outlives rule sets.

@@ -424,8 +424,7 @@ bool gate_http1_body_view(struct http_tx *tx, enum gate_dir dir, struct gate_buf
 	uint64_t window = request ? config->http_request_inspect_window
 				  : config->http_response_inspect_window;
 	bool complete = body->over || tx->tx.progress[dir] > HTTP_BODY;
-	bool inl = config->inline_mode || config->simulate_ips;
-	if (!body->size || (!body->seen && body->size < min && !complete && !inl)) {
+	if (!body->size || (!body->seen && body->size < min && !complete && !config->http_inline)) {
 		return false;
 	}
 	if (body->seen != body->size) {
