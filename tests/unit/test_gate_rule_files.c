@@ -3,6 +3,7 @@
  * gate/rules: what is read beside rules (threshold.config, lists of hashes), and rules that several
  * readers have: one object, and each reader's own.
  */
+#include "base/buf.h"
 #include "gate/rules/reading.h"
 #include "gate_rule_world.h"
 
@@ -244,6 +245,67 @@ static void test_data_folders(void **state)
 	rmdir(dir);
 }
 
+static size_t rules_with_bits(struct world *w, unsigned int names)
+{
+	struct gate_rule_files *files;
+	struct bh_wbuf text;
+	size_t count;
+
+	bh_wbuf_init(&text, 0);
+	bh_wbuf_str(&text, "alert tcp any any -> any any (flowbits:isset,a");
+	for (unsigned int i = 1; i < names; i++) {
+		bh_wbuf_printf(&text, "|a%u", i);
+	}
+	bh_wbuf_str(&text, "; sid:1;)\n");
+	bh_wbuf_cstr(&text);
+	files = read_text(w, (const char *)text.data);
+	count = files->rules.count;
+	gate_rules_free(files);
+	bh_wbuf_done(&text);
+	return count;
+}
+
+static void test_many_names(void **state)
+{
+	assert_int_equal(rules_with_bits(*state, 100), 1);
+	assert_int_equal(rules_with_bits(*state, 101), 0);
+}
+
+/* Lines for all rules take memory for each: there are so many of them, and entries, at most. */
+static void test_many_thresholds(void **state)
+{
+	static const char line[] = "suppress gen_id 0, sig_id 0\n";
+	char path[] = "/tmp/gate-rules-XXXXXX";
+	int fd = mkstemp(path);
+	struct gate_rule_files *files =
+		read_text(*state, "alert tcp any any -> any any (sid:1;)\n"
+				  "alert tcp any any -> any any (sid:2; gid:3;)\n");
+	struct bh_diag diag;
+	struct bh_wbuf text;
+
+	assert_true(fd >= 0);
+	close(fd);
+	bh_wbuf_init(&text, 0);
+	for (unsigned int i = 0; i < 20000; i++) { /* of one rule, and of one that is not there */
+		bh_wbuf_printf(&text, "suppress gen_id 3, sig_id %u\n", i % 2 ? 2u : 7u);
+	}
+	bh_wbuf_cstr(&text);
+	write_file(path, (const char *)text.data);
+	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), 0);
+	assert_int_equal(limit_count(files, 0), 0);
+	assert_int_equal(limit_count(files, 1), 10000);
+	for (unsigned int i = 0; i < 5000; i++) {
+		bh_wbuf_str(&text, line);
+	}
+	bh_wbuf_cstr(&text);
+	write_file(path, (const char *)text.data);
+	assert_int_equal(gate_rules_read_thresholds(files, path, &diag), -E2BIG);
+	assert_non_null(strstr(diag.text, "by both numbers"));
+	bh_wbuf_done(&text);
+	gate_rules_free(files);
+	unlink(path);
+}
+
 /* A set has so many rules at most; what is wrong with others is no way around it. */
 static void test_max_rules(void **state)
 {
@@ -357,7 +419,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_thresholds),	 cmocka_unit_test(test_data_files),
 		cmocka_unit_test(test_data_files_again), cmocka_unit_test(test_data_folders),
-		cmocka_unit_test(test_max_rules),	 cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_max_rules),	 cmocka_unit_test(test_many_thresholds),
+		cmocka_unit_test(test_many_names),	 cmocka_unit_test(test_shared),
 		cmocka_unit_test(test_shared_is_full),	 cmocka_unit_test(test_hash),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -63,6 +63,8 @@ static int bits_match(struct gate_reading *r, int command, struct gate_match **r
 	return 0;
 }
 
+#define NAMES_MAX 100 /* of one keyword: each is looked for at each packet */
+
 /* "a|b": one of them. */
 static int bits_names(struct gate_reading *r, struct gate_flowbits *bits, char *names)
 {
@@ -72,6 +74,9 @@ static int bits_names(struct gate_reading *r, struct gate_flowbits *bits, char *
 		name = gate_trim(name);
 		if (!*name) {
 			return gate_refuse(r, "%s: a name is empty", r->option->name);
+		}
+		if (bits->names.count == NAMES_MAX) {
+			return gate_refuse(r, "%s: more than %d names", r->option->name, NAMES_MAX);
 		}
 		*bh_vec_push(&bits->names) = gate_names_number(r->names, name);
 	}

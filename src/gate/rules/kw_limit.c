@@ -4,6 +4,8 @@
 #include "gate/rules/reading.h"
 
 #define THRESHOLD_FILE_MAX (4u << 20)
+#define LIMITS_MAX	   (1u << 20) /* of all rules */
+#define WIDE_LINES_MAX	   4096	      /* that every rule is held against */
 
 static const char *const types[] = {"", "limit", "threshold", "both", "", "", "backoff", NULL};
 static const char *const tracks[] = {"",	"by_src",  "by_dst",	"by_both",
@@ -162,6 +164,7 @@ struct line {
 	unsigned int number;
 	struct gate_threshold t;
 	uint64_t gid, sid;
+	unsigned int *wide_lines;
 	struct bh_diag *diag;
 };
 
@@ -234,9 +237,34 @@ static int line_word(struct line *l, const char *word, char *value)
 	return limit_word(word, value, &l->t) ? line_wrong(l, word) : 0;
 }
 
-/* Gives it to the rules that it names; 0 stands for all. */
-static void line_apply(const struct line *l)
+static int line_push(const struct line *l, const struct gate_rule *rule)
 {
+	if (l->files->limits.count == LIMITS_MAX) {
+		return bh_diag_at(l->diag, -E2BIG, l->path, l->number, 1,
+				  "more than %u thresholds of rules: a line for all rules counts "
+				  "for each",
+				  LIMITS_MAX);
+	}
+	*bh_vec_push(&l->files->limits) = (struct gate_rule_limit){
+		.rule = rule, .number = (uint32_t)l->files->limits.count, .t = l->t};
+	return 0;
+}
+
+/* Gives it to the rules that it names; 0 stands for all. */
+static int line_apply(const struct line *l)
+{
+	int err = 0;
+
+	if (l->gid && l->sid) {
+		size_t index = gate_own_sid(l->files->own, (uint32_t)l->gid, (uint32_t)l->sid);
+
+		return index ? line_push(l, l->files->rules.items[index - 1]) : 0;
+	}
+	if (++*l->wide_lines > WIDE_LINES_MAX) {
+		return bh_diag_at(l->diag, -E2BIG, l->path, l->number, 1,
+				  "more than %u lines that do not name their rule by both numbers",
+				  WIDE_LINES_MAX);
+	}
 	bh_vec_foreach (rule, &l->files->rules) {
 		bool same =
 			(!l->gid || (*rule)->gid == l->gid) && (!l->sid || (*rule)->sid == l->sid);
@@ -246,9 +274,9 @@ static void line_apply(const struct line *l)
 			      (*rule)->threshold.type != GATE_TH_NONE)) {
 			continue;
 		}
-		*bh_vec_push(&l->files->limits) = (struct gate_rule_limit){
-			.rule = *rule, .number = (uint32_t)l->files->limits.count, .t = l->t};
+		err = err ? err : line_push(l, *rule);
 	}
+	return err;
 }
 
 static int limit_compare(const void *pa, const void *pb)
@@ -309,8 +337,7 @@ static int line_read(struct line *l, char *text)
 	} else if (limit_missing(&l->t) || (l->t.type == GATE_TH_RATE && !l->t.new_action)) {
 		return line_wrong(l, "a line without type, track, count or seconds");
 	}
-	line_apply(l);
-	return 0;
+	return line_apply(l);
 }
 
 static int lines_read(struct gate_rule_files *files, const char *path, const char *data,
@@ -319,12 +346,16 @@ static int lines_read(struct gate_rule_files *files, const char *path, const cha
 	size_t pos = 0;
 	uint32_t line = 0;
 	uint64_t disabled = 0;
+	unsigned int wide_lines = 0;
 	int err = 0;
 
 	while (!err) {
 		struct gate_rule_text text;
-		struct line l = {
-			.files = files, .shared = files->shared, .path = path, .diag = diag};
+		struct line l = {.files = files,
+				 .shared = files->shared,
+				 .path = path,
+				 .wide_lines = &wide_lines,
+				 .diag = diag};
 
 		if (!gate_lex_next(data, size, &pos, &line, &disabled, &text)) {
 			break;
