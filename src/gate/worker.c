@@ -422,9 +422,18 @@ static bool is_lost(const struct gate_packet *p)
 	       !(p->flags & (GATE_PKT_FRAGMENT | GATE_PKT_INVALID));
 }
 
+/* A fragment that defrag had no room for: what it completes elsewhere is never seen whole here. */
+static bool is_lost_fragment(const struct gate_packet *p)
+{
+	return p->flags & GATE_PKT_FRAGMENT &&
+	       (gate_packet_has_event(p, GATE_EVENT_IPV4_FRAG_IGNORED) ||
+		gate_packet_has_event(p, GATE_EVENT_IPV6_FRAG_IGNORED));
+}
+
 static void walk(struct gate_packet *p, void *arg)
 {
 	struct gate_worker *w = arg;
+	bool closed = w->options.verdict.inline_mode && !w->options.config->fail_open;
 	struct gate_flow *flow;
 
 	w->current = p;
@@ -436,9 +445,12 @@ static void walk(struct gate_packet *p, void *arg)
 	}
 	if (flow && flow->flags & GATE_FLOW_DROP) {
 		drop(p, GATE_DROP_FLOW);
-	} else if (w->options.verdict.inline_mode && !w->options.config->fail_open && is_lost(p)) {
+	} else if (closed && is_lost(p)) {
 		drop(p, GATE_DROP_MEMCAP);
 	} else {
+		if (closed && is_lost_fragment(p)) {
+			drop(p, GATE_DROP_DEFRAG); /* rules are told of its event */
+		}
 		if (flow) {
 			transport(w, p);
 		}

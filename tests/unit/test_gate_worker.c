@@ -148,12 +148,60 @@ static void test_bypassed_by_rule(void **arg)
 	gate_config_done(&w.config);
 }
 
+/* The same middle of a datagram: it is kept until there is four times the largest of it. */
+static bool fragment_is_dropped(struct world *w)
+{
+	uint8_t frame[14 + 20 + 1480] = {
+		[12] = 8,  [14] = 0x45, [16] = 1500 >> 8, [17] = 1500 & 0xff,
+		[19] = 7,  [20] = 0x20, [21] = 185,	  [22] = 64,
+		[23] = 17, [29] = 1,	[33] = 2};
+	struct gate_packet p = {
+		.data = frame, .size = sizeof(frame), .wire_size = sizeof(frame), .link = 1};
+
+	p.time_us = w->time_us += 100;
+	gate_worker_packet(w->worker, &p);
+	return p.flags & GATE_PKT_DROP;
+}
+
+/* A fragment that is not kept is in no datagram that is looked at, and still in the receiver's. */
+static void fragments_without_room(bool inline_mode, bool fail_open, unsigned int expected)
+{
+	struct world w = {.time_us = 1000000000};
+	struct gate_worker_options options = {.config = &w.config,
+					      .verdict = {.inline_mode = inline_mode}};
+	struct bh_diag diag = {};
+	unsigned int dropped = 0;
+
+	assert_int_equal(gate_config_load(NULL, &w.config, &diag), 0);
+	w.config.flow_count = 64;
+	w.config.fail_open = fail_open;
+	options.shared = gate_shared_new(&w.config);
+	w.worker = gate_worker_new(&options);
+	for (unsigned int i = 0; i < 200; i++) {
+		dropped += fragment_is_dropped(&w);
+	}
+	assert_int_equal(dropped, expected);
+	gate_worker_finish(w.worker, GATE_FLOW_END_SHUTDOWN);
+	gate_worker_free(w.worker);
+	gate_shared_free(options.shared);
+	gate_config_done(&w.config);
+}
+
+static void test_fragments_without_room(void **arg)
+{
+	(void)arg;
+	fragments_without_room(true, false, 200 - 4 * 65536 / 1480);
+	fragments_without_room(true, true, 0);
+	fragments_without_room(false, false, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sensor_lets_go),
 		cmocka_unit_test(test_inline_lets_go),
 		cmocka_unit_test(test_bypassed_by_rule),
+		cmocka_unit_test(test_fragments_without_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
