@@ -18,6 +18,7 @@ static const char *const eve_names[GATE_EVE_TYPES] = {
 	[GATE_EVE_DHCP] = "dhcp",	  [GATE_EVE_SIP] = "sip",
 	[GATE_EVE_SNMP] = "snmp",	  [GATE_EVE_MYSQL] = "mysql",
 	[GATE_EVE_PGSQL] = "pgsql",	  [GATE_EVE_WEBSOCKET] = "websocket",
+	[GATE_EVE_MDNS] = "mdns",	  [GATE_EVE_LLMNR] = "llmnr",
 };
 
 struct default_group {

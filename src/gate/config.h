@@ -41,6 +41,8 @@ enum gate_eve_type {
 	GATE_EVE_MYSQL,
 	GATE_EVE_PGSQL,
 	GATE_EVE_WEBSOCKET,
+	GATE_EVE_MDNS,
+	GATE_EVE_LLMNR,
 	GATE_EVE_TYPES
 };
 const char *gate_eve_type_name(enum gate_eve_type type); /* "ftp_data" */

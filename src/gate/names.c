@@ -25,6 +25,8 @@ static const char *const app_names[GATE_APP_COUNT] = {
 	[GATE_APP_PGSQL] = "pgsql",
 	[GATE_APP_WEBSOCKET] = "websocket",
 	[GATE_APP_DOH2] = "doh2",
+	[GATE_APP_MDNS] = "mdns",
+	[GATE_APP_LLMNR] = "llmnr",
 };
 
 const char *gate_app_name(enum gate_app app)

@@ -521,11 +521,27 @@ def midstream_shouts():
     return pcap(late.packets + whole.packets)
 
 
+def name(text):
+    return b"".join(bytes([len(part)]) + part.encode() for part in text.split(".")) + b"\0"
+
+
+def neighbours():
+    """A question and an answer of multicast DNS, both to the group, and of LLMNR, whose answer goes to who asked."""
+    group, link = "224.0.0.251", "224.0.0.252"
+    service = name("_ipp._tcp.local")
+    ask = struct.pack("!HHHHHH", 0, 0, 1, 0, 0, 0) + service + struct.pack("!HH", 12, 0x8001)
+    tell = struct.pack("!HHHHHH", 0, 0x8400, 0, 1, 0, 1) + service
+    tell += struct.pack("!HHIH", 12, 1, 120, 15) + name("printer.local")
+    tell += name("printer.local") + struct.pack("!HHIH", 1, 0x8001, 120, 4) + bytes(4)
+    who = struct.pack("!HHHHHH", 7, 0, 1, 0, 0, 0) + name("workstation") + struct.pack("!HH", 1, 1)
+    me = struct.pack("!HHHHHH", 7, 0x8000, 1, 1, 0, 0) + who[12:] + b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 30, 4) + bytes(4)
+    return pcap([udp(CLIENT, group, 5353, 5353, ask), udp("192.168.1.11", group, 5353, 5353, tell),
+                 udp(CLIENT, link, 1001, 5355, who), udp("192.168.1.11", CLIENT, 5355, 1001, me),
+                 udp(CLIENT, group, 5353, 5353, b"no message")])
+
+
 def dns_response_names():
     """An answer with names in its data."""
-    def name(text):
-        return b"".join(bytes([len(part)]) + part.encode() for part in text.split(".")) + b"\0"
-
     def record(kind, data):
         return b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
     records = [record(5, name("alias.example.net")), record(15, b"\0\x0a" + name("mail.example.net")),

@@ -11,12 +11,6 @@
 #include <netinet/in.h>
 #include <string.h>
 
-struct dns_tx {
-	struct gate_tx tx;
-	struct gate_dns_message message;
-	uint8_t memory[];
-};
-
 struct dns_state {
 	bool gap[GATE_DIRS]; /* bytes were lost: look for a message's beginning */
 };
@@ -121,8 +115,7 @@ static int probe(enum gate_dir dir, const uint8_t *data, uint32_t size, uint16_t
 
 /* ---- messages ---- */
 
-/* Tells the transaction before: there is none of its own. */
-static void event_before(struct gate_session *session, enum gate_dns_event event)
+void gate_dns_event_before(struct gate_session *session, enum gate_dns_event event)
 {
 	struct gate_tx *last = gate_session_last(session);
 	if (last) {
@@ -146,6 +139,22 @@ static void message_events(struct gate_session *session, struct gate_tx *tx,
 	}
 }
 
+struct gate_dns_tx *gate_dns_take(struct gate_session *session, enum gate_dir dir,
+				  const struct gate_dns_reading *reading)
+{
+	struct gate_tx *tx =
+		gate_tx_new(session, sizeof(struct gate_dns_tx) + gate_dns_need(reading));
+	if (!tx) {
+		return NULL;
+	}
+	struct gate_dns_tx *d = (struct gate_dns_tx *)tx;
+	gate_dns_keep(reading, d->memory, &d->message);
+	message_events(session, tx, &d->message);
+	tx->skip_dirs = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
+	gate_tx_done(session, tx, dir);
+	return d;
+}
+
 /* False: it is no message. */
 static bool message(struct gate_session *session, enum gate_dir dir, const uint8_t *data,
 		    uint32_t size)
@@ -155,24 +164,17 @@ static bool message(struct gate_session *session, enum gate_dir dir, const uint8
 		return false;
 	}
 	if (gate_dns_read(data, size, &r)) {
-		event_before(session, GATE_DNS_MALFORMED_DATA);
+		gate_dns_event_before(session, GATE_DNS_MALFORMED_DATA);
 		return false;
 	}
 	gate_frame_put(session, dir, GATE_BUF_FRAME_DNS_PDU, data, size);
 	bool response = r.message.flags & GATE_DNS_QR;
 	if (response != (dir == GATE_TO_CLIENT)) {
-		event_before(session, response ? GATE_DNS_NOT_REQUEST : GATE_DNS_NOT_RESPONSE);
+		gate_dns_event_before(session,
+				      response ? GATE_DNS_NOT_REQUEST : GATE_DNS_NOT_RESPONSE);
 		return false;
 	}
-	struct gate_tx *tx = gate_tx_new(session, sizeof(struct dns_tx) + gate_dns_need(&r));
-	if (!tx) {
-		return true; /* no memory (counted): the message is lost to rules */
-	}
-	struct dns_tx *d = (struct dns_tx *)tx;
-	gate_dns_keep(&r, d->memory, &d->message);
-	message_events(session, tx, &d->message);
-	tx->skip_dirs = (uint8_t)GATE_DIR_BIT(GATE_DIR_OTHER(dir));
-	gate_tx_done(session, tx, dir);
+	(void)gate_dns_take(session, dir, &r); /* without memory it is lost to rules */
 	return true;
 }
 
@@ -236,20 +238,20 @@ static bool is_side(const struct gate_tx *tx, enum gate_dir dir)
 static bool buffer(struct gate_tx *tx, enum gate_dir dir, enum gate_buffer which, uint32_t index,
 		   struct gate_buffer_view *ret)
 {
-	const struct dns_tx *d = (const struct dns_tx *)tx;
+	const struct gate_dns_tx *d = (const struct gate_dns_tx *)tx;
 	return is_side(tx, dir) && gate_dns_buffer(&d->message, which, index, ret);
 }
 
 static bool number(struct gate_tx *tx, enum gate_dir dir, enum gate_number which, uint32_t index,
 		   uint64_t *ret)
 {
-	const struct dns_tx *d = (const struct dns_tx *)tx;
+	const struct gate_dns_tx *d = (const struct gate_dns_tx *)tx;
 	return is_side(tx, dir) && gate_dns_number(&d->message, which, index, ret);
 }
 
 static bool log_tx(const struct gate_tx *tx, struct gate_jw *jw)
 {
-	gate_dns_log(&((const struct dns_tx *)tx)->message, tx->id, jw);
+	gate_dns_log(&((const struct gate_dns_tx *)tx)->message, tx->id, jw);
 	return true;
 }
 

@@ -104,6 +104,17 @@ size_t gate_dns_need(const struct gate_dns_reading *reading);
 void gate_dns_keep(const struct gate_dns_reading *reading, void *memory,
 		   struct gate_dns_message *ret);
 
+/* A message as a transaction of one side, with its events. NULL: no memory (counted). */
+struct gate_dns_tx {
+	struct gate_tx tx;
+	struct gate_dns_message message;
+	uint8_t memory[];
+};
+struct gate_dns_tx *gate_dns_take(struct gate_session *session, enum gate_dir dir,
+				  const struct gate_dns_reading *reading);
+/* Told to the transaction before: there is none of its own. */
+void gate_dns_event_before(struct gate_session *session, enum gate_dns_event event);
+
 /* A name that stands in raw (data of a record): its size, at most GATE_DNS_NAME_MAX; -EBADMSG. */
 int gate_dns_name(const struct gate_dns_message *m, uint32_t at, uint8_t *ret);
 /* As gate_app_ops.buffer and .number. `dir` is the message's own: the caller has looked. */
