@@ -473,6 +473,8 @@ static const struct bh_conf_key keys[] = {
 	BOOL("file-store.force-magic", file_types, "no", "the type of every file, in fileinfo"),
 
 	NUM("pcre.match-limit", pcre_match_limit, "3500", 1, 1 << 24, "steps of one match"),
+	SIZE("pcre.memcap", pcre_memcap, "512mb", 1 << 20, 64 * GB,
+	     "memory of the expressions of all rules; rules beyond are refused"),
 	NUM("pcre.match-limit-recursion", pcre_depth_limit, "1500", 1, 1 << 24, "depth of a match"),
 	SIZE("detect.thresholds.memcap", threshold_memcap, "16mb", 1 << 16, 4 * GB,
 	     "memory of thresholds"),

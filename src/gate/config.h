@@ -162,7 +162,7 @@ struct gate_config {
 
 	/* detect */
 	uint8_t action_order[4]; /* enum gate_action, reject for all kinds of it; 0: not said */
-	uint64_t pcre_match_limit, pcre_depth_limit;
+	uint64_t pcre_match_limit, pcre_depth_limit, pcre_memcap;   /* memcap 0: no limit */
 	uint64_t datasets_memcap, dataset_memcap, threshold_memcap; /* of all, of each */
 	bool inline_mode, simulate_ips;				    /* drop drops */
 

@@ -375,6 +375,62 @@ static void test_shared_databases(void **state)
 	world_end(&w);
 }
 
+/* So many rules of a text with their number in it were refused, each for that reason. */
+static unsigned int refused_of(struct world *w, const char *format, unsigned int count,
+			       const char *reason)
+{
+	struct gate_rule_files *files = gate_rules_new();
+	struct gate_rule_set *set = NULL;
+	struct bh_diag diag = {};
+	struct bh_wbuf text;
+	unsigned int refused;
+
+	bh_wbuf_init(&text, 0);
+	for (unsigned int i = 1; i <= count; i++) {
+		bh_wbuf_printf(&text, format, i, i);
+	}
+	assert_int_equal(gate_rules_read_text(files, &w->config, w->names, "test",
+					      (struct gate_view){text.data, (uint32_t)text.size},
+					      &diag),
+			 0);
+	bh_wbuf_done(&text);
+	assert_int_equal(files->rules.count, count);
+	assert_int_equal(gate_rule_set_new(files, &w->config, w->shared, &set, &diag), 0);
+	refused = (unsigned int)files->refusals.count;
+	for (unsigned int i = 0; i < refused; i++) {
+		assert_non_null(strstr(files->refusals.items[i].reason, reason));
+	}
+	gate_rule_set_unref(set);
+	return refused;
+}
+
+/* What a rule set can ask for grows without an end; what it gets does not. */
+static void test_bounds_of_a_set(void **state)
+{
+	struct gate_shared *of_worker;
+	struct world w;
+
+	world_begin(&w);
+	of_worker = w.shared;
+	w.config.pcre_memcap = 1 << 20;
+	w.shared = gate_shared_new(&w.config);
+	assert_int_equal(refused_of(&w,
+				    "alert http any any -> any any (http.uri; xor:\"%08x\"; "
+				    "content:\"abcd\"; sid:%u;)\n",
+				    4100, "transforms"),
+			 4);
+	for (unsigned int turn = 0; turn < 2; turn++) { /* what is freed is there again */
+		assert_in_range(refused_of(&w,
+					   "alert tcp any any -> any any (content:\"abcd\"; "
+					   "pcre:\"/((?:x|y|[a-q])+w%u){300}/\"; sid:%u;)\n",
+					   200, "pcre.memcap"),
+				50, 190);
+	}
+	gate_shared_free(w.shared);
+	w.shared = of_worker;
+	world_end(&w);
+}
+
 #define PORT_RULES 400
 
 /* A rule for each port, and one from each port on: memory and time stay in proportion, and who has
@@ -639,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_shared_databases),
 		cmocka_unit_test(test_many_ports),
+		cmocka_unit_test(test_bounds_of_a_set),
 		cmocka_unit_test(test_transaction_over_reload),
 		cmocka_unit_test(test_rule_changed_over_reload),
 		cmocka_unit_test(test_flow_over_reload),

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#define SLOTS_MAX 4096 /* each is looked for among the others, and searched by itself */
+
 /* Those of `flow` that are asked of the flow: there must be one. */
 #define FLOW_STATE_OPTS                                                                            \
 	(GATE_FLOWOPT_ESTABLISHED | GATE_FLOWOPT_NOT_ESTABLISHED | GATE_FLOWOPT_STATELESS |        \
@@ -48,8 +50,11 @@ static int slot_of(struct gate_builder *b, const struct gate_rule_list *list, ui
 			return 0;
 		}
 	}
-	if (b->slots.count == UINT16_MAX) {
-		return bh_diag_set(diag, -ENOSPC, "too many different buffers with transforms");
+	if (b->slots.count == SLOTS_MAX) {
+		return bh_diag_set(diag, -ENOSPC,
+				   "the rule set has %d different buffers with transforms: no "
+				   "more are possible",
+				   SLOTS_MAX);
 	}
 	slot = bh_vec_push(&b->slots);
 	slot->buffer = list->buffer;

@@ -18,14 +18,16 @@ struct gate_regex_entry {
 struct gate_regexes {
 	pthread_mutex_t lock;
 	struct gate_hash_key key;
+	uint64_t memcap, used;
 	struct gate_regex_entry *buckets[BUCKETS];
 };
 
-struct gate_regexes *gate_regexes_new(void)
+struct gate_regexes *gate_regexes_new(uint64_t memcap)
 {
 	struct gate_regexes *all = bh_alloc(sizeof(*all));
 
 	gate_hash_key_make(&all->key);
+	all->memcap = memcap;
 	pthread_mutex_init(&all->lock, NULL);
 	return all;
 }
@@ -58,6 +60,29 @@ static struct gate_regex_entry *make(const char *pattern, uint32_t options, uint
 	return e;
 }
 
+static uint64_t bytes_of(const struct gate_regex_entry *e)
+{
+	return gate_regex_bytes(e->regex) + sizeof(*e) + strlen(e->pattern) + 1;
+}
+
+/* False: there is no room for it. */
+static bool keep(struct gate_regexes *all, struct gate_regex_entry *e,
+		 struct gate_regex_entry **bucket)
+{
+	uint64_t bytes = bytes_of(e);
+	bool room;
+
+	pthread_mutex_lock(&all->lock);
+	room = !all->memcap || all->used + bytes <= all->memcap;
+	if (room) {
+		all->used += bytes;
+		e->next = *bucket;
+		*bucket = e;
+	}
+	pthread_mutex_unlock(&all->lock);
+	return room;
+}
+
 struct gate_regex_entry *gate_regexes_take(struct gate_regexes *all, const char *pattern,
 					   uint32_t options, bool *ret_created,
 					   struct bh_diag *diag)
@@ -78,13 +103,15 @@ struct gate_regex_entry *gate_regexes_take(struct gate_regexes *all, const char 
 		return e;
 	}
 	e = make(pattern, options, hash, diag);
-	if (e) {
-		*ret_created = true;
-		pthread_mutex_lock(&all->lock);
-		e->next = *bucket;
-		*bucket = e;
-		pthread_mutex_unlock(&all->lock);
+	if (e && !keep(all, e, bucket)) {
+		bh_diag_put(diag, NULL, 0, 0,
+			    "the expressions of all rules take more than pcre.memcap (%llu bytes)",
+			    (unsigned long long)all->memcap);
+		gate_regex_free(e->regex);
+		free(e);
+		return NULL;
 	}
+	*ret_created = e != NULL;
 	return e;
 }
 
@@ -99,6 +126,7 @@ void gate_regexes_release(struct gate_regexes *all, struct gate_regex_entry *ent
 		for (; *p != entry; p = &(*p)->next) {
 		}
 		*p = entry->next;
+		all->used -= bytes_of(entry);
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (last) {

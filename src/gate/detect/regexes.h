@@ -10,7 +10,8 @@
 #include "gate/detect/inspect.h"
 
 struct gate_regexes;
-struct gate_regexes *gate_regexes_new(void);
+/* memcap: bytes of all; 0: no limit. */
+struct gate_regexes *gate_regexes_new(uint64_t memcap);
 /* When no entry is left. */
 void gate_regexes_free(struct gate_regexes *all);
 

@@ -66,7 +66,7 @@ struct gate_shared *gate_shared_new(const struct gate_config *config)
 
 	shared->config = config;
 	shared->registry = gate_hs_registry_new();
-	shared->regexes = gate_regexes_new();
+	shared->regexes = gate_regexes_new(config->pcre_memcap);
 	shared->datasets = gate_datasets_new(config);
 	shared->iprep = gate_iprep_new(config);
 	pthread_mutex_init(&shared->build, NULL);
