@@ -306,6 +306,7 @@ static void publish_detection(struct gate_worker *w)
 
 	set_stat(s, GATE_STAT_DETECT_ALERTS_FULL, d->alerts_full + d->queue_full);
 	set_stat(s, GATE_STAT_DETECT_SUPPRESSED, d->suppressed);
+	set_stat(s, GATE_STAT_DETECT_SEARCHED, d->scanned_bytes);
 	set_stat(s, GATE_STAT_DETECT_TXS, d->txs);
 	set_stat(s, GATE_STAT_DETECT_STATES_FULL, d->states_full);
 	set_stat(s, GATE_STAT_DETECT_WAITING_FULL, d->waiting_full);

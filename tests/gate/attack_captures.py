@@ -546,6 +546,30 @@ def mime_parts_and_headers():
 
 
 @attack
+def mail_of_250_files():
+    """Searched once, not again with each packet that adds a line to the mail."""
+    talk = Talk(25).say(1, b"220 mx ESMTP\r\n")
+    for line in (b"EHLO a\r\n", b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n"):
+        talk.say(0, line).say(1, b"354 go\r\n" if line == b"DATA\r\n" else b"250 ok\r\n")
+    part = (b"--bb\r\nContent-Type: application/x\r\nContent-Disposition: attachment; filename=%d.bin\r\nContent-Transfer-Encoding: base64"
+            b"\r\n\r\n" + b"A" * 8000 + b"\r\n\r\n")
+    talk.say(0, b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n" + b"".join(part % i for i in range(250)) +
+             b"--bb\r\n\r\n").say(0, b"word word\r\n" * 4000, size=11)
+    return Attack(talk.end(), options=NO_FLOWS + ("--set", "stream.reassembly.depth=16mb"), counters={"app_layer.files": 250},
+                  most={"detect.searched_bytes": 20 << 20})
+
+
+@attack
+def dns_chains():
+    """Names of pointers to pointers, in thousands of records."""
+    chain = b"".join(struct.pack("!H", 0xc000 | 23 + 2 * i) for i in range(249))
+    record = struct.pack("!HHHIHH", 0xc000 | 23 + 2 * 249, 5, 1, 5, 2, 0xc000 | 23 + 2 * 249)
+    data = dns_head(0, 4001, 0x8180) + b"\0" + struct.pack("!HHIH", 16, 1, 5, 500) + b"\0\0" + chain + record * 4000
+    talk = Talk(53).say(0, b"\0\x1d" + dns_head(1) + b"\3www\7example\0\0\1\0\1").say(1, (struct.pack("!H", len(data)) + data) * 14)
+    return Attack(talk.end(), times=400, options=NO_FLOWS, events=["too_many_labels"])
+
+
+@attack
 def smb_lying_lengths():
     packets = []
     for i in range(200):

@@ -35,6 +35,7 @@ alert ip any any -> any any (msg:"often"; threshold:type threshold,track by_both
 alert dns any any -> any any (msg:"kept"; dns.query; dataset:set,seen,type string,memcap 1mb; sid:8;)
 alert tcp any any -> any any (msg:"jump"; content:"J"; byte_jump:4,0,relative,multiplier 65535; content:"K"; within:4; sid:9;)
 alert smtp any any -> any any (msg:"file"; file.name; content:"x.exe"; sid:10;)
+alert smtp any any -> any any (msg:"file data"; file.data; content:"NEVER-IN-THIS"; sid:12;)
 alert ip any any -> any any (msg:"bits"; xbits:set,bit,track ip_src,expire 3600; noalert; sid:11;)
 """
 

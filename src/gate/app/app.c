@@ -336,11 +336,7 @@ bool gate_tx_buffer(struct gate_session *session, struct gate_tx *tx, enum gate_
 	if (!(gate_buffer_desc(buffer)->flags & GATE_BUFFER_FILE)) {
 		return false;
 	}
-	struct gate_file *file = tx->files[dir].first;
-	while (file && index) {
-		file = file->next;
-		index--;
-	}
+	struct gate_file *file = gate_file_at(&tx->files[dir], index);
 	return file && gate_file_buffer(file, buffer, ret);
 }
 

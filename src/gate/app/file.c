@@ -481,6 +481,22 @@ void gate_file_store_all(struct gate_session *session, struct gate_tx *tx, uint8
 	}
 }
 
+/* Asked for one behind the other, mostly. */
+struct gate_file *gate_file_at(struct gate_file_list *list, uint32_t index)
+{
+	if (index >= list->count) {
+		return NULL;
+	}
+	if (!list->asked || index < list->asked_index) {
+		list->asked = list->first;
+		list->asked_index = 0;
+	}
+	for (; list->asked_index < index; list->asked_index++) {
+		list->asked = list->asked->next;
+	}
+	return list->asked;
+}
+
 bool gate_file_buffer(const struct gate_file *f, enum gate_buffer buffer,
 		      struct gate_buffer_view *ret)
 {
@@ -530,6 +546,6 @@ void gate_files_free(struct gate_session *session, struct gate_file_list *list)
 		free(f->magic);
 		gate_session_release(session, file, sizeof(*file));
 	}
-	list->last = NULL;
+	list->last = list->asked = NULL;
 	list->count = 0;
 }

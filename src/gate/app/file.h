@@ -57,6 +57,8 @@ struct gate_file {
 struct gate_file_list {
 	struct gate_file *first, *last;
 	uint32_t count;
+	struct gate_file *asked; /* for last, NULL none; and the how manieth it is */
+	uint32_t asked_index;
 };
 
 /* NULL: limits (files of a transaction, memory); the parser goes on without. */

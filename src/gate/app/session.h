@@ -157,6 +157,7 @@ void gate_txs_free(struct gate_session *session);
 void gate_session_news(struct gate_session *session);
 
 /* file.c */
+struct gate_file *gate_file_at(struct gate_file_list *list, uint32_t index);
 bool gate_file_buffer(const struct gate_file *file, enum gate_buffer buffer,
 		      struct gate_buffer_view *ret);
 void gate_files_free(struct gate_session *session, struct gate_file_list *list);

@@ -69,6 +69,7 @@ struct gate_detector {
 	struct gate_tx *tx;
 	uint8_t dir;	/* the side that is looked at */
 	bool tx_waits;	/* a rule asks for more of the packets' bytes only */
+	bool anew;	/* what was searched is searched once more: rules that ask for the packet */
 	bool side_over; /* nothing follows on it */
 	struct gate_xf_memory xf;
 
@@ -221,7 +222,8 @@ struct gate_tx_state {
 	bool over;	/* matched, or can't any more */
 };
 struct gate_tx_side {
-	uint8_t scanned; /* engines below this progress that are scanned once are through */
+	uint8_t scanned;     /* engines below this progress that are scanned once are through */
+	uint16_t files_over; /* the first files, which are over and were searched */
 	uint16_t count, capacity;
 	struct gate_tx_state *states; /* by num */
 	struct gate_tx_stream {

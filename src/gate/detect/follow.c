@@ -140,6 +140,7 @@ static void follow_side(struct gate_tx_side *side, const struct gate_rule_was *w
 	side->count = kept;
 	/* New rules have seen nothing of it: all that is there is searched again. */
 	side->scanned = 0;
+	side->files_over = 0;
 	memset(side->streams, 0, sizeof(side->streams));
 	side->stream_next = 0;
 }

@@ -265,11 +265,22 @@ static void evaluate(struct gate_detector *d, const struct gate_sig *sig)
 
 /* ---- what is found ---- */
 
+/* Values of files that are over and were searched need not be searched again. */
+static uint32_t first_value(const struct gate_detector *d, const struct gate_engine *e)
+{
+	const struct gate_detect_tx *state = d->tx->detect;
+
+	return state && state->set_id == d->set->id && !d->anew &&
+			       (d->set->slots[e->slot].flags & GATE_BUFFER_FILE)
+		       ? state->sides[d->dir].files_over
+		       : 0;
+}
+
 static void scan_values(struct gate_detector *d, const struct gate_engine *e)
 {
 	struct gate_buffer_view view;
 
-	for (uint32_t i = 0; gate_values_get(d, e->slot, i, &view); i++) {
+	for (uint32_t i = first_value(d, e); gate_values_get(d, e->slot, i, &view); i++) {
 		gate_prefilter_scan(d, &e->search, &view, 0);
 		if (!(d->set->slots[e->slot].flags & GATE_BUFFER_MULTI)) {
 			break;
@@ -282,7 +293,7 @@ static void scan_body(struct gate_detector *d, const struct gate_engine *e)
 {
 	struct gate_buffer_view view;
 
-	for (uint32_t i = 0; gate_values_get(d, e->slot, i, &view); i++) {
+	for (uint32_t i = first_value(d, e); gate_values_get(d, e->slot, i, &view); i++) {
 		uint64_t seen = gate_values_seen(d, e->slot, i);
 		uint32_t old = seen > view.offset ? (uint32_t)(seen - view.offset) : 0, skip;
 
@@ -356,7 +367,7 @@ static void note_bodies(struct gate_detector *d, const struct gate_app_group *gr
 		if (!e->stream || e->progress > d->tx->progress[d->dir]) {
 			continue;
 		}
-		for (uint32_t k = 0; gate_values_get(d, e->slot, k, &view); k++) {
+		for (uint32_t k = first_value(d, e); gate_values_get(d, e->slot, k, &view); k++) {
 			if (!side) {
 				side = &gate_state_of_tx(d, d->tx)->sides[d->dir];
 			}
@@ -365,6 +376,20 @@ static void note_bodies(struct gate_detector *d, const struct gate_app_group *gr
 				break;
 			}
 		}
+	}
+}
+
+/* All engines have searched them: files have names and bytes from their first state on. */
+static void note_files(struct gate_detector *d)
+{
+	struct gate_file *f = d->tx->files[d->dir].first;
+	uint16_t over = 0;
+
+	for (; f && f->state != GATE_FILE_OPEN; f = f->next) {
+		over++;
+	}
+	if (over) {
+		gate_state_of_tx(d, d->tx)->sides[d->dir].files_over = over;
 	}
 }
 
@@ -397,6 +422,7 @@ static void inspect_tx(struct gate_detector *d, const struct gate_app_group *gro
 		return;
 	}
 	note_bodies(d, group);
+	note_files(d);
 	if (d->tx->progress[d->dir] > 0 && group->engine_count) {
 		gate_state_of_tx(d, d->tx)->sides[d->dir].scanned =
 			(uint8_t)(d->tx->progress[d->dir] + 1);
@@ -516,7 +542,8 @@ static void see_txs(struct gate_detector *d, bool skip)
 		group = group->engine_count || group->always_count ? group : NULL;
 	}
 	d->tx = NULL;
-	if (group && is_all_news(d, group)) {
+	d->anew = group && is_all_news(d, group);
+	if (d->anew) {
 		gate_news_again(d->session, (enum gate_reader)d->dir);
 	}
 	see_news(d, group);

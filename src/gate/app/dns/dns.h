@@ -7,7 +7,8 @@
  * Limits: a name is cut at GATE_DNS_NAME_MAX bytes and followed over at most GATE_DNS_LABELS_MAX
  * labels and pointers; all names of a message together take GATE_DNS_NAMES_MAX (past it a name is
  * empty and the event name_too_long is set). A name that is a pointer to one that was read already
- * costs nothing.
+ * costs nothing. Behind pointers GATE_DNS_STEPS_MAX labels and pointers of a message are followed
+ * (past it a name ends with its first pointer: too_many_labels).
  */
 #ifndef BH_GATE_APP_DNS_DNS_H
 #define BH_GATE_APP_DNS_DNS_H
@@ -17,6 +18,7 @@
 #define GATE_DNS_HEADER_SIZE 12u
 #define GATE_DNS_NAME_MAX    1025u
 #define GATE_DNS_LABELS_MAX  255u
+#define GATE_DNS_STEPS_MAX   (64u << 10)
 #define GATE_DNS_NAMES_MAX   (64u << 10)
 
 enum gate_dns_event {

@@ -62,7 +62,8 @@ static int name_step(struct name *n, bool first)
 	return 0;
 }
 
-static bool name_read(struct name *n, const uint8_t *raw, uint32_t size, uint32_t at)
+static bool name_read(struct name *n, const uint8_t *raw, uint32_t size, uint32_t at,
+		      uint32_t *left)
 {
 	n->raw = raw;
 	n->size = size;
@@ -73,12 +74,13 @@ static bool name_read(struct name *n, const uint8_t *raw, uint32_t size, uint32_
 		return false;
 	}
 	for (unsigned int count = 0; n->at < size; count++) {
-		if (count >= GATE_DNS_LABELS_MAX) {
+		if (count >= GATE_DNS_LABELS_MAX || (n->end && !*left)) {
 			if (!name_over(n, GATE_DNS_TOO_MANY_LABELS)) {
 				return false;
 			}
 			break;
 		}
+		*left -= n->end != 0;
 		int step = name_step(n, count == 0);
 		if (step < 0) {
 			return false;
@@ -100,8 +102,9 @@ static bool name_read(struct name *n, const uint8_t *raw, uint32_t size, uint32_
 
 int gate_dns_name(const struct gate_dns_message *m, uint32_t at, uint8_t *ret)
 {
+	uint32_t left = GATE_DNS_LABELS_MAX;
 	struct name n;
-	if (!name_read(&n, m->raw, m->raw_size, at)) {
+	if (!name_read(&n, m->raw, m->raw_size, at, &left)) {
 		return -EBADMSG;
 	}
 	memcpy(ret, n.text, n.length);
@@ -117,6 +120,7 @@ struct walk {
 	uint8_t *names;
 	uint32_t rr_capacity, names_capacity;
 	uint32_t rr_count, names_size;
+	uint32_t left; /* steps of names */
 	uint16_t events, value_count;
 };
 struct place {
@@ -164,7 +168,7 @@ static struct place keep_name(struct walk *w, const struct name *n)
 }
 
 /* Data that must have the form of its type. value: the name in it. */
-static bool data_ok(const struct walk *w, const struct gate_dns_rr *rr, struct name *value)
+static bool data_ok(struct walk *w, const struct gate_dns_rr *rr, struct name *value)
 {
 	static const struct {
 		uint16_t type, name_at;
@@ -178,7 +182,7 @@ static bool data_ok(const struct walk *w, const struct gate_dns_rr *rr, struct n
 			return rr->data_size >= named[i].name_at &&
 			       (!rr->data_size ||
 				name_read(value, w->raw, w->size,
-					  (uint32_t)rr->data_at + named[i].name_at));
+					  (uint32_t)rr->data_at + named[i].name_at, &w->left));
 		}
 	}
 	return true;
@@ -212,7 +216,7 @@ static bool read_rr(struct walk *w, bool query)
 	struct name n, value;
 	uint32_t fixed = query ? 4 : 10;
 	value.length = 0;
-	if (!name_read(&n, w->raw, w->size, w->at) || n.end + fixed > w->size) {
+	if (!name_read(&n, w->raw, w->size, w->at, &w->left) || n.end + fixed > w->size) {
 		w->events |= n.events;
 		return false;
 	}
@@ -262,6 +266,7 @@ static int walk_message(struct walk *w, struct gate_dns_message *m)
 	const uint8_t *raw = w->raw;
 	w->at = GATE_DNS_HEADER_SIZE;
 	w->rr_count = w->names_size = 0;
+	w->left = GATE_DNS_STEPS_MAX;
 	w->events = w->value_count = 0;
 	memset(m->counts, 0, sizeof(m->counts));
 	for (unsigned int s = 0; s < GATE_DNS_SECTIONS; s++) {
