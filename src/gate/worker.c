@@ -12,7 +12,7 @@
 
 #define TICK_US	     100000
 #define TICK_PACKETS 64	  /* at least, between two: times of a capture may leap */
-#define TICK_BUDGET  4096 /* flows that are looked at in a tick */
+#define TICK_BUDGET  4096 /* flows that end in a tick; those with transactions count for more */
 #define SECOND_US    1000000
 #define SECOND_TICKS 10
 
@@ -200,12 +200,14 @@ static void last_look(struct gate_worker *w, struct gate_flow *flow, enum gate_d
 	records(w, &w->pseudo);
 }
 
-static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason, uint64_t now_us,
-			   void *arg)
+/* A transaction costs as much as a flow without any, on each side. */
+static unsigned int on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason,
+				   uint64_t now_us, void *arg)
 {
 	struct gate_worker *w = arg;
 	struct gate_packet *was = w->current;
 	bool rest = flow->stream || flow->session;
+	unsigned int txs = flow->session ? gate_session_count(flow->session) : 0;
 
 	if (rest && flow->state != GATE_FLOW_BYPASSED) {
 		last_look(w, flow, GATE_TO_SERVER);
@@ -215,6 +217,7 @@ static void on_flow_ending(struct gate_flow *flow, enum gate_flow_reason reason,
 	if (w->eve) {
 		gate_eve_flow(w->eve, flow, reason, now_us);
 	}
+	return 1 + 2 * txs;
 }
 
 static void on_flow_freeing(struct gate_flow *flow, void *arg)

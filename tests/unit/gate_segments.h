@@ -40,6 +40,7 @@ struct world {
 	struct gate_packet p;
 	bool passed;
 	unsigned int ended[4];
+	unsigned int work; /* that the end of a flow was; 0: as that of one without transactions */
 	size_t raw[GATE_DIRS];
 	bool no_raw;
 };
@@ -89,12 +90,13 @@ static inline uint32_t world_data(struct gate_flow *flow, enum gate_dir dir,
 	return n;
 }
 
-static inline void world_ending(struct gate_flow *flow, enum gate_flow_reason reason,
-				uint64_t now_us, void *arg)
+static inline unsigned int world_ending(struct gate_flow *flow, enum gate_flow_reason reason,
+					uint64_t now_us, void *arg)
 {
 	struct world *w = arg;
 	w->ended[reason]++;
 	gate_stream_flush(w->streams, flow);
+	return w->work ? w->work : 1;
 }
 
 static inline void world_freeing(struct gate_flow *flow, void *arg)

@@ -187,6 +187,10 @@ static void test_timeouts(void **arg)
 	gate_flow_of(w->table, &p);
 	gate_flow_tick(w->table, p.time_us + 35000000, 4);
 	assert_int_equal(w->ended[GATE_FLOW_END_TIMEOUT], 6);
+	/* those that hold much count for more */
+	w->work = 3;
+	gate_flow_tick(w->table, p.time_us + 35000000, 4);
+	assert_int_equal(w->ended[GATE_FLOW_END_TIMEOUT], 8);
 	gate_flow_tick(w->table, p.time_us + 35000000, 100);
 	assert_int_equal(w->ended[GATE_FLOW_END_TIMEOUT], 12);
 	finish(w);

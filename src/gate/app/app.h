@@ -160,6 +160,7 @@ struct gate_tx *gate_tx_by_key(struct gate_session *session, uint64_t key, gate_
 			       const void *arg);
 struct gate_tx *gate_session_first(const struct gate_session *session);
 struct gate_tx *gate_session_last(const struct gate_session *session);
+uint32_t gate_session_count(const struct gate_session *session); /* of transactions */
 struct gate_flow *gate_session_flow(const struct gate_session *session);
 const struct gate_config *gate_session_config(const struct gate_session *session);
 uint64_t gate_session_time_us(const struct gate_session *session);

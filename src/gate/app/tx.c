@@ -406,3 +406,8 @@ struct gate_tx *gate_session_last(const struct gate_session *session)
 {
 	return session->last;
 }
+
+uint32_t gate_session_count(const struct gate_session *session)
+{
+	return session->tx_count;
+}

@@ -107,11 +107,14 @@ static void unhash(struct gate_flow_table *table, const struct gate_flow *flow)
 	*link = flow->table.next;
 }
 
-static void end_flow(struct gate_flow_table *table, struct gate_flow *flow,
-		     enum gate_flow_reason reason, uint64_t now_us)
+/* Returns how many ends of ordinary flows it was worth. */
+static unsigned int end_flow(struct gate_flow_table *table, struct gate_flow *flow,
+			     enum gate_flow_reason reason, uint64_t now_us)
 {
+	unsigned int work = 1;
+
 	if (table->hooks.ending) {
-		table->hooks.ending(flow, reason, now_us, table->hooks.arg);
+		work = table->hooks.ending(flow, reason, now_us, table->hooks.arg);
 	}
 	if (table->hooks.freeing) {
 		table->hooks.freeing(flow, table->hooks.arg);
@@ -124,6 +127,7 @@ static void end_flow(struct gate_flow_table *table, struct gate_flow *flow,
 	table->stats.active--;
 	table->stats.timeouts += reason == GATE_FLOW_END_TIMEOUT;
 	table->stats.reused += reason == GATE_FLOW_END_REUSE;
+	return work;
 }
 
 static struct gate_flow *victim(struct gate_flow_table *table, bool established)
@@ -156,7 +160,7 @@ static bool make_room(struct gate_flow_table *table, uint64_t now_us)
 		table->stats.evicted++;
 	}
 	bh_counter_add(&gate_flow_evicted, 1);
-	end_flow(table, flow, GATE_FLOW_END_FORCED, now_us);
+	(void)end_flow(table, flow, GATE_FLOW_END_FORCED, now_us);
 	return true;
 }
 
@@ -325,10 +329,10 @@ struct gate_flow *gate_flow_of(struct gate_flow_table *table, struct gate_packet
 	}
 	struct gate_flow *flow = find(table, &key, &dir);
 	if (flow && timed_out(table, flow, p->time_us)) {
-		end_flow(table, flow, GATE_FLOW_END_TIMEOUT, p->time_us);
+		(void)end_flow(table, flow, GATE_FLOW_END_TIMEOUT, p->time_us);
 		flow = NULL;
 	} else if (flow && ports_used_anew(flow, p)) {
-		end_flow(table, flow, GATE_FLOW_END_REUSE, p->time_us);
+		(void)end_flow(table, flow, GATE_FLOW_END_REUSE, p->time_us);
 		flow = NULL;
 	}
 	if (!flow) {
@@ -352,14 +356,14 @@ void gate_flow_tick(struct gate_flow_table *table, uint64_t now_us, unsigned int
 		table->now_s = (uint32_t)(now_us / US);
 	}
 	for (unsigned int lru = 0; lru < FLOW_LISTS && budget; lru++) {
-		uint32_t number;
+		uint32_t number, work;
 		while (budget && (number = table->lists[lru].first)) {
 			struct gate_flow *flow = &table->entries[number];
 			if (!timed_out(table, flow, now_us)) {
 				break; /* those behind it have been silent less long, by TOUCH_S */
 			}
-			budget--;
-			end_flow(table, flow, GATE_FLOW_END_TIMEOUT, now_us);
+			work = end_flow(table, flow, GATE_FLOW_END_TIMEOUT, now_us);
+			budget -= work < budget ? work : budget;
 		}
 	}
 }
@@ -368,7 +372,7 @@ void gate_flow_end_all(struct gate_flow_table *table, enum gate_flow_reason reas
 {
 	for (uint32_t number = 1; number <= table->used; number++) {
 		if (table->entries[number].ip_version) {
-			end_flow(table, &table->entries[number], reason, now_us);
+			(void)end_flow(table, &table->entries[number], reason, now_us);
 		}
 	}
 }

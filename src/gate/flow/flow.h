@@ -93,9 +93,10 @@ struct gate_flow {
 
 /* What hangs on a flow goes with it: called in this order when it ends. */
 struct gate_flow_hooks {
-	/* last look: inspect and log what is open (pseudo packets, both directions) */
-	void (*ending)(struct gate_flow *flow, enum gate_flow_reason reason, uint64_t now_us,
-		       void *arg);
+	/* last look: inspect and log what is open (pseudo packets, both directions); returns how
+	 * many ends of ordinary flows it was worth */
+	unsigned int (*ending)(struct gate_flow *flow, enum gate_flow_reason reason,
+			       uint64_t now_us, void *arg);
 	/* stream, session, vars, detect are to be freed */
 	void (*freeing)(struct gate_flow *flow, void *arg);
 	void *arg;
