@@ -16,6 +16,8 @@
 #include "gate/app/session.h"
 #include "gate/config.h"
 
+#include <utlist.h>
+
 #define KEY_BUCKETS_MIN 16u
 #define KEY_LOOKS_MAX	32u /* transactions of one key that are looked at, youngest first */
 
@@ -83,41 +85,19 @@ void gate_news_again(struct gate_session *session, enum gate_reader reader)
 	}
 }
 
-/* Two rows in order of their numbers, by `next` alone. */
-static struct gate_tx *merge(struct gate_tx *a, struct gate_tx *b, enum gate_reader reader)
+static int by_id(const struct gate_tx *a, const struct gate_tx *b)
 {
-	struct gate_tx *first = NULL, **at = &first;
-	while (a && b) {
-		struct gate_tx **less = a->id < b->id ? &a : &b;
-		*at = *less;
-		at = &(*less)->links[reader].next;
-		*less = *at;
-	}
-	*at = a ? a : b;
-	return first;
+	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-/* rows[i] has 2^i of them, or none. */
 static void sort(struct gate_news *news, enum gate_reader reader)
 {
-	struct gate_tx *rows[32] = {}, *next = NULL, *all = NULL, *prev = NULL;
-	for (struct gate_tx *tx = news->first; tx; tx = next) {
-		unsigned int i = 0;
-		next = tx->links[reader].next;
-		tx->links[reader].next = NULL;
-		for (; rows[i] && i < BH_ARRAY_SIZE(rows) - 1; i++) {
-			tx = merge(rows[i], tx, reader);
-			rows[i] = NULL;
-		}
-		rows[i] = merge(rows[i], tx, reader);
-	}
-	for (unsigned int i = 0; i < BH_ARRAY_SIZE(rows); i++) {
-		all = merge(rows[i], all, reader);
-	}
-	news->first = all;
-	for (; all; all = all->links[reader].next) {
-		all->links[reader].prev = prev;
-		prev = all;
+	struct gate_tx *prev = NULL;
+
+	LL_SORT2(news->first, by_id, links[reader].next);
+	for (struct gate_tx *tx = news->first; tx; tx = tx->links[reader].next) {
+		tx->links[reader].prev = prev;
+		prev = tx;
 	}
 	news->last = prev;
 	news->mixed = false;
