@@ -38,8 +38,9 @@ class XdpLab(inline.InlineLab):
 
     def refused(self, *options):
         """What it says when it does not start."""
-        done = subprocess.run(["nsenter", "-t", str(self.holders[1].pid), "-n", self.program, *options, "-S",
-                               f"{self.folder}/test.rules", "-l", f"{self.folder}/log", "--set", "capture.mode=af-xdp"],
+        own_sys = 'mount -t sysfs sysfs /sys && exec "$@"'  # what it reads there is of the namespace that mounted it
+        done = subprocess.run(["nsenter", "-t", str(self.holders[1].pid), "-n", "unshare", "-m", "sh", "-c", own_sys, "sh", self.program,
+                               *options, "-S", f"{self.folder}/test.rules", "-l", f"{self.folder}/log", "--set", "capture.mode=af-xdp"],
                               check=False, capture_output=True, text=True, timeout=live.WAIT_S)
         assert done.returncode == 1, done
         return done.stderr
@@ -105,6 +106,10 @@ def check_refused(lab):
     assert "has addresses" in lab.refused("--inline", "g0:g1")
     assert "has addresses" in lab.refused("-i", "g0")
     lab.run(lab.holders[1], "ip", "addr", "del", "192.0.2.1/24", "dev", "g0")
+    lab.run(lab.holders[1], "ip", "link", "add", "br0", "type", "bridge")
+    lab.run(lab.holders[1], "ip", "link", "set", "g1", "master", "br0")
+    assert "interface g1 is in a bridge" in lab.refused("--inline", "g0:g1")
+    lab.run(lab.holders[1], "ip", "link", "set", "g1", "nomaster")
     lab.ethtool("g1", "-K", "rxvlan", "on")
     assert "ethtool -K g1 rxvlan off" in lab.refused("--inline", "g0:g1")
     lab.ethtool("g1", "-K", "rxvlan", "off")

@@ -12,6 +12,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -99,9 +100,24 @@ static bool has_addresses(const char *name)
 	return has;
 }
 
+static bool is_in_bridge(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/brport", name);
+	return access(path, F_OK) == 0;
+}
+
 static int look_at(const char *name, struct bh_diag *diag)
 {
 	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
+
+	if (is_in_bridge(name)) {
+		return bh_diag_set(diag, -EBUSY,
+				   "interface %s is in a bridge: AF_XDP would cut it off; use "
+				   "capture.mode af-packet, or take it out of the bridge",
+				   name);
+	}
 
 	if (has_addresses(name)) {
 		return bh_diag_set(diag, -EADDRINUSE,

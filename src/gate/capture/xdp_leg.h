@@ -23,8 +23,9 @@ struct xdp_group {
 
 void xdp_group_init(struct xdp_group *group);
 void xdp_group_done(struct xdp_group *group);
-/* Refuses what would lose the host or tags: an interface with addresses, with tags that the card
- * takes out. `only`: frames of a queue without socket are dropped, else the host has them. */
+/* Refuses what would lose the host, a bridge or tags: an interface with addresses, in a bridge,
+ * with tags that the card takes out. `only`: frames of a queue without socket are dropped, else
+ * the host has them. */
 [[nodiscard]] int xdp_leg_open(struct xdp_leg *ret, const char *name, bool only,
 			       struct bh_diag *diag);
 [[nodiscard]] int xdp_leg_join(const struct xdp_leg *leg, const char *name, unsigned int queue,
