@@ -302,6 +302,8 @@ def check_affinity(lab):
 
 def check_gone(lab):
     """A leg is taken away, as a VM's tap is, and comes back by the same name."""
+    for host in HOSTS:
+        lab.run(lab.holders[0], "ip", "addr", "add", f"{host}/24", "dev", "a0")
     lab.gate_begin(ANSWER + DROP)
     client, gate, server = lab.holders
     lab.run(gate, "ip", "link", "del", "g1")
@@ -375,9 +377,12 @@ def check_fail_open(lab):
         receiver.close()
 
 
-def main():
-    checks = [check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_link_state, check_affinity, check_gone,
-              check_reload_under_load, check_fail_open]
+CHECKS = (check_offloads, check_vlan, check_tunnels, check_sizes, check_down, check_link_state, check_affinity, check_gone,
+          check_reload_under_load, check_fail_open)
+
+
+def run_checks(lab_class, checks):
+    """Each in a lab of its own; only those that the command line names, where it names some."""
     if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
         print("skipped: needs root and namespaces")
         return 77
@@ -386,11 +391,8 @@ def main():
         if sys.argv[2:] and check.__name__ not in sys.argv[2:]:
             continue
         with contextlib.ExitStack() as stack:
-            lab = InlineLab(stack, program)
+            lab = lab_class(stack, program)
             try:
-                if check is check_gone:
-                    for host in HOSTS:
-                        lab.run(lab.holders[0], "ip", "addr", "add", f"{host}/24", "dev", "a0")
                 check(lab)
             except BaseException:
                 if os.path.exists(f"{lab.folder}/stderr"):
@@ -401,4 +403,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_checks(InlineLab, CHECKS))

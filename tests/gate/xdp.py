@@ -5,13 +5,10 @@
 The lab of live.py; its interfaces have two queues, and all ends have their offloads off, as AF_XDP needs. Looked at: what live.py looks
 at, VLAN tags, frames that are too large, sides that go down or away, falling behind, and what is refused. As root.
 """
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 
 import inline
 import live
@@ -159,25 +156,5 @@ CHECKS = (check_live, inline.check_vlan, check_many_flows, check_sizes, inline.c
           check_user, check_workers, check_refused, check_gone)
 
 
-def main():
-    if os.geteuid() != 0 or subprocess.run(["unshare", "-n", "true"], check=False).returncode:
-        print("skipped: needs root and namespaces")
-        return 77
-    program = sys.argv[1] if os.path.isfile(sys.argv[1]) else f"{sys.argv[1]}/src/gate/bulkhead-gated"
-    for check in CHECKS:
-        if sys.argv[2:] and check.__name__ not in sys.argv[2:]:
-            continue
-        with contextlib.ExitStack() as stack:
-            lab = XdpLab(stack, program)
-            try:
-                check(lab)
-            except BaseException:
-                if os.path.exists(f"{lab.folder}/stderr"):
-                    print(lab.text("stderr")[-4000:])
-                raise
-        print(f"ok: {check.__name__}", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(inline.run_checks(XdpLab, CHECKS))

@@ -308,7 +308,7 @@ static const struct gate_source_ops xdp_ops = {
 	.free = xdp_free,
 };
 
-/* Both directions of a flow must come to one worker: the sum of the queues' numbers can't tell. */
+/* Both directions of a flow must come to one worker: only the cards can see to that. */
 static int check_workers(const struct xdp_source *x, struct bh_diag *diag)
 {
 	const struct gate_live_options *o = &x->options;
